@@ -1,0 +1,27 @@
+/**
+ * Errors that are meant for a person: one sentence that names the file, tensor or option and says what to do.
+ * The command line prints `message` and nothing else; anything that is not a `QuenchError` is a bug in quench.
+ */
+export class QuenchError extends Error {
+  override name = 'QuenchError'
+  /** Exit code of the command: 1 the work failed, 2 the command was used wrongly. */
+  readonly exitCode: 1 | 2 = 1
+}
+
+/** A wrong option or argument. */
+export class UsageError extends QuenchError {
+  override name = 'UsageError'
+  override readonly exitCode = 2
+}
+
+/** A file that is truncated, damaged or not what it should be. */
+export class FileError extends QuenchError {
+  override name = 'FileError'
+  constructor(
+    readonly path: string,
+    problem: string,
+    options?: ErrorOptions,
+  ) {
+    super(`${path}: ${problem}`, options)
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Output files that are either whole or absent. Everything quench writes goes to a temporary file beside its final
+ * name, is flushed to the disk, and is then renamed onto it, so a crash, a full disk or Ctrl-C never leaves half a
+ * file under the name a person asked for.
+ *
+ * Temporary files are registered while they exist; the command line's signal handler calls
+ * `removeTemporaryFiles()` before it exits.
+ */
+import { randomBytes } from 'node:crypto'
+import { rmSync, statSync } from 'node:fs'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { FileError, QuenchError } from './errors.js'
+
+const temporaries = new Set<string>()
+
+/**
+ * A new hidden name in the folder of `path`, registered for removal. For code that writes the file by itself;
+ * follow with `commitTemporary` or `discardTemporary`. A `path` that exists and is not a file is a FileError.
+ */
+export function temporaryPath(path: string): string {
+  let existing: ReturnType<typeof statSync>
+  try {
+    existing = statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw systemError(path, error)
+  }
+  if (existing?.isDirectory()) throw new FileError(path, 'this is a folder; give the name of a file')
+  if (existing && !existing.isFile())
+    throw new FileError(path, 'this is not a regular file; give another name')
+  const suffix = `${process.pid}.${randomBytes(4).toString('hex')}.tmp`
+  const temporary = join(dirname(path), `.${basename(path)}.${suffix}`)
+  temporaries.add(temporary)
+  return temporary
+}
+
+/** Flushes a closed temporary file to the disk and renames it onto `path`. On failure it is removed: FileError. */
+export async function commitTemporary(temporary: string, path: string): Promise<void> {
+  try {
+    const handle = await open(temporary, 'r+')
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, path)
+    temporaries.delete(temporary)
+  } catch (error) {
+    await discardTemporary(temporary)
+    throw systemError(path, error)
+  }
+}
+
+/** Removes a temporary file, if it is there. */
+export async function discardTemporary(temporary: string): Promise<void> {
+  await rm(temporary, { force: true })
+  temporaries.delete(temporary)
+}
+
+/** Removes every temporary file at once, without waiting: for the handlers of SIGINT and SIGTERM. */
+export function removeTemporaryFiles(): void {
+  for (const temporary of temporaries) {
+    try {
+      rmSync(temporary, { force: true })
+    } catch {
+      // The process is ending: the other files matter more than the reason of this one.
+    }
+  }
+  temporaries.clear()
+}
+
+/**
+ * Writes `path` whole or not at all. `data` is the content, or a function that writes it to an open file.
+ * A full disk, a missing folder or a missing permission is a FileError.
+ */
+export async function atomicWrite(
+  path: string,
+  data: string | Uint8Array | ((handle: FileHandle) => Promise<void>),
+): Promise<void> {
+  const temporary = temporaryPath(path)
+  try {
+    const handle = await open(temporary, 'wx')
+    try {
+      if (typeof data === 'function') await data(handle)
+      else await handle.writeFile(data)
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    await discardTemporary(temporary)
+    throw systemError(path, error)
+  }
+  await commitTemporary(temporary, path)
+}
+
+const reasons: Record<string, string> = {
+  ENOENT: 'no such file or folder',
+  ENOTDIR: 'a part of the path before the last is not a folder',
+  EISDIR: 'this is a folder; give the name of a file',
+  EACCES: 'no permission; check who owns the file and its folder',
+  EPERM: 'the system does not allow it; check who owns the file and its folder',
+  EROFS: 'the disk is mounted read-only; choose another folder',
+  ENOSPC: 'the disk is full; make room or choose another folder',
+  EDQUOT: 'the disk quota is used up; make room or choose another folder',
+  EFBIG: 'the file is larger than this disk or the limits of this shell allow',
+  EMFILE: 'too many open files; raise the limit (ulimit -n)',
+  ENAMETOOLONG: 'the name is too long',
+  EIO: 'the disk reported an error',
+}
+
+/** What the system said about `path`, as a FileError; anything that is not a system error is returned as it is. */
+export function systemError(path: string, error: unknown): unknown {
+  if (error instanceof QuenchError || !(error instanceof Error) || !('code' in error)) return error
+  const code = String(error.code)
+  return new FileError(path, reasons[code] ?? `the system answered ${code}`, { cause: error })
+}

@@ -1,0 +1,59 @@
+/**
+ * What a number format has to say, once. A format is one object that knows its bytes; the training graph rounds
+ * with the same object that packs them, so a trained file dequantizes to exactly the weights that were trained.
+ *
+ * Adding a format is one file that exports a `Format` and one line in `table.ts`.
+ */
+import type { Tensor } from '../graph/tensor.js'
+
+/**
+ * The fields of a run of blocks as stored: integers and scales, each as an f32 array, which holds every such value
+ * exactly. Length of a field = blocks * values of that field per block (`Format.fields`).
+ */
+export type Codes = Record<string, Float32Array>
+
+/**
+ * A value that training may change, in f32.
+ * `unit` is the size of one natural step (a quantization step for a weight, the whole for a scale), one for each run of
+ * values.length / unit.length consecutive values. The optimizer's learning rates are in these units, so that one rate
+ * fits every tensor of every format.
+ */
+export interface Latent {
+  readonly kind: 'weight' | 'scale'
+  readonly values: Float32Array
+  readonly unit: Float32Array
+}
+
+export type Latents = Record<string, Latent>
+
+/** The rounded weights (blocks, blockSize) with straight-through gradients, and the codes they come from. */
+export interface FakeQuantized {
+  readonly weights: Tensor
+  readonly codes: Record<string, Tensor>
+}
+
+export interface Format {
+  /** ggml_type id. */
+  readonly type: number
+  /** ggml's upper-case name, e.g. `Q4_K`. */
+  readonly name: string
+  /** Weights per block. */
+  readonly blockSize: number
+  /** Bytes per block. */
+  readonly blockBytes: number
+  /** Values per block of every field of `Codes`, in no particular order. */
+  readonly fields: Readonly<Record<string, number>>
+  /** Stored bytes (a whole number of blocks) to fields. */
+  decode(bytes: Uint8Array): Codes
+  /** The inverse of `decode`, byte for byte. */
+  encode(codes: Codes): Uint8Array
+  /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. */
+  dequantize(codes: Codes): Float32Array
+  /**
+   * Latent values whose rounding gives exactly `codes`. `weights` are the full-precision ones (blocks * blockSize);
+   * `codes` come from a quantizer. Absent for formats that have nothing to round (F32, F16, BF16).
+   */
+  latents?(weights: Float32Array, codes: Codes): Latents
+  /** Rounds latents, each a tensor (blocks, values per block), inside a graph. */
+  fakeQuantize?(latents: Record<string, Tensor>): FakeQuantized
+}

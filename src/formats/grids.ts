@@ -1,0 +1,49 @@
+/**
+ * The three uniform grids of ggml's formats, from codes to weights. Several formats share a grid and differ only in how
+ * they pack it: a plain one with a scale per block, and two with a scale (and minimum) per group, themselves small
+ * integers times an f16 of the block.
+ *
+ *   scaled   w = d * q                                Q4_0, Q8_0
+ *   grouped  w = (d * scale) * q                      Q3_K, Q6_K
+ *   affine   w = (d * scale) * q - (dmin * min)       Q2_K, Q4_K, Q5_K
+ *
+ * Only the subtraction rounds: an f16 has 11 significant bits, a group's scale at most 7 and a code at most 7 (in the
+ * grouped grids 5), so the products fit the 24 bits of an f32. Hence the weights equal ggml's bit for bit, whatever its
+ * order of operations and whether or not a compiler fused them. (The bits of a NaN, which only an infinite or NaN d
+ * makes, are not specified.)
+ */
+import type { Codes } from './format.js'
+
+/** Weights of {d: 1, q: blockSize} per block. */
+export function dequantizeScaled({ d, q }: Codes, blockSize: number): Float32Array {
+  const weights = new Float32Array(q.length)
+  for (let block = 0, i = 0; block < d.length; block++) {
+    const scale = d[block]
+    for (const end = i + blockSize; i < end; i++) weights[i] = scale * q[i]
+  }
+  return weights
+}
+
+/** Weights of {d: 1, scales: one per group, q: blockSize} per block. */
+export function dequantizeGrouped({ d, scales, q }: Codes, groupSize: number): Float32Array {
+  const weights = new Float32Array(q.length)
+  const groupsPerBlock = scales.length / d.length
+  for (let group = 0, i = 0; group < scales.length; group++) {
+    const scale = d[Math.floor(group / groupsPerBlock)] * scales[group]
+    for (const end = i + groupSize; i < end; i++) weights[i] = scale * q[i]
+  }
+  return weights
+}
+
+/** Weights of {d: 1, dmin: 1, scales and mins: one per group, q: blockSize} per block. */
+export function dequantizeAffine({ d, dmin, scales, mins, q }: Codes, groupSize: number): Float32Array {
+  const weights = new Float32Array(q.length)
+  const groupsPerBlock = scales.length / d.length
+  for (let group = 0, i = 0; group < scales.length; group++) {
+    const block = Math.floor(group / groupsPerBlock)
+    const scale = d[block] * scales[group]
+    const min = dmin[block] * mins[group]
+    for (const end = i + groupSize; i < end; i++) weights[i] = scale * q[i] - min
+  }
+  return weights
+}

@@ -1,0 +1,172 @@
+/**
+ * Training on the three uniform grids of grids.ts: the latent values whose rounding gives a format's codes, and the
+ * rounding itself as a graph, in the same order of f32 operations as the dequantizer, so that a trained weight is
+ * equal to the dequantized one bit for bit.
+ *
+ * With s the stored scale and m the stored minimum of a group,
+ *
+ *   q = clip(round((w + m) / s), lo, hi)      w' = s * q - m
+ *
+ * Rounding is straight-through, and a weight whose code is clipped gets no gradient. The gradients of s and m then
+ * follow by the chain rule: dw'/ds = q - (w + m) / s inside the range and q outside, dw'/dm = 0 inside and -1 outside
+ * (LSQ, arXiv 1902.08153). Stored scales are rounded in the graph too: f16 for d and dmin, small integers for the
+ * scales and minimums of the groups.
+ */
+import {
+  add,
+  clip,
+  div,
+  equal,
+  mul,
+  reshape,
+  round,
+  roundToFloat16,
+  sub,
+  type Tensor,
+  where,
+} from '../graph/index.js'
+import type { Codes, FakeQuantized, Latent, Latents } from './format.js'
+
+type Range = readonly [lo: number, hi: number]
+interface Learned {
+  latents(weights: Float32Array, codes: Codes): Latents
+  fakeQuantize(latents: Record<string, Tensor>): FakeQuantized
+}
+
+/** w = d * q, with one scale per block. */
+export function learnScaled(range: Range): Learned {
+  return {
+    latents(weights, { d, q }) {
+      return { w: weightLatent(weights, q, d, undefined, range), d: scaleLatent(d) }
+    },
+    fakeQuantize({ w, d }) {
+      const scale = roundToFloat16(d)
+      const q = toGrid(w, scale, range)
+      return { weights: mul(scale, q), codes: { d: scale, q } }
+    },
+  }
+}
+
+/** w = (d * scale) * q, with one small integer scale per group. */
+export function learnGrouped(range: Range, scaleRange: Range): Learned {
+  return {
+    latents(weights, { d, scales, q }) {
+      return {
+        w: weightLatent(weights, q, groupScales(d, scales), undefined, range),
+        d: scaleLatent(d),
+        scales: integerLatent(scales, d.length),
+      }
+    },
+    fakeQuantize({ w, d, scales }) {
+      const dStored = roundToFloat16(d)
+      const scalesStored = clip(round(scales), ...scaleRange)
+      const { groups, ungroup } = byGroup(w, scales)
+      const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
+      const q = toGrid(groups, scale, range)
+      return { weights: ungroup(mul(scale, q)), codes: { d: dStored, scales: scalesStored, q: ungroup(q) } }
+    },
+  }
+}
+
+/** w = (d * scale) * q - (dmin * min), with a small integer scale and minimum per group. */
+export function learnAffine(range: Range, scaleRange: Range): Learned {
+  return {
+    latents(weights, { d, dmin, scales, mins, q }) {
+      return {
+        w: weightLatent(weights, q, groupScales(d, scales), groupScales(dmin, mins), range),
+        d: scaleLatent(d),
+        dmin: scaleLatent(dmin),
+        scales: integerLatent(scales, d.length),
+        mins: integerLatent(mins, d.length),
+      }
+    },
+    fakeQuantize({ w, d, dmin, scales, mins }) {
+      const dStored = roundToFloat16(d)
+      const dminStored = roundToFloat16(dmin)
+      const scalesStored = clip(round(scales), ...scaleRange)
+      const minsStored = clip(round(mins), ...scaleRange)
+      const { groups, ungroup } = byGroup(w, scales)
+      const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
+      const min = reshape(mul(dminStored, minsStored), [scales.size, 1])
+      const q = toGrid(add(groups, min), scale, range)
+      return {
+        weights: ungroup(sub(mul(scale, q), min)),
+        codes: { d: dStored, dmin: dminStored, scales: scalesStored, mins: minsStored, q: ungroup(q) },
+      }
+    },
+  }
+}
+
+/** x / scale rounded to the integers of the range; zero where the scale is zero. */
+function toGrid(x: Tensor, scale: Tensor, [lo, hi]: Range): Tensor {
+  const none = equal(scale, 0)
+  const inverse = where(none, 0, div(1, where(none, 1, scale)))
+  return clip(round(mul(x, inverse)), lo, hi)
+}
+
+/** (blocks, blockSize) as (groups, groupSize), one row for each of the `scales`, and the way back. */
+function byGroup(w: Tensor, scales: Tensor): { groups: Tensor; ungroup: (x: Tensor) => Tensor } {
+  return {
+    groups: reshape(w, [scales.size, w.size / scales.size]),
+    ungroup: (x) => reshape(x, w.shape),
+  }
+}
+
+/** d * scale of every group, rounded to f32. */
+function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
+  const perBlock = scales.length / d.length
+  return scales.map((s, i) => s * d[Math.floor(i / perBlock)])
+}
+
+/**
+ * The weights, each moved just inside the cell of its code where it lies outside: a quantizer may round by another
+ * rule at a boundary, and a weight beyond the end of the grid would get no gradient.
+ */
+function weightLatent(
+  weights: Float32Array,
+  q: Float32Array,
+  scales: Float32Array,
+  mins: Float32Array | undefined,
+  [lo, hi]: Range,
+): Latent {
+  const reach = 0.499
+  const groupSize = weights.length / scales.length
+  const values = new Float32Array(weights.length)
+  for (let i = 0; i < weights.length; i++) {
+    const group = Math.floor(i / groupSize)
+    const scale = scales[group]
+    const min = mins?.[group] ?? 0
+    if (scale === 0) {
+      values[i] = weights[i]
+      continue
+    }
+    const code = Math.min(hi, Math.max(lo, q[i]))
+    const position = (weights[i] + min) / scale
+    values[i] = Math.min(code + reach, Math.max(code - reach, position)) * scale - min
+  }
+  return { kind: 'weight', values, unit: positive(scales.map(Math.abs)) }
+}
+
+const scaleLatent = (d: Float32Array): Latent => ({
+  kind: 'scale',
+  values: d.slice(),
+  unit: positive(d.map(Math.abs)),
+})
+
+/** Integer scales; the unit of a block's scales is the largest of them, so that rates are relative as those of d. */
+function integerLatent(scales: Float32Array, blocks: number): Latent {
+  const perBlock = scales.length / blocks
+  const unit = new Float32Array(blocks)
+  scales.forEach((s, i) => {
+    const block = Math.floor(i / perBlock)
+    unit[block] = Math.max(unit[block], Math.abs(s))
+  })
+  return { kind: 'scale', values: scales.slice(), unit: positive(unit) }
+}
+
+/** Replaces zeros by the mean of the others, so that every value can move. */
+function positive(unit: Float32Array): Float32Array {
+  const used = unit.filter((u) => u > 0)
+  const mean = used.length > 0 ? used.reduce((a, b) => a + b, 0) / used.length : 1
+  return unit.map((u) => (u > 0 ? u : mean))
+}

@@ -1,0 +1,230 @@
+/**
+ * Recipes: which format each tensor of a model gets, equal to llama-quantize of llama.cpp 0.5.0 (src/llama-quant.cpp).
+ *
+ * A recipe is a default format and, for the tensors that repay more bits, a rule that may name another one: attention
+ * values, the last matrices of feed-forward and attention. A rule sees the position of its tensor among the model's
+ * and a few facts of the model. What holds for every recipe is in `assignTypes`: what is left alone, the output matrix,
+ * models of eight experts, rows that no block fits.
+ *
+ * Positions are counted over the tensors in llama.cpp's order (outside blocks first, then by block, then by name), so
+ * the order of the file does not matter.
+ */
+import { QuenchError } from '../errors.js'
+import { BF16 } from './bf16.js'
+import { F16 } from './f16.js'
+import { F32 } from './f32.js'
+import { Q2_K } from './q2_k.js'
+import { Q3_K } from './q3_k.js'
+import { Q4_0 } from './q4_0.js'
+import { Q4_K } from './q4_k.js'
+import { Q5_K } from './q5_k.js'
+import { Q6_K } from './q6_k.js'
+import { Q8_0 } from './q8_0.js'
+import { byLayerThenName, isRounded, kindOf, layerOf, type TensorFacts } from './tensors.js'
+
+/** What the recipes depend on. Where a model gives a number per layer, it is that of layer 0. */
+export interface ModelFacts {
+  /** `general.architecture`. */
+  readonly architecture: string
+  /** `<arch>.block_count`. */
+  readonly layers: number
+  /** `<arch>.attention.head_count`. */
+  readonly heads: number
+  /** `<arch>.attention.head_count_kv`; `heads` where the key is missing. */
+  readonly headsKv: number
+  /** `<arch>.expert_count`; 0 where the key is missing. */
+  readonly experts: number
+}
+
+/** A tensor's place: the `i`-th of `n` of its kind (by layer), and the facts that rules ask for. */
+interface Place {
+  readonly i: number
+  readonly n: number
+  readonly falcon: boolean
+  readonly queriesPerKey: number
+  readonly eightExperts: boolean
+  readonly importance: boolean
+}
+
+/** A ggml_type id, or undefined to keep the recipe's default. */
+type Rule = (place: Place) => number | undefined
+
+export interface Recipe {
+  /** Value of `general.file_type`. */
+  readonly fileType: number
+  /** ggml_type id of the tensors that no rule names. */
+  readonly type: number
+  readonly attnV?: Rule
+  readonly attnOutput?: Rule
+  readonly ffnDown?: Rule
+}
+
+// Types that a file may need although quench does not train them.
+const Q4_1 = 3
+const Q5_0 = 6
+const Q5_1 = 7
+
+/** Types of 256-weight blocks, and what takes their place in rows that only blocks of 32 divide. */
+const smallerBlocks = new Map([
+  [Q2_K.type, Q4_0.type],
+  [Q3_K.type, Q4_0.type],
+  [Q4_K.type, Q5_0],
+  [Q5_K.type, Q5_1],
+  [Q6_K.type, Q8_0.type],
+])
+
+/** The first `1 / part` of the layers. */
+const early = ({ i, n }: Place, part: number) => i < Math.floor(n / part)
+
+/** The first and last eighth of the layers and every third one between. */
+const important = ({ i, n }: Place) => {
+  const eighth = Math.floor(n / 8)
+  return i < eighth || i >= Math.floor((7 * n) / 8) || (i - eighth) % 3 === 2
+}
+
+const eightExpertsQ5K: Rule = ({ eightExperts, falcon }) => (eightExperts && !falcon ? Q5_K.type : undefined)
+
+export const recipes: Readonly<Record<string, Recipe>> = {
+  F32: { fileType: 0, type: F32.type },
+  F16: { fileType: 1, type: F16.type },
+  BF16: { fileType: 32, type: BF16.type },
+  Q8_0: { fileType: 7, type: Q8_0.type },
+  Q6_K: { fileType: 18, type: Q6_K.type },
+  Q5_K_M: {
+    fileType: 17,
+    type: Q5_K.type,
+    attnV: (at) => (important(at) ? Q6_K.type : undefined),
+    ffnDown: (at) => (important(at) ? Q6_K.type : undefined),
+  },
+  Q5_K_S: { fileType: 16, type: Q5_K.type },
+  Q4_K_M: {
+    fileType: 15,
+    type: Q4_K.type,
+    attnV: (at) => (important(at) ? Q6_K.type : undefined),
+    attnOutput: eightExpertsQ5K,
+    ffnDown: (at) => {
+      if (at.falcon) return early(at, 16) ? Q6_K.type : important(at) ? Q5_K.type : Q4_K.type
+      return important(at) ? Q6_K.type : undefined
+    },
+  },
+  Q4_K_S: {
+    fileType: 14,
+    type: Q4_K.type,
+    attnV: ({ i }) => (i < 4 ? Q5_K.type : undefined),
+    attnOutput: eightExpertsQ5K,
+    ffnDown: (at) => (early(at, 8) && !at.falcon ? Q5_K.type : undefined),
+  },
+  Q4_0: {
+    fileType: 2,
+    type: Q4_0.type,
+    ffnDown: (at) => (at.importance && early(at, 8) ? Q4_1 : undefined),
+  },
+  Q3_K_L: {
+    fileType: 13,
+    type: Q3_K.type,
+    attnV: () => Q5_K.type,
+    attnOutput: ({ eightExperts, falcon }) => (falcon ? Q4_K.type : eightExperts ? undefined : Q5_K.type),
+    ffnDown: ({ falcon }) => (falcon ? Q4_K.type : Q5_K.type),
+  },
+  Q3_K_M: {
+    fileType: 12,
+    type: Q3_K.type,
+    attnV: ({ i }) => (i < 2 ? Q5_K.type : Q4_K.type),
+    attnOutput: ({ eightExperts, falcon }) => (falcon ? undefined : eightExperts ? Q5_K.type : Q4_K.type),
+    ffnDown: (at) => (early(at, 16) ? Q5_K.type : at.falcon && !important(at) ? undefined : Q4_K.type),
+  },
+  Q3_K_S: { fileType: 11, type: Q3_K.type, attnOutput: eightExpertsQ5K },
+  Q2_K: {
+    fileType: 10,
+    type: Q2_K.type,
+    attnV: ({ queriesPerKey }) => (queriesPerKey >= 4 ? Q4_K.type : Q3_K.type),
+    attnOutput: ({ eightExperts, falcon }) => (falcon ? undefined : eightExperts ? Q5_K.type : Q3_K.type),
+    ffnDown: () => Q3_K.type,
+  },
+}
+
+/**
+ * The ggml_type id of every tensor of a model quantized with a recipe, by tensor name.
+ * `importance` says whether the quantizer has an importance matrix, which changes Q4_0 only.
+ * A type may have no `Format` (Q4_1, Q5_0, Q5_1), and a tensor that is left alone keeps any type it has.
+ * Throws QuenchError for an unknown recipe and for a tensor of experts whose name gives no layer of the model.
+ */
+export function assignTypes(
+  recipe: string,
+  model: ModelFacts,
+  tensors: readonly TensorFacts[],
+  importance = false,
+): Map<string, number> {
+  if (!Object.hasOwn(recipes, recipe)) {
+    throw new QuenchError(`unknown recipe ${recipe}: one of ${Object.keys(recipes).join(', ')}`)
+  }
+  const { type, attnV, attnOutput, ffnDown } = recipes[recipe]
+  const falcon = model.architecture === 'falcon'
+  const eightExperts = model.experts === 8
+  const queriesPerKey = model.headsKv > 0 ? Math.floor(model.heads / model.headsKv) : 0
+  const tied = !tensors.some(({ name }) => name === 'output.weight')
+  const valueTensors = tensors.filter(({ name }) => kindOf(name) === 'attnV').length
+  const output = falcon || type === Q8_0.type ? Q8_0.type : Q6_K.type
+  const place = (i: number, n: number) => ({ i, n, falcon, queriesPerKey, eightExperts, importance })
+  let values = 0
+  let downs = 0
+
+  const choose = (name: string): number => {
+    switch (kindOf(name)) {
+      case 'embedding':
+        return tied ? output : type
+      case 'output':
+        return output
+      case 'attnV': {
+        const chosen = attnV?.(place(values++, valueTensors)) ?? type
+        if (eightExperts) return Q8_0.type
+        return is70B(model) && (chosen === Q3_K.type || chosen === Q4_K.type) ? Q5_K.type : chosen
+      }
+      case 'attnK':
+        return eightExperts ? Q8_0.type : type
+      case 'attnOutput':
+        return attnOutput?.(place(0, model.layers)) ?? type
+      case 'ffnDown': {
+        const i = downs++
+        const layer = model.experts > 1 ? layerOf(name, model.layers) : i
+        return ffnDown?.(place(layer, model.layers)) ?? type
+      }
+      default:
+        return type
+    }
+  }
+
+  const types = new Map<string, number>()
+  const rounds = ![F32.type, F16.type, BF16.type].includes(type)
+  for (const tensor of [...tensors].sort(byLayerThenName)) {
+    if (!isRounded(tensor)) types.set(tensor.name, tensor.type)
+    else if (!rounds) types.set(tensor.name, type)
+    else types.set(tensor.name, fitRows(choose(tensor.name), tensor.shape[0]))
+  }
+  return types
+}
+
+/**
+ * Layers of the models that llama.cpp calls 70B, where eight queries share a key and value: attn_v is small and gets at
+ * least Q5_K.
+ */
+const layersOf70B = new Map([
+  ['llama', 80],
+  ['llama-embed', 80],
+  ['qwen2', 80],
+  ['deci', 80],
+  ['olmo', 80],
+  ['jais2', 68],
+])
+
+function is70B({ architecture, layers, heads, headsKv }: ModelFacts): boolean {
+  const multiHead = architecture.startsWith('llama') && heads === headsKv // Llama 65B
+  return layersOf70B.get(architecture) === layers && !multiHead
+}
+
+/** `type`, or what takes its place in rows that its blocks do not divide. */
+function fitRows(type: number, rowLength: number): number {
+  const smaller = smallerBlocks.get(type)
+  if (smaller !== undefined && rowLength % 256 === 0) return type
+  return rowLength % 32 === 0 ? (smaller ?? type) : F16.type
+}

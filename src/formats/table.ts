@@ -1,0 +1,27 @@
+/** Every number format that quench can read, train and write. A new one is its file and its line here. */
+import { BF16 } from './bf16.js'
+import { F16 } from './f16.js'
+import { F32 } from './f32.js'
+import type { Format } from './format.js'
+import { Q2_K } from './q2_k.js'
+import { Q3_K } from './q3_k.js'
+import { Q4_0 } from './q4_0.js'
+import { Q4_K } from './q4_k.js'
+import { Q5_K } from './q5_k.js'
+import { Q6_K } from './q6_k.js'
+import { Q8_0 } from './q8_0.js'
+
+export const formats: readonly Format[] = [F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q4_0, Q3_K, Q2_K]
+
+const byType = new Map(formats.map((format) => [format.type, format]))
+const byName = new Map(formats.map((format) => [format.name, format]))
+
+/** The format with this ggml_type id. */
+export function formatOf(type: number): Format | undefined {
+  return byType.get(type)
+}
+
+/** The format with this upper-case name, e.g. `Q4_K`. */
+export function formatNamed(name: string): Format | undefined {
+  return byName.get(name)
+}

@@ -1,0 +1,103 @@
+/**
+ * What a tensor of a GGUF model is to a quantizer, told by its name and shape: rounded or left alone, which of the
+ * kinds that recipes treat apart, and its place in the order in which llama.cpp counts. The rules are llama.cpp's
+ * (src/llama-quant.cpp, src/llama-model-loader.h of 0.5.0).
+ */
+import { QuenchError } from '../errors.js'
+
+export interface TensorFacts {
+  readonly name: string
+  /** ggml order: `shape[0]` is the length of a row. */
+  readonly shape: readonly number[]
+  /** ggml_type id in the source. */
+  readonly type: number
+}
+
+export type Kind = 'output' | 'embedding' | 'attnV' | 'attnK' | 'attnOutput' | 'ffnDown' | 'other'
+
+/** Parts of a name, the first that occurs decides. */
+const kindsByPart: readonly (readonly [part: string, kind: Kind])[] = [
+  ['attn_qkv.weight', 'attnV'],
+  ['attn_kv_b.weight', 'attnV'],
+  ['attn_v.weight', 'attnV'],
+  ['attn_k.weight', 'attnK'],
+  ['attn_q.weight', 'other'],
+  ['attn_output.weight', 'attnOutput'],
+  ['ffn_up', 'other'],
+  ['ffn_gate', 'other'],
+  ['ffn_down', 'ffnDown'],
+]
+
+/** The kind of a tensor. */
+export function kindOf(name: string): Kind {
+  if (name === 'output.weight') return 'output'
+  if (name === 'token_embd.weight' || name === 'per_layer_token_embd.weight') return 'embedding'
+  return kindsByPart.find(([part]) => name.includes(part))?.[1] ?? 'other'
+}
+
+/** Weights that stay as they are, by a part of the name: small, or harmed by rounding out of proportion. */
+const leftAlone: readonly string[] = [
+  '_norm.weight',
+  // routing of experts
+  'ffn_gate_inp.weight',
+  'ffn_gate_tid2eid.weight',
+  // Gemma 3n
+  'altup',
+  'laurel',
+  'per_layer_model_proj',
+  // convolutions of Mamba, Kimi, LFM2
+  'ssm_conv1d',
+  'shortconv.conv.weight',
+  // MiniMax
+  'indexer.k_proj.weight',
+  'indexer.q_proj.weight',
+  // RWKV
+  ...['first', 'w0', 'w1', 'w2', 'v0', 'v1', 'v2', 'a0', 'a1', 'a2', 'g1', 'g2'].map(
+    (s) => `time_mix_${s}.weight`,
+  ),
+  ...['decay_w1', 'decay_w2', 'lerp_fused'].map((s) => `time_mix_${s}.weight`),
+  // T5
+  'attn_rel_b.weight',
+  // vision and audio
+  '.position_embd',
+  'sam.pos_embd',
+  'sam.neck.',
+  'sam.net_',
+  '.rel_pos',
+  '.patch_embd',
+  '.patch_merger',
+  'a.rvq.codebook',
+  'mm.a.code_embd',
+]
+
+/** Whether a quantizer rounds a tensor: a matrix or stack of matrices (trailing ones do not count) of weights. */
+export function isRounded({ name, shape }: TensorFacts): boolean {
+  return (
+    shape.slice(1).some((length) => length > 1) &&
+    name.endsWith('weight') &&
+    name !== 'position_embd.weight' &&
+    name !== 'token_types.weight' &&
+    !leftAlone.some((part) => name.includes(part))
+  )
+}
+
+/** Layer in the name of a block's tensor, else -1. */
+function layerIn(name: string): number {
+  return Number(/^blk\.(\d+)/.exec(name)?.[1] ?? -1)
+}
+
+/** Layer of a tensor of a model of `layers` layers. Throws QuenchError if its name gives none of them. */
+export function layerOf(name: string, layers: number): number {
+  const layer = layerIn(name)
+  if (layer < 0 || layer >= layers) {
+    throw new QuenchError(
+      `tensor ${name}: its name should begin with blk.<layer>. and a layer below ${layers}`,
+    )
+  }
+  return layer
+}
+
+/** Order of llama.cpp: what is outside the blocks, then block by block, each by name. */
+export function byLayerThenName(a: TensorFacts, b: TensorFacts): number {
+  return layerIn(a.name) - layerIn(b.name) || (a.name < b.name ? -1 : Number(a.name > b.name))
+}

@@ -1,0 +1,169 @@
+/**
+ * Writes a GGUF file as a stream: the header first, since all sizes are known, then each tensor's bytes in the order
+ * given, so a file of any size needs only the memory of one chunk. The file appears under its name when it is
+ * finished and whole, not before.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+import { FileError } from '../errors.js'
+import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
+import { encodeHeader } from './encode.js'
+import { alignmentOf, padded, tensorSize } from './header.js'
+import { Metadata } from './metadata.js'
+import { encodeText, quote } from './text.js'
+
+/** What a file to be written holds. */
+export interface GgufContent {
+  readonly metadata: Metadata
+  /** In the order in which they are stored and written. Shapes in ggml's order, row length first. */
+  readonly tensors: readonly {
+    readonly name: string
+    readonly shape: readonly number[]
+    readonly type: number
+  }[]
+  /** 3 by default. */
+  readonly version?: 2 | 3
+  /** In bytes, a power of two. By default the metadata's `general.alignment`, or 32. */
+  readonly alignment?: number
+}
+
+interface Part {
+  readonly name: string
+  readonly bytes: number
+}
+
+/** llama.cpp refuses tensor names of more bytes than this. */
+const maxNameBytes = 63
+
+/** Starts a file, header included. FileError if the content cannot be stored or the file cannot be made. */
+export async function createGguf(path: string, content: GgufContent): Promise<GgufWriter> {
+  const metadata = new Metadata(path, content.metadata)
+  if (content.alignment !== undefined && content.alignment !== alignmentOf(metadata)) {
+    metadata.set('general.alignment', { type: 'uint32', value: content.alignment })
+  }
+  const alignment = alignmentOf(metadata)
+  if (metadata.has('')) throw new FileError(path, 'a metadata key has no name')
+  let offset = 0
+  const tensors = content.tensors.map(({ name, shape, type }) => {
+    checkName(path, name, shape)
+    const { bytes } = tensorSize(path, name, shape, type)
+    const placed = { name, shape, type, bytes, offset }
+    offset += padded(bytes, alignment)
+    return placed
+  })
+  if (new Set(tensors.map((tensor) => tensor.name)).size !== tensors.length) {
+    throw new FileError(path, 'two tensors have the same name')
+  }
+  const header = encodeHeader(content.version ?? 3, alignment, metadata, tensors)
+
+  const temporary = temporaryPath(path)
+  try {
+    const handle = await open(temporary, 'wx')
+    const writer = new GgufWriter(path, temporary, handle, tensors, alignment)
+    await writer.start(header)
+    return writer
+  } catch (error) {
+    await discardTemporary(temporary)
+    throw systemError(path, error)
+  }
+}
+
+function checkName(path: string, name: string, shape: readonly number[]): void {
+  const nameBytes = encodeText(name)?.length
+  if (nameBytes === undefined || nameBytes > maxNameBytes) {
+    throw new FileError(
+      path,
+      `the tensor name ${quote(name)} is longer than ${maxNameBytes} bytes or not Unicode`,
+    )
+  }
+  if (shape.length < 1 || shape.length > 4) {
+    throw new FileError(path, `the tensor ${quote(name)} has ${shape.length} dimensions; GGUF has 1 to 4`)
+  }
+}
+
+/**
+ * A file being written. Await each call before the next. After an error nothing is left on the disk, and the writer
+ * is of no more use.
+ */
+export class GgufWriter {
+  #current = 0 // index of the tensor that is written
+  #written = 0 // bytes of it so far
+  #closed = false
+
+  /** Called by `createGguf`. */
+  constructor(
+    readonly path: string,
+    readonly temporary: string,
+    readonly handle: FileHandle,
+    readonly parts: readonly Part[],
+    readonly alignment: number,
+  ) {}
+
+  /** Called by `createGguf`. */
+  async start(header: Uint8Array): Promise<void> {
+    await this.#orAbort(() => this.#append(header))
+  }
+
+  /** Appends bytes to a tensor. Tensors come in the order they were given in, each with exactly its bytes. */
+  async write(name: string, chunk: Uint8Array): Promise<void> {
+    await this.#orAbort(async () => {
+      const part = this.parts[this.#current]
+      if (part?.name !== name) {
+        const due = part
+          ? `${quote(part.name)} still needs ${part.bytes - this.#written} bytes`
+          : 'all are complete'
+        throw new FileError(this.path, `the tensor ${quote(name)} does not come next: ${due}`)
+      }
+      this.#written += chunk.length
+      if (this.#written > part.bytes) {
+        throw new FileError(this.path, `the tensor ${quote(name)} takes ${part.bytes} bytes but got more`)
+      }
+      await this.#append(chunk)
+      if (this.#written < part.bytes) return
+      await this.#append(new Uint8Array(padded(part.bytes, this.alignment) - part.bytes))
+      this.#current++
+      this.#written = 0
+    })
+  }
+
+  /** Flushes the file to the disk and gives it its name. An error if a tensor is not complete. */
+  async finish(): Promise<void> {
+    await this.#orAbort(async () => {
+      const part = this.parts[this.#current]
+      if (part) {
+        const missing = part.bytes - this.#written
+        throw new FileError(this.path, `the tensor ${quote(part.name)} still needs ${missing} bytes`)
+      }
+      await this.handle.close()
+      await commitTemporary(this.temporary, this.path)
+      this.#closed = true
+    })
+  }
+
+  /** Gives up: removes what was written. Harmless after `finish` or an error. */
+  async abort(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    try {
+      await this.handle.close()
+    } finally {
+      await discardTemporary(this.temporary)
+    }
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await this.handle.write(bytes, at, bytes.length - at)
+      at += bytesWritten
+    }
+  }
+
+  async #orAbort(work: () => Promise<void>): Promise<void> {
+    if (this.#closed) throw new Error(`${this.path}: the writer is closed`)
+    try {
+      await work()
+    } catch (error) {
+      await this.abort()
+      throw systemError(this.path, error)
+    }
+  }
+}

@@ -1,0 +1,128 @@
+/** Elementwise ops. Two-operand ops broadcast as ONNX and numpy do: shapes are aligned at the right, 1 stretches. */
+import { sumTo } from './reduce.js'
+import { apply, type Op, type Operand, type Shape, type Tensor, toTensor } from './tensor.js'
+
+type Unary = Op<undefined>
+
+/** Shape of two broadcast shapes, or why there is none. */
+export function broadcastShape(a: Shape, b: Shape): Shape | string {
+  const rank = Math.max(a.length, b.length)
+  const shape: number[] = []
+  for (let i = 0; i < rank; i++) {
+    const x = a[a.length - rank + i] ?? 1
+    const y = b[b.length - rank + i] ?? 1
+    if (x !== y && x !== 1 && y !== 1) return 'the shapes do not broadcast'
+    shape.push(Math.max(x, y))
+  }
+  return shape
+}
+
+function binary(
+  name: string,
+  onnx: string,
+  gradient: (a: Tensor, b: Tensor, dy: Tensor, y: Tensor) => [Tensor, Tensor],
+): (a: Operand, b: Operand) => Tensor {
+  const op: Op<undefined> = {
+    name,
+    shape: ([a, b]) => broadcastShape(a.shape, b.shape),
+    gradient: (node, dy) => {
+      const [a, b] = node.inputs
+      const [da, db] = gradient(a, b, dy, node as Tensor)
+      return [sumTo(da, a.shape), sumTo(db, b.shape)]
+    },
+    lower: (emit, _node, inputs) => emit.node(onnx, inputs),
+  }
+  return (a, b) => apply(op, [toTensor(a), toTensor(b)], undefined)
+}
+
+export const add = binary('add', 'Add', (_a, _b, dy) => [dy, dy])
+export const sub = binary('sub', 'Sub', (_a, _b, dy) => [dy, neg(dy)])
+export const mul = binary('mul', 'Mul', (a, b, dy) => [mul(dy, b), mul(dy, a)])
+export const div = binary('div', 'Div', (_a, b, dy, y) => [div(dy, b), neg(div(mul(dy, y), b))])
+
+function unary(name: string, onnx: string, gradient: (x: Tensor, dy: Tensor, y: Tensor) => Tensor) {
+  const op: Unary = {
+    name,
+    shape: ([x]) => x.shape,
+    gradient: (node, dy) => [gradient(node.inputs[0], dy, node as Tensor)],
+    lower: (emit, _node, inputs) => emit.node(onnx, inputs),
+  }
+  return (x: Tensor): Tensor => apply(op, [x], undefined)
+}
+
+export const neg = unary('neg', 'Neg', (_x, dy) => neg(dy))
+export const exp = unary('exp', 'Exp', (_x, dy, y) => mul(dy, y))
+export const log = unary('log', 'Log', (x, dy) => div(dy, x))
+export const sqrt = unary('sqrt', 'Sqrt', (_x, dy, y) => div(mul(dy, 0.5), y))
+export const tanh = unary('tanh', 'Tanh', (_x, dy, y) => mul(dy, sub(1, mul(y, y))))
+export const sigmoid = unary('sigmoid', 'Sigmoid', (_x, dy, y) => mul(dy, mul(y, sub(1, y))))
+
+/** To the nearest integer, halves to even. The gradient is straight-through: rounding counts as the identity. */
+export const round = unary('round', 'Round', (_x, dy) => dy)
+
+/** x * sigmoid(x), the activation of SwiGLU. */
+export function silu(x: Tensor): Tensor {
+  return mul(x, sigmoid(x))
+}
+
+const clipOp: Op<{ lo: number; hi: number }> = {
+  name: 'clip',
+  shape: ([x], { lo, hi }) => (lo <= hi ? x.shape : `the lower bound ${lo} is above the upper bound ${hi}`),
+  gradient: (node, dy) => {
+    const inside = equal(node.inputs[0], node as Tensor)
+    return [where(inside, dy, 0)]
+  },
+  lower: (emit, { attributes: { lo, hi } }, [x]) =>
+    emit.node('Clip', [x, emit.constant(Float32Array.of(lo), []), emit.constant(Float32Array.of(hi), [])]),
+}
+/** Clamps to [lo, hi]; the gradient passes where nothing was clamped. */
+export const clip = (x: Tensor, lo: number, hi: number): Tensor => apply(clipOp, [x], { lo, hi })
+
+const float16Op: Unary = {
+  name: 'roundToFloat16',
+  shape: ([x]) => x.shape,
+  gradient: (_node, dy) => [dy],
+  lower: (emit, _node, inputs) => {
+    const half = emit.node('Cast', inputs, { to: 10n })
+    return emit.node('Cast', [half], { to: 1n })
+  },
+}
+/** To the nearest value that an IEEE half holds, ties to even; the gradient is straight-through. */
+export const roundToFloat16 = (x: Tensor): Tensor => apply(float16Op, [x], undefined)
+
+function comparison(name: string, onnx: string) {
+  const op: Op<undefined> = {
+    name,
+    shape: ([a, b]) => broadcastShape(a.shape, b.shape),
+    dtype: () => 'bool',
+    lower: (emit, _node, inputs) => emit.node(onnx, inputs),
+  }
+  return (a: Operand, b: Operand): Tensor => apply(op, [toTensor(a), toTensor(b)], undefined)
+}
+export const equal = comparison('equal', 'Equal')
+export const less = comparison('less', 'Less')
+
+const whereOp: Op<undefined> = {
+  name: 'where',
+  shape: ([c, a, b]) => {
+    const branches = broadcastShape(a.shape, b.shape)
+    return typeof branches === 'string' ? branches : broadcastShape(c.shape, branches)
+  },
+  dtype: ([, a]) => a.dtype,
+  gradient: (node, dy) => {
+    const [c, a, b] = node.inputs
+    return [undefined, sumTo(where(c, dy, 0), a.shape), sumTo(where(c, 0, dy), b.shape)]
+  },
+  lower: (emit, _node, inputs) => emit.node('Where', inputs),
+}
+/** Elementwise `condition ? a : b`. */
+export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
+  apply(whereOp, [condition, toTensor(a), toTensor(b)], undefined)
+
+const stopOp: Unary = {
+  name: 'stopGradient',
+  shape: ([x]) => x.shape,
+  lower: (_emit, _node, [x]) => x,
+}
+/** The same value, through which no gradient flows. */
+export const stopGradient = (x: Tensor): Tensor => apply(stopOp, [x], undefined)

@@ -1,0 +1,308 @@
+/**
+ * Runs a model: tokens in, logits out, with the keys and values of earlier tokens kept per sequence.
+ *
+ * A context owns the arrays of its batches, allocated once, since libllama reads them from another thread.
+ * With several sequences each has its own part of the cache (`kv_unified` off), which is faster than one shared cache
+ * when they have no common beginning.
+ */
+import { availableParallelism } from 'node:os'
+import koffi from 'koffi'
+import { FileError, QuenchError } from '../errors.js'
+import { ggmlTypeId, rowSize } from './ggml.js'
+import { library } from './library.js'
+import type { LlamaModel } from './model.js'
+import { callAsync, Handle } from './native.js'
+import type { Pointer } from './structs.js'
+
+const MAX_SEQUENCES = 256
+const FLASH_ATTENTION = { auto: -1, off: 0, on: 1 } as const
+
+/** Options of `LlamaContext.create`. */
+export interface ContextOptions {
+  /** Tokens that each sequence can hold. */
+  contextSize: number
+  /** Tokens of one `decode` at most. Default 2,048, or all that fit if that is less. */
+  batchSize?: number
+  /** Tokens computed at once inside a `decode`. Default 512. */
+  microBatchSize?: number
+  /** Sequences side by side, 1 (default) to 256. */
+  sequences?: number
+  /** Default: as many as the machine runs at once. */
+  threads?: number
+  /** Type of the cached keys and values. Default `f16`. */
+  kvType?: string
+  flashAttention?: keyof typeof FLASH_ATTENTION
+}
+
+/** Options of `LlamaContext.decode`; arrays have one entry per token. */
+export interface DecodeOptions {
+  /** Place of each token in its sequence. Default: each continues its sequence. */
+  positions?: ArrayLike<number>
+  /** Sequence of each token. Default: all 0. */
+  sequenceIds?: ArrayLike<number>
+  /** Tokens to give logits of: every one, the last (default), or those whose entry is truthy. */
+  logits?: 'all' | 'last' | ArrayLike<number | boolean>
+}
+
+/** What a context has done since it was made, or since `resetPerformance`. */
+export interface Performance {
+  /** Loading of the model. */
+  loadMs: number
+  /** Batches with several tokens of a sequence. */
+  promptMs: number
+  promptTokens: number
+  /** Batches with one token of each sequence. */
+  generateMs: number
+  generatedTokens: number
+}
+
+export class LlamaContext {
+  /** Tokens that each sequence can hold. */
+  readonly contextSize: number
+  readonly batchSize: number
+  readonly sequences: number
+  private readonly batch: BatchArrays
+  private busy = false
+  private outputs = 0
+  private spent = { promptMs: 0, promptTokens: 0, generateMs: 0, generatedTokens: 0 }
+  private view: { address: Pointer; values: Float32Array } | undefined
+
+  private constructor(
+    readonly model: LlamaModel,
+    private readonly handle: Handle,
+    options: { contextSize: number; batchSize: number; sequences: number },
+    private readonly kvType: number,
+  ) {
+    this.contextSize = options.contextSize
+    this.batchSize = options.batchSize
+    this.sequences = options.sequences
+    this.batch = new BatchArrays(options.batchSize)
+  }
+
+  /** Makes a context on another thread. @throws QuenchError with llama.cpp's reason, e.g. too little memory. */
+  static async create(model: LlamaModel, options: ContextOptions): Promise<LlamaContext> {
+    const { contextSize, sequences = 1, threads = availableParallelism(), kvType = 'f16' } = options
+    checkCount('contextSize', contextSize, 2 ** 31 / sequences)
+    checkCount('sequences', sequences, MAX_SEQUENCES)
+    checkCount('threads', threads, 512)
+    const total = contextSize * sequences
+    const batchSize = Math.min(options.batchSize ?? 2048, total)
+    checkCount('batchSize', batchSize, total)
+    const llama = library()
+    const params = llama.contextDefaults()
+    params.n_ctx = total
+    params.n_seq_max = sequences
+    params.n_batch = batchSize
+    params.n_ubatch = Math.min(options.microBatchSize ?? 512, batchSize)
+    params.n_threads = threads
+    params.n_threads_batch = threads
+    params.flash_attn_type = FLASH_ATTENTION[options.flashAttention ?? 'auto']
+    const type = ggmlTypeId(kvType)
+    params.type_k = type
+    params.type_v = type
+    // With no layer on the GPU nothing else goes there either: not the cache, not big products.
+    params.offload_kqv = model.gpuLayers !== 0
+    params.op_offload = model.gpuLayers !== 0
+
+    const pointer = model.handle.hold()
+    const { result, reason } = await llama.log.during(() => callAsync(llama.contextCreate, pointer, params))
+    if (result === null) {
+      model.handle.release()
+      throw new QuenchError(`${model.path}: llama.cpp cannot make a context of ${total} tokens: ${reason()}`)
+    }
+    const free = (context: Pointer): void => {
+      llama.contextFree(context)
+      model.handle.release()
+    }
+    const handle = new Handle(result, free, `a context of ${model.path}`)
+    return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type)
+  }
+
+  /** Computes a batch of up to `batchSize` tokens on another thread and adds them to their sequences. */
+  async decode(tokens: ArrayLike<number>, options: DecodeOptions = {}): Promise<void> {
+    if (this.busy) throw new Error('a decode of this context is still under way')
+    const llama = library()
+    const start = performance.now()
+    this.outputs = this.batch.fill(tokens, options, this.model.vocabSize, this.sequences)
+    const batch = this.batch.asStruct(tokens.length, options)
+    const context = this.handle.hold()
+    this.busy = true
+    try {
+      const status = await callAsync(llama.decode, context, batch)
+      if (status !== 0) {
+        this.outputs = 0
+        throw decodeError(this.model.path, status)
+      }
+      if (this.model.gpuLayers === 0) llama.contextSynchronize(context)
+      else await callAsync(llama.contextSynchronize, context)
+      this.count(tokens.length, options.sequenceIds, performance.now() - start)
+    } finally {
+      this.busy = false
+      this.handle.release()
+    }
+  }
+
+  /**
+   * Logits of the last decode (outputs, vocabSize), in the order of their tokens. Not a copy: the memory is
+   * llama.cpp's, and must not be read after the next `decode` or `dispose`.
+   */
+  logits(): Float32Array {
+    const context = this.handle.pointer
+    if (this.busy) throw new Error('a decode of this context is still under way')
+    if (this.outputs === 0) throw new Error('the last decode gave no logits')
+    const address = library().logits(context)
+    if (address === null) throw new FileError(this.model.path, 'llama.cpp gave no logits')
+    const length = this.outputs * this.model.vocabSize
+    if (this.view?.address !== address || this.view.values.length !== length) {
+      this.view = { address, values: new Float32Array(koffi.view(address, length * 4)) }
+    }
+    return this.view.values
+  }
+
+  /** Forgets all tokens of all sequences. */
+  clear(): void {
+    library().memoryClear(this.memoryHandle(), false)
+  }
+
+  /** Forgets the tokens of a sequence at positions from `start` up to, not with, `end`. False if it cannot forget only a part. */
+  removeSequence(sequence: number, start = 0, end = -1): boolean {
+    return library().memoryRemove(this.memoryHandle(), this.checkSequence(sequence), start, end)
+  }
+
+  /** Gives sequence `to` all tokens of sequence `from`, so that a common beginning is computed once. */
+  copySequence(from: number, to: number): void {
+    library().memoryCopy(this.memoryHandle(), this.checkSequence(from), this.checkSequence(to), -1, -1)
+  }
+
+  /** Tokens that a sequence holds, counted by its last position. */
+  sequenceLength(sequence: number): number {
+    return library().memoryLastPosition(this.memoryHandle(), this.checkSequence(sequence)) + 1
+  }
+
+  /** Time and tokens of all decodes, measured from outside. */
+  performance(): Performance {
+    return { loadMs: this.model.loadMs, ...this.spent }
+  }
+
+  resetPerformance(): void {
+    this.spent = { promptMs: 0, promptTokens: 0, generateMs: 0, generatedTokens: 0 }
+  }
+
+  /**
+   * Bytes: of the model's tensors, of the whole cache of keys and values (by the formula of ordinary attention, each
+   * sequence rounded up to 256 tokens as llama.cpp does), and of the state as it would be saved now.
+   */
+  memory(): { modelBytes: number; kvBytes: number; stateBytes: number } {
+    const { model, kvType } = this
+    const headLength = (kind: string): number =>
+      Number(
+        model.meta(`${model.architecture}.attention.${kind}_length`) ?? model.embeddingLength / model.heads,
+      )
+    const cells = Math.ceil(this.contextSize / 256) * 256 * this.sequences
+    const perCell = ['key', 'value'].map((kind) => rowSize(kvType, model.headsKV * headLength(kind)))
+    return {
+      modelBytes: model.bytes,
+      kvBytes: model.layers * cells * (perCell[0] + perCell[1]),
+      stateBytes: library().stateSize(this.handle.pointer),
+    }
+  }
+
+  private count(tokens: number, sequenceIds: ArrayLike<number> | undefined, ms: number): void {
+    if (tokens === (sequenceIds ? new Set(Array.from(sequenceIds)).size : 1)) {
+      this.spent.generateMs += ms
+      this.spent.generatedTokens += tokens
+    } else {
+      this.spent.promptMs += ms
+      this.spent.promptTokens += tokens
+    }
+  }
+
+  private memoryHandle(): Pointer {
+    if (this.busy) throw new Error('a decode of this context is still under way')
+    return library().contextMemory(this.handle.pointer)
+  }
+
+  private checkSequence(sequence: number): number {
+    if (Number.isInteger(sequence) && sequence >= 0 && sequence < this.sequences) return sequence
+    throw new RangeError(`sequence ${sequence} is not one of ${this.sequences}`)
+  }
+
+  dispose(): void {
+    this.view = undefined
+    this.handle.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/** The arrays of `llama_batch`, at addresses that do not move. */
+class BatchArrays {
+  private readonly token: Int32Array
+  private readonly position: Int32Array
+  private readonly sequence: Int32Array
+  private readonly sequenceCount: Int32Array
+  private readonly sequenceAddress: BigUint64Array
+  private readonly output: Int8Array
+
+  constructor(private readonly size: number) {
+    const int32 = (): Int32Array => new Int32Array(new ArrayBuffer(size * 4))
+    this.token = int32()
+    this.position = int32()
+    this.sequence = int32()
+    this.sequenceCount = int32().fill(1)
+    const start = koffi.address(this.sequence)
+    this.sequenceAddress = BigUint64Array.from({ length: size }, (_, i) => start + BigInt(4 * i))
+    this.output = new Int8Array(new ArrayBuffer(size))
+  }
+
+  /** Takes over a batch; returns how many of its tokens give logits. */
+  fill(tokens: ArrayLike<number>, options: DecodeOptions, vocabSize: number, sequences: number): number {
+    const { positions, sequenceIds, logits = 'last' } = options
+    const count = tokens.length
+    if (count < 1 || count > this.size)
+      throw new RangeError(`a batch of ${count} tokens, not 1 .. ${this.size}`)
+    for (const array of [positions, sequenceIds, typeof logits === 'string' ? undefined : logits]) {
+      if (array && array.length !== count) throw new RangeError(`${array.length} entries for ${count} tokens`)
+    }
+    let outputs = 0
+    for (let i = 0; i < count; i++) {
+      const sequence = sequenceIds ? sequenceIds[i] : 0
+      if (!(tokens[i] >= 0 && tokens[i] < vocabSize))
+        throw new RangeError(`token ${tokens[i]} is not in the vocabulary`)
+      if (!(sequence >= 0 && sequence < sequences))
+        throw new RangeError(`sequence ${sequence} is not one of ${sequences}`)
+      this.token[i] = tokens[i]
+      this.sequence[i] = sequence
+      if (positions) this.position[i] = positions[i]
+      const wanted = logits === 'all' || (logits === 'last' ? i === count - 1 : logits[i])
+      this.output[i] = wanted ? 1 : 0
+      outputs += this.output[i]
+    }
+    return outputs
+  }
+
+  asStruct(count: number, options: DecodeOptions) {
+    return {
+      n_tokens: count,
+      token: koffi.address(this.token),
+      embd: null,
+      pos: options.positions ? koffi.address(this.position) : null,
+      n_seq_id: koffi.address(this.sequenceCount),
+      seq_id: koffi.address(this.sequenceAddress),
+      logits: koffi.address(this.output),
+    }
+  }
+}
+
+function checkCount(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return
+  throw new RangeError(`${name} is ${value}, not a whole number from 1 to ${Math.floor(most)}`)
+}
+
+function decodeError(path: string, status: number): Error {
+  if (status === 1) return new QuenchError(`${path}: a sequence is longer than the context has room for.`)
+  if (status === -1) return new Error('llama.cpp refused the batch: positions must continue their sequence')
+  return new QuenchError(`${path}: llama.cpp failed to compute a batch (status ${status}).`)
+}

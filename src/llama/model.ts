@@ -1,0 +1,195 @@
+/**
+ * A GGUF model as llama.cpp loads it: what it is, and its tokenizer. `LlamaContext` runs it.
+ *
+ * The native model lives until it is disposed of and no context of it is left.
+ */
+import { open } from 'node:fs/promises'
+import { FileError } from '../errors.js'
+import { library } from './library.js'
+import { callAsync, Handle } from './native.js'
+import type { Pointer } from './structs.js'
+
+const LOAD_NONE = 0
+const LOAD_MMAP = 1
+
+/** Options of `LlamaModel.load`. */
+export interface LoadOptions {
+  /** Read only metadata and tokenizer, no weights. */
+  vocabOnly?: boolean
+  /** Map the file into memory (default) or read it. */
+  mmap?: boolean
+  /** Layers to put on a GPU; -1 is all of them. Default 0: nothing runs on a GPU. */
+  gpuLayers?: number
+}
+
+export class LlamaModel {
+  private readonly vocab: Pointer
+  readonly vocabSize: number
+  /** Width of the residual stream. */
+  readonly embeddingLength: number
+  readonly layers: number
+  readonly heads: number
+  readonly headsKV: number
+  /** Tokens of context that the model was trained with. */
+  readonly trainContext: number
+  /** Bytes of all tensors. */
+  readonly bytes: number
+  /** Weights of all tensors. */
+  readonly parameters: number
+  /** Whether texts are to start with `bos`. */
+  readonly addBos: boolean
+  /** Ids of the tokens that begin a text, end one, and end a turn, where the model has them. */
+  readonly bos: number | undefined
+  readonly eos: number | undefined
+  readonly eot: number | undefined
+
+  private constructor(
+    readonly path: string,
+    readonly gpuLayers: number,
+    /** Milliseconds that loading took. */
+    readonly loadMs: number,
+    /** For `LlamaContext`. */
+    readonly handle: Handle,
+  ) {
+    const llama = library()
+    const model = handle.pointer
+    const vocab = llama.modelVocab(model)
+    const token = (id: number): number | undefined => (id < 0 ? undefined : id)
+    this.vocab = vocab
+    this.vocabSize = llama.vocabSize(vocab)
+    this.embeddingLength = llama.modelEmbedding(model)
+    this.layers = llama.modelLayers(model)
+    this.heads = llama.modelHeads(model)
+    this.headsKV = llama.modelHeadsKV(model)
+    this.trainContext = llama.modelTrainContext(model)
+    this.bytes = Number(llama.modelSize(model))
+    this.parameters = Number(llama.modelParameters(model))
+    this.addBos = llama.vocabAddBos(vocab)
+    this.bos = token(llama.vocabBos(vocab))
+    this.eos = token(llama.vocabEos(vocab))
+    this.eot = token(llama.vocabEot(vocab))
+  }
+
+  /** Loads a GGUF file on another thread. @throws FileError with llama.cpp's reason if it cannot be loaded. */
+  static async load(path: string, options: LoadOptions = {}): Promise<LlamaModel> {
+    const { vocabOnly = false, mmap = true, gpuLayers = 0 } = options
+    await checkMagic(path)
+    const llama = library()
+    const params = llama.modelDefaults()
+    params.vocab_only = vocabOnly
+    params.load_mode = mmap ? LOAD_MMAP : LOAD_NONE
+    params.n_gpu_layers = gpuLayers
+    const start = performance.now()
+    const { result, reason } = await llama.log.during(() => callAsync(llama.modelLoad, path, params))
+    if (result === null) throw new FileError(path, `llama.cpp cannot load it: ${reason()}`)
+    const handle = new Handle(result, llama.modelFree, `the model ${path}`)
+    return new LlamaModel(path, gpuLayers, performance.now() - start, handle)
+  }
+
+  /** A metadata value as text, e.g. `general.architecture`. Undefined if there is none or it is an array. */
+  meta(key: string): string | undefined {
+    const { modelMeta } = library()
+    const model = this.handle.pointer
+    const length = modelMeta(model, key, new Uint8Array(1), 1)
+    if (length < 0) return undefined
+    const text = new Uint8Array(length + 1)
+    modelMeta(model, key, text, text.length)
+    return Buffer.from(text.buffer, 0, length).toString()
+  }
+
+  /** E.g. `llama`, `gemma3`. */
+  get architecture(): string {
+    return this.meta('general.architecture') ?? 'unknown'
+  }
+
+  /** Whether a token ends a text or a turn. */
+  isEog(token: number): boolean {
+    return library().vocabIsEog(this.vocabulary(), this.checkToken(token))
+  }
+
+  /**
+   * Token ids of a text, of any length.
+   * @param options `addSpecial` adds what the model wants around a text (BOS, EOS); `parseSpecial` reads the names of
+   * special tokens in the text as these tokens.
+   */
+  tokenize(text: string, options: { addSpecial?: boolean; parseSpecial?: boolean } = {}): Int32Array {
+    const { addSpecial = false, parseSpecial = false } = options
+    const { tokenize } = library()
+    const vocab = this.vocabulary()
+    const bytes = Buffer.from(text)
+    let tokens = new Int32Array(bytes.length + 8)
+    let count = tokenize(vocab, bytes, bytes.length, tokens, tokens.length, addSpecial, parseSpecial)
+    if (count < 0 && count > -(2 ** 31)) {
+      tokens = new Int32Array(-count)
+      count = tokenize(vocab, bytes, bytes.length, tokens, tokens.length, addSpecial, parseSpecial)
+    }
+    if (count < 0) throw new FileError(this.path, `its tokenizer failed on a text of ${bytes.length} bytes`)
+    return tokens.slice(0, count)
+  }
+
+  /**
+   * The text of token ids; bytes that are not UTF-8 become U+FFFD.
+   * @param options `removeSpecial` drops the BOS and EOS that `addSpecial` adds; `special` writes special tokens by name.
+   */
+  detokenize(
+    tokens: ArrayLike<number>,
+    options: { removeSpecial?: boolean; special?: boolean } = {},
+  ): string {
+    const { removeSpecial = false, special = false } = options
+    const { detokenize } = library()
+    const vocab = this.vocabulary()
+    const ids = Int32Array.from(tokens, (token) => this.checkToken(token))
+    if (ids.length === 0) return ''
+    let text = new Uint8Array(ids.length * 8 + 64)
+    let length = detokenize(vocab, ids, ids.length, text, text.length, removeSpecial, special)
+    if (length < 0) {
+      text = new Uint8Array(-length)
+      length = detokenize(vocab, ids, ids.length, text, text.length, removeSpecial, special)
+    }
+    return Buffer.from(text.buffer, 0, length).toString()
+  }
+
+  /** The bytes that a token stands for; of a special token none, or its name where `special`. */
+  tokenBytes(token: number, special = false): Uint8Array {
+    const { tokenToPiece } = library()
+    const vocab = this.vocabulary()
+    let bytes = new Uint8Array(64)
+    let length = tokenToPiece(vocab, this.checkToken(token), bytes, bytes.length, 0, special)
+    if (length < 0) {
+      bytes = new Uint8Array(-length)
+      length = tokenToPiece(vocab, token, bytes, bytes.length, 0, special)
+    }
+    return bytes.slice(0, length)
+  }
+
+  /** libllama reads past its tables for an id that is not in the vocabulary. */
+  private checkToken(token: number): number {
+    if (Number.isInteger(token) && token >= 0 && token < this.vocabSize) return token
+    throw new RangeError(`token ${token} is not in the vocabulary of ${this.vocabSize}`)
+  }
+
+  private vocabulary(): Pointer {
+    this.handle.pointer
+    return this.vocab
+  }
+
+  dispose(): void {
+    this.handle.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+async function checkMagic(path: string): Promise<void> {
+  const magic = Buffer.alloc(4)
+  try {
+    const file = await open(path)
+    await file.read(magic, 0, 4, 0).finally(() => file.close())
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    throw new FileError(path, code === 'ENOENT' ? 'no such file' : `cannot be read (${code})`, { cause })
+  }
+  if (magic.toString('latin1') !== 'GGUF') throw new FileError(path, 'not a GGUF file')
+}

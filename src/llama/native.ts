@@ -1,0 +1,134 @@
+/**
+ * Calls that run on another thread, what they say while they run, and native objects that are freed exactly once.
+ *
+ * koffi runs `fn.async` on Node's thread pool. Two things need care there:
+ * - A JavaScript log callback is relayed to the main thread, and the caller waits for it. So it is set only while a
+ *   call runs whose failure it may have to explain; at all other times the log goes to a native function that does
+ *   nothing. (Any function will do that ignores its arguments, since in C ABIs of 64 bits the caller cleans up.)
+ * - `process.exit()` frees JavaScript's memory and unloads the library under a thread that still works in it, which
+ *   crashes. While such a call is under way, leaving therefore ends the process at once, without that clean-up.
+ */
+import koffi, { type KoffiFunc } from 'koffi'
+import type { Pointer } from './structs.js'
+
+/** A C function: called directly it blocks, through `callAsync` it does not. */
+export type Fn<A extends unknown[], R> = KoffiFunc<(...args: A) => R>
+
+let callsUnderWay = 0
+
+function leaveAtOnce(code: number): void {
+  const c = koffi.load(process.platform === 'win32' ? 'ucrtbase.dll' : null)
+  c.func('_exit', 'void', ['int'])(code)
+}
+
+/** Runs a C function on a thread of the pool. The arguments stay alive until it is done. */
+export function callAsync<A extends unknown[], R>(fn: Fn<A, R>, ...args: A): Promise<R> {
+  if (callsUnderWay++ === 0) process.on('exit', leaveAtOnce)
+  return new Promise<R>((resolve, reject) => {
+    const held = { args }
+    fn.async(...args, (error: unknown, result: R) => {
+      held.args.length = 0
+      if (--callsUnderWay === 0) process.off('exit', leaveAtOnce)
+      if (error) reject(error)
+      else resolve(result)
+    })
+  })
+}
+
+const GGML_LOG_LEVEL_WARN = 3
+const GGML_LOG_LEVEL_ERROR = 4
+const GGML_LOG_LEVEL_CONT = 5
+const LogCallback = koffi.pointer(koffi.proto('void', ['int', 'str', 'void *']))
+
+/** The library's log: silent, save while somebody listens. */
+export class Log {
+  private readonly heard: Pointer
+  private listeners = 0
+  private lines: { level: number; text: string }[] = []
+
+  /** @param set `llama_log_set`. @param ignore address of a C function without effect. */
+  constructor(
+    private readonly set: (callback: Pointer, userData: null) => void,
+    private readonly ignore: Pointer,
+  ) {
+    this.heard = koffi.register((level: number, text: string) => this.hear(level, text), LogCallback)
+    set(ignore, null)
+  }
+
+  private hear(level: number, text: string): void {
+    const last = this.lines.at(-1)
+    if (level === GGML_LOG_LEVEL_CONT && last) last.text += text
+    else if (level === GGML_LOG_LEVEL_WARN || level === GGML_LOG_LEVEL_ERROR) {
+      this.lines.push({ level, text })
+      if (this.lines.length > 50) this.lines.shift()
+    }
+  }
+
+  /** Runs `call`, and gives besides its result a function that tells the library's reason if it failed. */
+  async during<T>(call: () => Promise<T>): Promise<{ result: T; reason: () => string }> {
+    if (this.listeners++ === 0) {
+      this.lines = []
+      this.set(this.heard, null)
+    }
+    try {
+      const result = await call()
+      const lines = this.lines
+      return { result, reason: () => reasonOf(lines) }
+    } finally {
+      if (--this.listeners === 0) this.set(this.ignore, null)
+    }
+  }
+}
+
+/** The last thing said that says more than that it failed, without the name of the C function in front. */
+function reasonOf(lines: { level: number; text: string }[]): string {
+  const errors = lines.filter((line) => line.level === GGML_LOG_LEVEL_ERROR)
+  const texts = (errors.length > 0 ? errors : lines)
+    .map(({ text }) =>
+      text
+        .trim()
+        .replace(/^\w+: /, '')
+        .replace(/^(error loading model|failed to quantize): /, ''),
+    )
+    .filter((text) => /\w/.test(text))
+  return texts.findLast((text) => text !== 'failed to load model') ?? texts.at(-1) ?? 'no reason given'
+}
+
+/**
+ * A native object, freed when it has been disposed of and nothing uses it any more: a call under way on another
+ * thread, or an object made from it, keeps it.
+ */
+export class Handle {
+  private holders = 1
+  private disposed = false
+
+  /** @param what its name in the error of a use after `dispose`. */
+  constructor(
+    private readonly address: Pointer,
+    private readonly free: (address: Pointer) => void,
+    private readonly what: string,
+  ) {}
+
+  get pointer(): Pointer {
+    if (this.disposed) throw new Error(`${this.what} is used after dispose()`)
+    return this.address
+  }
+
+  /** Keeps the object until `release`. Returns its address. */
+  hold(): Pointer {
+    const address = this.pointer
+    this.holders++
+    return address
+  }
+
+  release(): void {
+    if (--this.holders === 0) this.free(this.address)
+  }
+
+  /** Frees the object now or, if it is in use, as soon as it is not. A second call does nothing. */
+  dispose(): void {
+    if (this.disposed) return
+    this.disposed = true
+    this.release()
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Whole-file post-training quantization by `llama_model_quantize`: the same code and so the same file as the
+ * `llama-quantize` command of this release, which makes it the reference that quench's own files are compared with.
+ */
+import { availableParallelism } from 'node:os'
+import { resolve } from 'node:path'
+import koffi from 'koffi'
+import { FileError, UsageError } from '../errors.js'
+import { ggmlTypeId } from './ggml.js'
+import { library } from './library.js'
+import { callAsync } from './native.js'
+import { type ImatrixEntry, ImatrixEntryStruct } from './structs.js'
+
+/** File types that can be written, by name, and their `llama_ftype`. */
+export const FILE_TYPES: Readonly<Record<string, number>> = {
+  F32: 0,
+  F16: 1,
+  BF16: 32,
+  Q8_0: 7,
+  Q6_K: 18,
+  Q5_K_M: 17,
+  Q5_K_S: 16,
+  Q5_1: 9,
+  Q5_0: 8,
+  Q4_K_M: 15,
+  Q4_K_S: 14,
+  Q4_1: 3,
+  Q4_0: 2,
+  IQ4_NL: 25,
+  IQ4_XS: 30,
+  MXFP4_MOE: 38,
+  Q3_K_L: 13,
+  Q3_K_M: 12,
+  Q3_K_S: 11,
+  IQ3_M: 27,
+  IQ3_S: 26,
+  IQ3_XS: 22,
+  IQ3_XXS: 23,
+  Q2_K: 10,
+  Q2_K_S: 21,
+  IQ2_M: 29,
+  IQ2_S: 28,
+  IQ2_XS: 20,
+  IQ2_XXS: 19,
+  Q2_0: 41,
+  TQ2_0: 37,
+  TQ1_0: 36,
+  IQ1_M: 31,
+  IQ1_S: 24,
+  Q1_0: 40,
+}
+
+/** Options of `quantizeModel`. */
+export interface QuantizeOptions {
+  /** A name of `FILE_TYPES`. */
+  type: string
+  /** Default: as many as the machine runs at once. */
+  threads?: number
+  /** Importance per input column, by tensor name (experts x columns for expert tensors). */
+  importance?: ReadonlyMap<string, Float32Array>
+  /** Tensor type, e.g. `Q6_K`, of the token embedding and of the output, instead of what the recipe says. */
+  tokenEmbeddingType?: string
+  outputTensorType?: string
+  /** One type for all matrices, no recipe. */
+  pure?: boolean
+  /** Write as many files as the input has. */
+  keepSplit?: boolean
+  /** Allow an input that is quantized already, at a loss. */
+  allowRequantize?: boolean
+}
+
+/**
+ * Quantizes the GGUF file `input` to exactly the path `output`, on other threads.
+ * @throws FileError with llama.cpp's reason; a part of `output` may then have been written.
+ */
+export async function quantizeModel(input: string, output: string, options: QuantizeOptions): Promise<void> {
+  const fileType = Object.hasOwn(FILE_TYPES, options.type) ? FILE_TYPES[options.type] : undefined
+  if (fileType === undefined) {
+    throw new UsageError(
+      `"${options.type}" is not a file type; choose one of ${Object.keys(FILE_TYPES).join(', ')}.`,
+    )
+  }
+  if (resolve(input) === resolve(output)) {
+    throw new UsageError(`The output must not be the input file ${input}.`)
+  }
+  const llama = library()
+  const params = llama.quantizeDefaults()
+  params.ftype = fileType
+  params.nthread = options.threads ?? availableParallelism()
+  if (options.tokenEmbeddingType) params.token_embedding_type = ggmlTypeId(options.tokenEmbeddingType)
+  if (options.outputTensorType) params.output_tensor_type = ggmlTypeId(options.outputTensorType)
+  params.pure = options.pure ?? false
+  params.keep_split = options.keepSplit ?? false
+  params.allow_requantize = options.allowRequantize ?? false
+  const matrix = options.importance && new ImportanceMatrix(options.importance)
+  params.imatrix = matrix?.address ?? null
+  try {
+    const { result, reason } = await llama.log.during(() =>
+      callAsync(llama.modelQuantize, input, output, params),
+    )
+    if (result !== 0) {
+      const problem = reason()
+      // What C++ says when a stream cannot be opened or written; the input is mapped, not a stream.
+      if (problem.includes('iostream error')) throw new FileError(output, 'cannot be written')
+      throw new FileError(input, `llama.cpp cannot quantize it to ${options.type}: ${problem}`)
+    }
+  } finally {
+    matrix?.free()
+  }
+}
+
+/** An importance matrix as the C list that `llama_model_quantize` reads: name and data of each tensor, then a null. */
+class ImportanceMatrix {
+  readonly address: bigint
+  /** What the list points to, alive as long as this is. */
+  private readonly parts: (Uint8Array | Float32Array)[] = []
+
+  constructor(importance: ReadonlyMap<string, Float32Array>) {
+    this.address = koffi.alloc(ImatrixEntryStruct, importance.size + 1)
+    let at = 0
+    const add = (entry: ImatrixEntry): void => {
+      koffi.encode(this.address, at, ImatrixEntryStruct, entry)
+      at += koffi.sizeof(ImatrixEntryStruct)
+    }
+    for (const [tensor, values] of importance) {
+      const name = new TextEncoder().encode(`${tensor}\0`)
+      this.parts.push(name, values)
+      add({ name: koffi.address(name), data: koffi.address(values), size: values.length })
+    }
+    add({ name: null, data: null, size: 0 })
+  }
+
+  free(): void {
+    koffi.free(this.address)
+    this.parts.length = 0
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Programs: a graph compiled to an onnxruntime session. Runs read typed arrays and write typed arrays; a caller that
+ * passes its own output arrays has them filled in place, which keeps thousands of training steps free of garbage.
+ */
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
+import { QuenchError } from '../errors.js'
+import { lower, type ProgramGraph } from '../graph/lower.js'
+import type { Shape, Tensor, TypedArray } from '../graph/tensor.js'
+import { threadCount } from './threads.js'
+
+export type Values = Record<string, TypedArray>
+
+export class Program {
+  readonly inputs: Readonly<Record<string, Shape>>
+  readonly outputs: Readonly<Record<string, Shape>>
+  private constructor(
+    private readonly session: InferenceSession,
+    private readonly graph: ProgramGraph,
+  ) {
+    const shapes = (tensors: Readonly<Record<string, Tensor>>): Record<string, Shape> =>
+      Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, t.shape]))
+    this.inputs = shapes(graph.inputs)
+    this.outputs = shapes(graph.outputs)
+  }
+
+  /** Compiles a graph for the cpu. Inputs that no output depends on need not be fed. */
+  static async compile(graph: ProgramGraph): Promise<Program> {
+    const session = await InferenceSession.create(lower(graph), {
+      executionProviders: ['cpu'],
+      intraOpNumThreads: threadCount(),
+      interOpNumThreads: 1,
+      logSeverityLevel: 3,
+      enableCpuMemArena: true,
+      enableMemPattern: true,
+      extra: { session: { intra_op: { allow_spinning: '1' } } },
+    })
+    return new Program(session, graph)
+  }
+
+  /**
+   * Runs the program. Outputs named in `into` are written to those arrays, the others to new ones.
+   * An array may serve as input and output of elementwise programs (an optimizer's moments, say).
+   * @throws QuenchError if an input is missing or an array has the wrong length
+   */
+  async run(values: Values, into: Values = {}): Promise<Record<string, Float32Array>> {
+    const feeds: Record<string, OrtTensor> = {}
+    for (const name of this.session.inputNames) feeds[name] = this.tensor(name, values[name], this.graph.inputs[name])
+    const results: Record<string, Float32Array> = {}
+    const fetches: Record<string, OrtTensor> = {}
+    for (const [name, tensor] of Object.entries(this.graph.outputs)) {
+      const array = into[name] ?? new Float32Array(tensor.size)
+      results[name] = array as Float32Array
+      fetches[name] = this.tensor(name, array, tensor)
+    }
+    await this.session.run(feeds, fetches)
+    return results
+  }
+
+  private tensor(name: string, array: TypedArray | undefined, { shape, size, dtype }: Tensor): OrtTensor {
+    if (!array) throw new QuenchError(`program: no value for the input "${name}"`)
+    if (array.length !== size)
+      throw new QuenchError(`program: "${name}" has ${array.length} values where [${shape.join(', ')}] needs ${size}`)
+    return new OrtTensor(dtype as 'float32', array as Float32Array, shape)
+  }
+
+  async dispose(): Promise<void> {
+    await this.session.release()
+  }
+}

@@ -1,0 +1,148 @@
+import { endianness } from 'node:os'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { Format } from '../../src/formats/format.js'
+import { floatToHalf, readHalf } from '../../src/formats/half.js'
+import { formats } from '../../src/formats/table.js'
+import { dequantize, quantize } from './formats.ggml.js'
+
+/** A uniform source in [0, 1) that always gives the same sequence. */
+function uniform(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0
+    return (state >>> 8) / 2 ** 24
+  }
+}
+
+function gaussian(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+}
+
+const n = 64 * 256
+const rows: Record<string, (random: () => number, i: number) => number> = {
+  gaussian: (random) => 0.02 * gaussian(random),
+  'heavy tails': (random) => 0.02 * gaussian(random) ** 5,
+  uniform: (random) => random() - 0.5,
+  positive: (random) => 1 + random(),
+  zeros: () => 0,
+  constant: () => 0.3,
+  'negative constant': () => -0.3,
+  'one weight a block': (_, i) => (i % 256 === 77 ? -1.5 : 0),
+  'tiny 1e-7': (random) => 1e-7 * gaussian(random),
+  'tiny 1e-30': (random) => 1e-30 * gaussian(random),
+  large: (random) => 1000 * gaussian(random),
+  'all sizes': (random) => gaussian(random) * 10 ** (6 * random() - 4),
+}
+
+/** Halves that are infinite or NaN, at the places of a format's block that hold halves, made finite. */
+function finiteScales(format: Format, bytes: Uint8Array): Uint8Array {
+  const halves: Record<string, number[]> = {
+    F16: [0],
+    Q8_0: [0],
+    Q4_0: [0],
+    Q2_K: [80, 82],
+    Q3_K: [108],
+    Q4_K: [0, 2],
+    Q5_K: [0, 2],
+    Q6_K: [208],
+  }
+  const copy = bytes.slice()
+  for (let block = 0; block < copy.length; block += format.blockBytes) {
+    for (const at of halves[format.name] ?? []) {
+      if (!Number.isFinite(readHalf(copy, block + at))) copy[block + at + 1] &= 0x3f
+    }
+    // bf16 and f32: the highest exponent bit cleared
+    if (format.name === 'BF16') copy[block + 1] &= 0xbf
+    if (format.name === 'F32') copy[block + 3] &= 0xbf
+  }
+  return copy
+}
+
+function expectSameWeights(format: Format, actual: Float32Array, bytes: Uint8Array): void {
+  const expected = format.name === 'F32' ? new Float32Array(bytes.slice().buffer) : dequantize(format, bytes)
+  expect(Buffer.compare(bytesOf(actual), bytesOf(expected))).toBe(0)
+}
+
+function bytesOf(floats: Float32Array): Uint8Array {
+  return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength)
+}
+
+function expectRoundTrip(format: Format, bytes: Uint8Array): void {
+  const codes = format.decode(bytes)
+  expect(Buffer.compare(format.encode(codes), bytes)).toBe(0)
+  expectSameWeights(format, format.dequantize(codes), bytes)
+}
+
+describe.each(formats.map((format) => [format.name, format] as const))('%s and ggml', (_, format) => {
+  it.each(Object.keys(rows))('agree on %s', (name) => {
+    const random = uniform(42)
+    const weights = new Float32Array(n)
+    for (let i = 0; i < n; i++) weights[i] = rows[name](random, i)
+    expectRoundTrip(format, quantize(format, weights))
+  })
+
+  it('keeps the bytes of weights that overflow the scales', () => {
+    const random = uniform(42)
+    const bytes = quantize(
+      format,
+      new Float32Array(n).map(() => 1e30 * gaussian(random)),
+    )
+    expect(Buffer.compare(format.encode(format.decode(bytes)), bytes)).toBe(0)
+  })
+
+  it('agree on blocks of zero bytes', () => {
+    expectRoundTrip(format, new Uint8Array(64 * format.blockBytes))
+  })
+
+  it('agree on any bytes with finite scales', () => {
+    const blocks = fc.integer({ min: 1, max: 8 })
+    const property = fc.property(
+      blocks.chain((count) => {
+        const size = count * format.blockBytes
+        return fc.uint8Array({ minLength: size, maxLength: size })
+      }),
+      (bytes) => expectRoundTrip(format, finiteScales(format, bytes)),
+    )
+    fc.assert(property, { seed: 1, numRuns: 200 })
+    const random = uniform(7)
+    const bytes = new Uint8Array(4096 * format.blockBytes).map(() => 256 * random())
+    expectRoundTrip(format, finiteScales(format, bytes))
+  })
+})
+
+describe('half floats and ggml', () => {
+  const all = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, i) => i).buffer)
+
+  it.each(['F16', 'BF16'])('agree on the value of every %s, NaN included', (name) => {
+    const format = formats.find((candidate) => candidate.name === name)!
+    expectSameWeights(format, format.dequantize(format.decode(all)), all)
+  })
+
+  it.each(['F16', 'BF16'])('agree on rounding any f32 to %s', (name) => {
+    const format = formats.find((candidate) => candidate.name === name)!
+    const random = uniform(3)
+    const bits = new Uint32Array(1 << 21).map(() => random() * 2 ** 32)
+    // f16: all exponents in reach, and every tie between neighbours with what is just beside it
+    for (let half = 0; half < 0x7c00; half++) {
+      const next = new Float32Array([valueOf(half), valueOf(half + 1)])
+      const middle = new Uint32Array(new Float32Array([next[0] / 2 + next[1] / 2]).buffer)[0]
+      for (let j = 0; j < 3; j++) bits[4 * half + j] = (half % 2 ? 0x80000000 : 0) + middle + j - 1
+    }
+    const weights = new Float32Array(bits.buffer)
+    const codes = { w: weights }
+    expect(Buffer.compare(format.encode(codes), quantize(format, weights))).toBe(0)
+  })
+
+  it('agree on rounding single values', () => {
+    const weights = new Float32Array([0, -0, 1, -1, 65504, 65519.99, 65520, 6e-8, 2.9e-8, 3e-8, 6.1e-5, 1e30])
+    const halves = new Uint16Array(quantize(formats.find(({ name }) => name === 'F16')!, weights).buffer)
+    expect(Array.from(weights, floatToHalf)).toEqual([...halves])
+  })
+})
+
+function valueOf(half: number): number {
+  return half === 0x7c00 ? 65536 : readHalf(new Uint8Array([half & 255, half >> 8]), 0)
+}
+
+it('runs on a little-endian machine, as GGUF is', () => expect(endianness()).toBe('LE'))

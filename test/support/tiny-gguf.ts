@@ -1,0 +1,153 @@
+/**
+ * A tiny llama model with random weights, as a GGUF file written here byte by byte, so that tests of the container and
+ * of llama.cpp need no file and do not depend on each other.
+ *
+ * Layout (GGUF v3): magic, version, counts; metadata; tensor directory; data, each tensor at a multiple of 32 bytes.
+ */
+import { writeFile } from 'node:fs/promises'
+import { Random } from '../../src/random.js'
+
+export interface TinyOptions {
+  layers?: number
+  width?: number
+  heads?: number
+  headsKV?: number
+  feedForward?: number
+  seed?: number
+}
+
+const ALIGNMENT = 32
+const UINT32 = 4
+const FLOAT32 = 6
+const BOOL = 7
+const STRING = 8
+const ARRAY = 9
+const INT32 = 5
+const TOKEN_NORMAL = 1
+const TOKEN_CONTROL = 3
+
+/** Merges of byte-level BPE, most frequent first; `Ġ` is a space. */
+const MERGES = [
+  'Ġ t',
+  'h e',
+  'Ġt he',
+  'i n',
+  'Ġ a',
+  'e r',
+  'o n',
+  'r e',
+  'Ġ s',
+  'a t',
+  'n d',
+  'Ġa nd',
+  'Ġ o',
+  'Ġo f',
+]
+export const END_OF_TEXT = '<|endoftext|>'
+
+/** Writes the model: 256 byte tokens, 14 merged ones and `<|endoftext|>` (BOS and EOS), F32 tensors. */
+export async function writeTinyGguf(path: string, options: TinyOptions = {}): Promise<void> {
+  const { layers = 2, width = 64, heads = 4, headsKV = 2, feedForward = 128, seed = 1 } = options
+  const tokens = [...byteCharacters(), ...MERGES.map((merge) => merge.replace(' ', '')), END_OF_TEXT]
+  const end = tokens.length - 1
+  const widthKV = (width / heads) * headsKV
+
+  const metadata = [
+    entry('general.architecture', string('llama')),
+    entry('general.name', string('tiny')),
+    entry('llama.context_length', uint32(1024)),
+    entry('llama.embedding_length', uint32(width)),
+    entry('llama.block_count', uint32(layers)),
+    entry('llama.feed_forward_length', uint32(feedForward)),
+    entry('llama.attention.head_count', uint32(heads)),
+    entry('llama.attention.head_count_kv', uint32(headsKV)),
+    entry('llama.attention.layer_norm_rms_epsilon', float32(1e-5)),
+    entry('llama.rope.dimension_count', uint32(width / heads)),
+    entry('tokenizer.ggml.model', string('gpt2')),
+    entry('tokenizer.ggml.pre', string('gpt-2')),
+    entry('tokenizer.ggml.tokens', array(STRING, tokens.map(text))),
+    entry(
+      'tokenizer.ggml.token_type',
+      array(
+        INT32,
+        tokens.map((_, i) => u32(i === end ? TOKEN_CONTROL : TOKEN_NORMAL)),
+      ),
+    ),
+    entry('tokenizer.ggml.merges', array(STRING, MERGES.map(text))),
+    entry('tokenizer.ggml.bos_token_id', uint32(end)),
+    entry('tokenizer.ggml.eos_token_id', uint32(end)),
+    entry('tokenizer.ggml.add_bos_token', typed(BOOL, Buffer.of(1))),
+  ]
+
+  const tensors: { name: string; shape: number[] }[] = [
+    { name: 'token_embd.weight', shape: [width, tokens.length] },
+    { name: 'output_norm.weight', shape: [width] },
+    { name: 'output.weight', shape: [width, tokens.length] },
+  ]
+  for (let layer = 0; layer < layers; layer++) {
+    const add = (name: string, ...shape: number[]) =>
+      tensors.push({ name: `blk.${layer}.${name}.weight`, shape })
+    add('attn_norm', width)
+    add('attn_q', width, width)
+    add('attn_k', width, widthKV)
+    add('attn_v', width, widthKV)
+    add('attn_output', width, width)
+    add('ffn_norm', width)
+    add('ffn_gate', width, feedForward)
+    add('ffn_up', width, feedForward)
+    add('ffn_down', feedForward, width)
+  }
+
+  const random = new Random(seed)
+  const directory: Buffer[] = []
+  const data: Buffer[] = []
+  let offset = 0
+  for (const { name, shape } of tensors) {
+    const size = shape.reduce((product, n) => product * n, 1)
+    const scale = 1.5 / Math.sqrt(shape[0])
+    const values = new Float32Array(size).map(() => (shape.length === 1 ? 1 : random.normal() * scale))
+    directory.push(text(name), u32(shape.length), ...shape.map(u64), u32(0), u64(offset))
+    data.push(padded(Buffer.from(values.buffer)))
+    offset += data.at(-1)!.length
+  }
+  const counts = [u32(3), u64(tensors.length), u64(metadata.length)]
+  const header = padded(Buffer.concat([Buffer.from('GGUF'), ...counts, ...metadata, ...directory]))
+  await writeFile(path, Buffer.concat([header, ...data]))
+}
+
+/** The characters by which GPT-2's tokenizer writes the bytes 0 to 255: printable ones as themselves, others from U+0100 on. */
+function byteCharacters(): string[] {
+  const printable = (byte: number): boolean =>
+    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174
+  let next = 256
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++))
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(value)
+  return bytes
+}
+
+function u64(value: number): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64LE(BigInt(value))
+  return bytes
+}
+
+function text(value: string): Buffer {
+  const bytes = Buffer.from(value)
+  return Buffer.concat([u64(bytes.length), bytes])
+}
+
+function padded(bytes: Buffer): Buffer {
+  return Buffer.concat([bytes, Buffer.alloc((ALIGNMENT - (bytes.length % ALIGNMENT)) % ALIGNMENT)])
+}
+
+const typed = (type: number, value: Buffer): Buffer => Buffer.concat([u32(type), value])
+const entry = (key: string, value: Buffer): Buffer => Buffer.concat([text(key), value])
+const string = (value: string): Buffer => typed(STRING, text(value))
+const uint32 = (value: number): Buffer => typed(UINT32, u32(value))
+const float32 = (value: number): Buffer => typed(FLOAT32, Buffer.from(Float32Array.of(value).buffer))
+const array = (type: number, items: Buffer[]): Buffer =>
+  typed(ARRAY, Buffer.concat([u32(type), u64(items.length), ...items]))

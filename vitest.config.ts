@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    // onnxruntime and libllama use every core themselves, and native libraries want a process each.
+    pool: 'forks',
+    maxWorkers: 2,
+  },
+})
