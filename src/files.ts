@@ -7,7 +7,7 @@
  * `removeTemporaryFiles()` before it exits.
  */
 import { randomBytes } from 'node:crypto'
-import { rmSync, statSync } from 'node:fs'
+import { accessSync, constants, readdirSync, rmSync, statSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FileError, QuenchError } from './errors.js'
@@ -28,10 +28,47 @@ export function temporaryPath(path: string): string {
   if (existing?.isDirectory()) throw new FileError(path, 'this is a folder; give the name of a file')
   if (existing && !existing.isFile())
     throw new FileError(path, 'this is not a regular file; give another name')
+  removeAbandoned(path)
   const suffix = `${process.pid}.${randomBytes(4).toString('hex')}.tmp`
   const temporary = join(dirname(path), `.${basename(path)}.${suffix}`)
   temporaries.add(temporary)
   return temporary
+}
+
+/** Removes temporary files of `path` whose process was killed before it could do so. */
+function removeAbandoned(path: string): void {
+  const folder = dirname(path)
+  let names: string[]
+  try {
+    names = readdirSync(folder)
+  } catch (error) {
+    throw systemError(path, error)
+  }
+  for (const name of names) {
+    if (!name.startsWith(`.${basename(path)}.`)) continue
+    const pid = /^(\d+)\.[0-9a-f]{8}\.tmp$/.exec(name.slice(basename(path).length + 2))?.[1]
+    if (pid !== undefined && !isRunning(Number(pid))) rmSync(join(folder, name), { force: true })
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0) // sends nothing
+    return true
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+/** Says before a long job whether a file can be written there at all. @throws FileError if not */
+export function checkWritable(path: string): void {
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      throw new FileError(path, 'this is a folder; give the name of a file')
+    accessSync(dirname(path), constants.W_OK)
+  } catch (error) {
+    throw systemError(path, error)
+  }
 }
 
 /** Flushes a closed temporary file to the disk and renames it onto `path`. On failure it is removed: FileError. */

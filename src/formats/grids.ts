@@ -7,9 +7,9 @@
  *   grouped  w = (d * scale) * q                      Q3_K, Q6_K
  *   affine   w = (d * scale) * q - (dmin * min)       Q2_K, Q4_K, Q5_K
  *
- * Only the subtraction rounds: an f16 has 11 significant bits, a group's scale at most 7 and a code at most 7 (in the
- * grouped grids 5), so the products fit the 24 bits of an f32. Hence the weights equal ggml's bit for bit, whatever its
- * order of operations and whether or not a compiler fused them. (The bits of a NaN, which only an infinite or NaN d
+ * Only the subtraction rounds: an f16 has 11 significant bits, a group's scale at most 7 and a code at most 5 (7 where
+ * there are no groups), so the products fit the 24 bits of an f32. Hence the weights equal ggml's bit for bit, whatever
+ * its order of operations and whether or not a compiler fused them. (The bits of a NaN, which only an infinite or NaN d
  * makes, are not specified.)
  */
 import type { Codes } from './format.js'

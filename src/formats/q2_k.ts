@@ -11,6 +11,7 @@ import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
 import type { Format } from './format.js'
 import { dequantizeAffine } from './grids.js'
 import { readHalf, writeHalf } from './half.js'
+import { learnAffine } from './learned.js'
 
 /** `scales` and `mins` are 0..15, `q` is 0..3. */
 export const Q2_K: Format = {
@@ -68,4 +69,6 @@ export const Q2_K: Format = {
   },
 
   dequantize: (codes) => dequantizeAffine(codes, 16),
+
+  ...learnAffine([0, 3], [0, 15]),
 }

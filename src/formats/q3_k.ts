@@ -12,6 +12,7 @@ import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
 import type { Format } from './format.js'
 import { dequantizeGrouped } from './grids.js'
 import { readHalf, writeHalf } from './half.js'
+import { learnGrouped } from './learned.js'
 
 /** `scales` are -32..31, `q` is -4..3. */
 export const Q3_K: Format = {
@@ -74,4 +75,6 @@ export const Q3_K: Format = {
   },
 
   dequantize: (codes) => dequantizeGrouped(codes, 16),
+
+  ...learnGrouped([-4, 3], [-32, 31]),
 }

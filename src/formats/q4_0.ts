@@ -8,6 +8,7 @@ import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
 import type { Format } from './format.js'
 import { dequantizeScaled } from './grids.js'
 import { readHalf, writeHalf } from './half.js'
+import { learnScaled } from './learned.js'
 
 /** `q` is -8..7. */
 export const Q4_0: Format = {
@@ -44,4 +45,6 @@ export const Q4_0: Format = {
   },
 
   dequantize: (codes) => dequantizeScaled(codes, 32),
+
+  ...learnScaled([-8, 7]),
 }

@@ -11,6 +11,7 @@ import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
 import type { Format } from './format.js'
 import { dequantizeAffine } from './grids.js'
 import { readHalf, writeHalf } from './half.js'
+import { learnAffine } from './learned.js'
 import { packScales6, unpackScales6 } from './scales6.js'
 
 /** `scales` and `mins` are 0..63, `q` is 0..15. */
@@ -58,4 +59,6 @@ export const Q4_K: Format = {
   },
 
   dequantize: (codes) => dequantizeAffine(codes, 32),
+
+  ...learnAffine([0, 15], [0, 63]),
 }

@@ -11,6 +11,7 @@ import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
 import type { Format } from './format.js'
 import { dequantizeGrouped } from './grids.js'
 import { readHalf, writeHalf } from './half.js'
+import { learnGrouped } from './learned.js'
 
 /** `scales` are -128..127, `q` is -32..31. */
 export const Q6_K: Format = {
@@ -68,4 +69,6 @@ export const Q6_K: Format = {
   },
 
   dequantize: (codes) => dequantizeGrouped(codes, 16),
+
+  ...learnGrouped([-32, 31], [-128, 127]),
 }

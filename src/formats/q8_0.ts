@@ -8,6 +8,7 @@ import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
 import type { Format } from './format.js'
 import { dequantizeScaled } from './grids.js'
 import { readHalf, writeHalf } from './half.js'
+import { learnScaled } from './learned.js'
 
 /** `q` is -128..127; quantizers use -127..127. */
 export const Q8_0: Format = {
@@ -40,4 +41,6 @@ export const Q8_0: Format = {
   },
 
   dequantize: (codes) => dequantizeScaled(codes, 32),
+
+  ...learnScaled([-127, 127]),
 }

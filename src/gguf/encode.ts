@@ -102,7 +102,6 @@ class Sink {
     this.count(value.length)
     if (itemType === 'string') for (const text of value) this.string(text)
     else if (itemType === 'array') for (const item of value) this.#array(item)
-    else if (itemType === 'bool') this.raw(Uint8Array.from(value, Number))
     else this.raw(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))
   }
 

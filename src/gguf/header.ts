@@ -186,7 +186,7 @@ function parseArray(cursor: Cursor, key: string, nested: { arrays: number }, dep
     case 'int64':
       return { type, itemType, value: new BigInt64Array(cursor.bytes(bytes).buffer) }
     case 'bool':
-      return { type, itemType, value: Array.from(cursor.bytes(bytes), (byte) => byte !== 0) }
+      return { type, itemType, value: cursor.bytes(bytes).map((byte) => (byte === 0 ? 0 : 1)) }
     case 'string': {
       const value = new Array<string>(count)
       for (let i = 0; i < count; i++) value[i] = cursor.string()

@@ -31,7 +31,7 @@ interface Arrays {
   float64: Float64Array
   uint64: BigUint64Array
   int64: BigInt64Array
-  bool: boolean[]
+  bool: Uint8Array // 0 or 1 each
   string: string[]
   array: GgufArray[]
 }

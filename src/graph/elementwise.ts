@@ -57,8 +57,18 @@ export const sqrt = unary('sqrt', 'Sqrt', (_x, dy, y) => div(mul(dy, 0.5), y))
 export const tanh = unary('tanh', 'Tanh', (_x, dy, y) => mul(dy, sub(1, mul(y, y))))
 export const sigmoid = unary('sigmoid', 'Sigmoid', (_x, dy, y) => mul(dy, mul(y, sub(1, y))))
 
-/** To the nearest integer, halves to even. The gradient is straight-through: rounding counts as the identity. */
-export const round = unary('round', 'Round', (_x, dy) => dy)
+const roundOp: Unary = {
+  name: 'round',
+  shape: ([x]) => x.shape,
+  gradient: (_node, dy) => [dy],
+  lower: (emit, _node, [x]) => emit.node('Floor', [emit.node('Add', [x, emit.constant(Float32Array.of(0.5), [])])]),
+}
+/**
+ * To the nearest integer, halves up: floor(x + 0.5), which unlike ONNX's Round gives no negative zero (integers that
+ * are read back from a file have none) and runs on every device. The gradient is straight-through: rounding counts as
+ * the identity.
+ */
+export const round = (x: Tensor): Tensor => apply(roundOp, [x], undefined)
 
 /** x * sigmoid(x), the activation of SwiGLU. */
 export function silu(x: Tensor): Tensor {

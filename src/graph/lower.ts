@@ -29,14 +29,14 @@ export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
   const produced = new Set<string>()
   const emit: Emitter = {
     node(type, nodeInputs, attributes = {}, domain = '') {
-      const output = `v${nodes.length}`
+      const output = `%v${nodes.length}`
       const attribute = Object.entries(attributes).map(([name, value]) => encodeAttribute(name, value))
       nodes.push({ opType: type, domain, input: nodeInputs, output: [output], attribute })
       produced.add(output)
       return output
     },
     constant(values, shape) {
-      const name = `c${initializers.length}`
+      const name = `%c${initializers.length}`
       const dataType = values instanceof Float32Array ? 1 : values instanceof Int32Array ? 6 : 7
       const rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
       initializers.push({ name, dataType, dims: [...shape], rawData })

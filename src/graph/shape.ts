@@ -61,6 +61,8 @@ export const slice = (x: Tensor, axis: number, start: number, end: number): Tens
 const concatOp: Op<{ axis: number }> = {
   name: 'concat',
   shape: (xs, { axis }) => {
+    if (xs.some((x) => x.shape.length !== xs[0].shape.length)) return 'the numbers of axes differ'
+    if (!(axis in xs[0].shape)) return `there is no axis ${axis}`
     const length = xs.reduce((n, x) => n + x.shape[axis], 0)
     const shape = xs[0].shape.with(axis, length)
     const fits = xs.every((x) => sameShape(x.shape.with(axis, length), shape))

@@ -1,13 +1,13 @@
 /**
  * Runs a model: tokens in, logits out, with the keys and values of earlier tokens kept per sequence.
  *
- * A context owns the arrays of its batches, allocated once, since libllama reads them from another thread.
  * With several sequences each has its own part of the cache (`kv_unified` off), which is faster than one shared cache
  * when they have no common beginning.
  */
 import { availableParallelism } from 'node:os'
 import koffi from 'koffi'
 import { FileError, QuenchError } from '../errors.js'
+import { BatchArrays, type DecodeOptions } from './batch.js'
 import { ggmlTypeId, rowSize } from './ggml.js'
 import { library } from './library.js'
 import type { LlamaModel } from './model.js'
@@ -27,21 +27,11 @@ export interface ContextOptions {
   microBatchSize?: number
   /** Sequences side by side, 1 (default) to 256. */
   sequences?: number
-  /** Default: as many as the machine runs at once. */
+  /** Default: as many as the machine runs at once, but at most one per million weights. */
   threads?: number
   /** Type of the cached keys and values. Default `f16`. */
   kvType?: string
   flashAttention?: keyof typeof FLASH_ATTENTION
-}
-
-/** Options of `LlamaContext.decode`; arrays have one entry per token. */
-export interface DecodeOptions {
-  /** Place of each token in its sequence. Default: each continues its sequence. */
-  positions?: ArrayLike<number>
-  /** Sequence of each token. Default: all 0. */
-  sequenceIds?: ArrayLike<number>
-  /** Tokens to give logits of: every one, the last (default), or those whose entry is truthy. */
-  logits?: 'all' | 'last' | ArrayLike<number | boolean>
 }
 
 /** What a context has done since it was made, or since `resetPerformance`. */
@@ -81,7 +71,8 @@ export class LlamaContext {
 
   /** Makes a context on another thread. @throws QuenchError with llama.cpp's reason, e.g. too little memory. */
   static async create(model: LlamaModel, options: ContextOptions): Promise<LlamaContext> {
-    const { contextSize, sequences = 1, threads = availableParallelism(), kvType = 'f16' } = options
+    const { contextSize, sequences = 1, threads = defaultThreads(model), kvType = 'f16' } = options
+    if (model.vocabOnly) throw new Error(`${model.path} was loaded without weights`)
     checkCount('contextSize', contextSize, 2 ** 31 / sequences)
     checkCount('sequences', sequences, MAX_SEQUENCES)
     checkCount('threads', threads, 512)
@@ -237,63 +228,9 @@ export class LlamaContext {
   }
 }
 
-/** The arrays of `llama_batch`, at addresses that do not move. */
-class BatchArrays {
-  private readonly token: Int32Array
-  private readonly position: Int32Array
-  private readonly sequence: Int32Array
-  private readonly sequenceCount: Int32Array
-  private readonly sequenceAddress: BigUint64Array
-  private readonly output: Int8Array
-
-  constructor(private readonly size: number) {
-    const int32 = (): Int32Array => new Int32Array(new ArrayBuffer(size * 4))
-    this.token = int32()
-    this.position = int32()
-    this.sequence = int32()
-    this.sequenceCount = int32().fill(1)
-    const start = koffi.address(this.sequence)
-    this.sequenceAddress = BigUint64Array.from({ length: size }, (_, i) => start + BigInt(4 * i))
-    this.output = new Int8Array(new ArrayBuffer(size))
-  }
-
-  /** Takes over a batch; returns how many of its tokens give logits. */
-  fill(tokens: ArrayLike<number>, options: DecodeOptions, vocabSize: number, sequences: number): number {
-    const { positions, sequenceIds, logits = 'last' } = options
-    const count = tokens.length
-    if (count < 1 || count > this.size)
-      throw new RangeError(`a batch of ${count} tokens, not 1 .. ${this.size}`)
-    for (const array of [positions, sequenceIds, typeof logits === 'string' ? undefined : logits]) {
-      if (array && array.length !== count) throw new RangeError(`${array.length} entries for ${count} tokens`)
-    }
-    let outputs = 0
-    for (let i = 0; i < count; i++) {
-      const sequence = sequenceIds ? sequenceIds[i] : 0
-      if (!(tokens[i] >= 0 && tokens[i] < vocabSize))
-        throw new RangeError(`token ${tokens[i]} is not in the vocabulary`)
-      if (!(sequence >= 0 && sequence < sequences))
-        throw new RangeError(`sequence ${sequence} is not one of ${sequences}`)
-      this.token[i] = tokens[i]
-      this.sequence[i] = sequence
-      if (positions) this.position[i] = positions[i]
-      const wanted = logits === 'all' || (logits === 'last' ? i === count - 1 : logits[i])
-      this.output[i] = wanted ? 1 : 0
-      outputs += this.output[i]
-    }
-    return outputs
-  }
-
-  asStruct(count: number, options: DecodeOptions) {
-    return {
-      n_tokens: count,
-      token: koffi.address(this.token),
-      embd: null,
-      pos: options.positions ? koffi.address(this.position) : null,
-      n_seq_id: koffi.address(this.sequenceCount),
-      seq_id: koffi.address(this.sequenceAddress),
-      logits: koffi.address(this.output),
-    }
-  }
+/** In smaller models threads wait longer for each other than they work. */
+function defaultThreads(model: LlamaModel): number {
+  return Math.max(1, Math.min(availableParallelism(), Math.floor(model.parameters / 1e6)))
 }
 
 function checkCount(name: string, value: number, most: number): void {

@@ -1,5 +1,6 @@
 /** llama.cpp from TypeScript: models, contexts, tokens, logits, quantization and sampling. */
-export { type ContextOptions, type DecodeOptions, LlamaContext, type Performance } from './context.js'
+export type { DecodeOptions } from './batch.js'
+export { type ContextOptions, LlamaContext, type Performance } from './context.js'
 export {
   dequantizeRows,
   ggmlTypeId,

@@ -28,6 +28,7 @@ export class LlamaModel {
   /** Width of the residual stream. */
   readonly embeddingLength: number
   readonly layers: number
+  /** Attention heads, and those that have keys and values of their own; 0 with `vocabOnly`. */
   readonly heads: number
   readonly headsKV: number
   /** Tokens of context that the model was trained with. */
@@ -45,6 +46,7 @@ export class LlamaModel {
 
   private constructor(
     readonly path: string,
+    readonly vocabOnly: boolean,
     readonly gpuLayers: number,
     /** Milliseconds that loading took. */
     readonly loadMs: number,
@@ -59,8 +61,9 @@ export class LlamaModel {
     this.vocabSize = llama.vocabSize(vocab)
     this.embeddingLength = llama.modelEmbedding(model)
     this.layers = llama.modelLayers(model)
-    this.heads = llama.modelHeads(model)
-    this.headsKV = llama.modelHeadsKV(model)
+    // libllama aborts when it is asked for the heads of a model without layers.
+    this.heads = vocabOnly ? 0 : llama.modelHeads(model)
+    this.headsKV = vocabOnly ? 0 : llama.modelHeadsKV(model)
     this.trainContext = llama.modelTrainContext(model)
     this.bytes = Number(llama.modelSize(model))
     this.parameters = Number(llama.modelParameters(model))
@@ -83,7 +86,7 @@ export class LlamaModel {
     const { result, reason } = await llama.log.during(() => callAsync(llama.modelLoad, path, params))
     if (result === null) throw new FileError(path, `llama.cpp cannot load it: ${reason()}`)
     const handle = new Handle(result, llama.modelFree, `the model ${path}`)
-    return new LlamaModel(path, gpuLayers, performance.now() - start, handle)
+    return new LlamaModel(path, vocabOnly, gpuLayers, performance.now() - start, handle)
   }
 
   /** A metadata value as text, e.g. `general.architecture`. Undefined if there is none or it is an array. */

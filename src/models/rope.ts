@@ -23,7 +23,10 @@ export async function readRope(gguf: Gguf, architecture: string, headWidth: numb
   const key = (name: string): string => `${architecture}.rope.${name}`
   const rotated = metadata.number(key('dimension_count'), headWidth)
   if (rotated !== headWidth)
-    throw new FileError(path, `rotates ${rotated} of ${headWidth} values of a head, which quench cannot train`)
+    throw new FileError(
+      path,
+      `rotates ${rotated} of ${headWidth} values of a head, which quench cannot train`,
+    )
   const base = metadata.number(key('freq_base'), 10_000)
   const type = metadata.string(key('scaling.type'), 'linear')
   const stated = metadata.number(key('scaling.factor'), metadata.number(key('scale_linear'), 0))
@@ -35,7 +38,10 @@ export async function readRope(gguf: Gguf, architecture: string, headWidth: numb
   const pairs = headWidth / 2
   if (divisors && divisors.length !== pairs)
     throw new FileError(path, `rope_freqs.weight has ${divisors.length} values where ${pairs} are needed`)
-  const original = metadata.number(key('scaling.original_context_length'), metadata.number(`${architecture}.context_length`))
+  const original = metadata.number(
+    key('scaling.original_context_length'),
+    metadata.number(`${architecture}.context_length`),
+  )
   const ramp = type === 'yarn' ? yarnRamp(headWidth, original, base) : undefined
   const frequencies = Float64Array.from({ length: pairs }, (_, pair) => {
     const own = base ** (-pair / pairs) / (divisors?.[pair] ?? 1)

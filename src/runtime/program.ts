@@ -32,7 +32,7 @@ export class Program {
       logSeverityLevel: 3,
       enableCpuMemArena: true,
       enableMemPattern: true,
-      extra: { session: { intra_op: { allow_spinning: '1' } } },
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
     })
     return new Program(session, graph)
   }

@@ -133,7 +133,10 @@ export class Network {
     })
     const logits = new Float32Array(this.tokens * this.config.vocabulary)
     for (let start = 0; start < this.tokens; start += this.slice) {
-      const into = logits.subarray(start * this.config.vocabulary, (start + this.slice) * this.config.vocabulary)
+      const into = logits.subarray(
+        start * this.config.vocabulary,
+        (start + this.slice) * this.config.vocabulary,
+      )
       await head.run({ x: this.streamSlice(start), ...this.outerValues(weights) }, { logits: into })
     }
     return logits
@@ -183,7 +186,9 @@ export class Network {
     const logProbabilities = logSoftmax(this.architecture.head(this.config, x, outer))
     if (kind === 'teacher') {
       const hidden = input(x.shape)
-      const teacher = Object.fromEntries(Object.entries(outer).map(([name, t]) => [`teacher ${name}`, input(t.shape)]))
+      const teacher = Object.fromEntries(
+        Object.entries(outer).map(([name, t]) => [`teacher ${name}`, input(t.shape)]),
+      )
       const own = Object.fromEntries(Object.keys(outer).map((name) => [name, teacher[`teacher ${name}`]]))
       const expected = logSoftmax(this.architecture.head(this.config, hidden, own))
       const loss = sum(mul(exp(expected), sub(expected, logProbabilities)))
@@ -198,7 +203,8 @@ export class Network {
 
   private headValues(start: number, weights: Weights, target: Target): Values {
     const values: Values = { x: this.streamSlice(start), ...this.outerValues(weights) }
-    if (target.kind === 'tokens') return { ...values, next: target.tokens.subarray(start, start + this.slice) }
+    if (target.kind === 'tokens')
+      return { ...values, next: target.tokens.subarray(start, start + this.slice) }
     const { width } = this.config
     for (const name of Object.keys(this.architecture.outerTensors(this.config)))
       values[`teacher ${name}`] = weight(target.weights, name)

@@ -1,13 +1,11 @@
 /**
  * What training changes: one `Parameter` for each tensor, with its latent values, its rounded weights, its gradient and
- * Adam's moments. Rounding, the gradient through the rounding and the optimizer's step are programs, compiled once for
- * each format and shape.
- *
- * Adam (arXiv 1412.6980) in f32 with bias correction; the rate of a latent is in its natural unit (`Latent.unit`).
+ * Adam's moments. Rounding and the gradient through the rounding are programs, compiled once for each format and shape.
  */
 import type { Codes, Format, Latent, Latents } from '../formats/format.js'
-import { add, constant, div, grad, input, mul, reshape, type Shape, sqrt, sub, type Tensor } from '../graph/index.js'
+import { grad, input, reshape, type Shape, type Tensor } from '../graph/index.js'
 import { Program } from '../runtime/program.js'
+import { adam, type Moments } from './adam.js'
 
 /** Learning rates of one step, and what multiplies every gradient (for clipping and averaging). */
 export interface Step {
@@ -18,16 +16,12 @@ export interface Step {
   readonly number: number
 }
 
-const beta1 = 0.9
-const beta2 = 0.95
-const epsilon = 1e-15
-
 export class Parameter {
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: Float32Array
   /** Gradient of the loss with respect to `weights`. */
   readonly gradient: Float32Array
-  readonly moments: Record<string, { first: Float32Array; second: Float32Array }>
+  readonly moments: Record<string, Moments>
 
   constructor(
     readonly name: string,
@@ -48,23 +42,35 @@ export class Parameter {
   }
 
   /** A parameter that starts from the codes of a quantizer. */
-  static quantized(name: string, shape: Shape, format: Format, weights: Float32Array, codes: Codes): Parameter {
+  static quantized(
+    name: string,
+    shape: Shape,
+    format: Format,
+    weights: Float32Array,
+    codes: Codes,
+  ): Parameter {
     if (!format.latents) throw new RangeError(`${format.name} has nothing to learn`)
     return new Parameter(name, shape, format, format.latents(weights, codes))
   }
 
   /** A parameter that is not rounded. `unit` is the natural size of its values, their root mean square by default. */
   static plain(name: string, shape: Shape, values: Float32Array, unit = rootMeanSquare(values)): Parameter {
-    const latent: Latent = { kind: shape.length === 1 ? 'scale' : 'weight', values, unit: Float32Array.of(unit) }
+    const latent: Latent = {
+      kind: shape.length === 1 ? 'scale' : 'weight',
+      values,
+      unit: Float32Array.of(unit),
+    }
     return new Parameter(name, shape, undefined, { w: latent })
   }
 }
 
-const rootMeanSquare = (x: Float32Array): number => Math.sqrt(x.reduce((s, v) => s + v * v, 0) / x.length) || 1
+const rootMeanSquare = (x: Float32Array): number =>
+  Math.sqrt(x.reduce((s, v) => s + v * v, 0) / x.length) || 1
 
 /** The programs of parameters, shared by those of the same format and shape. */
 export class ParameterPrograms {
   private readonly programs = new Map<string, Promise<Program>>()
+  private readonly arrays = new Map<string, Record<string, Float32Array>>()
 
   /** Computes `weights` from the latents. */
   async round(p: Parameter): Promise<void> {
@@ -87,29 +93,50 @@ export class ParameterPrograms {
       return { inputs: latents, outputs: { weights, ...prefixed('code ', codes) } }
     })
     const { weights, ...rest } = await program.run(latentValues(p))
-    return { weights, codes: Object.fromEntries(Object.entries(rest).map(([k, v]) => [k.slice('code '.length), v])) }
+    return {
+      weights,
+      codes: Object.fromEntries(Object.entries(rest).map(([k, v]) => [k.slice('code '.length), v])),
+    }
   }
 
   /** One step of Adam on the latents, from `gradient`. */
   async update(p: Parameter, step: Step): Promise<void> {
-    const program = await this.program(p, 'update', () => updateGraph(p))
-    const values = latentValues(p)
-    const into: Record<string, Float32Array> = {}
-    const inputs: Record<string, Float32Array> = { ...values, gradient: p.gradient }
-    for (const [key, latent] of Object.entries(p.latents)) {
-      const { first, second } = p.moments[key]
-      Object.assign(inputs, { [`first ${key}`]: first, [`second ${key}`]: second, [`unit ${key}`]: latent.unit })
-      // In place: these outputs are written by elementwise ops that are the last to read the arrays they replace.
-      Object.assign(into, { [`new ${key}`]: latent.values, [`new first ${key}`]: first, [`new second ${key}`]: second })
+    const gradients = p.format ? await this.latentGradients(p) : { w: p.gradient }
+    for (const [key, { kind, values, unit }] of Object.entries(p.latents)) {
+      const rate = kind === 'weight' ? step.weightRate : step.scaleRate
+      adam(values, gradients[key], p.moments[key], unit, { ...step, rate })
     }
-    // The bias corrections 1 / (1 - beta^t) are folded into the rate and into epsilon.
-    const secondCorrection = Math.sqrt(1 - beta2 ** step.number)
-    const correction = secondCorrection / (1 - beta1 ** step.number)
-    inputs.weightRate = Float32Array.of(step.weightRate * correction)
-    inputs.scaleRate = Float32Array.of(step.scaleRate * correction)
-    inputs.gradientScale = Float32Array.of(step.gradientScale)
-    inputs.epsilon = Float32Array.of(epsilon * secondCorrection)
-    await program.run(inputs, into)
+  }
+
+  /** The gradient with respect to every latent, from that with respect to the rounded weights. */
+  private async latentGradients(p: Parameter): Promise<Record<string, Float32Array>> {
+    const program = await this.program(p, 'gradient', () => {
+      const latents = latentInputs(p)
+      const keys = Object.keys(latents)
+      const gradient = input(p.shape)
+      const wrt = keys.map((key) => latents[key])
+      const gradients = grad(rounded(p, latents).weights, wrt, gradient)
+      return {
+        inputs: { ...latents, gradient },
+        outputs: Object.fromEntries(keys.map((key, k) => [`d ${key}`, gradients[k]])),
+      }
+    })
+    const into = this.scratch(p)
+    await program.run({ ...latentValues(p), gradient: p.gradient }, into)
+    return Object.fromEntries(Object.entries(into).map(([key, values]) => [key.slice('d '.length), values]))
+  }
+
+  /** Arrays for the gradients of a parameter's latents, shared by the parameters of one format and shape. */
+  private scratch(p: Parameter): Record<string, Float32Array> {
+    const key = `${p.format?.name} ${p.shape.join('x')}`
+    let arrays = this.arrays.get(key)
+    if (!arrays) {
+      arrays = Object.fromEntries(
+        Object.entries(p.latents).map(([name, { values }]) => [`d ${name}`, new Float32Array(values.length)]),
+      )
+      this.arrays.set(key, arrays)
+    }
+    return arrays
   }
 
   async dispose(): Promise<void> {
@@ -117,7 +144,11 @@ export class ParameterPrograms {
     this.programs.clear()
   }
 
-  private program(p: Parameter, purpose: string, graph: () => Parameters<typeof Program.compile>[0]): Promise<Program> {
+  private program(
+    p: Parameter,
+    purpose: string,
+    graph: () => Parameters<typeof Program.compile>[0],
+  ): Promise<Program> {
     const key = `${purpose} ${p.format?.name} ${p.shape.join('x')}`
     const known = this.programs.get(key)
     if (known) return known
@@ -140,52 +171,13 @@ function latentInputs(p: Parameter): Record<string, Tensor> {
 const latentValues = (p: Parameter): Record<string, Float32Array> =>
   Object.fromEntries(Object.entries(p.latents).map(([key, { values }]) => [key, values]))
 
-function rounded(p: Parameter, latents: Record<string, Tensor>): { weights: Tensor; codes: Record<string, Tensor> } {
+function rounded(
+  p: Parameter,
+  latents: Record<string, Tensor>,
+): { weights: Tensor; codes: Record<string, Tensor> } {
   if (!p.format?.fakeQuantize) return { weights: latents.w, codes: {} }
   const { weights, codes } = p.format.fakeQuantize(latents)
   return { weights: reshape(weights, p.shape), codes }
-}
-
-function updateGraph(p: Parameter): { inputs: Record<string, Tensor>; outputs: Record<string, Tensor> } {
-  const latents = latentInputs(p)
-  const keys = Object.keys(latents)
-  const gradient = input(p.shape)
-  const gradientScale = input([1])
-  const rates = { weight: input([1]), scale: input([1]) }
-  const eps = input([1])
-  const { weights } = rounded(p, latents)
-  const scaled = mul(gradient, gradientScale)
-  const gradients = p.format ? grad(weights, keys.map((key) => latents[key]), scaled) : [scaled]
-
-  const inputs: Record<string, Tensor> = {
-    ...latents,
-    gradient,
-    gradientScale,
-    weightRate: rates.weight,
-    scaleRate: rates.scale,
-    epsilon: eps,
-  }
-  const outputs: Record<string, Tensor> = {}
-  keys.forEach((key, i) => {
-    const latent = latents[key]
-    const { kind, values, unit: units } = p.latents[key]
-    const rows = (x: Tensor): Tensor => reshape(x, [units.length, values.length / units.length])
-    const [first, second] = [input(latent.shape), input(latent.shape)]
-    const unit = input([units.length])
-    const perUnit = reshape(unit, [units.length, 1])
-    // The gradient with respect to the value in its units, so that epsilon means the same everywhere.
-    const g = reshape(mul(rows(gradients[i]), perUnit), latent.shape)
-    const newFirst = add(mul(first, beta1), mul(g, 1 - beta1))
-    const newSecond = add(mul(second, beta2), mul(mul(g, g), constant(1 - beta2)))
-    const move = mul(div(newFirst, add(sqrt(newSecond), eps)), rates[kind])
-    Object.assign(inputs, { [`first ${key}`]: first, [`second ${key}`]: second, [`unit ${key}`]: unit })
-    Object.assign(outputs, {
-      [`new ${key}`]: sub(latent, reshape(mul(rows(move), perUnit), latent.shape)),
-      [`new first ${key}`]: newFirst,
-      [`new second ${key}`]: newSecond,
-    })
-  })
-  return { inputs, outputs }
 }
 
 function prefixed<T>(prefix: string, record: Record<string, T>): Record<string, T> {

@@ -37,7 +37,7 @@ const arrays: [string, GgufValue & { type: 'array' }][] = [
   ['f32s', { type: 'array', itemType: 'float32', value: Float32Array.of(0.1, -0) }],
   ['f64s', { type: 'array', itemType: 'float64', value: Float64Array.of(0.1) }],
   ['u64s', { type: 'array', itemType: 'uint64', value: BigUint64Array.of(2n ** 64n - 1n) }],
-  ['bools', { type: 'array', itemType: 'bool', value: [true, false] }],
+  ['bools', { type: 'array', itemType: 'bool', value: Uint8Array.of(1, 0) }],
   ['strings', { type: 'array', itemType: 'string', value: ['', '▁the', 'a\nb'] }],
 ]
 

@@ -158,7 +158,7 @@ describe.each(Object.keys(cases))('%s', (name) => {
     const output = `${input}.out`
     await writeModel(input, model, tensors)
     for (const [recipe, { fileType }] of Object.entries(recipes)) {
-      await quantizeModel(input, output, { type: recipe })
+      await quantizeModel(input, output, { type: recipe, threads: 1 })
       const quantized = await openGguf(output)
       const expected = Object.fromEntries(quantized.tensors.map((tensor) => [tensor.name, tensor.type]))
       expect(quantized.metadata.number('general.file_type'), recipe).toBe(fileType)
@@ -169,4 +169,18 @@ describe.each(Object.keys(cases))('%s', (name) => {
       )
     }
   })
+})
+
+it('protects the first ffn_down of Q4_0 as llama.cpp does with an importance matrix', async () => {
+  const model = llama(16)
+  const tensors = tensorsOf(model, {})
+  const input = join(folder, 'importance.gguf')
+  await writeModel(input, model, tensors)
+  const importance = new Map([['blk.0.ffn_down.weight', new Float32Array(256).fill(1)]])
+  await quantizeModel(input, `${input}.out`, { type: 'Q4_0', threads: 1, importance })
+  const quantized = await openGguf(`${input}.out`)
+  const expected = new Map(quantized.tensors.map((tensor) => [tensor.name, tensor.type]))
+  await quantized.close()
+  expect(assignTypes('Q4_0', model, tensors, true)).toEqual(expected)
+  expect([...expected.values()].filter((type) => type === 3).length).toBe(2)
 })

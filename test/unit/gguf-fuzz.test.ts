@@ -32,7 +32,7 @@ const numbers = {
   float64: fc.float64Array({ maxLength: 9 }),
   uint64: fc.bigUint64Array({ maxLength: 9 }),
   int64: fc.bigInt64Array({ maxLength: 9 }),
-  bool: fc.array(fc.boolean(), { maxLength: 9 }),
+  bool: fc.uint8Array({ max: 1, maxLength: 9 }),
   string: fc.array(text, { maxLength: 9 }),
 }
 
@@ -50,7 +50,9 @@ const arrays: fc.Arbitrary<GgufArray> = fc.oneof(
 /** A scalar is the first item of an array of its type. */
 const scalars = flatArray
   .filter((array) => array.value.length > 0)
-  .map((array) => ({ type: array.itemType, value: array.value[0] }) as GgufValue)
+  .map(({ itemType, value: [first] }) => {
+    return { type: itemType, value: itemType === 'bool' ? first === 1 : first } as GgufValue
+  })
 
 const metadataEntries = fc.uniqueArray(
   fc.tuple(fc.string({ unit: 'binary', minLength: 1 }), fc.oneof(arrays, scalars)),

@@ -140,13 +140,13 @@ test('a file of 20 GB costs what its header costs', async () => {
 })
 
 test('a long string that is not UTF-8 costs a few times its size', async () => {
-  const raw = Buffer.alloc(64e6, 0xc2)
+  const raw = Buffer.alloc(16e6, 0xc2)
   const path = writeBytes(folder, gguf(key(u32(8), str(raw))))
   const before = process.memoryUsage().rss
   const file = await openGguf(path)
   await file.close()
   expect(file.metadata.string('k').length).toBe(raw.length)
-  expect(process.memoryUsage().rss - before).toBeLessThan(600e6)
+  expect(process.memoryUsage().rss - before).toBeLessThan(200e6)
 })
 
 test('a header without end is refused', async () => {

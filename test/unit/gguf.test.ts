@@ -42,7 +42,7 @@ const everyType: [string, GgufValue][] = [
   ['f64s', { type: 'array', itemType: 'float64', value: Float64Array.of(0.1) }],
   ['u64s', { type: 'array', itemType: 'uint64', value: BigUint64Array.of(1n, 2n ** 64n - 1n) }],
   ['i64s', { type: 'array', itemType: 'int64', value: BigInt64Array.of(-1n) }],
-  ['bools', { type: 'array', itemType: 'bool', value: [true, false, true] }],
+  ['bools', { type: 'array', itemType: 'bool', value: Uint8Array.of(1, 0, 1) }],
   ['strings', { type: 'array', itemType: 'string', value: ['', '▁the', 'a\nb'] }],
   ['none', { type: 'array', itemType: 'float32', value: new Float32Array() }],
   [
@@ -53,7 +53,11 @@ const everyType: [string, GgufValue][] = [
       value: [
         { type: 'array', itemType: 'int32', value: Int32Array.of(1, 2) },
         { type: 'array', itemType: 'string', value: ['x'] },
-        { type: 'array', itemType: 'array', value: [{ type: 'array', itemType: 'bool', value: [true] }] },
+        {
+          type: 'array',
+          itemType: 'array',
+          value: [{ type: 'array', itemType: 'bool', value: Uint8Array.of(1) }],
+        },
       ],
     },
   ],

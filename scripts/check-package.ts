@@ -1,0 +1,38 @@
+/**
+ * Packs the package, installs it into an empty folder with nothing but its dependencies, and uses it there: the command,
+ * and the public interface from a module.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const root = resolve(import.meta.dirname, '..')
+const folder = mkdtempSync(join(tmpdir(), 'quench-package-'))
+const run = (command: string, args: string[], cwd: string): string =>
+  execFileSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip', npm_config_onnxruntime_node_install: 'skip' },
+  })
+try {
+  run('npm', ['pack', '--silent', '--pack-destination', folder], root)
+  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) as string
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n')
+  run('npm', ['install', '--omit=dev', '--no-audit', '--no-fund', join(folder, tarball)], folder)
+
+  const model = join(folder, 'node_modules/quench/models/quench-5m-f16.gguf')
+  const quench = (...args: string[]): string => run('npx', ['quench', ...args], folder)
+  JSON.parse(quench('inspect', model, '--json'))
+  quench('quantize', model, '--type', 'Q4_0', '-o', 'ptq.gguf')
+  quench('train', model, '--type', 'Q4_0', '-o', 'qat.gguf', '--steps', '2', '--tokens', '2048')
+  writeFileSync(
+    join(folder, 'use.js'),
+    `import { inspectFile } from 'quench'\nconsole.log((await inspectFile(${JSON.stringify(model)})).architecture)\n`,
+  )
+  if (run('node', ['use.js'], folder).trim() !== 'llama') throw new Error('the public interface gave another answer')
+  console.log('the packed package works in an empty folder')
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,51 @@
+/**
+ * Draws the picture of the README from the JSON of the demo: loss against size, PTQ as a line, QAT as points above the
+ * files they replace.
+ *
+ *   npx quench demo --json > demo.json && npx tsx scripts/plot.ts demo.json docs/demo.svg
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import * as Plot from '@observablehq/plot'
+import { parseHTML } from 'linkedom'
+import type { DemoReport } from '../src/index.js'
+
+const [from, to] = process.argv.slice(2)
+if (!from || !to) throw new Error('usage: npx tsx scripts/plot.ts DEMO.json OUT.svg')
+const { files } = JSON.parse(readFileSync(from, 'utf8')) as DemoReport
+const points = files.map((f) => ({
+  name: f.name,
+  megabytes: f.bytes / 1e6,
+  kld: f.kld.mean,
+  low: f.kld.mean - 2 * f.kld.se,
+  high: f.kld.mean + 2 * f.kld.se,
+  qat: f.method === 'qat',
+}))
+const ptq = points.filter((p) => !p.qat)
+const qat = points.filter((p) => p.qat)
+const gains = qat.flatMap((q) => {
+  const p = ptq.find((x) => q.name.startsWith(x.name))
+  return p ? [{ megabytes: q.megabytes, from: p.kld, to: q.kld }] : []
+})
+const { document } = parseHTML('<!doctype html><html><body></body></html>')
+const [blue, orange] = ['#4269d0', '#e8590c']
+const svg = Plot.plot({
+  document: document as unknown as Document,
+  width: 760,
+  height: 420,
+  marginLeft: 70,
+  marginBottom: 45,
+  style: { background: '#ffffff', fontSize: '13px', color: '#222222' },
+  x: { label: 'file size, MB →', grid: true, inset: 20 },
+  y: { label: '↑ KL divergence from full precision, nats per token', type: 'log', grid: true, tickFormat: '~g' },
+  marks: [
+    Plot.line(ptq, { x: 'megabytes', y: 'kld', sort: 'megabytes', stroke: blue }),
+    Plot.arrow(gains, { x1: 'megabytes', x2: 'megabytes', y1: 'from', y2: 'to', stroke: orange, strokeDasharray: '3,3' }),
+    Plot.ruleX(points, { x: 'megabytes', y1: 'low', y2: 'high', stroke: '#888888' }),
+    Plot.dot(ptq, { x: 'megabytes', y: 'kld', fill: blue, r: 4 }),
+    Plot.dot(qat, { x: 'megabytes', y: 'kld', fill: orange, r: 5 }),
+    Plot.text(ptq, { x: 'megabytes', y: 'kld', text: 'name', dx: 8, dy: -8, textAnchor: 'start', fill: blue }),
+    Plot.text(qat, { x: 'megabytes', y: 'kld', text: 'name', dx: 8, dy: 12, textAnchor: 'start', fill: orange }),
+  ],
+})
+svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
+writeFileSync(to, `${svg.outerHTML}\n`)

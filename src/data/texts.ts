@@ -1,0 +1,61 @@
+/** Text files for training and evaluation. A folder stands for the .txt, .md, .text and .jsonl files under it. */
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { FileError } from '../errors.js'
+import { systemError } from '../files.js'
+
+const textEndings = new Set(['.txt', '.text', '.md', '.jsonl'])
+
+/** A string holds at most half a billion characters; texts beyond this are to be split into several files. */
+const maxTextBytes = 500_000_000
+
+/** Reads every named file, and every text file under every named folder, in order of their names. */
+export async function readTexts(paths: readonly string[]): Promise<string[]> {
+  const files = (await Promise.all(paths.map(listFiles))).flat()
+  const texts: string[] = []
+  for (const file of files) texts.push(...(await readText(file)))
+  if (texts.every((text) => text.trim() === ''))
+    throw new FileError(
+      paths.join(', '),
+      'holds no text; name a text file or a folder of .txt, .md or .jsonl files',
+    )
+  return texts
+}
+
+async function listFiles(path: string): Promise<string[]> {
+  try {
+    if (!(await stat(path)).isDirectory()) return [path]
+    const entries = await readdir(path, { withFileTypes: true, recursive: true })
+    return entries
+      .filter((entry) => entry.isFile() && textEndings.has(extname(entry.name).toLowerCase()))
+      .map((entry) => join(entry.parentPath, entry.name))
+      .sort()
+  } catch (error) {
+    throw systemError(path, error)
+  }
+}
+
+/** One text of a file, or one of each line of a .jsonl file: its `text` field. */
+async function readText(path: string): Promise<string[]> {
+  let content: string
+  try {
+    const { size } = await stat(path)
+    if (size > maxTextBytes)
+      throw new FileError(path, `is larger than ${maxTextBytes / 1e6} MB; split it into several files`)
+    content = await readFile(path, 'utf8')
+  } catch (error) {
+    throw systemError(path, error)
+  }
+  if (extname(path).toLowerCase() !== '.jsonl') return [content]
+  return content.split('\n').flatMap((line, i) => (line.trim() === '' ? [] : [jsonText(path, line, i + 1)]))
+}
+
+function jsonText(path: string, line: string, number: number): string {
+  try {
+    const { text } = JSON.parse(line) as { text?: unknown }
+    if (typeof text === 'string') return text
+  } catch {
+    // told below
+  }
+  throw new FileError(path, `line ${number} is not a JSON object with a string "text"`)
+}

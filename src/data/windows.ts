@@ -1,0 +1,63 @@
+/**
+ * Windows: texts as token sequences of one length, the unit of training and validation. Each starts with BOS where
+ * the model wants one, as llama.cpp evaluates it. Nothing overlaps, and what is left over at the end is dropped.
+ */
+import { UsageError } from '../errors.js'
+
+/** How a model's vocabulary begins a text. */
+export interface TokenFacts {
+  readonly bos: number | undefined
+  readonly addBos: boolean
+}
+
+/** Cuts documents (tokens without BOS) into windows of `length` tokens; documents follow one another in one stream. */
+export function cutWindows(
+  documents: readonly Int32Array[],
+  length: number,
+  { bos, addBos }: TokenFacts,
+): Int32Array[] {
+  const start = addBos ? bos : undefined
+  const stream = join(documents, start)
+  const own = start === undefined ? length : length - 1
+  return Array.from({ length: Math.floor(stream.length / own) }, (_, i) => {
+    const part = stream.subarray(i * own, (i + 1) * own)
+    if (start === undefined) return part.slice()
+    const window = new Int32Array(length)
+    window[0] = start
+    window.set(part, 1)
+    return window
+  })
+}
+
+/** Documents one after another, with BOS between them where there is one. */
+function join(documents: readonly Int32Array[], separator: number | undefined): Int32Array {
+  const gap = separator === undefined ? 0 : 1
+  const stream = new Int32Array(documents.reduce((n, d) => n + d.length + gap, 0))
+  let at = 0
+  for (const [i, document] of documents.entries()) {
+    if (separator !== undefined && i > 0) stream[at++] = separator
+    stream.set(document, at)
+    at += document.length
+  }
+  return stream.subarray(0, at)
+}
+
+export interface Split {
+  readonly train: Int32Array[]
+  readonly validation: Int32Array[]
+}
+
+/**
+ * Holds windows out for validation: every n-th, `wanted` of them but no more than a fifth, so that they come from all
+ * of the text. @throws UsageError if there are too few windows to train and validate
+ */
+export function holdOut(windows: readonly Int32Array[], wanted: number): Split {
+  if (windows.length < 2)
+    throw new UsageError(
+      `the text gives ${windows.length} windows and at least 2 are needed; give more text with --data or a smaller --context`,
+    )
+  const count = Math.min(wanted, Math.max(1, Math.floor(windows.length / 5)))
+  const every = Math.floor(windows.length / count)
+  const held = (i: number): boolean => i % every === every - 1 && i < every * count
+  return { train: windows.filter((_, i) => !held(i)), validation: windows.filter((_, i) => held(i)) }
+}

@@ -1,0 +1,20 @@
+/** The architectures that quench trains, by `general.architecture`. */
+import { FileError } from '../errors.js'
+import type { Gguf } from '../gguf/index.js'
+import { quote } from '../gguf/index.js'
+import type { Architecture } from './architecture.js'
+import { llama } from './llama.js'
+
+export const architectures: readonly Architecture[] = [llama]
+
+/** @throws FileError naming the architectures that are known */
+export function architectureOf(gguf: Gguf): Architecture {
+  const name = gguf.metadata.string('general.architecture')
+  const found = architectures.find((a) => a.name === name)
+  if (found) return found
+  const known = architectures.map((a) => a.name).join(', ')
+  throw new FileError(
+    gguf.path,
+    `has the architecture ${quote(name)}, and quench trains ${known}; quench quantize and quench eval work with it`,
+  )
+}

@@ -1,0 +1,109 @@
+/**
+ * Checkpoints: the whole state of a run, written beside the output as a GGUF file, so that a run that was killed goes
+ * on to the same result. Latents and moments are F32 tensors named `<number>/<latent>/<value|first|second>`; the
+ * settings that must not change between the runs are one JSON string, compared key by key on resuming.
+ */
+import { rm, stat } from 'node:fs/promises'
+import { FileError, UsageError } from '../errors.js'
+import { createGguf, Metadata, openGguf } from '../gguf/index.js'
+import type { Parameter } from './parameter.js'
+
+/** What, besides the parameters, a run must know to go on. */
+export interface Progress {
+  /** Steps done. */
+  step: number
+  /** Steps in all, once that is known. */
+  steps: number | undefined
+  /** Seconds spent in training. */
+  seconds: number
+  /** Validation so far: step, mean KL divergence and standard error. */
+  curve: { step: number; mean: number; se: number }[]
+}
+
+export type Settings = Readonly<Record<string, string | number | boolean | null>>
+
+export const checkpointPath = (output: string): string => `${output}.checkpoint`
+
+export async function checkpointExists(output: string): Promise<boolean> {
+  return stat(checkpointPath(output)).then(
+    () => true,
+    () => false,
+  )
+}
+
+export async function removeCheckpoint(output: string): Promise<void> {
+  await rm(checkpointPath(output), { force: true })
+}
+
+/** Writes the state; the checkpoint before it stays until the new one is whole and on disk. */
+export async function saveCheckpoint(
+  output: string,
+  parameters: readonly Parameter[],
+  progress: Progress,
+  settings: Settings,
+): Promise<void> {
+  const path = checkpointPath(output)
+  const arrays = stateArrays(parameters)
+  const metadata = new Metadata(path, [
+    ['general.architecture', { type: 'string', value: 'quench-checkpoint' }],
+    ['quench.settings', { type: 'string', value: JSON.stringify(settings) }],
+    ['quench.progress', { type: 'string', value: JSON.stringify(progress) }],
+  ])
+  const tensors = [...arrays].map(([name, values]) => ({ name, shape: [values.length], type: 0 }))
+  const writer = await createGguf(path, { metadata, tensors })
+  for (const [name, values] of arrays)
+    await writer.write(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+  await writer.finish()
+}
+
+/**
+ * Reads the state into the parameters and returns the progress.
+ * @throws UsageError if the run was started with other settings, FileError if the file is damaged
+ */
+export async function loadCheckpoint(
+  output: string,
+  parameters: readonly Parameter[],
+  settings: Settings,
+): Promise<Progress> {
+  const path = checkpointPath(output)
+  const gguf = await openGguf(path)
+  try {
+    const saved = parse(path, gguf.metadata.string('quench.settings')) as Settings
+    for (const key of new Set([...Object.keys(saved), ...Object.keys(settings)]))
+      if (saved[key] !== settings[key])
+        throw new UsageError(
+          `${path} is of a run with another ${key} (${saved[key]}, now ${settings[key]}); resume with the same, or delete it to start anew`,
+        )
+    for (const [name, values] of stateArrays(parameters)) {
+      const tensor = gguf.tensor(name)
+      if (tensor.type !== 0 || tensor.elements !== values.length)
+        throw new FileError(path, `${name} does not fit the model; delete the checkpoint to start anew`)
+      const bytes = await gguf.read(tensor)
+      new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes)
+    }
+    return parse(path, gguf.metadata.string('quench.progress')) as Progress
+  } finally {
+    await gguf.close()
+  }
+}
+
+function parse(path: string, json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch (cause) {
+    throw new FileError(path, 'is damaged; delete it to start anew', { cause })
+  }
+}
+
+/** Every array of the state by a name that fits in a GGUF file whatever the tensors are called. */
+function stateArrays(parameters: readonly Parameter[]): Map<string, Float32Array> {
+  const arrays = new Map<string, Float32Array>()
+  parameters.forEach((p, i) => {
+    for (const [key, { values }] of Object.entries(p.latents)) {
+      arrays.set(`${i}/${key}/value`, values)
+      arrays.set(`${i}/${key}/first`, p.moments[key].first)
+      arrays.set(`${i}/${key}/second`, p.moments[key].second)
+    }
+  })
+  return arrays
+}

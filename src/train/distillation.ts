@@ -1,0 +1,131 @@
+/**
+ * Quantization-aware training by distillation from the model's own full precision, end to end: the loss is the KL
+ * divergence from the teacher's next-token distribution to the student's, at every position, so no labels are needed
+ * and the model is not changed into another one.
+ *
+ * The teacher's residual stream after the last block is kept for windows that come again: it is exact, and smaller
+ * than its logits by the ratio of vocabulary to width.
+ */
+import type { Network, Target, Weights } from './network.js'
+import { optimize, type StepRates } from './optimizer.js'
+import type { Parameter, ParameterPrograms } from './parameter.js'
+
+/** A mean over windows with its standard error, in nats per token. */
+export interface MeanError {
+  readonly mean: number
+  readonly se: number
+}
+
+/** The teacher's residual streams by window, up to a number of bytes. */
+export class TeacherCache {
+  private readonly streams = new Map<Int32Array, Float32Array>()
+  private free: number
+
+  constructor(bytes: number) {
+    this.free = bytes
+  }
+
+  get(window: Int32Array): Float32Array | undefined {
+    return this.streams.get(window)
+  }
+
+  set(window: Int32Array, stream: Float32Array): void {
+    if (this.free < stream.byteLength || this.streams.has(window)) return
+    this.free -= stream.byteLength
+    this.streams.set(window, stream.slice())
+  }
+}
+
+export class Distillation {
+  /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
+  private readonly student: Map<string, Float32Array>
+  private readonly gradients: Weights
+
+  constructor(
+    readonly network: Network,
+    readonly teacher: Weights,
+    readonly cache: TeacherCache,
+    readonly parameters: readonly Parameter[],
+    readonly programs: ParameterPrograms,
+    frozen: Weights,
+  ) {
+    this.student = new Map(frozen)
+    for (const p of parameters) this.student.set(p.name, p.weights)
+    this.gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
+  }
+
+  /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
+  async round(): Promise<void> {
+    for (const p of this.parameters) await this.programs.round(p)
+  }
+
+  /**
+   * One optimizer step. `windows` are a whole number of batches, whose gradients are accumulated.
+   * Returns the mean KL divergence before the step, in nats per token.
+   */
+  async step(
+    windows: readonly Int32Array[],
+    number: number,
+    rates: StepRates,
+    clip: number,
+  ): Promise<number> {
+    let loss = 0
+    for (const batch of this.batches(windows)) {
+      const target = await this.target(batch)
+      const tokens = join(batch)
+      await this.network.forward(tokens, this.student)
+      loss += await this.network.backward(tokens, this.student, target, this.gradients)
+    }
+    const tokens = windows.length * this.network.batch.length
+    await optimize(this.parameters, this.programs, rates, { tokens, clip, number })
+    return loss / tokens
+  }
+
+  /** Mean KL divergence over windows, a whole number of batches; the standard error is over batches. */
+  async validate(windows: readonly Int32Array[]): Promise<MeanError> {
+    const means: number[] = []
+    for (const batch of this.batches(windows)) {
+      const target = await this.target(batch)
+      await this.network.forward(join(batch), this.student)
+      means.push((await this.network.loss(this.student, target)) / this.network.tokens)
+    }
+    const mean = means.reduce((a, b) => a + b, 0) / means.length
+    const squares = means.reduce((s, m) => s + (m - mean) ** 2, 0)
+    return {
+      mean,
+      se: means.length > 1 ? Math.sqrt(squares / (means.length - 1) / means.length) : Number.NaN,
+    }
+  }
+
+  private *batches(windows: readonly Int32Array[]): Generator<readonly Int32Array[]> {
+    const size = this.network.batch.windows
+    if (windows.length === 0 || windows.length % size !== 0)
+      throw new RangeError(`${windows.length} windows are no whole number of batches of ${size}`)
+    for (let i = 0; i < windows.length; i += size) yield windows.slice(i, i + size)
+  }
+
+  private async target(batch: readonly Int32Array[]): Promise<Target> {
+    const size = this.network.batch.length * this.network.config.width
+    const hidden = new Float32Array(batch.length * size)
+    const known = batch.map((window) => this.cache.get(window))
+    if (known.every((stream) => stream !== undefined)) {
+      known.forEach((stream, i) => {
+        hidden.set(stream, i * size)
+      })
+    } else {
+      hidden.set(await this.network.forward(join(batch), this.teacher))
+      batch.forEach((window, i) => {
+        this.cache.set(window, hidden.subarray(i * size, (i + 1) * size))
+      })
+    }
+    return { kind: 'teacher', weights: this.teacher, hidden }
+  }
+}
+
+function join(windows: readonly Int32Array[]): Int32Array {
+  const tokens = new Int32Array(windows.length * windows[0].length)
+  windows.forEach((window, i) => {
+    tokens.set(window, i * window.length)
+  })
+  return tokens
+}

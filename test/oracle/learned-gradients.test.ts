@@ -1,0 +1,93 @@
+/**
+ * Gradients of the learned formats against their formulas in plain JavaScript. With s and m the stored scale and minimum
+ * of a group, x = (w + m) / s and q its code:
+ *
+ *   dL/dw = dL/dw'                     where x was not clipped, else 0
+ *   dL/ds = sum of dL/dw' (q - x)      where x was not clipped, else dL/dw' q
+ *   dL/dm = sum of 0                   where x was not clipped, else -dL/dw'
+ *
+ * s is d times the rounded scale of the group, so d gets the sum of dL/ds scale, and the scale dL/ds d unless it was
+ * clipped itself; and so for m. Where s is zero the codes are zero and only m gets a gradient.
+ */
+import { describe, expect, test } from 'vitest'
+import type { Codes, Latents } from '../../src/formats/format.js'
+import { quantizeRows } from '../../src/llama/index.js'
+import { Random } from '../../src/random.js'
+import { fakeQuantizer, grids, type Trainable, trainable } from '../support/fake-quantize.js'
+import { gaussian } from '../support/gaussian.js'
+
+const size = 8 * 256
+
+/** What the gradient rules give, from the latents and the stored codes. */
+function expected(
+  format: Trainable,
+  latents: Latents,
+  codes: Codes,
+  dy: Float32Array,
+): Record<string, Float64Array> {
+  const { q: range, scales: scaleRange, groupSize } = grids[format.name]
+  const out = Object.fromEntries(
+    Object.entries(latents).map(([name, { values }]) => [name, new Float64Array(values.length)]),
+  )
+  const groupsPerBlock = format.blockSize / groupSize
+  const unclipped = (name: string, group: number): number => {
+    const rounded = Math.floor(latents[name].values[group] + 0.5)
+    return scaleRange && rounded >= scaleRange[0] && rounded <= scaleRange[1] ? 1 : 0
+  }
+  for (let group = 0; group < size / groupSize; group++) {
+    const block = Math.floor(group / groupsPerBlock)
+    const s = codes.d[block] * (codes.scales?.[group] ?? 1)
+    const m = codes.dmin ? codes.dmin[block] * codes.mins[group] : 0
+    let ds = 0
+    let dm = 0
+    for (let i = group * groupSize; i < (group + 1) * groupSize; i++) {
+      // In f32, as the graph does, so that the same weights count as clipped.
+      const x = s === 0 ? 0 : Math.fround(Math.fround(latents.w.values[i] + m) * Math.fround(1 / s))
+      const rounded = Math.floor(Math.fround(x + 0.5))
+      const inside = rounded >= range[0] && rounded <= range[1]
+      out.w[i] = inside && s !== 0 ? dy[i] : 0
+      ds += dy[i] * (codes.q[i] - (inside ? x : 0))
+      dm -= inside && s !== 0 ? 0 : dy[i]
+    }
+    out.d[block] += ds * (codes.scales?.[group] ?? 1)
+    if (codes.scales) out.scales[group] = ds * codes.d[block] * unclipped('scales', group)
+    if (codes.dmin) {
+      out.dmin[block] += dm * codes.mins[group]
+      out.mins[group] = dm * codes.dmin[block] * unclipped('mins', group)
+    }
+  }
+  return out
+}
+
+describe.each(trainable.map((format) => [format.name, format] as const))('%s', (_, format) => {
+  test.each([
+    ['as they start', 0, 0],
+    ['with many weights and scales clipped', 4, 0.8],
+    ['with zero scales', 1, 0],
+  ])('gradients %s', async (name, weightSteps, scaleSteps) => {
+    const random = new Random(11)
+    const weights = gaussian(random, size, 0.3)
+    const latents = format.latents(weights, format.decode(quantizeRows(format.type, weights, size)))
+    for (const latent of Object.values(latents)) {
+      const { values, unit } = latent
+      const steps = latent.kind === 'weight' ? weightSteps : scaleSteps
+      for (let i = 0; i < values.length; i++) {
+        values[i] += steps * unit[Math.floor((i * unit.length) / values.length)] * random.normal()
+        if (latent.kind === 'scale' && name === 'with zero scales' && i % 3 === 0) values[i] = 0
+      }
+    }
+    const programs = await fakeQuantizer(format, size / format.blockSize)
+    const { codes } = await programs.round(latents)
+    const dy = gaussian(random, size)
+    const actual = await programs.gradients(latents, dy)
+    const wanted = expected(format, latents, codes, dy)
+    expect(Object.keys(actual).sort()).toEqual(Object.keys(wanted).sort())
+    for (const [field, values] of Object.entries(wanted)) {
+      const largest = values.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-6)
+      const worst = values.reduce((most, v, i) => Math.max(most, Math.abs(v - actual[field][i])), 0)
+      expect(actual[field].every(Number.isFinite), field).toBe(true)
+      expect(worst / largest, field).toBeLessThan(3e-5)
+    }
+    if (weightSteps === 4) expect(actual.w.filter((d) => d === 0).length).toBeGreaterThan(0)
+  })
+})

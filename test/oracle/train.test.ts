@@ -1,0 +1,193 @@
+/** Training end to end on a tiny model: step 0 is PTQ, what is written is what was trained, and a killed run goes on. */
+import { spawn } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openGguf } from '../../src/gguf/index.js'
+import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
+import { Random } from '../../src/random.js'
+import { checkpointPath } from '../../src/train/checkpoint.js'
+import { type TrainOptions, type TrainReport, train } from '../../src/train/train.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+let input: string
+let text: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-train-'))
+  process.env.QUENCH_CACHE = join(folder, 'cache')
+  input = join(folder, 'model.gguf')
+  await writeTinyGguf(input, { layers: 2, width: 256, heads: 4, headsKV: 2, feedForward: 256 })
+  text = join(folder, 'text.txt')
+  const random = new Random(3)
+  const words = [
+    'the',
+    'and',
+    'of',
+    'a',
+    'sea',
+    'ship',
+    'whale',
+    'state',
+    'union',
+    'year',
+    'on',
+    'in',
+    'her',
+    'that',
+  ]
+  await writeFile(text, Array.from({ length: 4000 }, () => words[random.int(words.length)]).join(' '))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+const small = { tokens: 2048, context: 64, batch: 128 }
+const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> =>
+  train({ input, output: join(folder, output), type: 'Q4_0', data: [text], ...small, ...more })
+
+/** Bytes of every tensor, by name. */
+async function tensorData(path: string): Promise<Map<string, Buffer>> {
+  const gguf = await openGguf(path)
+  const data = new Map<string, Buffer>()
+  for (const tensor of gguf.tensors) data.set(tensor.name, Buffer.from(await gguf.read(tensor)))
+  await gguf.close()
+  return data
+}
+
+describe('step 0 is PTQ', () => {
+  for (const type of ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'])
+    it(`${type}: a run of no steps writes the reference quantizer's bytes`, async () => {
+      const report = await run(`zero-${type}.gguf`, { type, steps: 0 })
+      expect(report.check.tensors).toBeGreaterThan(14)
+      expect(report.check.differing).toBe(0)
+      const reference = join(folder, `reference-${type}.gguf`)
+      await quantizeModel(input, reference, { type })
+      const [ours, theirs] = [await tensorData(report.path), await tensorData(reference)]
+      expect([...ours.keys()].sort()).toEqual([...theirs.keys()].sort())
+      for (const [name, bytes] of theirs) expect(ours.get(name)?.equals(bytes), name).toBe(true)
+    })
+})
+
+describe('training', () => {
+  it('lowers the divergence on held-out text, and libllama loads the file', async () => {
+    const report = await run('trained.gguf', { type: 'Q2_K', steps: 30 })
+    expect(report.written).toBe('qat')
+    expect(report.recovered).toBeGreaterThan(0.1)
+    expect(report.check.differing).toBe(0)
+    expect(report.check.weights).toBeGreaterThan(1e6)
+    const model = await LlamaModel.load(report.path)
+    const context = await LlamaContext.create(model, { contextSize: 16 })
+    await context.decode(model.tokenize('the sea'))
+    expect(context.logits().every(Number.isFinite)).toBe(true)
+    context.dispose()
+    model.dispose()
+  })
+
+  it('writes PTQ weights and says so when training does harm', async () => {
+    const report = await run('harmed.gguf', { steps: 4, weightRate: 3, scaleRate: 0 })
+    expect(report.written).toBe('ptq')
+    const reference = join(folder, 'reference-harmed.gguf')
+    await quantizeModel(input, reference, { type: 'Q4_0' })
+    const ours = await tensorData(report.path)
+    for (const [name, bytes] of await tensorData(reference))
+      expect(ours.get(name)?.equals(bytes), name).toBe(true)
+  })
+
+  it('writes its own text where it is given none, the same for the same seed', async () => {
+    const once = await run('self-1.gguf', { data: [], steps: 2 })
+    await rm(join(folder, 'cache'), { recursive: true })
+    const twice = await run('self-2.gguf', { data: [], steps: 2 })
+    expect(once.text).toBe('self-written')
+    expect(await readFile(once.path)).toEqual(await readFile(twice.path))
+  })
+})
+
+/** Runs `quench train` in a process of its own; kills it after so many milliseconds if it is still there. */
+function command(output: string, resume: boolean, killAfter?: number): Promise<number | null> {
+  const args = [
+    '--import',
+    'tsx',
+    'src/cli/main.ts',
+    'train',
+    input,
+    '--type',
+    'Q3_K_M',
+    '-o',
+    output,
+    '--data',
+    text,
+  ]
+  const settings = [
+    '--steps',
+    '24',
+    '--context',
+    '64',
+    '--batch',
+    '128',
+    '--tokens',
+    '2048',
+    '--checkpoint-every',
+    '0',
+  ]
+  const child = spawn(process.execPath, [...args, ...settings, ...(resume ? ['--resume'] : [])], {
+    stdio: 'ignore',
+  })
+  const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
+  return new Promise((resolve) => {
+    child.on('exit', (code) => {
+      clearTimeout(timer)
+      resolve(code)
+    })
+  })
+}
+
+describe('a run that is killed', () => {
+  it('goes on with --resume and ends with the same file', async () => {
+    const whole = join(folder, 'whole.gguf')
+    expect(await command(whole, false)).toBe(0)
+    const killed = join(folder, 'killed.gguf')
+    const random = new Random(11)
+    let code: number | null = null
+    let kills = 0
+    for (let i = 0; i < 6 && code !== 0; i++) {
+      code = await command(killed, i > 0, i < 5 ? 2000 + random.int(2500) : undefined)
+      if (code !== 0) kills++
+    }
+    expect(code).toBe(0)
+    expect(kills).toBeGreaterThan(0)
+    expect(await readFile(killed)).toEqual(await readFile(whole))
+    const left = (await readdir(folder)).filter(
+      (name) => name.startsWith('killed') || name.startsWith('.killed'),
+    )
+    expect(left.filter((name) => !name.endsWith('.tmp'))).toEqual(['killed.gguf'])
+  })
+
+  it('is not started anew by accident, and not resumed with other settings', async () => {
+    const output = 'stopped.gguf'
+    const stop = new AbortController()
+    const options = { steps: 20, signal: stop.signal }
+    await expect(
+      run(output, { ...options, onProgress: (e) => e.stage === 'train' && e.done === 3 && stop.abort() }),
+    ).rejects.toThrow('--resume goes on')
+    expect(await readdir(folder)).toContain('stopped.gguf.checkpoint')
+    await expect(run(output, { steps: 20 })).rejects.toThrow(checkpointPath(output))
+    await expect(run(output, { steps: 21, resume: true })).rejects.toThrow('another steps (20, now 21)')
+    const report = await run(output, { steps: 20, resume: true })
+    expect(report.steps).toBe(20)
+    expect(await readdir(folder)).not.toContain('stopped.gguf.checkpoint')
+  })
+})
+
+describe('wrong use', () => {
+  it('names the option or the file', async () => {
+    await expect(run('x.gguf', { type: 'IQ2_XS' })).rejects.toThrow(
+      '--type IQ2_XS cannot be trained; choose one of',
+    )
+    await expect(run('x.gguf', { type: 'F16' })).rejects.toThrow('--type F16 cannot be trained')
+    await expect(run('x.gguf', { context: 4096 })).rejects.toThrow(
+      "--context 4096 is not from 8 to the model's 1024",
+    )
+    await expect(run('x.gguf', { data: [join(folder, 'none.txt')] })).rejects.toThrow('none.txt')
+    await expect(run(join('no-folder', 'x.gguf'), { steps: 1 })).rejects.toThrow('no-folder')
+  })
+})
