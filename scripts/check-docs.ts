@@ -12,7 +12,16 @@ const root = resolve(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'quench-docs-'))
 symlinkSync(join(root, 'models/quench-5m-f16.gguf'), join(folder, 'model-f16.gguf'))
 symlinkSync(join(root, 'models/quench-5m.test.txt'), join(folder, 'text.txt'))
-for (const name of ['node_modules', 'models', 'scripts', 'src', 'test', 'bench', 'package.json', 'vitest.config.ts'])
+for (const name of [
+  'node_modules',
+  'models',
+  'scripts',
+  'src',
+  'test',
+  'bench',
+  'package.json',
+  'vitest.config.ts',
+])
   symlinkSync(join(root, name), join(folder, name))
 
 const shorten = (block: string): string =>
@@ -33,7 +42,10 @@ try {
       ran++
       console.log(`${file}: ${block.trim()}`)
       try {
-        execFileSync('bash', ['-euo', 'pipefail', '-c', commands], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+        execFileSync('bash', ['-euo', 'pipefail', '-c', commands], {
+          cwd: folder,
+          stdio: ['ignore', 'ignore', 'inherit'],
+        })
       } catch (error) {
         failed++
         console.error(`failed: ${error instanceof Error ? error.message : error}`)

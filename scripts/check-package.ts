@@ -31,7 +31,8 @@ try {
     join(folder, 'use.js'),
     `import { inspectFile } from 'quench'\nconsole.log((await inspectFile(${JSON.stringify(model)})).architecture)\n`,
   )
-  if (run('node', ['use.js'], folder).trim() !== 'llama') throw new Error('the public interface gave another answer')
+  if (run('node', ['use.js'], folder).trim() !== 'llama')
+    throw new Error('the public interface gave another answer')
   console.log('the packed package works in an empty folder')
 } finally {
   rmSync(folder, { recursive: true, force: true })

@@ -29,22 +29,50 @@ const gains = qat.flatMap((q) => {
 const { document } = parseHTML('<!doctype html><html><body></body></html>')
 const [blue, orange] = ['#4269d0', '#e8590c']
 const svg = Plot.plot({
-  document: document as unknown as Document,
+  document,
   width: 760,
   height: 420,
   marginLeft: 70,
   marginBottom: 45,
   style: { background: '#ffffff', fontSize: '13px', color: '#222222' },
   x: { label: 'file size, MB →', grid: true, inset: 20 },
-  y: { label: '↑ KL divergence from full precision, nats per token', type: 'log', grid: true, tickFormat: '~g' },
+  y: {
+    label: '↑ KL divergence from full precision, nats per token',
+    type: 'log',
+    grid: true,
+    tickFormat: '~g',
+  },
   marks: [
     Plot.line(ptq, { x: 'megabytes', y: 'kld', sort: 'megabytes', stroke: blue }),
-    Plot.arrow(gains, { x1: 'megabytes', x2: 'megabytes', y1: 'from', y2: 'to', stroke: orange, strokeDasharray: '3,3' }),
+    Plot.arrow(gains, {
+      x1: 'megabytes',
+      x2: 'megabytes',
+      y1: 'from',
+      y2: 'to',
+      stroke: orange,
+      strokeDasharray: '3,3',
+    }),
     Plot.ruleX(points, { x: 'megabytes', y1: 'low', y2: 'high', stroke: '#888888' }),
     Plot.dot(ptq, { x: 'megabytes', y: 'kld', fill: blue, r: 4 }),
     Plot.dot(qat, { x: 'megabytes', y: 'kld', fill: orange, r: 5 }),
-    Plot.text(ptq, { x: 'megabytes', y: 'kld', text: 'name', dx: 8, dy: -8, textAnchor: 'start', fill: blue }),
-    Plot.text(qat, { x: 'megabytes', y: 'kld', text: 'name', dx: 8, dy: 12, textAnchor: 'start', fill: orange }),
+    Plot.text(ptq, {
+      x: 'megabytes',
+      y: 'kld',
+      text: 'name',
+      dx: 8,
+      dy: -8,
+      textAnchor: 'start',
+      fill: blue,
+    }),
+    Plot.text(qat, {
+      x: 'megabytes',
+      y: 'kld',
+      text: 'name',
+      dx: 8,
+      dy: 12,
+      textAnchor: 'start',
+      fill: orange,
+    }),
   ],
 })
 svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')

@@ -18,6 +18,7 @@ import { optimize } from '../../src/train/optimizer.js'
 import { Parameter, ParameterPrograms } from '../../src/train/parameter.js'
 import { rateAt } from '../../src/train/schedule.js'
 import { learnBpe } from './bpe.js'
+import { shippedConfig } from './config.js'
 import { loadCorpus } from './corpus.js'
 
 const { values, positionals } = parseArgs({
@@ -33,7 +34,7 @@ const out = positionals[0]
 if (!out) throw new Error('say where to write the model: npx tsx scripts/model/train.ts OUT.gguf')
 const steps = Number(values.steps)
 const rate = Number(values.rate)
-const length = 512
+const { context: length } = shippedConfig
 
 const corpus = loadCorpus()
 const bpe = learnBpe(
@@ -45,23 +46,7 @@ const stream = (documents: { text: string }[]): Int32Array =>
 const train = stream(corpus.train)
 const validation = stream(corpus.validation)
 
-const config: LlamaConfig = {
-  architecture: 'llama',
-  layers: 5,
-  width: 256,
-  vocabulary: 2048,
-  context: length,
-  normEpsilon: 1e-5,
-  tied: true,
-  heads: 4,
-  kvHeads: 2,
-  headWidth: 64,
-  feedForward: 768,
-  attentionScale: 1 / 8,
-  rope: { frequencies: Float64Array.from({ length: 32 }, (_, i) => 10_000 ** (-i / 32)), magnitude: 1 },
-  biases: new Set(),
-}
-
+const config = shippedConfig
 const random = new Random(Number(values.seed))
 const shapes = new Map(Object.entries(llama.outerTensors(config)))
 for (let layer = 0; layer < config.layers; layer++)

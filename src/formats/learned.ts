@@ -18,13 +18,16 @@ import {
   div,
   equal,
   mul,
+  neg,
   reshape,
   round,
   roundToFloat16,
-  sub,
+  stopGradient,
   type Tensor,
   where,
 } from '../graph/index.js'
+import { sumTo } from '../graph/reduce.js'
+import { apply, type Op } from '../graph/tensor.js'
 import type { Codes, FakeQuantized, Latent, Latents } from './format.js'
 
 type Range = readonly [lo: number, hi: number]
@@ -41,7 +44,7 @@ export function learnScaled(range: Range): Learned {
     },
     fakeQuantize({ w, d }) {
       const scale = roundToFloat16(d)
-      const q = toGrid(w, scale, range)
+      const { q } = toGrid(w, scale, range)
       return { weights: mul(scale, q), codes: { d: scale, q } }
     },
   }
@@ -62,7 +65,7 @@ export function learnGrouped(range: Range, scaleRange: Range): Learned {
       const scalesStored = clip(round(scales), ...scaleRange)
       const { groups, ungroup } = byGroup(w, scales)
       const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
-      const q = toGrid(groups, scale, range)
+      const { q } = toGrid(groups, scale, range)
       return { weights: ungroup(mul(scale, q)), codes: { d: dStored, scales: scalesStored, q: ungroup(q) } }
     },
   }
@@ -88,20 +91,36 @@ export function learnAffine(range: Range, scaleRange: Range): Learned {
       const { groups, ungroup } = byGroup(w, scales)
       const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
       const min = reshape(mul(dminStored, minsStored), [scales.size, 1])
-      const q = toGrid(add(groups, min), scale, range)
+      const { q, rounded } = toGrid(add(groups, stopGradient(min)), scale, range)
+      const weights = apply(subtractMin, [mul(scale, q), min, scale, rounded, q], undefined)
       return {
-        weights: ungroup(sub(mul(scale, q), min)),
+        weights: ungroup(weights),
         codes: { d: dStored, dmin: dminStored, scales: scalesStored, mins: minsStored, q: ungroup(q) },
       }
     },
   }
 }
 
-/** x / scale rounded to the integers of the range; zero where the scale is zero. */
-function toGrid(x: Tensor, scale: Tensor, [lo, hi]: Range): Tensor {
+/**
+ * scale * q - min, where min gets a gradient only from clipped codes and from groups without a scale. Elsewhere what
+ * flows to it through q would cancel this; left to f32 that leaves an error, which Adam would take for a gradient.
+ */
+const subtractMin: Op = {
+  name: 'subtractMin',
+  shape: ([product]) => product.shape,
+  gradient: ({ inputs: [, min, scale, rounded, q] }, dy) => {
+    const counted = where(equal(rounded, q), where(equal(scale, 0), dy, 0), dy)
+    return [dy, neg(sumTo(counted, min.shape))]
+  },
+  lower: (emit, _node, [product, min]) => emit.node('Sub', [product, min]),
+}
+
+/** x / scale rounded to integers, zero where the scale is zero; `q` is clipped to the range. */
+function toGrid(x: Tensor, scale: Tensor, [lo, hi]: Range): { q: Tensor; rounded: Tensor } {
   const none = equal(scale, 0)
   const inverse = where(none, 0, div(1, where(none, 1, scale)))
-  return clip(round(mul(x, inverse)), lo, hi)
+  const rounded = round(mul(x, inverse))
+  return { q: clip(rounded, lo, hi), rounded }
 }
 
 /** (blocks, blockSize) as (groups, groupSize), one row for each of the `scales`, and the way back. */

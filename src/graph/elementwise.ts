@@ -61,7 +61,8 @@ const roundOp: Unary = {
   name: 'round',
   shape: ([x]) => x.shape,
   gradient: (_node, dy) => [dy],
-  lower: (emit, _node, [x]) => emit.node('Floor', [emit.node('Add', [x, emit.constant(Float32Array.of(0.5), [])])]),
+  lower: (emit, _node, [x]) =>
+    emit.node('Floor', [emit.node('Add', [x, emit.constant(Float32Array.of(0.5), [])])]),
 }
 /**
  * To the nearest integer, halves up: floor(x + 0.5), which unlike ONNX's Round gives no negative zero (integers that

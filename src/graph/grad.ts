@@ -26,7 +26,9 @@ export function topological(roots: readonly Tensor[], stop: ReadonlySet<Tensor> 
  */
 export function grad(y: Tensor, wrt: readonly Tensor[], dy: Tensor = one(y.shape)): Tensor[] {
   if (!sameShape(dy.shape, y.shape))
-    throw new GraphError(`grad: a gradient of [${dy.shape.join(', ')}] for a value of [${y.shape.join(', ')}]`)
+    throw new GraphError(
+      `grad: a gradient of [${dy.shape.join(', ')}] for a value of [${y.shape.join(', ')}]`,
+    )
   const order = topological([y])
   const leadsToWrt = new Set<Tensor>(wrt)
   for (const node of order)
@@ -46,7 +48,10 @@ export function grad(y: Tensor, wrt: readonly Tensor[], dy: Tensor = one(y.shape
   }
   return wrt.map((t, k) => {
     const d = gradients.get(t)
-    if (!d) throw new GraphError(`grad: the result does not depend on tensor ${k} (${t.op.name}) of those asked for`)
+    if (!d)
+      throw new GraphError(
+        `grad: the result does not depend on tensor ${k} (${t.op.name}) of those asked for`,
+      )
     return d
   })
 }

@@ -4,4 +4,13 @@ export { lower, type ProgramGraph } from './lower.js'
 export { matmul } from './matmul.js'
 export { expand, logSoftmax, mean, rmsNorm, rsqrt, softmax, sum } from './reduce.js'
 export { concat, gather, reshape, scatterAdd, slice, transpose } from './shape.js'
-export { constant, type DType, GraphError, input, type Operand, type Shape, Tensor, type TypedArray } from './tensor.js'
+export {
+  constant,
+  type DType,
+  GraphError,
+  input,
+  type Operand,
+  type Shape,
+  Tensor,
+  type TypedArray,
+} from './tensor.js'

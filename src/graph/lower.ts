@@ -6,7 +6,14 @@
  */
 import onnxProto from 'onnx-proto'
 import { topological } from './grad.js'
-import { type DType, type Emitter, GraphError, type OnnxAttribute, type Shape, type Tensor } from './tensor.js'
+import {
+  type DType,
+  type Emitter,
+  GraphError,
+  type OnnxAttribute,
+  type Shape,
+  type Tensor,
+} from './tensor.js'
 
 const { onnx } = onnxProto
 
@@ -49,7 +56,14 @@ export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
   const roots = Object.values(outputs)
   for (const node of topological(roots, new Set(names.keys()))) {
     if (names.has(node)) continue
-    names.set(node, node.op.lower(emit, node, node.inputs.map((i) => names.get(i) as string)))
+    names.set(
+      node,
+      node.op.lower(
+        emit,
+        node,
+        node.inputs.map((i) => names.get(i) as string),
+      ),
+    )
   }
   // A node's output takes the name of the program's output; only what is an input itself, or stands twice, is copied.
   const renamed = new Map<string, string>()

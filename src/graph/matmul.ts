@@ -12,7 +12,8 @@ interface Attributes {
 const matmulOp: Op<Attributes> = {
   name: 'matmul',
   shape: ([a, b], { transA, transB }) => {
-    if (a.shape.length < 2 || a.shape.length !== b.shape.length) return 'needs two matrices or two batches of them'
+    if (a.shape.length < 2 || a.shape.length !== b.shape.length)
+      return 'needs two matrices or two batches of them'
     const [m, k] = transA ? [a.shape.at(-1), a.shape.at(-2)] : [a.shape.at(-2), a.shape.at(-1)]
     const [k2, n] = transB ? [b.shape.at(-1), b.shape.at(-2)] : [b.shape.at(-2), b.shape.at(-1)]
     if (k !== k2) return `inner lengths ${k} and ${k2} differ`
@@ -33,5 +34,8 @@ const matmulOp: Op<Attributes> = {
 }
 
 /** (.., m, k) x (.., k, n) -> (.., m, n); `transA`, `transB` read an operand with its last two axes swapped. */
-export const matmul = (a: Tensor, b: Tensor, { transA = false, transB = false }: Partial<Attributes> = {}): Tensor =>
-  apply(matmulOp, [a, b], { transA, transB })
+export const matmul = (
+  a: Tensor,
+  b: Tensor,
+  { transA = false, transB = false }: Partial<Attributes> = {},
+): Tensor => apply(matmulOp, [a, b], { transA, transB })

@@ -77,7 +77,9 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
 const rmsNormOp: Op<{ epsilon: number }> = {
   name: 'rmsNorm',
   shape: ([x, w]) =>
-    w.shape.length === 1 && w.shape[0] === x.shape.at(-1) ? x.shape : 'the weight must be a vector of the last axis',
+    w.shape.length === 1 && w.shape[0] === x.shape.at(-1)
+      ? x.shape
+      : 'the weight must be a vector of the last axis',
   gradient: (node, dy) => {
     const [x, w] = node.inputs
     const last = [x.shape.length - 1]

@@ -5,7 +5,8 @@ const int64 = (...values: number[]): BigInt64Array => BigInt64Array.from(values,
 
 const reshapeOp: Op<{ shape: Shape }> = {
   name: 'reshape',
-  shape: ([x], { shape }) => (sizeOf(shape) === x.size ? shape : `does not have the elements of [${shape.join(', ')}]`),
+  shape: ([x], { shape }) =>
+    sizeOf(shape) === x.size ? shape : `does not have the elements of [${shape.join(', ')}]`,
   gradient: (node, dy) => [reshape(dy, node.inputs[0].shape)],
   lower: (emit, { attributes: { shape } }, [x]) =>
     emit.node('Reshape', [x, emit.constant(int64(...shape), [shape.length])]),
@@ -17,7 +18,10 @@ export const reshape = (x: Tensor, shape: Shape): Tensor =>
 const transposeOp: Op<{ permutation: readonly number[] }> = {
   name: 'transpose',
   shape: ([x], { permutation }) =>
-    sameShape(permutation.toSorted((a, b) => a - b), [...x.shape.keys()])
+    sameShape(
+      permutation.toSorted((a, b) => a - b),
+      [...x.shape.keys()],
+    )
       ? permutation.map((axis) => x.shape[axis])
       : `${permutation.join(', ')} does not permute the axes`,
   gradient: (node, dy) => {
@@ -27,7 +31,8 @@ const transposeOp: Op<{ permutation: readonly number[] }> = {
     })
     return [transpose(dy, inverse)]
   },
-  lower: (emit, { attributes: { permutation } }, inputs) => emit.node('Transpose', inputs, { perm: permutation }),
+  lower: (emit, { attributes: { permutation } }, inputs) =>
+    emit.node('Transpose', inputs, { perm: permutation }),
 }
 /** Axis i of the result is axis `permutation[i]` of the input. */
 export const transpose = (x: Tensor, permutation: readonly number[]): Tensor =>

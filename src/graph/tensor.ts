@@ -60,7 +60,8 @@ export class Tensor<A = unknown> {
 }
 
 export const sizeOf = (shape: Shape): number => shape.reduce((n, d) => n * d, 1)
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i])
+export const sameShape = (a: Shape, b: Shape): boolean =>
+  a.length === b.length && a.every((d, i) => d === b[i])
 
 /** Makes a node: runs the op's shape rule and reports what does not fit. */
 export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): Tensor {
@@ -84,7 +85,8 @@ const leaf = (name: string): Op<unknown> => ({
 
 const inputOp = leaf('input')
 /** A value that is fed to the program on every run. */
-export const input = (shape: Shape, dtype: DType = 'float32'): Tensor => new Tensor(inputOp, [], undefined, shape, dtype)
+export const input = (shape: Shape, dtype: DType = 'float32'): Tensor =>
+  new Tensor(inputOp, [], undefined, shape, dtype)
 
 const constantOp: Op<TypedArray> = {
   name: 'constant',

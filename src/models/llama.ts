@@ -7,6 +7,7 @@ import type { Gguf } from '../gguf/index.js'
 import { add, gather, matmul, mul, reshape, rmsNorm, silu, type Tensor, transpose } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig } from './architecture.js'
 import { causalAttention } from './attention.js'
+import { blockCount, count, positive } from './hyperparameters.js'
 import { type RopeTables, readRope, rotate } from './rope.js'
 
 export interface LlamaConfig extends ModelConfig {
@@ -15,8 +16,6 @@ export interface LlamaConfig extends ModelConfig {
   /** Width of one head; keys and values have the same. */
   readonly headWidth: number
   readonly feedForward: number
-  /** Factor on the products of queries and keys. */
-  readonly attentionScale: number
   readonly rope: RopeTables
   /** Names of the biases that the file has, such as `attn_q.bias`. */
   readonly biases: ReadonlySet<string>
@@ -29,29 +28,40 @@ export const llama: Architecture<LlamaConfig> = {
 
   async read(gguf: Gguf): Promise<LlamaConfig> {
     const { metadata, path } = gguf
-    const number = (key: string, fallback?: number): number => metadata.number(`llama.${key}`, fallback)
-    const width = number('embedding_length')
-    const heads = number('attention.head_count')
-    const headWidth = number('attention.key_length', width / heads)
     if (metadata.number('llama.expert_count', 0) > 0)
       throw new FileError(path, 'is a mixture of experts, which quench cannot train; use quench quantize')
-    if (number('attention.value_length', headWidth) !== headWidth)
+    const width = count(metadata, 'llama.embedding_length')
+    const heads = count(metadata, 'llama.attention.head_count')
+    const kvHeads = count(metadata, 'llama.attention.head_count_kv', heads)
+    if (heads % kvHeads !== 0)
+      throw new FileError(
+        path,
+        `${heads} attention heads cannot share ${kvHeads} heads of keys; the file is damaged`,
+      )
+    const headWidth = count(metadata, 'llama.attention.key_length', width / heads)
+    if (headWidth % 2 !== 0)
+      throw new FileError(path, `heads of width ${headWidth} cannot be rotated in pairs; the file is damaged`)
+    if (metadata.number('llama.attention.value_length', headWidth) !== headWidth)
       throw new FileError(path, 'has values of another width than its keys, which quench cannot train')
-    const layers = number('block_count')
+    const embedding = gguf.tensor('token_embd.weight')
+    if (embedding.shape.length !== 2)
+      throw new FileError(
+        path,
+        `token_embd.weight has the shape ${embedding.shape.join(' x ')}; the file is damaged`,
+      )
     const names = gguf.tensors.map((t) => t.name)
     return {
       architecture: 'llama',
-      layers,
+      layers: blockCount(metadata, 'llama'),
       width,
-      vocabulary: gguf.tensor('token_embd.weight').shape[1],
-      context: number('context_length'),
-      normEpsilon: number('attention.layer_norm_rms_epsilon'),
+      vocabulary: embedding.shape[1],
+      context: count(metadata, 'llama.context_length'),
+      normEpsilon: positive(metadata, 'llama.attention.layer_norm_rms_epsilon'),
       tied: !gguf.has('output.weight'),
       heads,
-      kvHeads: number('attention.head_count_kv', heads),
+      kvHeads,
       headWidth,
-      feedForward: number('feed_forward_length'),
-      attentionScale: number('attention.scale', 0) || 1 / Math.sqrt(headWidth),
+      feedForward: count(metadata, 'llama.feed_forward_length'),
       rope: await readRope(gguf, 'llama', headWidth),
       biases: new Set(names.filter((n) => /^blk\.0\..*\.bias$/.test(n)).map((n) => n.slice('blk.0.'.length))),
     }
@@ -98,7 +108,7 @@ export const llama: Architecture<LlamaConfig> = {
     const q = rotate(transpose(heads(project('attn_q', h), c.heads), [0, 2, 1, 3]), c.rope)
     const k = rotate(transpose(heads(project('attn_k', h), c.kvHeads), [0, 2, 1, 3]), c.rope)
     const v = transpose(heads(project('attn_v', h), c.kvHeads), [0, 2, 1, 3])
-    const attended = causalAttention(q, k, v, c.attentionScale) // (windows, heads, length, headWidth)
+    const attended = causalAttention(q, k, v, 1 / Math.sqrt(c.headWidth)) // (windows, heads, length, headWidth)
     const o = reshape(transpose(attended, [0, 2, 1, 3]), [windows * length, c.heads * c.headWidth])
     const middle = add(x, project('attn_output', o))
 

@@ -9,6 +9,7 @@ import { FileError } from '../errors.js'
 import { formatOf } from '../formats/table.js'
 import type { Gguf } from '../gguf/index.js'
 import { add, constant, matmul, mul, reshape, type Tensor } from '../graph/index.js'
+import { count, positive } from './hyperparameters.js'
 
 export interface RopeTables {
   /** Radians per position of each pair, (headWidth / 2). */
@@ -27,21 +28,23 @@ export async function readRope(gguf: Gguf, architecture: string, headWidth: numb
       path,
       `rotates ${rotated} of ${headWidth} values of a head, which quench cannot train`,
     )
-  const base = metadata.number(key('freq_base'), 10_000)
+  const base = positive(metadata, key('freq_base'), 10_000)
   const type = metadata.string(key('scaling.type'), 'linear')
   const stated = metadata.number(key('scaling.factor'), metadata.number(key('scale_linear'), 0))
   if (!['none', 'linear', 'yarn'].includes(type))
     throw new FileError(path, `has rope scaling "${type}"; quench trains models with none, linear or yarn`)
+  if (!(stated >= 0 && Number.isFinite(stated)))
+    throw new FileError(path, `has the rope scaling factor ${stated}; the file is damaged`)
   const factor = type === 'none' || stated === 0 ? 1 : stated
 
   const divisors = gguf.has('rope_freqs.weight') ? await readVector(gguf, 'rope_freqs.weight') : undefined
   const pairs = headWidth / 2
   if (divisors && divisors.length !== pairs)
     throw new FileError(path, `rope_freqs.weight has ${divisors.length} values where ${pairs} are needed`)
-  const original = metadata.number(
-    key('scaling.original_context_length'),
-    metadata.number(`${architecture}.context_length`),
-  )
+  if (divisors?.some((d) => !(d > 0 && Number.isFinite(d))))
+    throw new FileError(path, 'rope_freqs.weight holds a value that is not above 0; the file is damaged')
+  const context = count(metadata, `${architecture}.context_length`)
+  const original = count(metadata, key('scaling.original_context_length'), context)
   const ramp = type === 'yarn' ? yarnRamp(headWidth, original, base) : undefined
   const frequencies = Float64Array.from({ length: pairs }, (_, pair) => {
     const own = base ** (-pair / pairs) / (divisors?.[pair] ?? 1)
@@ -49,7 +52,7 @@ export async function readRope(gguf: Gguf, architecture: string, headWidth: numb
     return (own / factor) * (1 - kept) + own * kept
   })
   const yarnMagnitude = type === 'yarn' && factor > 1 ? 1 + 0.1 * Math.log(factor) : 1
-  return { frequencies, magnitude: yarnMagnitude * metadata.number(key('scaling.attn_factor'), 1) }
+  return { frequencies, magnitude: yarnMagnitude * positive(metadata, key('scaling.attn_factor'), 1) }
 }
 
 /** YaRN's share of a pair's own frequency that is kept: 1 for fast pairs, 0 for slow ones, linear in between. */

@@ -39,14 +39,9 @@ export async function readModel(
   const weights = new Map<string, Float32Array>()
   for (const [name, shape] of modelTensors(architecture, config)) {
     const tensor = gguf.tensor(name)
-    if (
-      tensor.shape.toReversed().join() !== shape.join() &&
-      tensor.elements !== shape.reduce((n, d) => n * d, 1)
-    )
-      throw new FileError(
-        gguf.path,
-        `${name} has the shape ${tensor.shape.join(' x ')}, not ${shape.toReversed().join(' x ')}`,
-      )
+    const wanted = shape.toReversed().join(' x ')
+    const found = tensor.shape.join(' x ')
+    if (found !== wanted) throw new FileError(gguf.path, `${name} has the shape ${found}, not ${wanted}`)
     weights.set(name, await readWeights(gguf, tensor))
   }
   return weights

@@ -44,7 +44,8 @@ export class Program {
    */
   async run(values: Values, into: Values = {}): Promise<Record<string, Float32Array>> {
     const feeds: Record<string, OrtTensor> = {}
-    for (const name of this.session.inputNames) feeds[name] = this.tensor(name, values[name], this.graph.inputs[name])
+    for (const name of this.session.inputNames)
+      feeds[name] = this.tensor(name, values[name], this.graph.inputs[name])
     const results: Record<string, Float32Array> = {}
     const fetches: Record<string, OrtTensor> = {}
     for (const [name, tensor] of Object.entries(this.graph.outputs)) {
@@ -59,7 +60,9 @@ export class Program {
   private tensor(name: string, array: TypedArray | undefined, { shape, size, dtype }: Tensor): OrtTensor {
     if (!array) throw new QuenchError(`program: no value for the input "${name}"`)
     if (array.length !== size)
-      throw new QuenchError(`program: "${name}" has ${array.length} values where [${shape.join(', ')}] needs ${size}`)
+      throw new QuenchError(
+        `program: "${name}" has ${array.length} values where [${shape.join(', ')}] needs ${size}`,
+      )
     return new OrtTensor(dtype as 'float32', array as Float32Array, shape)
   }
 

@@ -14,7 +14,7 @@ export const trainable = formats.filter(
 export const grids: Readonly<
   Record<string, { q: readonly [number, number]; scales?: readonly [number, number]; groupSize: number }>
 > = {
-  Q8_0: { q: [-128, 127], groupSize: 32 },
+  Q8_0: { q: [-127, 127], groupSize: 32 },
   Q4_0: { q: [-8, 7], groupSize: 32 },
   Q2_K: { q: [0, 3], scales: [0, 15], groupSize: 16 },
   Q3_K: { q: [-4, 3], scales: [-32, 31], groupSize: 16 },

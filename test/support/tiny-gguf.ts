@@ -14,6 +14,18 @@ export interface TinyOptions {
   headsKV?: number
   feedForward?: number
   seed?: number
+  /** Width of a head; `width / heads` without it. */
+  headWidth?: number
+  /** No output matrix: the token embedding serves as one. */
+  tied?: boolean
+  /** Random norms instead of ones. */
+  norms?: boolean
+  /** Biases on all matrices of the blocks. */
+  biases?: boolean
+  /** Divisors of the rotary frequencies, one for each pair of a head. */
+  ropeFreqs?: readonly number[]
+  /** Metadata after that of the model, by key without `llama.`; lengths and counts that fit are uint32, other numbers float32. */
+  metadata?: Readonly<Record<string, number | string>>
 }
 
 const ALIGNMENT = 32
@@ -48,9 +60,11 @@ export const END_OF_TEXT = '<|endoftext|>'
 /** Writes the model: 256 byte tokens, 14 merged ones and `<|endoftext|>` (BOS and EOS), F32 tensors. */
 export async function writeTinyGguf(path: string, options: TinyOptions = {}): Promise<void> {
   const { layers = 2, width = 64, heads = 4, headsKV = 2, feedForward = 128, seed = 1 } = options
+  const { headWidth = width / heads, tied = false, norms = false, biases = false, ropeFreqs } = options
   const tokens = [...byteCharacters(), ...MERGES.map((merge) => merge.replace(' ', '')), END_OF_TEXT]
   const end = tokens.length - 1
-  const widthKV = (width / heads) * headsKV
+  const widthQ = headWidth * heads
+  const widthKV = headWidth * headsKV
 
   const metadata = [
     entry('general.architecture', string('llama')),
@@ -62,7 +76,13 @@ export async function writeTinyGguf(path: string, options: TinyOptions = {}): Pr
     entry('llama.attention.head_count', uint32(heads)),
     entry('llama.attention.head_count_kv', uint32(headsKV)),
     entry('llama.attention.layer_norm_rms_epsilon', float32(1e-5)),
-    entry('llama.rope.dimension_count', uint32(width / heads)),
+    entry('llama.rope.dimension_count', uint32(headWidth)),
+    ...(options.headWidth
+      ? ['key', 'value'].map((x) => entry(`llama.attention.${x}_length`, uint32(headWidth)))
+      : []),
+    ...Object.entries(options.metadata ?? {}).map(([key, value]) =>
+      entry(`llama.${key}`, typedValue(key, value)),
+    ),
     entry('tokenizer.ggml.model', string('gpt2')),
     entry('tokenizer.ggml.pre', string('gpt-2')),
     entry('tokenizer.ggml.tokens', array(STRING, tokens.map(text))),
@@ -79,19 +99,22 @@ export async function writeTinyGguf(path: string, options: TinyOptions = {}): Pr
     entry('tokenizer.ggml.add_bos_token', typed(BOOL, Buffer.of(1))),
   ]
 
-  const tensors: { name: string; shape: number[] }[] = [
+  const tensors: { name: string; shape: number[]; values?: readonly number[] }[] = [
     { name: 'token_embd.weight', shape: [width, tokens.length] },
     { name: 'output_norm.weight', shape: [width] },
-    { name: 'output.weight', shape: [width, tokens.length] },
   ]
+  if (!tied) tensors.push({ name: 'output.weight', shape: [width, tokens.length] })
+  if (ropeFreqs) tensors.push({ name: 'rope_freqs.weight', shape: [ropeFreqs.length], values: ropeFreqs })
   for (let layer = 0; layer < layers; layer++) {
-    const add = (name: string, ...shape: number[]) =>
+    const add = (name: string, ...shape: number[]) => {
       tensors.push({ name: `blk.${layer}.${name}.weight`, shape })
+      if (biases && shape.length === 2) tensors.push({ name: `blk.${layer}.${name}.bias`, shape: [shape[1]] })
+    }
     add('attn_norm', width)
-    add('attn_q', width, width)
+    add('attn_q', width, widthQ)
     add('attn_k', width, widthKV)
     add('attn_v', width, widthKV)
-    add('attn_output', width, width)
+    add('attn_output', widthQ, width)
     add('ffn_norm', width)
     add('ffn_gate', width, feedForward)
     add('ffn_up', width, feedForward)
@@ -102,10 +125,15 @@ export async function writeTinyGguf(path: string, options: TinyOptions = {}): Pr
   const directory: Buffer[] = []
   const data: Buffer[] = []
   let offset = 0
-  for (const { name, shape } of tensors) {
+  for (const { name, shape, values: given } of tensors) {
     const size = shape.reduce((product, n) => product * n, 1)
     const scale = 1.5 / Math.sqrt(shape[0])
-    const values = new Float32Array(size).map(() => (shape.length === 1 ? 1 : random.normal() * scale))
+    const value = (): number => {
+      if (shape.length === 2) return random.normal() * scale
+      if (name.endsWith('.bias')) return random.normal() / 4
+      return norms ? 1 + random.normal() / 4 : 1
+    }
+    const values = given ? Float32Array.from(given) : new Float32Array(size).map(value)
     directory.push(text(name), u32(shape.length), ...shape.map(u64), u32(0), u64(offset))
     data.push(padded(Buffer.from(values.buffer)))
     offset += data.at(-1)!.length
@@ -149,5 +177,11 @@ const entry = (key: string, value: Buffer): Buffer => Buffer.concat([text(key), 
 const string = (value: string): Buffer => typed(STRING, text(value))
 const uint32 = (value: number): Buffer => typed(UINT32, u32(value))
 const float32 = (value: number): Buffer => typed(FLOAT32, Buffer.from(Float32Array.of(value).buffer))
+const typedValue = (key: string, value: number | string): Buffer => {
+  if (typeof value === 'string') return string(value)
+  return /_(count|length)$/.test(key) && Number.isInteger(value) && value >= 0 && value < 2 ** 32
+    ? uint32(value)
+    : float32(value)
+}
 const array = (type: number, items: Buffer[]): Buffer =>
   typed(ARRAY, Buffer.concat([u32(type), u64(items.length), ...items]))

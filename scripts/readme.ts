@@ -1,0 +1,38 @@
+/**
+ * Puts the demo's results into README.md, between its markers, as a Markdown table.
+ *
+ *   npx quench demo --json > demo.json && npx tsx scripts/readme.ts demo.json
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import type { DemoReport } from '../src/index.js'
+
+const path = process.argv[2]
+if (!path) throw new Error('usage: npx tsx scripts/readme.ts DEMO.json')
+const { files, reference, tokens, seconds, peakBytes } = JSON.parse(readFileSync(path, 'utf8')) as DemoReport
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`
+const rows = files.map((f) => {
+  const name = f.method === 'qat' ? `**${f.name}**` : f.name
+  const won = f.recovered
+    ? `**${(100 * f.recovered.mean).toFixed(0)} %** ± ${(100 * f.recovered.se).toFixed(1)}`
+    : ''
+  const sign = f.effectiveBits && { exact: '', atLeast: '≥ ', atMost: '≤ ' }[f.effectiveBits.bound]
+  const equal = f.effectiveBits ? `${sign}${f.effectiveBits.value.toFixed(2)} bits` : ''
+  const kld = `${f.kld.mean.toFixed(5)} ± ${f.kld.se.toFixed(5)}`
+  const top1 = `${(100 * f.top1.mean).toFixed(1)} %`
+  return `| ${[name, megabytes(f.bytes), f.bitsPerWeight.toFixed(2), f.perplexity.mean.toFixed(2), kld, top1, won, equal].join(' | ')} |`
+})
+const table = `| file | size | bits/weight | perplexity | KL divergence | top-1 | recovered | as good as |
+|---|---:|---:|---:|---:|---:|---:|---:|
+| F16 (reference) | ${megabytes(reference.bytes)} | ${reference.bitsPerWeight.toFixed(2)} | ${reference.perplexity.mean.toFixed(2)} | | | | |
+${rows.join('\n')}
+
+${tokens} held-out tokens, each file as llama.cpp runs it; ± is a standard error over windows. The whole run took ${seconds.toFixed(0)} seconds
+and ${(peakBytes / 1e6).toFixed(0)} MB on ${availableParallelism()} cores.
+`
+const [begin, end] = ['<!-- demo:begin -->', '<!-- demo:end -->']
+const readme = readFileSync('README.md', 'utf8')
+const [before, rest] = readme.split(begin)
+const after = rest?.split(end)[1]
+if (after === undefined) throw new Error(`README.md lacks ${begin} or ${end}`)
+writeFileSync('README.md', `${before}${begin}\n${table}${end}${after}`)

@@ -1,0 +1,122 @@
+/** `quench demo`: PTQ, QAT and a fair comparison on the model that ships. */
+import { relative } from 'node:path'
+import type { Command } from 'commander'
+import type { DemoEvent, DemoFile, DemoReport } from '../compare/demo.js'
+import { humanBytes, humanCount, table } from './format.js'
+import { positiveInteger, printJson, seconds, wholeNumber } from './options.js'
+import { clearProgress, progressLine } from './progress.js'
+import { showTraining } from './train.js'
+
+interface Options {
+  output: string
+  steps?: number
+  time?: number
+  seed?: number
+  json?: true
+}
+
+export function addDemo(program: Command): void {
+  program
+    .command('demo')
+    .description('make and compare PTQ and QAT files of the model that ships, in about four minutes')
+    .option('-o, --output <folder>', 'folder for the files', 'quench-demo')
+    .option('--steps <n>', 'optimizer steps for each type', positiveInteger)
+    .option('--time <time>', 'train each type for about this long instead, e.g. 20m', seconds)
+    .option('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber)
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', '\nExample:\n  quench demo\n  quench demo --time 20m --output long')
+    .action(async ({ output, steps, time, seed, json }: Options, command: Command) => {
+      if (time !== undefined && steps !== undefined)
+        command.error('error: --time and --steps exclude each other', { exitCode: 2 })
+      const { demo } = await import('../compare/demo.js')
+      const report = await demo({
+        folder: output,
+        onProgress: showDemo(json === undefined),
+        ...(steps !== undefined && { steps }),
+        ...(time !== undefined && { seconds: time }),
+        ...(seed !== undefined && { seed }),
+      })
+      clearProgress()
+      if (json) printJson(report)
+      else process.stdout.write(`${demoTable(report)}\n${verdict(report)}\n\n${howToRun(report)}`)
+    })
+}
+
+/** A line for each part of the work, and progress within it. */
+function showDemo(speak: boolean): (event: DemoEvent) => void {
+  let part = ''
+  let show: (event: DemoEvent) => void = () => {}
+  return (event) => {
+    const now = event.stage === 'train' ? `train ${event.type}` : event.stage
+    if (now !== part) {
+      part = now
+      clearProgress()
+      if (speak) process.stdout.write(`${announcement(event)}\n`)
+      const training = showTraining('  ')
+      const evaluating = progressLine('  evaluating', (rate) => `${humanCount(rate)} tokens/s`)
+      show = (e) => {
+        if (e.stage === 'train') training(e.event)
+        if (e.stage === 'evaluate') evaluating(e.done, e.total)
+      }
+    }
+    show(event)
+  }
+}
+
+function announcement(event: DemoEvent): string {
+  if (event.stage === 'quantize') return 'PTQ: the usual ladder of files, by the reference quantizer'
+  if (event.stage === 'train') return `QAT: training at ${event.type}, from the model's own full precision`
+  return 'Evaluation: every file as llama.cpp runs it, on text that nobody has trained on'
+}
+
+function demoTable({ reference, files, tokens }: DemoReport): string {
+  const header = ['file', 'size', 'bits/weight', 'PPL', 'KLD', '', 'top-1', '', 'recovered', '', 'as good as']
+  const first = [
+    'F16',
+    humanBytes(reference.bytes),
+    reference.bitsPerWeight.toFixed(2),
+    reference.perplexity.mean.toFixed(3),
+  ]
+  const rows = files.map((file) => [
+    file.name,
+    humanBytes(file.bytes),
+    file.bitsPerWeight.toFixed(2),
+    file.perplexity.mean.toFixed(3),
+    file.kld.mean.toFixed(5),
+    `± ${file.kld.se.toFixed(5)}`,
+    `${(100 * file.top1.mean).toFixed(1)} %`,
+    `± ${(100 * file.top1.se).toFixed(1)}`,
+    ...(file.recovered
+      ? [`${(100 * file.recovered.mean).toFixed(1)} %`, `± ${(100 * file.recovered.se).toFixed(1)}`]
+      : ['', '']),
+    equalSize(file),
+  ])
+  const lines = table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]))
+  return `\n${lines}${humanCount(tokens)} held-out tokens; KLD is nats per token from F16; ± is a standard error over windows\n`
+}
+
+function equalSize({ effectiveBits }: DemoFile): string {
+  if (!effectiveBits) return ''
+  const sign = { exact: '', atLeast: '>= ', atMost: '<= ' }[effectiveBits.bound]
+  return `${sign}${effectiveBits.value.toFixed(2)} bits`
+}
+
+/** What the table means, in one sentence. */
+function verdict({ files }: DemoReport): string {
+  const trained = files.filter((file) => file.method === 'qat')
+  const parts = trained.map((file) => {
+    const type = file.name.replace(' QAT', '')
+    return `${type} as good as a PTQ file of ${equalSize(file)} in ${file.bitsPerWeight.toFixed(2)}`
+  })
+  return `On this model QAT makes ${parts.join(', ')}, at the same size and speed as the PTQ file it replaces.`
+}
+
+function howToRun({ files, reference, text }: DemoReport): string {
+  const near = (path: string): string => relative(process.cwd(), path) || path
+  const { path } = files.find((file) => file.name === 'Q4_0 QAT') as DemoFile
+  return (
+    'The files are ordinary GGUF files. To run one with llama.cpp, and to measure it again:\n' +
+    `  llama-cli -m ${near(path)} -p "Call me" -n 64\n` +
+    `  npx quench eval ${near(path)} --reference ${near(reference.path)} --data ${near(text)}\n`
+  )
+}

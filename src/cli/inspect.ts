@@ -1,0 +1,77 @@
+/** `quench inspect`: what is in a GGUF file. */
+import type { Command } from 'commander'
+import type { Inspection, ShortValue } from '../inspect.js'
+import { humanBytes, humanCount, plain, table } from './format.js'
+import { printJson } from './options.js'
+
+interface InspectOptions {
+  tensors?: true
+  json?: true
+}
+
+export function addInspect(program: Command): void {
+  program
+    .command('inspect')
+    .description('show what is in a GGUF file: model, types, size, metadata')
+    .argument('<file>', 'GGUF file; of a split model the first part')
+    .option('--tensors', 'list every tensor')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', '\nExample:\n  quench inspect model-Q4_K_M.gguf --tensors')
+    .action(async (file: string, { tensors, json }: InspectOptions) => {
+      const { inspectFile } = await import('../inspect.js')
+      const { tensors: list, ...rest } = await inspectFile(file)
+      const inspection = { ...rest, tensors: tensors ? list : [] }
+      if (json) printJson(tensors ? inspection : rest)
+      else process.stdout.write(describe(inspection))
+    })
+}
+
+function describe(inspection: Inspection): string {
+  const { name, architecture, parameters, context, vocabulary, type, bytes, bitsPerWeight } = inspection
+  const facts: [string, string | undefined][] = [
+    ['name', name],
+    ['architecture', architecture],
+    ['parameters', `${humanCount(parameters)} (${parameters})`],
+    ['context', context?.toString()],
+    ['vocabulary', vocabulary?.toString()],
+    ['quantization', type],
+    ['size', `${humanBytes(bytes)} (${bytes} bytes)`],
+    ['bits per weight', bitsPerWeight.toFixed(3)],
+    [
+      'parts',
+      inspection.files.length > 1 ? inspection.files.map((file) => plain(file)).join(', ') : undefined,
+    ],
+  ]
+  const known = facts.flatMap(([label, value]) => (value === undefined ? [] : [[label, plain(value, 1000)]]))
+  const types = inspection.types.map((t) => [
+    t.type,
+    String(t.tensors),
+    humanCount(t.weights),
+    humanBytes(t.bytes),
+  ])
+  const metadata = Object.entries(inspection.metadata).map(([key, value]) => [
+    plain(key),
+    plain(shown(value), 100),
+  ])
+  const tensors = inspection.tensors.map((t) => [
+    plain(t.name),
+    t.shape.join(' x '),
+    t.type,
+    humanBytes(t.bytes),
+  ])
+  const sections = [
+    table(known, new Set()),
+    table([['type', 'tensors', 'weights', 'size'], ...types], new Set([1, 2, 3])),
+    table([['metadata'], ...metadata], new Set()),
+  ]
+  if (tensors.length > 0)
+    sections.push(table([['tensor', 'shape', 'type', 'size'], ...tensors], new Set([1, 3])))
+  return sections.join('\n')
+}
+
+function shown(value: ShortValue): string {
+  if (typeof value !== 'object') return typeof value === 'string' ? value : String(value)
+  const { length, first, itemType } = value
+  const items = first.map((item) => (typeof item === 'string' ? JSON.stringify(item) : shown(item)))
+  return `${length} ${itemType}: ${items.join(', ')}${length > first.length ? ', ...' : ''}`
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+/**
+ * The command. Every sub-command has a file that declares its options and imports the work in its action, so that
+ * `quench inspect` never loads a native library.
+ *
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 on SIGINT and SIGTERM. What went wrong is one line on
+ * standard error. `QUENCH_DEBUG` adds the stack.
+ */
+import { createRequire } from 'node:module'
+import { Command, CommanderError } from 'commander'
+import { QuenchError } from '../errors.js'
+import { removeTemporaryFiles } from '../files.js'
+import { addDemo } from './demo.js'
+import { addEval } from './eval.js'
+import { addInspect } from './inspect.js'
+import { requestStop } from './interrupt.js'
+import { clearProgress } from './progress.js'
+import { addQuantize } from './quantize.js'
+import { addTrain } from './train.js'
+
+const { version, description } = createRequire(import.meta.url)('../../package.json') as {
+  version: string
+  description: string
+}
+
+const program = new Command('quench')
+  .description(description)
+  .version(version)
+  .exitOverride()
+  .configureOutput({ outputError: () => {} }) // `fail` says it in one line
+addInspect(program)
+addQuantize(program)
+addTrain(program)
+addEval(program)
+addDemo(program)
+
+process.stdout.on('error', leaveQuietly)
+process.stderr.on('error', leaveQuietly)
+let interruption: number | undefined
+process.on('SIGINT', () => interrupted(130))
+process.on('SIGTERM', () => interrupted(143))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  const code = fail(error)
+  process.exitCode = interruption ?? code
+}
+
+/** Says what went wrong; returns the exit code. */
+function fail(error: unknown): number {
+  clearProgress()
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0 // --help, --version
+    if (error.code !== 'commander.help') {
+      const problem = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')
+      process.stderr.write(`quench: ${problem}; see \`quench --help\`\n`)
+    }
+    return 2
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  const expected = error instanceof QuenchError
+  process.stderr.write(`quench: ${expected ? message : `this is a bug in quench: ${message}`}\n`)
+  if (process.env.QUENCH_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+  return expected ? error.exitCode : 1
+}
+
+/** The reader of a pipe has seen enough, as `head` does. */
+function leaveQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  removeTemporaryFiles()
+  process.exit(0)
+}
+
+function interrupted(code: number): void {
+  if (requestStop()) {
+    interruption = code
+    return
+  }
+  clearProgress()
+  removeTemporaryFiles()
+  process.exit(code)
+}

@@ -1,0 +1,43 @@
+/** Option values that several commands take. */
+import { InvalidArgumentError } from 'commander'
+
+/** A whole number from 1 on. */
+export function positiveInteger(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < 1 || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError('It must be a whole number from 1.')
+  return value
+}
+
+/** Whole numbers from 1 on, up to what libllama takes. */
+export function threadCount(text: string): number {
+  const value = positiveInteger(text)
+  if (value > 512) throw new InvalidArgumentError('It must be at most 512.')
+  return value
+}
+
+/** A number above zero. */
+export function positiveNumber(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value) || value <= 0)
+    throw new InvalidArgumentError('It must be a number above 0.')
+  return value
+}
+
+/** A whole number from 0 on. */
+export function wholeNumber(text: string): number {
+  return text === '0' ? 0 : positiveInteger(text)
+}
+
+/** `90`, `90s`, `10m` or `1.5h` in seconds. */
+export function seconds(text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text) ?? []
+  const value = Number(amount) * (unit === 'h' ? 3600 : unit === 'm' ? 60 : 1)
+  if (!(value > 0)) throw new InvalidArgumentError('It must be a time such as 90s, 10m or 1.5h.')
+  return value
+}
+
+/** Prints the one JSON document of `--json`. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`)
+}

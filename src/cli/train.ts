@@ -1,0 +1,99 @@
+/** `quench train`: quantization-aware training of a GGUF file. */
+import type { Command } from 'commander'
+import type { TrainEvent, TrainReport } from '../train/train.js'
+import { humanBytes, humanCount } from './format.js'
+import { stopSignal } from './interrupt.js'
+import { positiveInteger, positiveNumber, printJson, seconds, wholeNumber } from './options.js'
+import { clearProgress, progressLine } from './progress.js'
+
+interface Options {
+  type: string
+  output: string
+  data?: string[]
+  tokens?: number
+  steps?: number
+  time?: number
+  resume?: true
+  context?: number
+  batch?: number
+  weightRate?: number
+  scaleRate?: number
+  seed?: number
+  checkpointEvery?: number
+  json?: true
+}
+
+export function addTrain(program: Command): void {
+  program
+    .command('train')
+    .description('quantization-aware training: a quantized file that loses less than PTQ of the same size')
+    .argument('<input>', 'full-precision GGUF file; of a split model the first part')
+    .requiredOption('-t, --type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
+    .requiredOption('-o, --output <file>', 'file to write; one that exists is replaced')
+    .option('-d, --data <paths...>', 'text to train on (default: the model writes its own)')
+    .option('--tokens <n>', 'most distinct training tokens (default: 131072)', positiveInteger)
+    .option('--steps <n>', 'optimizer steps (default: 300)', wholeNumber)
+    .option('--time <time>', 'train for about this long instead, e.g. 90s, 10m, 2h', seconds)
+    .option('--resume', 'go on from the checkpoint of a run that was stopped')
+    .option('-c, --context <n>', 'tokens of a window (default: 256)', positiveInteger)
+    .option('--batch <n>', 'tokens of a step (default: 2048)', positiveInteger)
+    .option('--weight-rate <x>', 'learning rate of weights, in quantization steps', positiveNumber)
+    .option('--scale-rate <x>', 'learning rate of scales and norms, relative', positiveNumber)
+    .option('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber)
+    .option('--checkpoint-every <seconds>', 'time between checkpoints (default: 30)', wholeNumber)
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      '\nCtrl-C stops after the current step and leaves a checkpoint beside the output.' +
+        '\n\nExample:\n  quench train model-F16.gguf --type Q4_0 -o model-Q4_0-QAT.gguf --time 30m',
+    )
+    .action(async (input: string, { output, type, time, json, ...rest }: Options, command: Command) => {
+      if (time !== undefined && rest.steps !== undefined)
+        command.error('error: --time and --steps exclude each other', { exitCode: 2 })
+      const { train } = await import('../train/train.js')
+      const report = await train({
+        input,
+        output,
+        type: type.toUpperCase(),
+        ...rest,
+        ...(time !== undefined && { seconds: time }),
+        onProgress: showTraining(),
+        signal: stopSignal(),
+      })
+      clearProgress()
+      if (json) printJson(report)
+      else process.stdout.write(describe(report))
+    })
+}
+
+/** Shows the events of a run on the progress line. */
+export function showTraining(label = ''): (event: TrainEvent) => void {
+  const rates = {
+    'write text': progressLine(`${label}the model writes text`, (rate) => `${humanCount(rate)} tokens/s`),
+    train: progressLine(`${label}training`, (rate) => `${rate.toFixed(2)} steps/s`),
+  }
+  return ({ stage, done, total }) => rates[stage](done, total)
+}
+
+function describe(report: TrainReport): string {
+  const { validation, written, check } = report
+  const kld = ({ mean, se }: { mean: number; se: number }) => `${mean.toPrecision(4)} ± ${se.toPrecision(2)}`
+  const [before, after] = [validation[0], validation[validation.length - 1]]
+  const text = report.text === 'files' ? 'your text' : 'text that the model wrote'
+  const lines = [
+    `${report.path}  ${report.type}  ${humanBytes(report.bytes)}  ${report.bitsPerWeight.toFixed(3)} bits/weight`,
+    `${report.steps} steps, ${humanCount(report.tokens)} tokens of ${text}, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
+    `held-out KLD, nats per token: PTQ ${kld(before)}, trained ${kld(after)}`,
+  ]
+  if (written === 'ptq')
+    lines.push(
+      'training did not help, so the file holds the PTQ weights; give it more time, more text or a lower rate',
+    )
+  else if (report.steps > 0)
+    lines.push(`${(100 * report.recovered).toFixed(1)} % of what PTQ lost is won back`)
+  if (check.tensors > 0)
+    lines.push(
+      `libggml reads back ${humanCount(check.weights)} trained weights, ${check.differing} of them differ`,
+    )
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,140 @@
+/**
+ * `quench demo`: the whole job on the model that ships. The PTQ ladder, QAT of three types on text that the model
+ * writes itself, and an evaluation of all files by libllama on held-out text.
+ */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { readTexts } from '../data/texts.js'
+import {
+  type EffectiveBits,
+  type Estimate,
+  type EvaluatedFile,
+  effectiveBits,
+  evaluateFiles,
+  type FileEvaluation,
+  recovered,
+} from '../evaluate/index.js'
+import { systemError } from '../files.js'
+import { quantizeFile } from '../quantize/ptq.js'
+import { TeacherCache } from '../train/distillation.js'
+import { type TrainEvent, type TrainReport, train } from '../train/train.js'
+
+const shipped = (name: string): string => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
+/** The model that ships, and the text that it has never seen. */
+const demoModel = shipped('quench-5m-f16.gguf')
+const demoText = shipped('quench-5m.test.txt')
+
+const ladderTypes = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'] as const
+const trainedTypes = ['Q4_0', 'Q3_K_M', 'Q2_K'] as const
+
+export interface DemoOptions {
+  /** Folder for the files, made if it is not there. */
+  readonly folder: string
+  /** Steps of each training run. Default: what fits in four minutes on two cores. */
+  readonly steps?: number
+  /** Seconds of each training run, instead of steps. */
+  readonly seconds?: number
+  /** Distinct training tokens. */
+  readonly tokens?: number
+  readonly seed?: number
+  readonly onProgress?: (event: DemoEvent) => void
+}
+
+export type DemoEvent =
+  | { readonly stage: 'quantize'; readonly type: string }
+  | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
+  | { readonly stage: 'evaluate'; readonly done: number; readonly total: number }
+
+/** A file of the demo as it was measured. */
+export interface DemoFile extends Omit<FileEvaluation, 'windowSums'> {
+  /** `Q4_0` or `Q4_0 QAT`. */
+  readonly name: string
+  readonly method: 'ptq' | 'qat'
+  /** Of a trained file: the share of PTQ's mean KL divergence that is gone. */
+  readonly recovered?: Estimate
+  /** Of a trained file: bits per weight at which the PTQ ladder loses as much. */
+  readonly effectiveBits?: EffectiveBits
+}
+
+export interface DemoReport {
+  readonly reference: Omit<EvaluatedFile, 'windowSums'>
+  /** Ordered by size. */
+  readonly files: readonly DemoFile[]
+  readonly training: readonly TrainReport[]
+  /** The held-out text. */
+  readonly text: string
+  /** Scored tokens of it. */
+  readonly tokens: number
+  readonly seconds: number
+  readonly peakBytes: number
+}
+
+export async function demo(options: DemoOptions): Promise<DemoReport> {
+  const { folder, seed = 1, steps = 80, tokens = 49_152, onProgress } = options
+  const began = performance.now()
+  try {
+    await mkdir(folder, { recursive: true })
+  } catch (error) {
+    throw systemError(folder, error)
+  }
+  const made: { name: string; type: string; method: 'ptq' | 'qat'; path: string }[] = []
+  for (const type of ladderTypes) {
+    onProgress?.({ stage: 'quantize', type })
+    const path = join(folder, `quench-5m-${type}.gguf`)
+    await quantizeFile(demoModel, path, type)
+    made.push({ name: type, type, method: 'ptq', path })
+  }
+
+  const teacher = new TeacherCache(256 << 20)
+  const training: TrainReport[] = []
+  for (const type of trainedTypes) {
+    const path = join(folder, `quench-5m-${type}-QAT.gguf`)
+    const report = await train({
+      input: demoModel,
+      output: path,
+      type,
+      tokens,
+      seed,
+      teacher,
+      ...(options.seconds === undefined ? { steps } : { seconds: options.seconds }),
+      checkpointEvery: Number.POSITIVE_INFINITY,
+      onProgress: (event) => onProgress?.({ stage: 'train', type, event }),
+    })
+    training.push(report)
+    made.push({ name: `${type} QAT`, type, method: 'qat', path })
+  }
+
+  const evaluation = await evaluateFiles({
+    reference: demoModel,
+    files: made.map(({ path }) => path),
+    text: await readTexts([demoText]),
+    onProgress: (done, total) => onProgress?.({ stage: 'evaluate', done, total }),
+  })
+  const rows = made.map((file, i) => ({ ...file, evaluation: evaluation.files[i] }))
+  const ladder = rows.filter((row) => row.method === 'ptq')
+  const rungs = ladder.map(({ evaluation: { bitsPerWeight, kld } }) => ({ bitsPerWeight, kld: kld.mean }))
+  const files = rows.map(
+    ({ name, type, method, evaluation: { windowSums: _, ...measured } }, i): DemoFile => {
+      if (method === 'ptq') return { name, method, ...measured }
+      const same = ladder.find((row) => row.type === type) as (typeof rows)[number]
+      return {
+        name,
+        method,
+        ...measured,
+        recovered: recovered(rows[i].evaluation, same.evaluation),
+        effectiveBits: effectiveBits(measured.kld.mean, rungs),
+      }
+    },
+  )
+  const { windowSums: _, ...reference } = evaluation.reference
+  return {
+    reference,
+    files: files.sort((a, b) => b.bytes - a.bytes),
+    training,
+    text: demoText,
+    tokens: evaluation.tokens,
+    seconds: (performance.now() - began) / 1000,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  }
+}

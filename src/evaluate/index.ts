@@ -1,0 +1,11 @@
+/** Evaluation: how far quantized files are from their reference, and what training has won. */
+export {
+  type EvaluatedFile,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluateFiles,
+  type FileEvaluation,
+} from './evaluate.js'
+export { type EffectiveBits, effectiveBits, recovered } from './gain.js'
+export type { Estimate } from './statistics.js'
+export type { KldSummary, WindowSums } from './tally.js'

@@ -1,0 +1,64 @@
+/** A GGUF file in a few numbers, from its header alone: how its weights are stored and what they weigh. */
+import { stat } from 'node:fs/promises'
+import { systemError } from '../files.js'
+import { fileTypes } from './file-types.js'
+import type { Gguf } from './reader.js'
+import { ggmlTypes } from './types.js'
+
+/** The tensors of one type. */
+export interface TypeSummary {
+  /** ggml's name, e.g. `Q4_K`. */
+  readonly type: string
+  readonly tensors: number
+  readonly weights: number
+  readonly bytes: number
+}
+
+export interface Summary {
+  /** Recipe by `general.file_type`, e.g. `Q4_K_M`; without that key, the type that has the most weights. */
+  readonly type: string
+  /** Size on disk, of all parts together. */
+  readonly bytes: number
+  /** Weights of all tensors. */
+  readonly parameters: number
+  /** Bytes of all tensors * 8 / `parameters`. */
+  readonly bitsPerWeight: number
+  /** Most bytes first. */
+  readonly types: readonly TypeSummary[]
+  /** Whether a tensor has a type other than floats and integers. */
+  readonly quantized: boolean
+}
+
+/** @throws FileError if a file has vanished */
+export async function summarize(gguf: Gguf): Promise<Summary> {
+  const types = new Map<number, { type: string; tensors: number; weights: number; bytes: number }>()
+  for (const { type, elements, bytes } of gguf.tensors) {
+    const entry = types.get(type) ?? { type: ggmlTypes.get(type)!.name, tensors: 0, weights: 0, bytes: 0 }
+    entry.tensors++
+    entry.weights += elements
+    entry.bytes += bytes
+    types.set(type, entry)
+  }
+  const bySize = [...types.values()].sort((a, b) => b.bytes - a.bytes)
+  const parameters = bySize.reduce((sum, { weights }) => sum + weights, 0)
+  const weightBytes = bySize.reduce((sum, { bytes }) => sum + bytes, 0)
+  const most = bySize.reduce((a, b) => (b.weights > a.weights ? b : a), bySize[0])
+  const named = gguf.metadata.has('general.file_type') ? gguf.metadata.number('general.file_type') : -1
+  const sizes = await Promise.all(gguf.files.map(fileSize))
+  return {
+    type: fileTypes.get(named) ?? most?.type ?? 'none',
+    bytes: sizes.reduce((sum, size) => sum + size, 0),
+    parameters,
+    bitsPerWeight: parameters > 0 ? (weightBytes * 8) / parameters : 0,
+    types: bySize,
+    quantized: [...types.keys()].some((type) => ggmlTypes.get(type)!.blockSize > 1),
+  }
+}
+
+async function fileSize(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size
+  } catch (error) {
+    throw systemError(path, error)
+  }
+}

@@ -1,0 +1,30 @@
+/** The public API of quench. */
+export { FileError, QuenchError, UsageError } from './errors.js'
+export {
+  type EffectiveBits,
+  type Estimate,
+  type EvaluatedFile,
+  type EvaluateOptions,
+  type Evaluation,
+  effectiveBits,
+  evaluateFiles,
+  type FileEvaluation,
+  type KldSummary,
+  recovered,
+  type WindowSums,
+} from './evaluate/index.js'
+export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
+export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
+export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
+export { readTexts } from './data/texts.js'
+export {
+  createGguf,
+  type Gguf,
+  type GgufContent,
+  type GgufValue,
+  type GgufWriter,
+  Metadata,
+  openGguf,
+  type TensorInfo,
+} from './gguf/index.js'
+export { type TrainEvent, type TrainOptions, type TrainReport, train } from './train/train.js'

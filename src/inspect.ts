@@ -1,0 +1,77 @@
+/** What is in a GGUF file, read from its header alone: no library is loaded and no weight is read. */
+import { type GgufArray, type GgufValue, ggmlTypes, openGguf } from './gguf/index.js'
+import { type Summary, summarize } from './gguf/summary.js'
+
+/** A metadata value for JSON: 64-bit integers beyond 2^53 are strings, and of an array only the beginning is kept. */
+export type ShortValue = number | string | boolean | { itemType: string; length: number; first: ShortValue[] }
+
+/** What `inspectFile` gives. */
+export interface Inspection extends Summary {
+  readonly path: string
+  /** All files of a split model, otherwise only `path`. */
+  readonly files: readonly string[]
+  readonly name?: string
+  readonly architecture?: string
+  /** Tokens of context that the model was trained with. */
+  readonly context?: number
+  /** Tokens of the vocabulary. */
+  readonly vocabulary?: number
+  readonly metadata: Readonly<Record<string, ShortValue>>
+  readonly tensors: readonly {
+    readonly name: string
+    /** Row length first. */
+    readonly shape: readonly number[]
+    readonly type: string
+    readonly bytes: number
+  }[]
+}
+
+const itemsShown = 5
+
+/** Reads the header of a GGUF file, or of all parts of a split model. @throws FileError if anything is wrong with it */
+export async function inspectFile(path: string): Promise<Inspection> {
+  const gguf = await openGguf(path)
+  try {
+    const { metadata, files } = gguf
+    const text = (key: string) => (metadata.has(key) ? metadata.string(key) : undefined)
+    const name = text('general.name')
+    const architecture = text('general.architecture')
+    const contextKey = `${architecture}.context_length`
+    const tokens = metadata.get('tokenizer.ggml.tokens')
+    return {
+      path,
+      files,
+      ...(name !== undefined && { name }),
+      ...(architecture !== undefined && { architecture }),
+      ...(await summarize(gguf)),
+      ...(metadata.has(contextKey) && { context: metadata.number(contextKey) }),
+      ...(tokens?.type === 'array' && { vocabulary: tokens.value.length }),
+      metadata: Object.fromEntries(Array.from(metadata, ([key, value]) => [key, shortValue(value)])),
+      tensors: gguf.tensors.map(({ name, shape, type, bytes }) => ({
+        name,
+        shape,
+        type: ggmlTypes.get(type)!.name,
+        bytes,
+      })),
+    }
+  } finally {
+    await gguf.close()
+  }
+}
+
+const shortValue = (found: GgufValue): ShortValue =>
+  found.type === 'array' ? shortArray(found) : scalar(found.value)
+
+function shortArray({ itemType, value }: GgufArray): ShortValue {
+  const first: ShortValue[] = []
+  for (const item of value.slice(0, itemsShown)) {
+    if (typeof item === 'object') first.push(shortArray(item))
+    else first.push(itemType === 'bool' ? item === 1 : scalar(item))
+  }
+  return { itemType, length: value.length, first }
+}
+
+function scalar(value: number | bigint | string | boolean): number | string | boolean {
+  if (typeof value !== 'bigint') return value
+  return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+}

@@ -1,0 +1,145 @@
+/**
+ * Plain post-training quantization of a whole file by libllama: the same bytes as llama-quantize writes, and whole or
+ * not at all. What libllama would only find out at the end, or say in its own words, is checked first.
+ */
+import { realpath, stat, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { FileError, UsageError } from '../errors.js'
+import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
+import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
+import { type Summary, summarize } from '../gguf/summary.js'
+import { FILE_TYPES, quantizeModel } from '../llama/index.js'
+
+export interface QuantizeFileOptions {
+  /** Default: as many as the machine runs at once. */
+  readonly threads?: number
+  /** Allow an input that is quantized already, at a loss. */
+  readonly allowRequantize?: boolean
+  /** Bytes written so far, a few times a second; `total` is an estimate. */
+  readonly onProgress?: (bytes: number, total: number) => void
+}
+
+/** What `quantizeFile` has done. */
+export interface QuantizeFileResult {
+  readonly path: string
+  /** File type, e.g. `Q4_K_M`. */
+  readonly type: string
+  readonly bytes: number
+  readonly bitsPerWeight: number
+  readonly input: {
+    readonly path: string
+    readonly type: string
+    readonly bytes: number
+    readonly bitsPerWeight: number
+  }
+  readonly seconds: number
+}
+
+/**
+ * Quantizes the GGUF file `input` to a file type of llama.cpp (`Q4_K_M`). An `output` that exists is replaced, but only
+ * once the new file is whole.
+ * @throws UsageError for an unknown type; FileError for an input that is damaged or quantized already, and for an
+ * output that cannot be written
+ */
+export async function quantizeFile(
+  input: string,
+  output: string,
+  type: string,
+  options: QuantizeFileOptions = {},
+): Promise<QuantizeFileResult> {
+  if (!Object.hasOwn(FILE_TYPES, type))
+    throw new UsageError(`--type ${type} is unknown; choose one of ${Object.keys(FILE_TYPES).join(', ')}`)
+  const start = performance.now()
+  const before = await summary(input)
+  if (before.quantized && !options.allowRequantize)
+    throw new FileError(
+      input,
+      `it is quantized already (${before.type}); quantize the full-precision file, or allow the loss with --allow-requantize`,
+    )
+  await checkOutput(input, output)
+  const total = leastBytes(type, before.parameters)
+  await checkSpace(output, total)
+  const temporary = temporaryPath(output)
+  const stopWatching = watch(temporary, total, options.onProgress)
+  try {
+    await quantizeModel(input, temporary, {
+      type,
+      allowRequantize: options.allowRequantize ?? false,
+      ...(options.threads !== undefined && { threads: options.threads }),
+    })
+  } catch (error) {
+    await discardTemporary(temporary)
+    if (error instanceof FileError && error.path === temporary)
+      throw new FileError(output, 'cannot be written; check the free space and the permissions of its folder')
+    throw error
+  } finally {
+    stopWatching()
+  }
+  await commitTemporary(temporary, output)
+  const after = await summary(output)
+  return {
+    path: output,
+    type: after.type,
+    bytes: after.bytes,
+    bitsPerWeight: after.bitsPerWeight,
+    input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
+    seconds: (performance.now() - start) / 1000,
+  }
+}
+
+async function summary(path: string): Promise<Summary> {
+  const gguf = await openGguf(path)
+  try {
+    return await summarize(gguf)
+  } finally {
+    await gguf.close()
+  }
+}
+
+/** The folder is there, and the output is no name of the input. */
+async function checkOutput(input: string, output: string): Promise<void> {
+  const folder = dirname(output)
+  try {
+    if (!(await stat(folder)).isDirectory()) throw new FileError(folder, 'this is not a folder')
+  } catch (error) {
+    throw systemError(folder, error)
+  }
+  const target = await realpath(output).catch(() => undefined)
+  if (target !== undefined && target === (await realpath(input)))
+    throw new UsageError(`the output ${output} is the input; give another name`)
+}
+
+/**
+ * Bytes of `parameters` weights if all had the main type of a recipe, which is the least that the file can take:
+ * recipes only raise tensors. Names that are no ggml type name its smallest relative (Q4_K_M: Q4_K, IQ3_M: IQ3_XXS).
+ */
+function leastBytes(type: string, parameters: number): number {
+  const stem = type.replace(/_(XS|S|M|L|MOE)$/, '')
+  const layout = ggmlTypeNamed(type) ?? ggmlTypeNamed(stem) ?? ggmlTypeNamed(`${stem}_XXS`)
+  return layout ? (parameters / layout.blockSize) * layout.blockBytes : 0
+}
+
+async function checkSpace(output: string, needed: number): Promise<void> {
+  const { bavail, bsize } = await statfs(dirname(output))
+  const free = bavail * bsize
+  if (needed <= free) return
+  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
+  throw new FileError(
+    output,
+    `it will take at least ${megabytes(needed)} and the disk has ${megabytes(free)} free; make room or choose another folder`,
+  )
+}
+
+/** Reports the size of a growing file, since libllama says nothing while it works. Returns a function that stops it. */
+function watch(path: string, total: number, onProgress: QuantizeFileOptions['onProgress']): () => void {
+  if (!onProgress) return () => {}
+  const look = async () => {
+    const bytes = await stat(path).then(
+      ({ size }) => size,
+      () => 0,
+    )
+    onProgress(bytes, Math.max(bytes, total))
+  }
+  const timer = setInterval(look, 200)
+  return () => clearInterval(timer)
+}
