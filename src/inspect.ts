@@ -1,5 +1,5 @@
 /** What is in a GGUF file, read from its header alone: no library is loaded and no weight is read. */
-import { type GgufArray, type GgufValue, ggmlTypes, openGguf } from './gguf/index.js'
+import { type GgufArray, type GgufValue, ggmlTypes, openGguf, type ValueType } from './gguf/index.js'
 import { type Summary, summarize } from './gguf/summary.js'
 
 /** A metadata value for JSON: 64-bit integers beyond 2^53 are strings, and of an array only the beginning is kept. */
@@ -60,18 +60,27 @@ export async function inspectFile(path: string): Promise<Inspection> {
 }
 
 const shortValue = (found: GgufValue): ShortValue =>
-  found.type === 'array' ? shortArray(found) : scalar(found.value)
+  found.type === 'array' ? shortArray(found) : scalar(found.value, found.type)
 
 function shortArray({ itemType, value }: GgufArray): ShortValue {
   const first: ShortValue[] = []
   for (const item of value.slice(0, itemsShown)) {
     if (typeof item === 'object') first.push(shortArray(item))
-    else first.push(itemType === 'bool' ? item === 1 : scalar(item))
+    else first.push(itemType === 'bool' ? item === 1 : scalar(item, itemType))
   }
   return { itemType, length: value.length, first }
 }
 
-function scalar(value: number | bigint | string | boolean): number | string | boolean {
-  if (typeof value !== 'bigint') return value
-  return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+function scalar(value: number | bigint | string | boolean, type: ValueType): number | string | boolean {
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+  return typeof value === 'number' && type === 'float32' ? shortFloat(value) : value
+}
+
+/** The number with the fewest digits that is this float32: 0.00001, not 0.000009999999747378752. */
+function shortFloat(value: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits))
+    if (Math.fround(short) === value) return short
+  }
+  return value
 }

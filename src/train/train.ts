@@ -105,12 +105,12 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   checkWritable(options.output)
   const source = await openSource(options.input)
   const programs = new ParameterPrograms()
-  const batch = batchOf(source, options)
-  const network = new Network(source.architecture, source.config, batch)
+  let network: Network | undefined
   try {
+    network = new Network(source.architecture, source.config, batchOf(source, options))
     return await run(source, options, network, programs)
   } finally {
-    await network.dispose()
+    await network?.dispose()
     await programs.dispose()
     await source.gguf.close()
   }

@@ -1,0 +1,98 @@
+/** `quench eval` as a person types it. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
+import { quantizeModel } from '../../src/llama/index.js'
+import { quench } from '../support/quench.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+let model: string
+let q4: string
+let q8: string
+let text: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+  model = join(folder, 'tiny.gguf')
+  q4 = join(folder, 'tiny-q4.gguf')
+  q8 = join(folder, 'tiny-q8.gguf')
+  text = join(folder, 'text.txt')
+  await writeTinyGguf(model)
+  await quantizeModel(model, q4, { type: 'Q4_0' })
+  await quantizeModel(model, q8, { type: 'Q8_0' })
+  await writeFile(text, 'the sea and the stone in the rain, and on and on; '.repeat(20))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const typed = (...args: string[]) => quench('eval', ...args)
+
+test('a table by size', async () => {
+  const { code, stdout, stderr } = await typed(q4, q8, '-r', model, '-d', text, '-c', '64')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const lines = stdout.trimEnd().split('\n')
+  expect(lines.map((line) => line.split(' ')[0]).slice(0, 4)).toEqual([
+    'file',
+    'tiny.gguf',
+    'tiny-q8.gguf',
+    'tiny-q4.gguf',
+  ])
+  expect(lines[3]).toMatch(/Q4_0 +[\d.]+ kB +5\.\d{3} +[\d.]+ +± [\d.]+ +[\d.]+ +± .* %$/)
+  expect(lines[4]).toMatch(/^\d+ tokens scored in \d+ windows of 64/)
+  expect(new Set(lines.slice(2, 4).map((line) => line.lastIndexOf('±'))).size).toBe(1)
+})
+
+test('--json; a limit of tokens; a quantized reference is warned of', async () => {
+  const args = [q4, '-r', q8, '-d', text, text, '-c', '32', '--tokens', '100', '--threads', '1', '--json']
+  const { code, stdout, stderr } = await typed(...args)
+  expect(code).toBe(0)
+  expect(stderr).toMatch(/^quench: warning: .*tiny-q8\.gguf is itself quantized \(Q8_0\).*\n$/)
+  const result = JSON.parse(stdout)
+  expect(result).toMatchObject({ context: 32, windows: 3, tokens: 45, reference: { path: q8, type: 'Q8_0' } })
+  expect(result.files).toHaveLength(1)
+  const file = result.files[0]
+  expect(file).toMatchObject({ path: q4, type: 'Q4_0', bytes: (await readFile(q4)).length })
+  expect(Object.keys(file.kld)).toEqual(['mean', 'se', 'min', 'median', 'p90', 'p95', 'p99', 'max'])
+  expect(file.windowSums.kld).toHaveLength(3)
+})
+
+/** The model with another token in the place of the first. */
+async function otherVocabulary(path: string): Promise<void> {
+  const gguf = await openGguf(model)
+  const tokens = gguf.metadata.strings('tokenizer.ggml.tokens').with(0, 'zzz')
+  const metadata = new Metadata(path, gguf.metadata)
+  metadata.set('tokenizer.ggml.tokens', { type: 'array', itemType: 'string', value: tokens })
+  const writer = await createGguf(path, { metadata, tensors: gguf.tensors })
+  for (const tensor of gguf.tensors) await writer.write(tensor.name, await gguf.read(tensor))
+  await writer.finish()
+  await gguf.close()
+}
+
+test('what is wrong is told in one line', async () => {
+  const other = join(folder, 'other.gguf')
+  await otherVocabulary(other)
+  const short = join(folder, 'short.gguf')
+  await writeFile(short, (await readFile(model)).subarray(0, 50_000))
+  const before = await readdir(folder)
+  for (const [args, code, problem] of [
+    [[q4, '-d', text], 2, /required option '-r, --reference <file>' not specified/],
+    [[q4, '-r', model], 2, /required option '-d, --data <paths...>' not specified/],
+    [['-r', model, '-d', text], 2, /missing required argument 'files'/],
+    [[q4, '-r', model, '-d', text, '-c', '0'], 2, /--context.*whole number/],
+    [[q4, '-r', model, '-d', text, '-c', '4'], 2, /--context is 4/],
+    [[q4, '-r', model, '-d', text, '-c', '1000'], 2, /only \d+ tokens.*at least 2000/],
+    [[q4, '-r', model, '-d', text, '--tokens', '9'], 2, /--tokens is 9/],
+    [[q4, '-r', model, '-d', join(folder, 'none.txt')], 1, /none\.txt: no such file/],
+    [[join(folder, 'none.gguf'), '-r', model, '-d', text], 1, /none\.gguf: no such file/],
+    [[text, '-r', model, '-d', text], 1, /text\.txt: this is not a GGUF file/],
+    [[short, '-r', model, '-d', text], 1, /short\.gguf: .*truncated/],
+    [[other, '-r', model, '-d', text], 1, /other\.gguf: token 0 .*cannot be compared/],
+  ] as const) {
+    const ran = await typed(...args)
+    expect(ran.stderr).toMatch(/^quench: .+\n$/)
+    expect(ran.stderr).toMatch(problem)
+    expect(ran).toMatchObject({ code, stdout: '' })
+  }
+  expect(await readdir(folder)).toEqual(before)
+})

@@ -1,0 +1,97 @@
+/** `quench inspect` and what all commands share, as a person types it. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { quench } from '../support/quench.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+let model: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+  model = join(folder, 'tiny.gguf')
+  await writeTinyGguf(model)
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+test('inspect', async () => {
+  const { code, stdout, stderr } = await quench('inspect', model, '--tensors')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^name +tiny$/m)
+  expect(stdout).toMatch(/^architecture +llama$/m)
+  expect(stdout).toMatch(/^context +1024$/m)
+  expect(stdout).toMatch(/^vocabulary +271$/m)
+  expect(stdout).toMatch(/^quantization +F32$/m)
+  expect(stdout).toMatch(/^bits per weight +32\.000$/m)
+  expect(stdout).toMatch(/^llama\.attention\.layer_norm_rms_epsilon +0\.00001$/m)
+  expect(stdout).toMatch(/^tokenizer\.ggml\.merges +14 string: "Ġ t", .*\.\.\.$/m)
+  expect(stdout).toMatch(/^blk\.1\.ffn_down\.weight +128 x 64 +F32 +32\.8 kB$/m)
+})
+
+test('inspect --json is one document', async () => {
+  const { code, stdout } = await quench('inspect', model, '--json')
+  expect(code).toBe(0)
+  const found = JSON.parse(stdout)
+  expect(found).toMatchObject({
+    path: model,
+    files: [model],
+    name: 'tiny',
+    architecture: 'llama',
+    type: 'F32',
+    bitsPerWeight: 32,
+    context: 1024,
+    vocabulary: 271,
+    quantized: false,
+    types: [{ type: 'F32', tensors: 21 }],
+    metadata: { 'tokenizer.ggml.add_bos_token': true },
+  })
+  expect(found.tensors).toBeUndefined()
+  const { stdout: listed } = await quench('inspect', model, '--json', '--tensors')
+  expect(JSON.parse(listed).tensors).toHaveLength(21)
+})
+
+test('help and version', async () => {
+  const version = JSON.parse(await readFile('package.json', 'utf8')).version
+  expect(await quench('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+  const { code, stdout } = await quench('--help')
+  expect(code).toBe(0)
+  for (const command of ['inspect', 'quantize', 'eval']) expect(stdout).toContain(command)
+  expect((await quench('inspect', '--help')).stdout).toMatch(/Example:\n {2}quench inspect/)
+  const nothing = await quench()
+  expect(nothing).toMatchObject({ code: 2, stdout: '' })
+  expect(nothing.stderr).toMatch(/Usage: quench/)
+})
+
+test('wrong files are told in one line, exit 1', async () => {
+  const other = join(folder, 'other.gguf')
+  await writeFile(other, 'hello there')
+  const short = join(folder, 'short.gguf')
+  await writeFile(short, (await readFile(model)).subarray(0, 50_000))
+  for (const [file, problem] of [
+    [join(folder, 'none.gguf'), /no such file/],
+    [other, /not a GGUF file/],
+    [short, /truncated/],
+    [folder, /this is a folder/],
+  ] as const) {
+    const { code, stdout, stderr } = await quench('inspect', file, '--json')
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/^quench: .+\n$/)
+    expect(stderr).toMatch(problem)
+    expect(stderr).toContain(file)
+  }
+})
+
+test('wrong usage is told in one line, exit 2', async () => {
+  for (const [args, problem] of [
+    [['inspect', model, '--tensor'], /unknown option '--tensor' \(Did you mean --tensors\?\)/],
+    [['inspct', model], /unknown command 'inspct' \(Did you mean inspect\?\)/],
+    [['inspect'], /missing required argument 'file'/],
+    [['inspect', model, model], /too many arguments/],
+  ] as const) {
+    const { code, stdout, stderr } = await quench(...args)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/^quench: .+\n$/)
+    expect(stderr).toMatch(problem)
+  }
+})

@@ -1,0 +1,80 @@
+/** `quench quantize` as a person types it. */
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { quantizeModel } from '../../src/llama/index.js'
+import { quench } from '../support/quench.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+let out: string
+let model: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+  model = join(folder, 'tiny.gguf')
+  await writeTinyGguf(model)
+})
+beforeEach(async () => {
+  out = await mkdtemp(join(folder, 'out-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+test('writes what libllama writes, and replaces a file that is there', async () => {
+  const expected = join(folder, 'expected.gguf')
+  await quantizeModel(model, expected, { type: 'Q4_0' })
+  const output = join(out, 'q4.gguf')
+  await writeFile(output, 'an old file')
+  const { code, stdout, stderr } = await quench('quantize', model, '--type', 'q4_0', '-o', output)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/tiny\.gguf +F32 +\d+ kB +32\.000\n/)
+  expect(stdout).toMatch(/q4\.gguf +Q4_0 +\d+(\.\d)? kB +5\.\d+\nwritten in \d+\.\d s\n$/)
+  expect(await readFile(output)).toEqual(await readFile(expected))
+  expect(await readdir(out)).toEqual(['q4.gguf'])
+})
+
+test('--json, and quantizing what is quantized', async () => {
+  const q8 = join(out, 'q8.gguf')
+  const { code, stdout } = await quench('quantize', model, '-t', 'Q8_0', '-o', q8, '--threads', '1', '--json')
+  expect(code).toBe(0)
+  const result = JSON.parse(stdout)
+  expect(result).toMatchObject({ path: q8, type: 'Q8_0', input: { path: model, type: 'F32' } })
+  expect(result.bytes).toBe((await readFile(q8)).length)
+
+  const q4 = join(out, 'q4.gguf')
+  const refused = await quench('quantize', q8, '-t', 'Q4_0', '-o', q4)
+  expect(refused).toMatchObject({ code: 1, stdout: '' })
+  expect(refused.stderr).toMatch(
+    /^quench: .*q8\.gguf: it is quantized already \(Q8_0\).*--allow-requantize\n$/,
+  )
+  expect((await quench('quantize', q8, '-t', 'Q4_0', '-o', q4, '--allow-requantize')).code).toBe(0)
+  expect((await readdir(out)).sort()).toEqual(['q4.gguf', 'q8.gguf'])
+})
+
+test('what is wrong is told in one line, and nothing is left behind', async () => {
+  const output = join(out, 'out.gguf')
+  const short = join(folder, 'short.gguf')
+  await writeFile(short, (await readFile(model)).subarray(0, 50_000))
+  await mkdir(join(folder, 'place'))
+  const wide = join(folder, 'wide.gguf')
+  await writeTinyGguf(wide, { width: 256, feedForward: 256, layers: 1 })
+  for (const [args, code, problem] of [
+    [[model, '-t', 'Q9_9', '-o', output], 2, /--type Q9_9 is unknown; choose one of .*Q4_K_M/],
+    [[model, '-t', 'Q4_0'], 2, /required option '-o, --output <file>' not specified/],
+    [[model, '-o', output], 2, /required option '-t, --type <type>' not specified/],
+    [[model, '-t', 'Q4_0', '-o', output, '--threads', 'two'], 2, /--threads.*whole number/],
+    [[model, '-t', 'Q4_0', '-o', output, '--quick'], 2, /unknown option '--quick'/],
+    [[model, '-t', 'Q4_0', '-o', model], 2, /is the input/],
+    [[join(folder, 'none.gguf'), '-t', 'Q4_0', '-o', output], 1, /none\.gguf: no such file/],
+    [[short, '-t', 'Q4_0', '-o', output], 1, /short\.gguf: .*truncated/],
+    [[model, '-t', 'Q4_0', '-o', join(out, 'none', 'out.gguf')], 1, /none: no such file or folder/],
+    [[model, '-t', 'Q4_0', '-o', join(folder, 'place')], 1, /place: this is a folder/],
+    [[wide, '-t', 'IQ2_XXS', '-o', output], 1, /wide\.gguf: .*cannot quantize it to IQ2_XXS/],
+  ] as const) {
+    const ran = await quench('quantize', ...args)
+    expect(ran.stderr).toMatch(/^quench: .+\n$/)
+    expect(ran.stderr).toMatch(problem)
+    expect(ran).toMatchObject({ code, stdout: '' })
+  }
+  expect(await readdir(out)).toEqual([])
+})

@@ -1,0 +1,171 @@
+/** The whole network: its gradients against differences, slices of the head, targets. */
+import { describe, expect, test } from 'vitest'
+import { type LlamaConfig, llama } from '../../src/models/llama.js'
+import { Random } from '../../src/random.js'
+import { Network, type Target, type Weights } from '../../src/train/network.js'
+import { gaussian } from '../support/gaussian.js'
+import { randomTokens } from '../support/logits.js'
+import { tinyConfig, tinyWeights, zerosLike } from '../support/tiny-network.js'
+
+const batch = { windows: 2, length: 12 }
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((s, x, i) => s + x * b[i], 0)
+const norm = (a: Float32Array): number => Math.sqrt(dot(a, a))
+
+async function teacherTarget(network: Network, tokens: Int32Array, weights: Weights): Promise<Target> {
+  return { kind: 'teacher', weights, hidden: (await network.forward(tokens, weights)).slice() }
+}
+
+const configs: Record<string, LlamaConfig> = {
+  'separate output': tinyConfig(),
+  'tied output, biases': tinyConfig({
+    tied: true,
+    biases: new Set(
+      ['attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'].map((n) => `${n}.bias`),
+    ),
+  }),
+  'one head of keys, wide heads': tinyConfig({ kvHeads: 1, headWidth: 16 }),
+}
+
+/**
+ * The derivative along a direction is measured with four values of the loss, whose error is of fourth order. The
+ * directions are the gradient itself plus noise of its size: a part of the gradient that is missing, or too much, shows.
+ */
+describe.each(Object.entries(configs))('gradients of every tensor: %s', (_, config) => {
+  test.each(['tokens', 'teacher'] as const)('%s', async (kind) => {
+    const network = new Network(llama, config, batch)
+    const weights = tinyWeights(config, 1)
+    const tokens = randomTokens(network.tokens, config.vocabulary, 2)
+    const target: Target =
+      kind === 'tokens'
+        ? { kind, tokens: randomTokens(network.tokens, config.vocabulary, 3) }
+        : await teacherTarget(network, tokens, tinyWeights(config, 4))
+    const gradients = zerosLike(weights)
+    await network.forward(tokens, weights)
+    const loss = await network.backward(tokens, weights, target, gradients)
+    expect(await network.loss(weights, target)).toBeCloseTo(loss, 3)
+
+    const random = new Random(5)
+    for (const [name, gradient] of gradients) {
+      const values = weights.get(name)!
+      const before = values.slice()
+      const noise = gaussian(random, values.length)
+      const direction = gradient.map((g, i) => g / norm(gradient) + noise[i] / norm(noise))
+      const lossAt = async (step: number): Promise<number> => {
+        for (let i = 0; i < values.length; i++) values[i] = before[i] + step * direction[i]
+        await network.forward(tokens, weights)
+        return network.loss(weights, target)
+      }
+      const h = 0.02
+      const near = ((await lossAt(h)) - (await lossAt(-h))) / (2 * h)
+      const far = ((await lossAt(2 * h)) - (await lossAt(-2 * h))) / (4 * h)
+      values.set(before)
+      const measured = (4 * near - far) / 3
+      expect(Math.abs(dot(gradient, direction) - measured) / norm(gradient), name).toBeLessThan(5e-3)
+    }
+    await network.dispose()
+  })
+})
+
+describe('the head', () => {
+  test('in slices gives the losses, logits and gradients of its parts', async () => {
+    // 65,536 tokens of vocabulary make slices of 16 positions.
+    const config = tinyConfig({
+      vocabulary: 65536,
+      width: 8,
+      heads: 1,
+      kvHeads: 1,
+      layers: 1,
+      feedForward: 8,
+    })
+    const weights = tinyWeights(config, 6)
+    const tokens = randomTokens(48, config.vocabulary, 7)
+    const next = randomTokens(48, config.vocabulary, 8)
+    const whole = new Network(llama, config, { windows: 3, length: 16 })
+    const part = new Network(llama, config, { windows: 1, length: 16 })
+
+    const gradients = zerosLike(weights)
+    await whole.forward(tokens, weights)
+    const logits = await whole.logits(weights)
+    const loss = await whole.backward(tokens, weights, { kind: 'tokens', tokens: next }, gradients)
+
+    const sums = zerosLike(weights)
+    let total = 0
+    for (let i = 0; i < 3; i++) {
+      const window = tokens.subarray(16 * i, 16 * (i + 1))
+      await part.forward(window, weights)
+      const own = await part.logits(weights)
+      const size = own.length
+      const difference = own.reduce((most, x, k) => Math.max(most, Math.abs(x - logits[size * i + k])), 0)
+      expect(difference).toBeLessThan(1e-5)
+      const target: Target = { kind: 'tokens', tokens: next.subarray(16 * i, 16 * (i + 1)) }
+      total += await part.backward(window, weights, target, sums)
+    }
+    expect(loss / total).toBeCloseTo(1, 5)
+    for (const [name, sum] of sums) {
+      const gradient = gradients.get(name)!
+      expect(norm(gradient.map((g, i) => g - sum[i])) / norm(sum), name).toBeLessThan(1e-5)
+    }
+    await whole.dispose()
+    await part.dispose()
+  })
+})
+
+describe('targets', () => {
+  const config = tinyConfig()
+  const weights = tinyWeights(config, 9)
+  const tokens = randomTokens(24, config.vocabulary, 10)
+
+  test('cross-entropy is what the logits say, and positions of -1 do not count', async () => {
+    const network = new Network(llama, config, batch)
+    await network.forward(tokens, weights)
+    const logits = await network.logits(weights)
+    const next = randomTokens(24, config.vocabulary, 11)
+    next[3] = -1
+    next[23] = -1
+    let expected = 0
+    for (const [i, token] of next.entries()) {
+      if (token < 0) continue
+      const row = logits.subarray(i * config.vocabulary, (i + 1) * config.vocabulary)
+      expected += Math.log(row.reduce((s, x) => s + Math.exp(x), 0)) - row[token]
+    }
+    expect(await network.loss(weights, { kind: 'tokens', tokens: next })).toBeCloseTo(expected, 3)
+    await network.dispose()
+  })
+
+  test('the divergence from itself is zero, from another model what the logits say', async () => {
+    const network = new Network(llama, config, batch)
+    const self = await teacherTarget(network, tokens, weights)
+    const own = await network.logits(weights)
+    expect(Math.abs(await network.loss(weights, self))).toBeLessThan(1e-5)
+
+    const others = tinyWeights(config, 12)
+    const target = await teacherTarget(network, tokens, others)
+    const theirs = await network.logits(others)
+    let expected = 0
+    for (let start = 0; start < own.length; start += config.vocabulary) {
+      const logTotal = (x: Float32Array): number =>
+        Math.log(x.subarray(start, start + config.vocabulary).reduce((s, v) => s + Math.exp(v), 0))
+      const [ours, other] = [logTotal(own), logTotal(theirs)]
+      for (let i = start; i < start + config.vocabulary; i++) {
+        const p = theirs[i] - other
+        expected += Math.exp(p) * (p - (own[i] - ours))
+      }
+    }
+    await network.forward(tokens, weights)
+    expect(await network.loss(weights, target)).toBeCloseTo(expected, 3)
+    await network.dispose()
+  })
+
+  test('gradients are added up, and only for tensors that are asked for', async () => {
+    const network = new Network(llama, config, batch)
+    const target: Target = { kind: 'tokens', tokens }
+    const all = zerosLike(weights)
+    const some = new Map([['blk.1.attn_v.weight', new Float32Array(16 * 32)]])
+    await network.forward(tokens, weights)
+    await network.backward(tokens, weights, target, all)
+    await network.backward(tokens, weights, target, some)
+    await network.backward(tokens, weights, target, some)
+    expect(some.get('blk.1.attn_v.weight')).toEqual(all.get('blk.1.attn_v.weight')!.map((g) => 2 * g))
+    await network.dispose()
+  })
+})

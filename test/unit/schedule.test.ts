@@ -1,0 +1,38 @@
+/** The learning-rate schedule. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { rateAt } from '../../src/train/schedule.js'
+
+test('rises in a line, then falls along half a cosine to the floor', () => {
+  const schedule = { steps: 110, warmup: 10, floor: 0.02 }
+  expect(rateAt(schedule, 1)).toBeCloseTo(0.1, 12)
+  expect(rateAt(schedule, 5)).toBeCloseTo(0.5, 12)
+  expect(rateAt(schedule, 10)).toBe(1)
+  expect(rateAt(schedule, 60)).toBeCloseTo(0.51, 12)
+  expect(rateAt(schedule, 110)).toBeCloseTo(0.02, 12)
+  expect(rateAt(schedule, 500)).toBeCloseTo(0.02, 12)
+})
+
+test('without warm-up starts near the top', () => {
+  expect(rateAt({ steps: 100, warmup: 0, floor: 0 }, 1)).toBeCloseTo(1, 3)
+  expect(rateAt({ steps: 1, warmup: 0, floor: 0.1 }, 1)).toBeCloseTo(0.1, 12)
+})
+
+test('is a share of the highest rate, with one peak', () => {
+  const schedules = fc.record({
+    steps: fc.integer({ min: 1, max: 300 }),
+    warmup: fc.integer({ min: 0, max: 300 }),
+    floor: fc.double({ min: 0, max: 1, noNaN: true }),
+  })
+  const property = fc.property(schedules, (schedule) => {
+    const rates = Array.from({ length: schedule.steps }, (_, i) => rateAt(schedule, i + 1))
+    for (const [i, rate] of rates.entries()) {
+      expect(rate).toBeGreaterThan(0 - 1e-12)
+      expect(rate).toBeLessThanOrEqual(1 + 1e-12)
+      if (i === 0) continue
+      if (i + 1 <= schedule.warmup) expect(rate).toBeGreaterThan(rates[i - 1])
+      else expect(rate).toBeLessThanOrEqual(rates[i - 1] + 1e-12)
+    }
+  })
+  fc.assert(property, { seed: 1 })
+})

@@ -1,0 +1,122 @@
+/** Cutting documents into windows, and holding some of them out. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { cutWindows, holdOut } from '../../src/data/windows.js'
+import { UsageError } from '../../src/errors.js'
+
+const BOS = 99
+const withBos = { bos: BOS, addBos: true }
+const cut = (documents: number[][], length: number, facts = withBos): number[][] =>
+  cutWindows(
+    documents.map((d) => Int32Array.from(d)),
+    length,
+    facts,
+  ).map((w) => [...w])
+
+describe('windows', () => {
+  test('start with BOS where the model wants one, and have it between documents', () => {
+    expect(cut([[1, 2, 3, 4, 5, 6, 7]], 4)).toEqual([
+      [BOS, 1, 2, 3],
+      [BOS, 4, 5, 6],
+    ])
+    expect(
+      cut(
+        [
+          [1, 2],
+          [3, 4, 5],
+        ],
+        4,
+      ),
+    ).toEqual([
+      [BOS, 1, 2, BOS],
+      [BOS, 3, 4, 5],
+    ])
+  })
+
+  test('have no BOS where the model wants none', () => {
+    const windows = [
+      [1, 2, 3],
+      [4, 5, 6],
+    ]
+    expect(
+      cut(
+        [
+          [1, 2],
+          [3, 4, 5, 6, 7],
+        ],
+        3,
+        { bos: BOS, addBos: false },
+      ),
+    ).toEqual(windows)
+    expect(cutWindows([Int32Array.of(1, 2, 3, 4, 5, 6)], 3, { bos: undefined, addBos: true })).toHaveLength(2)
+  })
+
+  test('of too little text are none', () => {
+    expect(cut([], 4)).toEqual([])
+    expect(cut([[]], 4)).toEqual([])
+    expect(cut([[1, 2]], 4)).toEqual([])
+    expect(cut([[1, 2, 3]], 4)).toEqual([[BOS, 1, 2, 3]])
+  })
+
+  test('keep every token in its order, but for the end', () => {
+    const documents = fc.array(fc.array(fc.integer({ min: 0, max: 98 }), { maxLength: 20 }), { maxLength: 5 })
+    const property = fc.property(
+      documents,
+      fc.integer({ min: 2, max: 9 }),
+      fc.boolean(),
+      (texts, length, addBos) => {
+        const windows = cut(texts, length, { bos: BOS, addBos })
+        expect(windows.every((w) => w.length === length)).toBe(true)
+        const kept = windows.flat().filter((t) => t !== BOS)
+        const all = texts.flat()
+        expect(kept).toEqual(all.slice(0, kept.length))
+        expect(all.length - kept.length).toBeLessThan(length)
+      },
+    )
+    fc.assert(property, { seed: 1 })
+  })
+
+  test('are copies', () => {
+    const document = Int32Array.of(1, 2, 3, 4)
+    const [window] = cutWindows([document], 2, { bos: BOS, addBos: false })
+    document[0] = 50
+    expect([...window]).toEqual([1, 2])
+  })
+})
+
+describe('holding out', () => {
+  const windows = (n: number): Int32Array[] => Array.from({ length: n }, (_, i) => Int32Array.of(i))
+  const numbers = (w: Int32Array[]): number[] => w.map(([i]) => i)
+
+  test('takes windows from all of the text', () => {
+    const { train, validation } = holdOut(windows(20), 4)
+    expect(numbers(validation)).toEqual([4, 9, 14, 19])
+    expect(train).toHaveLength(16)
+    expect(numbers(holdOut(windows(103), 10).validation)).toEqual([9, 19, 29, 39, 49, 59, 69, 79, 89, 99])
+  })
+
+  test('takes no more than a fifth, and at least one', () => {
+    expect(holdOut(windows(20), 1000).validation).toHaveLength(4)
+    expect(numbers(holdOut(windows(2), 8).validation)).toEqual([1])
+    expect(numbers(holdOut(windows(2), 8).train)).toEqual([0])
+  })
+
+  test('leaves every window in one of the two, in order', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 300 }), fc.integer({ min: 1, max: 80 }), (n, wanted) => {
+        const { train, validation } = holdOut(windows(n), wanted)
+        expect(validation).toHaveLength(Math.min(wanted, Math.max(1, Math.floor(n / 5))))
+        expect([...numbers(train), ...numbers(validation)].sort((a, b) => a - b)).toEqual(numbers(windows(n)))
+        expect(numbers(train)).toEqual(numbers(train).toSorted((a, b) => a - b))
+      }),
+      { seed: 1 },
+    )
+  })
+
+  test('needs two windows', () => {
+    for (const n of [0, 1]) {
+      expect(() => holdOut(windows(n), 1)).toThrow(UsageError)
+      expect(() => holdOut(windows(n), 1)).toThrow(`gives ${n} windows and at least 2 are needed`)
+    }
+  })
+})
