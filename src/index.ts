@@ -1,4 +1,7 @@
 /** The public API of quench. */
+
+export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
+export { readTexts } from './data/texts.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
 export {
   type EffectiveBits,
@@ -13,10 +16,6 @@ export {
   recovered,
   type WindowSums,
 } from './evaluate/index.js'
-export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
-export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
-export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
-export { readTexts } from './data/texts.js'
 export {
   createGguf,
   type Gguf,
@@ -27,4 +26,6 @@ export {
   openGguf,
   type TensorInfo,
 } from './gguf/index.js'
+export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
+export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { type TrainEvent, type TrainOptions, type TrainReport, train } from './train/train.js'

@@ -1,7 +1,7 @@
 /** The container: header, metadata and tensors of GGUF files, read lazily and written whole or not at all. */
 export type { TensorInfo } from './header.js'
-export { type GgufArray, type GgufScalar, type GgufValue, Metadata } from './metadata.js'
+export { type GgufArray, type GgufValue, Metadata } from './metadata.js'
 export { type Gguf, openGguf } from './reader.js'
 export { quote } from './text.js'
-export { type GgmlType, ggmlTypeNamed, ggmlTypes, type ValueType } from './types.js'
+export { ggmlTypeNamed, ggmlTypes, type ValueType } from './types.js'
 export { createGguf, type GgufContent, type GgufWriter } from './writer.js'

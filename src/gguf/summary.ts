@@ -6,7 +6,7 @@ import type { Gguf } from './reader.js'
 import { ggmlTypes } from './types.js'
 
 /** The tensors of one type. */
-export interface TypeSummary {
+interface TypeSummary {
   /** ggml's name, e.g. `Q4_K`. */
   readonly type: string
   readonly tensors: number

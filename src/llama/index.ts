@@ -1,6 +1,5 @@
 /** llama.cpp from TypeScript: models, contexts, tokens, logits, quantization and sampling. */
-export type { DecodeOptions } from './batch.js'
-export { type ContextOptions, LlamaContext, type Performance } from './context.js'
+export { LlamaContext } from './context.js'
 export {
   dequantizeRows,
   ggmlTypeId,
@@ -10,6 +9,6 @@ export {
   quantizeRowsAsync,
   rowSize,
 } from './ggml.js'
-export { LlamaModel, type LoadOptions } from './model.js'
-export { FILE_TYPES, type QuantizeOptions, quantizeModel } from './quantize.js'
-export { type SampleOptions, sampleSequences } from './sample.js'
+export { LlamaModel } from './model.js'
+export { FILE_TYPES, quantizeModel } from './quantize.js'
+export { sampleSequences } from './sample.js'

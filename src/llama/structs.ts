@@ -14,7 +14,7 @@ type Value = number | boolean | Pointer | ArrayBufferView | null
 type Table = Record<string, readonly [type: string, initial: number | boolean | null]>
 
 /** A parameter struct as koffi reads and writes it. */
-export type Params<T extends Table> = Record<keyof T, Value>
+type Params<T extends Table> = Record<keyof T, Value>
 
 const POINTER = ['void *', null] as const
 const NO = ['bool', false] as const

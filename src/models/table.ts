@@ -5,7 +5,7 @@ import { quote } from '../gguf/index.js'
 import type { Architecture } from './architecture.js'
 import { llama } from './llama.js'
 
-export const architectures: readonly Architecture[] = [llama]
+const architectures: readonly Architecture[] = [llama]
 
 /** @throws FileError naming the architectures that are known */
 export function architectureOf(gguf: Gguf): Architecture {

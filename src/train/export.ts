@@ -42,7 +42,7 @@ async function trainedBytes(
 }
 
 /** Bytes of a tensor in another type, by ggml's own quantizer; the same bytes if the type is the same. */
-export async function convertedBytes(gguf: Gguf, tensor: TensorInfo, type: number): Promise<Uint8Array> {
+async function convertedBytes(gguf: Gguf, tensor: TensorInfo, type: number): Promise<Uint8Array> {
   if (tensor.type === type) return gguf.read(tensor)
   return quantizeRowsAsync(type, await readWeights(gguf, tensor), tensor.shape[0])
 }

@@ -129,7 +129,7 @@ describe('half floats and ggml', () => {
     const bits = new Uint32Array(1 << 21).map(() => random() * 2 ** 32)
     // f16: all exponents in reach, and every tie between neighbours with what is just beside it
     for (let half = 0; half < 0x7c00; half++) {
-      const next = new Float32Array([valueOf(half), valueOf(half + 1)])
+      const next = new Float32Array([halfValue(half), halfValue(half + 1)])
       const middle = new Uint32Array(new Float32Array([next[0] / 2 + next[1] / 2]).buffer)[0]
       for (let j = 0; j < 3; j++) bits[4 * half + j] = (half % 2 ? 0x80000000 : 0) + middle + j - 1
     }
@@ -145,7 +145,7 @@ describe('half floats and ggml', () => {
   })
 })
 
-function valueOf(half: number): number {
+function halfValue(half: number): number {
   return half === 0x7c00 ? 65536 : readHalf(new Uint8Array([half & 255, half >> 8]), 0)
 }
 
