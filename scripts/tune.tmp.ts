@@ -4,6 +4,7 @@ import { LlamaModel } from '../src/llama/index.js'
 import { selfWritten } from '../src/data/self-written.js'
 import { Random } from '../src/random.js'
 import { Distillation, TeacherCache } from '../src/train/distillation.js'
+import { compensate } from '../src/train/compensation.js'
 import { Network } from '../src/train/network.js'
 import { ParameterPrograms } from '../src/train/parameter.js'
 import { rateAt } from '../src/train/schedule.js'
@@ -40,6 +41,8 @@ for (const c of configs) {
   const d = new Distillation(net, source.weights, cache, student.parameters, programs, student.frozen)
   await d.round()
   const before = await d.validate(test)
+  let comp=''
+  if (process.env.COMP) { const tc=performance.now(); const nb=Math.round(+process.env.COMP*2048/batch); const bs = Array.from({length:nb},(_,b)=>{ const t=new Int32Array(batch); for (let i=0;i<batch/len;i++) t.set(train[(b*batch/len+i)%train.length], i*len); return t }); await compensate(net, student.parameters, programs, (d as unknown as {student: Map<string, Float32Array>}).student, source.weights, bs); comp=` comp ${((performance.now()-tc)/1000).toFixed(1)}s -> ${(100*(1-(await d.validate(test)).mean/before.mean)).toFixed(1)}%` }
   const rnd = new Random(+(seed_||1)); let order: Int32Array[] = []
   const t0 = performance.now(); let t1=0
   let mid = ''
@@ -52,6 +55,6 @@ for (const c of configs) {
   }
   const sec=(performance.now()-t1)/1000*steps/(steps-2)
   const after = await d.validate(test)
-  console.log(`${c}: before ${before.mean.toExponential(3)} after ${after.mean.toExponential(3)} recovered ${(100*(1-after.mean/before.mean)).toFixed(1)} %  ${sec.toFixed(1)} s ${(steps*batch/sec).toFixed(0)} tok/s ${mid}`)
+  console.log(`${c}: before ${before.mean.toExponential(3)} after ${after.mean.toExponential(3)} recovered ${(100*(1-after.mean/before.mean)).toFixed(1)} %  ${sec.toFixed(1)} s ${(steps*batch/sec).toFixed(0)} tok/s ${comp}`)
 }
 process.exit(0)

@@ -26,6 +26,16 @@ export interface Latent {
 
 export type Latents = Record<string, Latent>
 
+export type Range = readonly [lo: number, hi: number]
+
+/** A uniform grid for each group of consecutive weights: w = scale * q - min with an integer q in the range. */
+export interface Grid {
+  /** One for each group, as rounded to f32; a group has weights / scales.length weights. */
+  readonly scales: Float32Array
+  readonly mins?: Float32Array
+  readonly range: Range
+}
+
 /** The rounded weights (blocks, blockSize) with straight-through gradients, and the codes they come from. */
 export interface FakeQuantized {
   readonly weights: Tensor
@@ -49,6 +59,8 @@ export interface Format {
   encode(codes: Codes): Uint8Array
   /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. */
   dequantize(codes: Codes): Float32Array
+  /** The grid that weights can take while the scales of `codes` stay. */
+  grid?(codes: Codes): Grid
   /**
    * Latent values whose rounding gives exactly `codes`. `weights` are the full-precision ones (blocks * blockSize);
    * `codes` come from a quantizer. Absent for formats that have nothing to round (F32, F16, BF16).

@@ -7,10 +7,10 @@
  *
  *   q = clip(round((w + m) / s), lo, hi)      w' = s * q - m
  *
- * Rounding is straight-through, and a weight whose code is clipped gets no gradient. The gradients of s and m then
- * follow by the chain rule: dw'/ds = q - (w + m) / s inside the range and q outside, dw'/dm = 0 inside and -1 outside
- * (LSQ, arXiv 1902.08153). Stored scales are rounded in the graph too: f16 for d and dmin, small integers for the
- * scales and minimums of the groups.
+ * Weights: rounding is straight-through, and a weight whose code is clipped gets no gradient. Scales: the codes count
+ * as constants, so dw'/ds = q and dw'/dm = -1, the gradient of what the file holds (EfficientQAT's second phase, arXiv
+ * 2407.11062; that of LSQ, arXiv 1902.08153, was measured to be no better). Stored scales are rounded in the graph too:
+ * f16 for d and dmin, small integers for the scales and minimums of the groups.
  */
 import {
   add,
@@ -18,20 +18,18 @@ import {
   div,
   equal,
   mul,
-  neg,
   reshape,
   round,
   roundToFloat16,
   stopGradient,
+  sub,
   type Tensor,
   where,
 } from '../graph/index.js'
-import { sumTo } from '../graph/reduce.js'
-import { apply, type Op } from '../graph/tensor.js'
-import type { Codes, FakeQuantized, Latent, Latents } from './format.js'
+import type { Codes, FakeQuantized, Grid, Latent, Latents, Range } from './format.js'
 
-type Range = readonly [lo: number, hi: number]
 interface Learned {
+  grid(codes: Codes): Grid
   latents(weights: Float32Array, codes: Codes): Latents
   fakeQuantize(latents: Record<string, Tensor>): FakeQuantized
 }
@@ -39,12 +37,13 @@ interface Learned {
 /** w = d * q, with one scale per block. */
 export function learnScaled(range: Range): Learned {
   return {
+    grid: ({ d }) => ({ scales: d, range }),
     latents(weights, { d, q }) {
       return { w: weightLatent(weights, q, d, undefined, range), d: scaleLatent(d) }
     },
     fakeQuantize({ w, d }) {
       const scale = roundToFloat16(d)
-      const { q } = toGrid(w, scale, range)
+      const q = toGrid(w, scale, range)
       return { weights: mul(scale, q), codes: { d: scale, q } }
     },
   }
@@ -53,6 +52,7 @@ export function learnScaled(range: Range): Learned {
 /** w = (d * scale) * q, with one small integer scale per group. */
 export function learnGrouped(range: Range, scaleRange: Range): Learned {
   return {
+    grid: ({ d, scales }) => ({ scales: groupScales(d, scales), range }),
     latents(weights, { d, scales, q }) {
       return {
         w: weightLatent(weights, q, groupScales(d, scales), undefined, range),
@@ -65,7 +65,7 @@ export function learnGrouped(range: Range, scaleRange: Range): Learned {
       const scalesStored = clip(round(scales), ...scaleRange)
       const { groups, ungroup } = byGroup(w, scales)
       const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
-      const { q } = toGrid(groups, scale, range)
+      const q = toGrid(groups, scale, range)
       return { weights: ungroup(mul(scale, q)), codes: { d: dStored, scales: scalesStored, q: ungroup(q) } }
     },
   }
@@ -74,6 +74,11 @@ export function learnGrouped(range: Range, scaleRange: Range): Learned {
 /** w = (d * scale) * q - (dmin * min), with a small integer scale and minimum per group. */
 export function learnAffine(range: Range, scaleRange: Range): Learned {
   return {
+    grid: ({ d, dmin, scales, mins }) => ({
+      scales: groupScales(d, scales),
+      mins: groupScales(dmin, mins),
+      range,
+    }),
     latents(weights, { d, dmin, scales, mins, q }) {
       return {
         w: weightLatent(weights, q, groupScales(d, scales), groupScales(dmin, mins), range),
@@ -91,36 +96,21 @@ export function learnAffine(range: Range, scaleRange: Range): Learned {
       const { groups, ungroup } = byGroup(w, scales)
       const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
       const min = reshape(mul(dminStored, minsStored), [scales.size, 1])
-      const { q, rounded } = toGrid(add(groups, stopGradient(min)), scale, range)
-      const weights = apply(subtractMin, [mul(scale, q), min, scale, rounded, q], undefined)
+      const q = toGrid(add(groups, stopGradient(min)), scale, range)
       return {
-        weights: ungroup(weights),
+        weights: ungroup(sub(mul(scale, q), min)),
         codes: { d: dStored, dmin: dminStored, scales: scalesStored, mins: minsStored, q: ungroup(q) },
       }
     },
   }
 }
 
-/**
- * scale * q - min, where min gets a gradient only from clipped codes and from groups without a scale. Elsewhere what
- * flows to it through q would cancel this; left to f32 that leaves an error, which Adam would take for a gradient.
- */
-const subtractMin: Op = {
-  name: 'subtractMin',
-  shape: ([product]) => product.shape,
-  gradient: ({ inputs: [, min, scale, rounded, q] }, dy) => {
-    const counted = where(equal(rounded, q), where(equal(scale, 0), dy, 0), dy)
-    return [dy, neg(sumTo(counted, min.shape))]
-  },
-  lower: (emit, _node, [product, min]) => emit.node('Sub', [product, min]),
-}
-
-/** x / scale rounded to integers, zero where the scale is zero; `q` is clipped to the range. */
-function toGrid(x: Tensor, scale: Tensor, [lo, hi]: Range): { q: Tensor; rounded: Tensor } {
-  const none = equal(scale, 0)
-  const inverse = where(none, 0, div(1, where(none, 1, scale)))
-  const rounded = round(mul(x, inverse))
-  return { q: clip(rounded, lo, hi), rounded }
+/** x / scale rounded to the integers of the range, zero where the scale is zero; a gradient flows to x alone. */
+function toGrid(x: Tensor, scale: Tensor, [lo, hi]: Range): Tensor {
+  const fixed = stopGradient(scale)
+  const none = equal(fixed, 0)
+  const inverse = where(none, 0, div(1, where(none, 1, fixed)))
+  return clip(round(mul(x, inverse)), lo, hi)
 }
 
 /** (blocks, blockSize) as (groups, groupSize), one row for each of the `scales`, and the way back. */

@@ -6,6 +6,7 @@
  * The teacher's residual stream after the last block is kept for windows that come again: it is exact, and smaller
  * than its logits by the ratio of vocabulary to width.
  */
+import { compensate } from './compensation.js'
 import type { Network, Target, Weights } from './network.js'
 import { optimize, type StepRates } from './optimizer.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
@@ -57,6 +58,31 @@ export class Distillation {
   /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
   async round(): Promise<void> {
     for (const p of this.parameters) await this.programs.round(p)
+  }
+
+  /**
+   * Moves the start from the reference quantizer's codes to error-compensated ones (compensation.ts), with second
+   * moments from `windows`. Back to the codes as they were if that makes the mean over `validation` worse than `before`.
+   */
+  async compensate(
+    windows: readonly Int32Array[],
+    validation: readonly Int32Array[],
+    before: MeanError,
+  ): Promise<void> {
+    const copies = this.parameters.map(({ latents }) =>
+      Object.fromEntries(
+        Object.entries(latents).map(([key, l]) => [
+          key,
+          { ...l, values: l.values.slice(), unit: l.unit.slice() },
+        ]),
+      ),
+    )
+    const batches = [...this.batches(windows)].map(join)
+    await compensate(this.network, this.parameters, this.programs, this.student, this.teacher, batches)
+    const { mean } = await this.validate(validation)
+    if (mean < before.mean) return
+    for (const [i, p] of this.parameters.entries()) p.restart(copies[i])
+    await this.round()
   }
 
   /**

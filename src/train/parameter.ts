@@ -62,6 +62,14 @@ export class Parameter {
     }
     return new Parameter(name, shape, undefined, { w: latent })
   }
+
+  /** Takes other latents of the same format in place of its own. Not after the first step: the moments stay. */
+  restart(latents: Latents): void {
+    for (const [key, { values, unit }] of Object.entries(latents)) {
+      this.latents[key].values.set(values)
+      this.latents[key].unit.set(unit)
+    }
+  }
 }
 
 const rootMeanSquare = (x: Float32Array): number =>

@@ -1,8 +1,9 @@
 /**
  * `quench train`: quantization-aware training of a GGUF file.
  *
- *   read the model -> quantize it with the reference quantizer (step 0 is PTQ) -> train the latents by distillation
- *   from the full precision -> validate on held-out text -> write the codes of the training graph, checked by libggml
+ *   read the model -> quantize it with the reference quantizer (step 0 is PTQ) -> round anew so that errors make up for
+ *   each other -> train the latents by distillation from the full precision -> validate on held-out text -> write the
+ *   codes of the training graph, checked by libggml
  *
  * If validation has not improved, the PTQ weights are written and the report says so. The state is saved every half
  * minute, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
@@ -46,9 +47,9 @@ export interface TrainOptions {
   readonly seconds?: number
   /** Go on from the checkpoint beside the output. */
   readonly resume?: boolean
-  /** Tokens of a window. Default 256, or the model's context if that is smaller. */
+  /** Tokens of a window. Default 128, or the model's context if that is smaller. */
   readonly context?: number
-  /** Tokens of a step. Default 2,048. */
+  /** Tokens of a step. Default 1,024. */
   readonly batch?: number
   /** Highest rates, in units of a quantization step (weights) and relative (scales, norms). */
   readonly weightRate?: number
@@ -99,6 +100,8 @@ const defaultWarmup = 10
 /** Windows of validation, and how often it is done in a run. */
 const validationTokens = 8192
 const validations = 5
+/** Tokens from which the second moments of a matrix's inputs are taken. */
+const compensationTokens = 16_384
 
 export async function train(options: TrainOptions): Promise<TrainReport> {
   checkTrainable(options.type)
@@ -149,7 +152,7 @@ async function run(
     programs,
     student.frozen,
   )
-  const rates = { weightRate: options.weightRate ?? 0.02, scaleRate: options.scaleRate ?? 0.001 }
+  const rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.001 }
   const settings: Settings = {
     model: source.fingerprint,
     type: options.type,
@@ -211,14 +214,22 @@ async function loop(
   options: TrainOptions,
   rates: { weightRate: number; scaleRate: number },
 ): Promise<void> {
-  const perStep = distillation.network.batch.windows
+  const { windows: perStep, length } = distillation.network.batch
   const validate = async (): Promise<void> => {
     progress.curve.push({ step: progress.step, ...(await distillation.validate(validation)) })
   }
   const save = (): Promise<void> => saveCheckpoint(output, student.parameters, progress, settings)
   const order = new WindowOrder(windows, Number(settings.seed))
   await distillation.round()
-  if (progress.step === 0 && progress.curve.length === 0) await validate()
+  if (progress.step === 0) {
+    await validate()
+    if (progress.steps !== 0) {
+      options.onProgress?.({ stage: 'train', done: 0, total: progress.steps ?? 1 })
+      const count =
+        Math.max(1, Math.floor(Math.min(compensationTokens / length, windows.length) / perStep)) * perStep
+      await distillation.compensate(order.take(0, count), validation, progress.curve[0])
+    }
+  }
 
   let saved = performance.now()
   const timing: number[] = []
@@ -316,9 +327,9 @@ class WindowOrder {
 
 function batchOf(
   { config }: Source,
-  { context, batch = 2048 }: TrainOptions,
+  { context, batch = 1024 }: TrainOptions,
 ): { windows: number; length: number } {
-  const length = context ?? Math.min(256, config.context)
+  const length = context ?? Math.min(128, config.context)
   if (!Number.isInteger(length) || length < 8 || length > config.context)
     throw new UsageError(`--context ${length} is not from 8 to the model's ${config.context} tokens`)
   return { windows: Math.max(1, Math.round(batch / length)), length }
