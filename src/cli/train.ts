@@ -36,7 +36,7 @@ export function addTrain(program: Command): void {
     .option('--time <time>', 'train for about this long instead, e.g. 90s, 10m, 2h', seconds)
     .option('--resume', 'go on from the checkpoint of a run that was stopped')
     .option('-c, --context <n>', 'tokens of a window (default: 128)', positiveInteger)
-    .option('--batch <n>', 'tokens of a step (default: 1024)', positiveInteger)
+    .option('--batch <n>', 'tokens of a step (default: 512)', positiveInteger)
     .option('--weight-rate <x>', 'learning rate of weights, in quantization steps', positiveNumber)
     .option('--scale-rate <x>', 'learning rate of scales and norms, relative', positiveNumber)
     .option('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber)

@@ -28,6 +28,9 @@ const demoText = shipped('quench-5m.test.txt')
 const ladderTypes = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'] as const
 const trainedTypes = ['Q4_0', 'Q3_K_M', 'Q2_K'] as const
 
+/** Tokens of the held-out text that every file is run on; half of them are scored. */
+const evaluationTokens = 16_384
+
 export interface DemoOptions {
   /** Folder for the files, made if it is not there. */
   readonly folder: string
@@ -71,7 +74,7 @@ export interface DemoReport {
 }
 
 export async function demo(options: DemoOptions): Promise<DemoReport> {
-  const { folder, seed = 1, steps = 80, tokens = 49_152, onProgress } = options
+  const { folder, seed = 1, steps = 110, tokens = 49_152, onProgress } = options
   const began = performance.now()
   try {
     await mkdir(folder, { recursive: true })
@@ -109,6 +112,7 @@ export async function demo(options: DemoOptions): Promise<DemoReport> {
     reference: demoModel,
     files: made.map(({ path }) => path),
     text: await readTexts([demoText]),
+    maxTokens: evaluationTokens,
     onProgress: (done, total) => onProgress?.({ stage: 'evaluate', done, total }),
   })
   const rows = made.map((file, i) => ({ ...file, evaluation: evaluation.files[i] }))

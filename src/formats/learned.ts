@@ -24,6 +24,7 @@ import {
   stopGradient,
   sub,
   type Tensor,
+  transpose,
   where,
 } from '../graph/index.js'
 import type { Codes, FakeQuantized, Grid, Latent, Latents, Range } from './format.js'
@@ -42,9 +43,11 @@ export function learnScaled(range: Range): Learned {
       return { w: weightLatent(weights, q, d, undefined, range), d: scaleLatent(d) }
     },
     fakeQuantize({ w, d }) {
-      const scale = roundToFloat16(d)
-      const q = toGrid(w, scale, range)
-      return { weights: mul(scale, q), codes: { d: scale, q } }
+      const dStored = roundToFloat16(d)
+      const { groups, ungroup } = byGroup(w, d)
+      const scale = reshape(dStored, [1, d.size])
+      const q = toGrid(groups, scale, range)
+      return { weights: ungroup(mul(scale, q)), codes: { d: dStored, q: ungroup(q) } }
     },
   }
 }
@@ -64,7 +67,7 @@ export function learnGrouped(range: Range, scaleRange: Range): Learned {
       const dStored = roundToFloat16(d)
       const scalesStored = clip(round(scales), ...scaleRange)
       const { groups, ungroup } = byGroup(w, scales)
-      const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
+      const scale = reshape(mul(dStored, scalesStored), [1, scales.size])
       const q = toGrid(groups, scale, range)
       return { weights: ungroup(mul(scale, q)), codes: { d: dStored, scales: scalesStored, q: ungroup(q) } }
     },
@@ -94,8 +97,8 @@ export function learnAffine(range: Range, scaleRange: Range): Learned {
       const scalesStored = clip(round(scales), ...scaleRange)
       const minsStored = clip(round(mins), ...scaleRange)
       const { groups, ungroup } = byGroup(w, scales)
-      const scale = reshape(mul(dStored, scalesStored), [scales.size, 1])
-      const min = reshape(mul(dminStored, minsStored), [scales.size, 1])
+      const scale = reshape(mul(dStored, scalesStored), [1, scales.size])
+      const min = reshape(mul(dminStored, minsStored), [1, scales.size])
       const q = toGrid(add(groups, stopGradient(min)), scale, range)
       return {
         weights: ungroup(sub(mul(scale, q), min)),
@@ -113,11 +116,14 @@ function toGrid(x: Tensor, scale: Tensor, [lo, hi]: Range): Tensor {
   return clip(round(mul(x, inverse)), lo, hi)
 }
 
-/** (blocks, blockSize) as (groups, groupSize), one row for each of the `scales`, and the way back. */
+/**
+ * (blocks, blockSize) as (groupSize, groups), one column for each of the `scales`, and the way back. A scale for each
+ * column is a long vector to multiply rows with; one for each short row runs at a fifth of the speed.
+ */
 function byGroup(w: Tensor, scales: Tensor): { groups: Tensor; ungroup: (x: Tensor) => Tensor } {
   return {
-    groups: reshape(w, [scales.size, w.size / scales.size]),
-    ungroup: (x) => reshape(x, w.shape),
+    groups: transpose(reshape(w, [scales.size, w.size / scales.size]), [1, 0]),
+    ungroup: (x) => reshape(transpose(x, [1, 0]), w.shape),
   }
 }
 

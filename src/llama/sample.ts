@@ -25,7 +25,7 @@ export interface SampleOptions {
   seed: number
   /** Beginnings; sequence i takes number i modulo their count. Default: BOS, or a random token where there is none. */
   prompts?: readonly Int32Array[]
-  /** Sequences in one context, up to 256. Default 64. */
+  /** Sequences in one context, up to 256. Default 224. */
   parallel?: number
   threads?: number
   /** Called after every decode with the tokens written so far and in all. */
@@ -41,7 +41,7 @@ export interface SampleOptions {
 export async function sampleSequences(model: LlamaModel, options: SampleOptions): Promise<Int32Array[]> {
   const { sequences, length, seed, prompts = [] } = options
   const written: Int32Array[] = []
-  const parallel = Math.min(options.parallel ?? 64, sequences)
+  const parallel = Math.min(options.parallel ?? 224, sequences)
   let done = 0
   for (let first = 0; first < sequences; first += parallel) {
     const group = Array.from({ length: Math.min(parallel, sequences - first) }, (_, i) => {

@@ -32,19 +32,20 @@ export function adam(
   unit: Float32Array,
   { rate, gradientScale, number }: AdamStep,
 ): void {
-  const correction1 = 1 / (1 - beta1 ** number)
-  const correction2 = 1 / (1 - beta2 ** number)
+  const correction = 1 / (1 - beta1 ** number)
+  // The correction of the second moment is folded into the move: m / sqrt(v c) = m / sqrt(v) / sqrt(c).
+  const root = Math.sqrt(1 / (1 - beta2 ** number))
   const run = values.length / unit.length
   for (let u = 0, i = 0; u < unit.length; u++) {
     const scale = gradientScale * unit[u]
-    const move = rate * correction1 * unit[u]
+    const move = (rate * correction * unit[u]) / root
     for (const end = i + run; i < end; i++) {
       const g = gradient[i] * scale
       const m = beta1 * first[i] + (1 - beta1) * g
       const v = beta2 * second[i] + (1 - beta2) * g * g
       first[i] = m
       second[i] = v
-      values[i] -= (move * m) / (Math.sqrt(v * correction2) + epsilon)
+      values[i] -= Math.fround(Math.fround(move * m) / Math.fround(Math.sqrt(Math.fround(v)) + epsilon))
     }
   }
 }

@@ -43,6 +43,7 @@ export class Network {
   /** Input of every block, and the output of the last: (windows * length, width) each. */
   private readonly stream: Float32Array[]
   private readonly programs = new Map<string, Promise<Program>>()
+  private readonly scratch = new Map<Program, Record<string, Float32Array>>()
   private readonly inputNames = new Map<string, ReadonlyMap<string, string>>()
   /** Tokens of a slice of the head. */
   private readonly slice: number
@@ -152,7 +153,7 @@ export class Network {
         }
       })
       const values = { x: this.stream[layer], ...this.blockValues(layer, weights), dy: dx }
-      const out = await block.run(values)
+      const out = await this.runIntoScratch(block, values)
       dx.set(out.dx)
       for (const name of names) accumulate(gradients, `blk.${layer}.${name}`, out[`d ${name}`])
     }
@@ -163,7 +164,7 @@ export class Network {
       const [d] = grad(x, [outer['token_embd.weight']], dy)
       return { inputs: { ids, ...outer, dy }, outputs: { d } }
     })
-    const { d } = await embed.run({ ids: tokens, ...this.outerValues(weights), dy: dx })
+    const { d } = await this.runIntoScratch(embed, { ids: tokens, ...this.outerValues(weights), dy: dx })
     accumulate(gradients, 'token_embd.weight', d)
     return loss
   }
@@ -183,6 +184,13 @@ export class Network {
       await head.run({ x: this.streamSlice(start), ...this.outerValues(weights) }, { logits: into })
     }
     return logits
+  }
+
+  /** Runs a program whose results are used at once: they are written to arrays that the next run overwrites. */
+  private async runIntoScratch(program: Program, values: Values): Promise<Record<string, Float32Array>> {
+    const results = await program.run(values, this.scratch.get(program) ?? {})
+    this.scratch.set(program, results)
+    return results
   }
 
   /** Frees the compiled programs. */
@@ -209,9 +217,8 @@ export class Network {
     })
     let total = 0
     for (let start = 0; start < this.tokens; start += this.slice) {
-      const out = await head.run(this.headValues(start, weights, target), {
-        dx: dx.subarray(start * width, (start + this.slice) * width),
-      })
+      const out = await this.runIntoScratch(head, this.headValues(start, weights, target))
+      dx.set(out.dx, start * width)
       total += out.loss[0]
       for (const name of names) accumulate(gradients, name, out[`d ${name}`])
     }

@@ -49,7 +49,7 @@ export interface TrainOptions {
   readonly resume?: boolean
   /** Tokens of a window. Default 128, or the model's context if that is smaller. */
   readonly context?: number
-  /** Tokens of a step. Default 1,024. */
+  /** Tokens of a step. Default 512. */
   readonly batch?: number
   /** Highest rates, in units of a quantization step (weights) and relative (scales, norms). */
   readonly weightRate?: number
@@ -98,8 +98,8 @@ const clip = 1
 const floor = 0.02
 const defaultWarmup = 10
 /** Windows of validation, and how often it is done in a run. */
-const validationTokens = 8192
-const validations = 5
+const validationTokens = 4096
+const validations = 4
 /** Tokens from which the second moments of a matrix's inputs are taken. */
 const compensationTokens = 16_384
 
@@ -152,7 +152,7 @@ async function run(
     programs,
     student.frozen,
   )
-  const rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.001 }
+  const rates = { weightRate: options.weightRate ?? 0.004, scaleRate: options.scaleRate ?? 0.0005 }
   const settings: Settings = {
     model: source.fingerprint,
     type: options.type,
@@ -327,7 +327,7 @@ class WindowOrder {
 
 function batchOf(
   { config }: Source,
-  { context, batch = 1024 }: TrainOptions,
+  { context, batch = 512 }: TrainOptions,
 ): { windows: number; length: number } {
   const length = context ?? Math.min(128, config.context)
   if (!Number.isInteger(length) || length < 8 || length > config.context)

@@ -1,10 +1,10 @@
 /**
  * Gradients of the learned formats against their formulas in plain JavaScript. With s and m the stored scale and minimum
- * of a group, x = (w + m) / s and q its code:
+ * of a group and q the code of a weight:
  *
- *   dL/dw = dL/dw'                     where x was not clipped, else 0
- *   dL/ds = sum of dL/dw' (q - x)      where x was not clipped, else dL/dw' q
- *   dL/dm = sum of 0                   where x was not clipped, else -dL/dw'
+ *   dL/dw = dL/dw' where the code was not clipped, else 0
+ *   dL/ds = sum of dL/dw' q
+ *   dL/dm = sum of -dL/dw'
  *
  * s is d times the rounded scale of the group, so d gets the sum of dL/ds scale, and the scale dL/ds d unless it was
  * clipped itself; and so for m. Where s is zero the codes are zero and only m gets a gradient.
@@ -46,8 +46,8 @@ function expected(
       const rounded = Math.floor(Math.fround(x + 0.5))
       const inside = rounded >= range[0] && rounded <= range[1]
       out.w[i] = inside && s !== 0 ? dy[i] : 0
-      ds += dy[i] * (codes.q[i] - (inside ? x : 0))
-      dm -= inside && s !== 0 ? 0 : dy[i]
+      ds += dy[i] * codes.q[i]
+      dm -= dy[i]
     }
     out.d[block] += ds * (codes.scales?.[group] ?? 1)
     if (codes.scales) out.scales[group] = ds * codes.d[block] * unclipped('scales', group)

@@ -1,0 +1,97 @@
+/** Error-compensating rounding: its codes are on the grid, and it loses less in the metric of the inputs. */
+import { describe, expect, it } from 'vitest'
+import type { Grid } from '../../src/formats/format.js'
+import { roundCompensated, roundingOrder } from '../../src/quantize/gptq.js'
+import { Random } from '../../src/random.js'
+
+const [n, rows, groupSize] = [48, 12, 16]
+
+/** Inputs of which a few directions are large, as those of a transformer's layers are. */
+function correlatedMoments(random: Random): Float32Array {
+  const moments = new Float32Array(n * n)
+  for (let sample = 0; sample < 400; sample++) {
+    const common = random.normal()
+    const x = Float32Array.from({ length: n }, (_, i) => random.normal() + 3 * common * Math.sin(i))
+    for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) moments[i * n + j] += x[i] * x[j]
+  }
+  return moments
+}
+
+/** Sum over rows of e H e', for the errors e of a matrix. */
+function loss(errors: Float32Array, moments: Float32Array): number {
+  let total = 0
+  for (let r = 0; r < rows; r++)
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < n; j++) total += errors[r * n + i] * errors[r * n + j] * moments[i * n + j]
+  return total
+}
+
+function setting(): { weights: Float32Array; moments: Float32Array; grid: Grid } {
+  const random = new Random(4)
+  const moments = correlatedMoments(random)
+  const weights = Float32Array.from({ length: rows * n }, () => random.normal())
+  const groups = (rows * n) / groupSize
+  const scales = new Float32Array(groups).fill(0.9)
+  return { weights, moments, grid: { scales, mins: new Float32Array(groups).fill(1.3), range: [0, 3] } }
+}
+
+const value = (grid: Grid, q: Float32Array, i: number): number => {
+  const group = Math.floor(i / groupSize)
+  return grid.scales[group] * q[i] - (grid.mins?.[group] ?? 0)
+}
+const nearest = (grid: Grid, weights: Float32Array): Float32Array =>
+  weights.map((w, i) => {
+    const group = Math.floor(i / groupSize)
+    const q = Math.floor((w + (grid.mins?.[group] ?? 0)) / grid.scales[group] + 0.5)
+    return Math.min(grid.range[1], Math.max(grid.range[0], q))
+  })
+
+describe('roundCompensated', () => {
+  it('loses far less than rounding to nearest where inputs are correlated', () => {
+    const { weights, moments, grid } = setting()
+    const plain = nearest(grid, weights)
+    const { q } = roundCompensated(weights, grid, roundingOrder(moments, n))
+    const errors = (codes: Float32Array) => weights.map((w, i) => value(grid, codes, i) - w)
+    expect(loss(errors(q), moments)).toBeLessThan(0.5 * loss(errors(plain), moments))
+  })
+
+  it('gives codes of the grid, and weights that round to them', () => {
+    const { weights, moments, grid } = setting()
+    const rounded = roundCompensated(weights, grid, roundingOrder(moments, n))
+    expect(rounded.q.every((q) => Number.isInteger(q) && q >= 0 && q <= 3)).toBe(true)
+    expect(nearest(grid, rounded.weights)).toEqual(rounded.q)
+  })
+
+  it('is rounding to nearest where inputs are independent', () => {
+    const { weights, grid } = setting()
+    const identity = Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0))
+    expect(roundCompensated(weights, grid, roundingOrder(identity, n)).q).toEqual(nearest(grid, weights))
+  })
+
+  it('gives code 0 where a group has no scale, and finite numbers where an input never occurs', () => {
+    const { weights, moments, grid } = setting()
+    grid.scales[1] = 0
+    for (let i = 0; i < n; i++) moments[5 * n + i] = moments[i * n + 5] = 0
+    const { q, weights: at } = roundCompensated(weights, grid, roundingOrder(moments, n))
+    expect(q.subarray(groupSize, 2 * groupSize).every((code) => code === 0)).toBe(true)
+    expect(at.every(Number.isFinite)).toBe(true)
+  })
+})
+
+describe('roundingOrder', () => {
+  it("gives the factor of the inverse: U H U' is the unit matrix", () => {
+    const { moments } = setting()
+    const { order, factor } = roundingOrder(moments, n)
+    let mean = 0
+    for (let i = 0; i < n; i++) mean += moments[i * n + i] / n
+    const h = (i: number, j: number): number => moments[order[i] * n + order[j]] + (i === j ? 0.01 * mean : 0)
+    for (let a = 0; a < n; a += 7)
+      for (let b = 0; b < n; b += 5) {
+        // (R^-1) H (R^-1)' with H = R R'
+        let product = 0
+        for (let i = 0; i < n; i++)
+          for (let j = 0; j < n; j++) product += factor[a * n + i] * h(i, j) * factor[b * n + j]
+        expect(product).toBeCloseTo(a === b ? 1 : 0, 6)
+      }
+  })
+})
