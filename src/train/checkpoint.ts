@@ -1,6 +1,6 @@
 /**
  * Checkpoints: the whole state of a run, written beside the output as a GGUF file, so that a run that was killed goes
- * on to the same result. Latents and moments are F32 tensors named `<number>/<latent>/<value|first|second>`; the
+ * on to the same result. Latents and moments are F32 tensors named `<number>/<latent>/<value|unit|first|second>`; the
  * settings that must not change between the runs are one JSON string, compared key by key on resuming.
  */
 import { rm, stat } from 'node:fs/promises'
@@ -99,8 +99,9 @@ function parse(path: string, json: string): unknown {
 function stateArrays(parameters: readonly Parameter[]): Map<string, Float32Array> {
   const arrays = new Map<string, Float32Array>()
   parameters.forEach((p, i) => {
-    for (const [key, { values }] of Object.entries(p.latents)) {
+    for (const [key, { values, unit }] of Object.entries(p.latents)) {
       arrays.set(`${i}/${key}/value`, values)
+      arrays.set(`${i}/${key}/unit`, unit)
       arrays.set(`${i}/${key}/first`, p.moments[key].first)
       arrays.set(`${i}/${key}/second`, p.moments[key].second)
     }
