@@ -45,7 +45,7 @@ export function adam(
       const v = beta2 * second[i] + (1 - beta2) * g * g
       first[i] = m
       second[i] = v
-      values[i] -= Math.fround(Math.fround(move * m) / Math.fround(Math.sqrt(Math.fround(v)) + epsilon))
+      values[i] -= (move * m) / (Math.sqrt(v) + epsilon)
     }
   }
 }

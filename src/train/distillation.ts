@@ -17,9 +17,9 @@ export interface MeanError {
   readonly se: number
 }
 
-/** The teacher's residual streams by window, up to a number of bytes. */
+/** Residual streams of one teacher by the tokens of a window, up to a number of bytes. */
 export class TeacherCache {
-  private readonly streams = new Map<Int32Array, Float32Array>()
+  private readonly streams = new Map<string, Float32Array>()
   private free: number
 
   constructor(bytes: number) {
@@ -27,15 +27,19 @@ export class TeacherCache {
   }
 
   get(window: Int32Array): Float32Array | undefined {
-    return this.streams.get(window)
+    return this.streams.get(keyOf(window))
   }
 
   set(window: Int32Array, stream: Float32Array): void {
-    if (this.free < stream.byteLength || this.streams.has(window)) return
+    const key = keyOf(window)
+    if (this.free < stream.byteLength || this.streams.has(key)) return
     this.free -= stream.byteLength
-    this.streams.set(window, stream.slice())
+    this.streams.set(key, stream.slice())
   }
 }
+
+const keyOf = (window: Int32Array): string =>
+  Buffer.from(window.buffer, window.byteOffset, window.byteLength).toString('latin1')
 
 export class Distillation {
   /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */

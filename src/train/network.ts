@@ -8,7 +8,6 @@
  * costs 23 ms in the forward pass, which writes them, and saves 14 ms in the backward pass.
  */
 
-import { topological } from '../graph/grad.js'
 import {
   constant,
   equal,
@@ -27,6 +26,7 @@ import {
 } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig } from '../models/architecture.js'
 import { Program, type Values } from '../runtime/program.js'
+import { matrixInputs } from './matrix-inputs.js'
 
 /** Weights or gradients by GGUF name, f32, rows of the matrix one after another. */
 export type Weights = ReadonlyMap<string, Float32Array>
@@ -327,25 +327,4 @@ function accumulate(gradients: Weights, name: string, values: Float32Array): voi
   const total = gradients.get(name)
   if (!total) return // frozen
   for (let i = 0; i < total.length; i++) total[i] += values[i]
-}
-
-/**
- * What the matrices of a graph are multiplied with: for each matrix the name of its input, and the inputs by name. An
- * input is called like the first matrix that reads it.
- */
-function matrixInputs(
-  y: Tensor,
-  weights: Record<string, Tensor>,
-): { names: Map<string, string>; activations: Map<string, Tensor> } {
-  const matrices = new Map(Object.entries(weights).map(([name, tensor]) => [tensor, name]))
-  const activations = new Map<string, Tensor>()
-  const names = new Map<string, string>()
-  for (const { op, inputs } of topological([y])) {
-    const matrix = matrices.get(inputs[1])
-    if (op.name !== 'matmul' || matrix === undefined) continue
-    const known = [...activations].find(([, activation]) => activation === inputs[0])?.[0]
-    if (known === undefined) activations.set(matrix, inputs[0])
-    names.set(matrix, known ?? matrix)
-  }
-  return { names, activations }
 }

@@ -9,11 +9,11 @@
  * minute, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { stat } from 'node:fs/promises'
+import { digest, WindowOrder } from '../data/order.js'
 import { QuenchError, UsageError } from '../errors.js'
 import { checkWritable } from '../files.js'
 import { recipes } from '../formats/recipes.js'
 import { Metadata, openGguf } from '../gguf/index.js'
-import { Random } from '../random.js'
 import {
   checkpointExists,
   checkpointPath,
@@ -27,7 +27,7 @@ import { Distillation, TeacherCache } from './distillation.js'
 import { type ExportCheck, exportModel } from './export.js'
 import { Network } from './network.js'
 import { ParameterPrograms } from './parameter.js'
-import { rateAt } from './schedule.js'
+import { isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
 import { checkTrainable, makeStudent, openSource, type Source, type Student, targetTypes } from './source.js'
 import { trainingText } from './text.js'
 
@@ -96,10 +96,8 @@ export interface TrainReport {
 
 const clip = 1
 const floor = 0.02
-const defaultWarmup = 10
-/** Windows of validation, and how often it is done in a run. */
+/** Held-out tokens. */
 const validationTokens = 4096
-const validations = 4
 /** Tokens from which the second moments of a matrix's inputs are taken. */
 const compensationTokens = 16_384
 
@@ -156,7 +154,7 @@ async function run(
   const settings: Settings = {
     model: source.fingerprint,
     type: options.type,
-    data: (options.data ?? []).join(', '),
+    text: digest([...text.train, ...text.validation]),
     tokens,
     steps: options.steps ?? null,
     seconds: options.seconds ?? null,
@@ -246,7 +244,7 @@ async function loop(
     progress.seconds += (performance.now() - began) / 1000
     timing.push((performance.now() - began) / 1000)
     const planned = progress.steps === undefined && options.seconds !== undefined && timing.length === 4
-    if (planned) progress.steps = planSteps(options.seconds ?? 0, progress, timing)
+    if (planned) progress.steps = planSteps(options.seconds ?? 0, number, progress.seconds, timing)
     options.onProgress?.({ stage: 'train', done: number, total: progress.steps ?? number, loss })
     if (isValidationStep(number, progress.steps)) await validate()
     const stop = options.signal?.aborted ?? false
@@ -299,32 +297,6 @@ async function finish(state: State, distillation: Distillation, options: TrainOp
   }
 }
 
-/** Windows in an order that depends on the seed alone: every epoch is a new shuffle of all of them. */
-class WindowOrder {
-  private epoch = -1
-  private shuffled: Int32Array[] = []
-
-  constructor(
-    private readonly windows: readonly Int32Array[],
-    private readonly seed: number,
-  ) {}
-
-  /** Windows `start` to `start + count` of the endless sequence of epochs. */
-  take(start: number, count: number): Int32Array[] {
-    return Array.from({ length: count }, (_, i) => this.at(start + i))
-  }
-
-  private at(index: number): Int32Array {
-    const epoch = Math.floor(index / this.windows.length)
-    if (epoch !== this.epoch) {
-      this.shuffled = [...this.windows]
-      new Random(this.seed, 1 + epoch).shuffle(this.shuffled)
-      this.epoch = epoch
-    }
-    return this.shuffled[index % this.windows.length]
-  }
-}
-
 function batchOf(
   { config }: Source,
   { context, batch = 512 }: TrainOptions,
@@ -334,20 +306,6 @@ function batchOf(
     throw new UsageError(`--context ${length} is not from 8 to the model's ${config.context} tokens`)
   return { windows: Math.max(1, Math.round(batch / length)), length }
 }
-
-const warmupOf = (steps: number | undefined): number =>
-  steps === undefined ? defaultWarmup : Math.max(1, Math.min(defaultWarmup, Math.ceil(steps / 4)))
-
-/** Steps that fit in `seconds`, from the time of those done (the first compiles programs and does not count). */
-function planSteps(seconds: number, progress: Progress, timing: readonly number[]): number {
-  const usual = timing.slice(1).reduce((a, b) => a + b, 0) / (timing.length - 1)
-  return Math.max(progress.step, progress.step + Math.floor((seconds - progress.seconds) / usual))
-}
-
-const isValidationStep = (step: number, steps: number | undefined): boolean =>
-  steps !== undefined &&
-  (step === steps ||
-    Math.floor((step * validations) / steps) > Math.floor(((step - 1) * validations) / steps))
 
 const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple
 

@@ -1,7 +1,7 @@
 /** The learning-rate schedule. */
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
-import { rateAt } from '../../src/train/schedule.js'
+import { describe, expect, it, test } from 'vitest'
+import { isValidationStep, planSteps, rateAt, warmupOf } from '../../src/train/schedule.js'
 
 test('rises in a line, then falls along half a cosine to the floor', () => {
   const schedule = { steps: 110, warmup: 10, floor: 0.02 }
@@ -35,4 +35,23 @@ test('is a share of the highest rate, with one peak', () => {
     }
   })
   fc.assert(property, { seed: 1 })
+})
+
+describe('planning', () => {
+  it('warms up for ten steps, or a quarter of a short run', () => {
+    expect([undefined, 100, 20, 2].map(warmupOf)).toEqual([10, 10, 5, 1])
+  })
+
+  it('fills the time, leaving out the step that compiled', () => {
+    expect(planSteps(100, 4, 10, [7, 1, 1, 1])).toBe(94)
+    expect(planSteps(5, 4, 10, [7, 1, 1, 1])).toBe(4)
+  })
+
+  it('validates four times, the last step included', () => {
+    const at = (steps: number) =>
+      Array.from({ length: steps }, (_, i) => i + 1).filter((s) => isValidationStep(s, steps))
+    expect(at(100)).toEqual([25, 50, 75, 100])
+    expect(at(3)).toEqual([1, 2, 3])
+    expect(isValidationStep(5, undefined)).toBe(false)
+  })
 })
