@@ -1,5 +1,5 @@
 /** The model that is to be trained: its file, architecture and weights, and the type each tensor gets. */
-import { UsageError } from '../errors.js'
+import { QuenchError, UsageError } from '../errors.js'
 import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
@@ -26,12 +26,30 @@ export async function openSource(path: string): Promise<Source> {
   try {
     const architecture = architectureOf(gguf)
     const config = await architecture.read(gguf)
+    checkMemory(gguf)
     const weights = await readModel(gguf, architecture, config)
     return { gguf, architecture, config, fingerprint: await fingerprint(gguf), weights }
   } catch (error) {
     await gguf.close()
     throw error
   }
+}
+
+/**
+ * Bytes that training takes for each weight: f32 teacher, rounded weight, gradient, latent and two moments, and the
+ * gradient of a latent while it is used.
+ */
+const bytesPerWeight = 4 * 7
+
+/** @throws QuenchError if the machine has clearly too little memory, before any of it is taken */
+function checkMemory({ path, tensors }: Gguf): void {
+  const needed = bytesPerWeight * tensors.reduce((n, t) => n + t.elements, 0)
+  const available = process.availableMemory()
+  if (needed <= available) return
+  const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
+  throw new QuenchError(
+    `training ${path} takes about ${gigabytes(needed)} of memory and ${gigabytes(available)} are free; close other programs, train on a larger machine, or use quench quantize`,
+  )
 }
 
 /** The recipes that have something to learn. */
