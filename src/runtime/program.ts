@@ -39,7 +39,6 @@ export class Program {
 
   /**
    * Runs the program. Outputs named in `into` are written to those arrays, the others to new ones.
-   * An array may serve as input and output of elementwise programs (an optimizer's moments, say).
    * @throws QuenchError if an input is missing or an array has the wrong length
    */
   async run(values: Values, into: Values = {}): Promise<Record<string, Float32Array>> {
