@@ -1,7 +1,6 @@
 /** The architectures that quench trains, by `general.architecture`. */
 import { FileError } from '../errors.js'
-import type { Gguf } from '../gguf/index.js'
-import { quote } from '../gguf/index.js'
+import { type Gguf, quote } from '../gguf/index.js'
 import type { Architecture } from './architecture.js'
 import { llama } from './llama.js'
 

@@ -1,6 +1,7 @@
 /**
- * The start of a training run: block by block, the matrices are rounded anew on the grids of the reference quantizer so
- * that their errors make up for each other (gptq.ts), from inputs that have passed through the blocks rounded before.
+ * The start of a training run: block by block, the matrices are rounded anew so that their errors make up for each other
+ * (gptq.ts), on scales that ggml finds with the inputs as importance. The inputs have passed through the blocks rounded
+ * before.
  * It takes seconds and wins a good part of what training would have to find.
  */
 import { quantizeRowsAsync } from '../llama/index.js'
@@ -21,7 +22,6 @@ export async function compensate(
   student: Weights,
   teacher: Weights,
   batches: readonly Int32Array[],
-  onProgress?: (done: number, total: number) => void,
 ): Promise<void> {
   const { layers } = network.config
   const streams: Float32Array[] = []
@@ -45,7 +45,6 @@ export async function compensate(
       await roundAnew(parameter, programs, weights, sums, order)
     }
     for (const [i, x] of streams.entries()) streams[i] = await network.block(layer, x, student)
-    onProgress?.(layer + 1, layers)
   }
 }
 

