@@ -8,14 +8,14 @@
 import { shippedConfig } from '../scripts/model/config.js'
 import { input, matmul, type Tensor } from '../src/graph/index.js'
 import type { Batch } from '../src/models/architecture.js'
-import { type LlamaConfig, llama } from '../src/models/llama.js'
+import { llama } from '../src/models/llama.js'
 import { modelTensors } from '../src/models/weights.js'
 import { Random } from '../src/random.js'
 import { Program } from '../src/runtime/program.js'
 import { Network } from '../src/train/network.js'
 
 const batch: Batch = { windows: Number(process.argv[2] ?? 8), length: Number(process.argv[3] ?? 256) }
-const config: LlamaConfig = shippedConfig
+const config = shippedConfig
 const rounds = 7
 const random = new Random(1)
 const noise = (size: number): Float32Array =>

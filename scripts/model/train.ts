@@ -12,6 +12,7 @@ import { F16 } from '../../src/formats/f16.js'
 import { F32 } from '../../src/formats/f32.js'
 import { createGguf, Metadata } from '../../src/gguf/index.js'
 import { llama } from '../../src/models/llama.js'
+import { modelTensors } from '../../src/models/weights.js'
 import { Random } from '../../src/random.js'
 import { Network } from '../../src/train/network.js'
 import { optimize } from '../../src/train/optimizer.js'
@@ -47,12 +48,9 @@ const train = stream(corpus.train)
 const validation = stream(corpus.validation)
 
 const config = shippedConfig
+const [block] = config.blocks
 const random = new Random(Number(values.seed))
-const shapes = new Map(Object.entries(llama.outerTensors(config)))
-for (let layer = 0; layer < config.layers; layer++)
-  for (const [name, shape] of Object.entries(llama.blockTensors(config, layer)))
-    shapes.set(`blk.${layer}.${name}`, shape)
-const parameters = [...shapes].map(([name, shape]) => {
+const parameters = [...modelTensors(llama, config)].map(([name, shape]) => {
   const size = shape.reduce((n, d) => n * d, 1)
   // What is added to the residual stream starts small, by the number of additions (GPT-2).
   const residual = /attn_output|ffn_down/.test(name) ? 1 / Math.sqrt(2 * config.layers) : 1
@@ -113,11 +111,11 @@ async function save(path: string): Promise<void> {
     ['llama.block_count', { type: 'uint32', value: config.layers }],
     ['llama.context_length', { type: 'uint32', value: config.context }],
     ['llama.embedding_length', { type: 'uint32', value: config.width }],
-    ['llama.feed_forward_length', { type: 'uint32', value: config.feedForward }],
-    ['llama.attention.head_count', { type: 'uint32', value: config.heads }],
-    ['llama.attention.head_count_kv', { type: 'uint32', value: config.kvHeads }],
+    ['llama.feed_forward_length', { type: 'uint32', value: block.feedForward }],
+    ['llama.attention.head_count', { type: 'uint32', value: block.attention.heads }],
+    ['llama.attention.head_count_kv', { type: 'uint32', value: block.attention.kvHeads }],
     ['llama.attention.layer_norm_rms_epsilon', { type: 'float32', value: config.normEpsilon }],
-    ['llama.rope.dimension_count', { type: 'uint32', value: config.headWidth }],
+    ['llama.rope.dimension_count', { type: 'uint32', value: block.attention.headWidth }],
     ['llama.rope.freq_base', { type: 'float32', value: 10_000 }],
     ['llama.vocab_size', { type: 'uint32', value: config.vocabulary }],
     ...bpe.metadata(),

@@ -139,6 +139,13 @@ export class Metadata implements Iterable<[string, GgufValue]> {
     }
   }
 
+  /** An array of booleans, stored as such or as integers. */
+  booleans(key: string): boolean[] {
+    const found = this.#find(key)
+    if (found.type === 'array' && found.itemType === 'bool') return Array.from(found.value, (v) => v !== 0)
+    return this.numbers(key).map((v) => v !== 0)
+  }
+
   #find(key: string): GgufValue
   #find<T>(key: string, fallback: T | undefined): GgufValue | T
   #find<T>(key: string, fallback?: T): GgufValue | T {

@@ -76,6 +76,27 @@ export function silu(x: Tensor): Tensor {
   return mul(x, sigmoid(x))
 }
 
+const geluOp: Unary = {
+  name: 'gelu',
+  shape: ([x]) => x.shape,
+  gradient: (node, dy) => {
+    const [x] = node.inputs
+    const a = Math.sqrt(2 / Math.PI)
+    const squares = mul(x, x)
+    const t = tanh(mul(x, add(mul(squares, a * 0.044715), a)))
+    const slope = mul(mul(x, sub(1, mul(t, t))), add(mul(squares, 3 * a * 0.044715), a))
+    return [mul(dy, mul(add(add(t, 1), slope), 0.5))]
+  },
+  lower: (emit, _node, inputs) => emit.node('FastGelu', inputs, {}, 'com.microsoft'),
+}
+/** x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), the tanh form of the Gaussian unit (arXiv 1606.08415). */
+export const gelu = (x: Tensor): Tensor => apply(geluOp, [x], undefined)
+
+/** Squeezes values into (-cap, cap): cap tanh(x / cap). */
+export function softcap(x: Tensor, cap: number): Tensor {
+  return mul(tanh(mul(x, 1 / cap)), cap)
+}
+
 const clipOp: Op<{ lo: number; hi: number }> = {
   name: 'clip',
   shape: ([x], { lo, hi }) => (lo <= hi ? x.shape : `the lower bound ${lo} is above the upper bound ${hi}`),

@@ -24,17 +24,29 @@ export function topological(roots: readonly Tensor[], stop: ReadonlySet<Tensor> 
  * `dy` is the gradient with respect to `y` (its shape); without it, `y` must hold one element and counts as the loss.
  * @throws GraphError if nothing flows from `y` to one of `wrt`
  */
-export function grad(y: Tensor, wrt: readonly Tensor[], dy: Tensor = one(y.shape)): Tensor[] {
-  if (!sameShape(dy.shape, y.shape))
-    throw new GraphError(
-      `grad: a gradient of [${dy.shape.join(', ')}] for a value of [${y.shape.join(', ')}]`,
-    )
-  const order = topological([y])
+export const grad = (y: Tensor, wrt: readonly Tensor[], dy: Tensor = one(y.shape)): Tensor[] =>
+  gradOfAll([[y, dy]], wrt)
+
+/** The same for several results, each with its gradient: what flows back from all of them is added up. */
+export function gradOfAll(
+  results: readonly (readonly [y: Tensor, dy: Tensor])[],
+  wrt: readonly Tensor[],
+): Tensor[] {
+  for (const [y, dy] of results)
+    if (!sameShape(dy.shape, y.shape))
+      throw new GraphError(
+        `grad: a gradient of [${dy.shape.join(', ')}] for a value of [${y.shape.join(', ')}]`,
+      )
+  const order = topological(results.map(([y]) => y))
   const leadsToWrt = new Set<Tensor>(wrt)
   for (const node of order)
     if (node.op.gradient && node.inputs.some((i) => leadsToWrt.has(i))) leadsToWrt.add(node)
 
-  const gradients = new Map<Tensor, Tensor>([[y, dy]])
+  const gradients = new Map<Tensor, Tensor>()
+  for (const [y, dy] of results) {
+    const before = gradients.get(y)
+    gradients.set(y, before ? add(before, dy) : dy)
+  }
   for (const node of order.toReversed()) {
     const dNode = gradients.get(node)
     if (!dNode || !node.op.gradient || !node.inputs.some((i) => leadsToWrt.has(i))) continue

@@ -1,4 +1,4 @@
-/** Ops that move elements without changing them: reshape, transpose, slice, concat, rows of a table. */
+/** Ops that move elements without changing them: reshape, transpose, slice, roll, concat, rows of a table. */
 import { apply, constant, type Op, type Shape, sameShape, sizeOf, type Tensor } from './tensor.js'
 
 const int64 = (...values: number[]): BigInt64Array => BigInt64Array.from(values, BigInt)
@@ -62,6 +62,22 @@ const sliceOp: Op<{ axis: number; start: number; end: number }> = {
 /** Elements start..end (exclusive) of an axis. */
 export const slice = (x: Tensor, axis: number, start: number, end: number): Tensor =>
   apply(sliceOp, [x], { axis, start, end })
+
+const rollOp: Op<{ shift: number }> = {
+  name: 'roll',
+  shape: ([x], { shift }) =>
+    shift > 0 && shift < (x.shape.at(-1) ?? 0) ? x.shape : `no ${shift} elements to pass on the last axis`,
+  gradient: (node, dy) => [roll(dy, (dy.shape.at(-1) as number) - node.attributes.shift)],
+  lower: (emit, { shape, attributes: { shift } }, [x]) => {
+    const length = shape.at(-1) as number
+    const axis = emit.constant(int64(-1), [1])
+    const part = (start: number, end: number): string =>
+      emit.node('Slice', [x, emit.constant(int64(start), [1]), emit.constant(int64(end), [1]), axis])
+    return emit.node('Concat', [part(length - shift, length), part(0, length - shift)], { axis: -1n })
+  },
+}
+/** Moves elements `shift` places on along the last axis; what leaves at the end comes in at the start. */
+export const roll = (x: Tensor, shift: number): Tensor => apply(rollOp, [x], { shift })
 
 const concatOp: Op<{ axis: number }> = {
   name: 'concat',

@@ -27,10 +27,56 @@ export function positive(metadata: Metadata, key: string, fallback?: number): nu
   throw wrong(metadata, key, value, 'not a number above 0')
 }
 
+/** A count, or 0 where the key is missing or says 0. @throws FileError naming the key */
+export const optionalCount = (metadata: Metadata, key: string): number =>
+  metadata.number(key, 0) === 0 ? 0 : count(metadata, key)
+
+/** A count for each layer: one for all, or an array with one for each. @throws FileError naming the key */
+export function countPerLayer(
+  metadata: Metadata,
+  key: string,
+  layers: number,
+  fallback?: readonly number[],
+): readonly number[] {
+  if (fallback && !metadata.has(key)) return fallback
+  if (metadata.get(key)?.type !== 'array') return new Array<number>(layers).fill(count(metadata, key))
+  const values = metadata.numbers(key)
+  checkLength(metadata, key, values.length, layers)
+  for (const value of values) if (!isCount(value, most)) throw wrong(metadata, key, value, wanted(most))
+  return values
+}
+
+/**
+ * Which layers attend within a window: an array that says so for each, or the length of a period whose last layer
+ * is the one that does not (0: all do). @throws FileError naming the key
+ */
+export function slidingLayers(metadata: Metadata, key: string, layers: number, period?: number): boolean[] {
+  if (metadata.get(key)?.type === 'array') {
+    const flags = metadata.booleans(key)
+    checkLength(metadata, key, flags.length, layers)
+    return flags
+  }
+  const stated = metadata.number(key, period)
+  if (stated !== 0 && !isCount(stated, most)) throw wrong(metadata, key, stated, wanted(most))
+  return Array.from({ length: layers }, (_, layer) => stated === 0 || layer % stated < stated - 1)
+}
+
+function checkLength({ path }: Metadata, key: string, length: number, layers: number): void {
+  if (length !== layers)
+    throw new FileError(
+      path,
+      `the metadata key ${quote(key)} has ${length} values for ${layers} layers; the file is damaged`,
+    )
+}
+
+const isCount = (value: number, limit: number): boolean =>
+  Number.isInteger(value) && value >= 1 && value <= limit
+const wanted = (limit: number): string => `not a whole number from 1 to ${limit}`
+
 function bounded(metadata: Metadata, key: string, limit: number, fallback?: number): number {
   const value = metadata.number(key, fallback)
-  if (Number.isInteger(value) && value >= 1 && value <= limit) return value
-  throw wrong(metadata, key, value, `not a whole number from 1 to ${limit}`)
+  if (isCount(value, limit)) return value
+  throw wrong(metadata, key, value, wanted(limit))
 }
 
 function wrong({ path }: Metadata, key: string, value: number, problem: string): FileError {

@@ -1,58 +1,98 @@
 /**
  * Rotary position embedding (arXiv 2104.09864) with the scalings that GGUF metadata names: none, linear, YaRN
- * (arXiv 2309.00071), and per-frequency divisors (`rope_freqs.weight`, Llama 3). The angles are those of llama.cpp.
+ * (arXiv 2309.00071), and per-frequency divisors (`rope_freqs.weight`, Llama 3 and Gemma 4). The angles are those of
+ * llama.cpp.
  *
- * Rotating pairs (a, b) to (a cos - b sin, a sin + b cos) is x * cos + swap(x) * sin, where swap is a constant signed
- * permutation: a small matrix product, which costs less than taking the pairs apart and is its own gradient rule.
+ * Rotating pairs (a, b) to (a cos - b sin, a sin + b cos) is x * cos + swap(x) * sin. Where the pairs are neighbours, swap
+ * is a product with a constant signed permutation, which costs less than taking them apart; where they are the halves of
+ * a head, it moves the halves. Both are their own gradient rules.
  */
 import { FileError } from '../errors.js'
 import { formatOf } from '../formats/table.js'
 import type { Gguf } from '../gguf/index.js'
-import { add, constant, matmul, mul, reshape, type Tensor } from '../graph/index.js'
+import { add, concat, constant, matmul, mul, reshape, roll, slice, type Tensor } from '../graph/index.js'
 import { count, positive } from './hyperparameters.js'
 
-export interface RopeTables {
-  /** Radians per position of each pair, (headWidth / 2). */
+/** Which values of a head turn together: 2i and 2i + 1, or i and i + n/2 (GPT-NeoX). */
+export type Pairs = 'neighbours' | 'halves'
+
+export interface Rope {
+  readonly pairs: Pairs
+  /** Radians per position of each pair; values of a head beyond the pairs are not rotated. */
   readonly frequencies: Float64Array
   /** Factor on sine and cosine. */
   readonly magnitude: number
 }
 
-/** Reads the rotary settings of an architecture, e.g. `llama.rope.*`. @throws FileError for scalings not known */
-export async function readRope(gguf: Gguf, architecture: string, headWidth: number): Promise<RopeTables> {
+export interface RopeRules {
+  readonly pairs: Pairs
+  /** The rotation of layers with a sliding window: a base of its own, no scaling. */
+  readonly sliding?: boolean
+  /** `rope_freqs.weight` divides the frequencies, if the file has it. */
+  readonly divided?: boolean
+  /** A part of a head may be rotated. */
+  readonly partial?: boolean
+}
+
+/**
+ * Reads the rotary settings of an architecture, e.g. `llama.rope.*`, for heads of `width`.
+ * @throws FileError for scalings not known
+ */
+export async function readRope(
+  gguf: Gguf,
+  architecture: string,
+  width: number,
+  rules: RopeRules,
+): Promise<Rope> {
   const { metadata, path } = gguf
   const key = (name: string): string => `${architecture}.rope.${name}`
-  const rotated = metadata.number(key('dimension_count'), headWidth)
-  if (rotated !== headWidth)
-    throw new FileError(
-      path,
-      `rotates ${rotated} of ${headWidth} values of a head, which quench cannot train`,
-    )
-  const base = positive(metadata, key('freq_base'), 10_000)
-  const type = metadata.string(key('scaling.type'), 'linear')
-  const stated = metadata.number(key('scaling.factor'), metadata.number(key('scale_linear'), 0))
-  if (!['none', 'linear', 'yarn'].includes(type))
-    throw new FileError(path, `has rope scaling "${type}"; quench trains models with none, linear or yarn`)
-  if (!(stated >= 0 && Number.isFinite(stated)))
-    throw new FileError(path, `has the rope scaling factor ${stated}; the file is damaged`)
-  const factor = type === 'none' || stated === 0 ? 1 : stated
+  const whole = count(metadata, key('dimension_count'), width)
+  const rotated = rules.sliding ? count(metadata, key('dimension_count_swa'), whole) : whole
+  if (rotated > width || rotated % 2 !== 0 || (rotated !== width && !rules.partial))
+    throw new FileError(path, `rotates ${rotated} of ${width} values of a head, which quench cannot train`)
+  const base = rules.sliding
+    ? positive(metadata, key('freq_base_swa'), 10_000)
+    : positive(metadata, key('freq_base'), 10_000)
+  const { type, factor, magnitude } = readScaling(gguf, key)
+  const pairs = rotated / 2
+  const turn = (pair: number): number => base ** (-pair / pairs)
+  if (rules.sliding)
+    return {
+      pairs: rules.pairs,
+      frequencies: Float64Array.from({ length: pairs }, (_, pair) => turn(pair)),
+      magnitude,
+    }
 
-  const divisors = gguf.has('rope_freqs.weight') ? await readVector(gguf, 'rope_freqs.weight') : undefined
-  const pairs = headWidth / 2
+  const divisors =
+    rules.divided && gguf.has('rope_freqs.weight') ? await readVector(gguf, 'rope_freqs.weight') : undefined
   if (divisors && divisors.length !== pairs)
     throw new FileError(path, `rope_freqs.weight has ${divisors.length} values where ${pairs} are needed`)
   if (divisors?.some((d) => !(d > 0 && Number.isFinite(d))))
     throw new FileError(path, 'rope_freqs.weight holds a value that is not above 0; the file is damaged')
   const context = count(metadata, `${architecture}.context_length`)
   const original = count(metadata, key('scaling.original_context_length'), context)
-  const ramp = type === 'yarn' ? yarnRamp(headWidth, original, base) : undefined
+  const ramp = type === 'yarn' ? yarnRamp(rotated, original, base) : undefined
   const frequencies = Float64Array.from({ length: pairs }, (_, pair) => {
-    const own = base ** (-pair / pairs) / (divisors?.[pair] ?? 1)
+    const own = turn(pair) / (divisors?.[pair] ?? 1)
     const kept = ramp ? ramp(pair) : 0
     return (own / factor) * (1 - kept) + own * kept
   })
   const yarnMagnitude = type === 'yarn' && factor > 1 ? 1 + 0.1 * Math.log(factor) : 1
-  return { frequencies, magnitude: yarnMagnitude * positive(metadata, key('scaling.attn_factor'), 1) }
+  return { pairs: rules.pairs, frequencies, magnitude: yarnMagnitude * magnitude }
+}
+
+function readScaling({ metadata, path }: Gguf, key: (name: string) => string) {
+  const type = metadata.string(key('scaling.type'), 'linear')
+  const stated = metadata.number(key('scaling.factor'), metadata.number(key('scale_linear'), 0))
+  if (!['none', 'linear', 'yarn'].includes(type))
+    throw new FileError(path, `has rope scaling "${type}"; quench trains models with none, linear or yarn`)
+  if (!(stated >= 0 && Number.isFinite(stated)))
+    throw new FileError(path, `has the rope scaling factor ${stated}; the file is damaged`)
+  return {
+    type,
+    factor: type === 'none' || stated === 0 ? 1 : stated,
+    magnitude: positive(metadata, key('scaling.attn_factor'), 1),
+  }
 }
 
 /** YaRN's share of a pair's own frequency that is kept: 1 for fast pairs, 0 for slow ones, linear in between. */
@@ -73,23 +113,38 @@ async function readVector(gguf: Gguf, name: string): Promise<Float32Array> {
   return format.dequantize(format.decode(bytes))
 }
 
-/** Rotates x, (windows, heads, length, headWidth), whose pairs are neighbours: values 2i and 2i + 1. */
-export function rotate(x: Tensor, { frequencies, magnitude }: RopeTables): Tensor {
-  const [windows, heads, length, width] = x.shape
+/** Rotates x, (windows, heads, length, headWidth). */
+export function rotate(x: Tensor, rope: Rope): Tensor {
+  const width = x.shape[3]
+  const rotated = 2 * rope.frequencies.length
+  if (rotated === width) return rotateAll(x, rope)
+  return concat([rotateAll(slice(x, 3, 0, rotated), rope), slice(x, 3, rotated, width)], 3)
+}
+
+function rotateAll(x: Tensor, { pairs, frequencies, magnitude }: Rope): Tensor {
+  const [, , length, width] = x.shape
+  const half = width / 2
   const cos = new Float32Array(length * width)
   const sin = new Float32Array(length * width)
   for (let position = 0; position < length; position++)
     for (let i = 0; i < width; i++) {
-      const angle = position * frequencies[i >> 1]
+      const angle = position * frequencies[pairs === 'halves' ? i % half : i >> 1]
+      const sign = pairs === 'halves' && i < half ? -1 : 1
       cos[position * width + i] = Math.cos(angle) * magnitude
-      sin[position * width + i] = Math.sin(angle) * magnitude
+      sin[position * width + i] = sign * Math.sin(angle) * magnitude
     }
-  const swap = new Float32Array(width * width) // (x @ swap)[2i] = -x[2i+1], (x @ swap)[2i+1] = x[2i]
+  const swapped = pairs === 'halves' ? roll(x, half) : swapNeighbours(x)
+  return add(mul(x, constant(cos, [length, width])), mul(swapped, constant(sin, [length, width])))
+}
+
+/** Values 2i and 2i + 1 change places, and what comes to 2i changes its sign. */
+function swapNeighbours(x: Tensor): Tensor {
+  const [windows, heads, length, width] = x.shape
+  const swap = new Float32Array(width * width)
   for (let i = 0; i < width; i += 2) {
     swap[(i + 1) * width + i] = -1
     swap[i * width + i + 1] = 1
   }
   const flat = reshape(x, [windows * heads * length, width])
-  const swapped = reshape(matmul(flat, constant(swap, [width, width])), x.shape)
-  return add(mul(x, constant(cos, [length, width])), mul(swapped, constant(sin, [length, width])))
+  return reshape(matmul(flat, constant(swap, [width, width])), x.shape)
 }

@@ -23,7 +23,13 @@ export function modelTensors(
   architecture: Architecture,
   config: ModelConfig,
 ): Map<string, readonly number[]> {
-  const shapes = new Map(Object.entries(architecture.outerTensors(config)))
+  const shapes = new Map(
+    Object.entries({
+      ...architecture.tables(config),
+      ...architecture.embedTensors(config),
+      ...architecture.headTensors(config),
+    }),
+  )
   for (let layer = 0; layer < config.layers; layer++)
     for (const [name, shape] of Object.entries(architecture.blockTensors(config, layer)))
       shapes.set(`blk.${layer}.${name}`, shape)

@@ -6,7 +6,7 @@
  */
 import { quantizeRowsAsync } from '../llama/index.js'
 import { type RoundingOrder, roundCompensated, roundingOrder } from '../quantize/gptq.js'
-import type { Network, Weights } from './network.js'
+import type { Flow, Network, Weights } from './network.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 
 /**
@@ -24,12 +24,12 @@ export async function compensate(
   batches: readonly Int32Array[],
 ): Promise<void> {
   const { layers } = network.config
-  const streams: Float32Array[] = []
-  for (const tokens of batches) streams.push((await network.embed(tokens, student)).slice())
+  const streams: Flow[] = []
+  for (const tokens of batches) streams.push(await network.embed(tokens, student))
   for (let layer = 0; layer < layers; layer++) {
     const moments = new Map<string, Float32Array>()
-    for (const x of streams)
-      for (const [name, sums] of await network.inputMoments(layer, x, student)) {
+    for (const stream of streams)
+      for (const [name, sums] of await network.inputMoments(layer, stream, student)) {
         const total = moments.get(name)
         if (total) for (let i = 0; i < total.length; i++) total[i] += sums[i]
         else moments.set(name, sums)
@@ -44,7 +44,7 @@ export async function compensate(
       const weights = teacher.get(parameter.name) as Float32Array
       await roundAnew(parameter, programs, weights, sums, order)
     }
-    for (const [i, x] of streams.entries()) streams[i] = await network.block(layer, x, student)
+    for (const stream of streams) stream.x = await network.block(layer, stream, student)
   }
 }
 

@@ -8,7 +8,7 @@ import type { Tensor } from '../graph/index.js'
  */
 export function matrixInputs(
   y: Tensor,
-  weights: Record<string, Tensor>,
+  weights: Readonly<Record<string, Tensor>>,
 ): { names: Map<string, string>; activations: Map<string, Tensor> } {
   const matrices = new Map(Object.entries(weights).map(([name, tensor]) => [tensor, name]))
   const activations = new Map<string, Tensor>()

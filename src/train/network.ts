@@ -8,28 +8,23 @@
  * costs 23 ms in the forward pass, which writes them, and saves 14 ms in the backward pass.
  */
 
-import {
-  constant,
-  equal,
-  exp,
-  grad,
-  input,
-  logSoftmax,
-  matmul,
-  mul,
-  neg,
-  reshape,
-  sub,
-  sum,
-  type Tensor,
-  where,
-} from '../graph/index.js'
+import { grad, matmul, type Tensor } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig } from '../models/architecture.js'
 import { Program, type Values } from '../runtime/program.js'
+import { addRows, rowsOf } from './embedding.js'
+import { backwardGraph, blockGraph, blockKey, embedGraph, headInputs, lossGraph, result } from './graphs.js'
 import { matrixInputs } from './matrix-inputs.js'
 
 /** Weights or gradients by GGUF name, f32, rows of the matrix one after another. */
 export type Weights = ReadonlyMap<string, Float32Array>
+
+/** What passes from block to block. */
+export interface Flow {
+  /** The residual stream, (windows * length, width). */
+  x: Float32Array
+  /** What later blocks read besides it, by name. */
+  readonly beside: Map<string, Float32Array>
+}
 
 /** What the head compares with: the teacher's residual stream (KL divergence) or the next tokens (cross-entropy). */
 export type Target =
@@ -42,6 +37,9 @@ const sliceBytes = 4 << 20
 export class Network {
   /** Input of every block, and the output of the last: (windows * length, width) each. */
   private readonly stream: Float32Array[]
+  /** What blocks of the last forward pass read besides their stream, and its gradients. */
+  private readonly beside = new Map<string, Float32Array>()
+  private readonly besideGradients = new Map<string, Float32Array>()
   private readonly programs = new Map<string, Promise<Program>>()
   private readonly scratch = new Map<Program, Record<string, Float32Array>>()
   private readonly inputNames = new Map<string, ReadonlyMap<string, string>>()
@@ -62,46 +60,57 @@ export class Network {
 
   /** The residual stream after the last block, (windows * length, width), valid until the next pass. */
   async forward(tokens: Int32Array, weights: Weights): Promise<Float32Array> {
-    await this.embed(tokens, weights)
-    for (let layer = 0; layer < this.config.layers; layer++)
-      await this.block(layer, this.stream[layer], weights, this.stream[layer + 1])
+    await this.embed(tokens, weights, { x: this.stream[0], beside: this.beside })
+    for (let layer = 0; layer < this.config.layers; layer++) {
+      const flow = { x: this.stream[layer], beside: this.beside }
+      await this.block(layer, flow, weights, this.stream[layer + 1])
+    }
     return this.stream[this.config.layers]
   }
 
-  /** The residual stream before the first block, valid until the next pass. */
-  async embed(tokens: Int32Array, weights: Weights): Promise<Float32Array> {
+  /** What goes into the first block, written to the arrays of `into` where it has them. */
+  async embed(tokens: Int32Array, weights: Weights, into?: Flow): Promise<Flow> {
     const embed = await this.program('embed', () => {
-      const { ids, outer } = this.embedInputs()
-      return { inputs: { ids, ...outer }, outputs: { x: this.architecture.embed(this.config, ids, outer) } }
+      const { inputs, results } = embedGraph(this)
+      return { inputs, outputs: results }
     })
-    await embed.run({ ids: tokens, ...this.outerValues(weights) }, { x: this.stream[0] })
-    return this.stream[0]
+    const arrays = into ? { x: into.x, ...Object.fromEntries(into.beside) } : {}
+    const { x, ...rest } = await embed.run(this.embedValues(tokens, weights), arrays)
+    const beside = into?.beside ?? new Map<string, Float32Array>()
+    for (const [name, values] of Object.entries(rest)) beside.set(name, values)
+    return { x, beside }
   }
 
-  /** One block: the residual stream after it, from the one before it. */
-  async block(layer: number, x: Float32Array, weights: Weights, into?: Float32Array): Promise<Float32Array> {
-    const block = await this.program(`block ${this.blockKey(layer)}`, () => {
-      const { x, w } = this.blockInputs(layer)
-      return { inputs: { x, ...w }, outputs: { y: this.architecture.block(this.config, x, w, this.batch) } }
+  /** One block: the residual stream after it. What it gives besides is written to `flow.beside`. */
+  async block(layer: number, flow: Flow, weights: Weights, into?: Float32Array): Promise<Float32Array> {
+    const block = await this.program(`block ${blockKey(this, layer)}`, () => {
+      const { inputs, results } = blockGraph(this, layer)
+      return { inputs, outputs: results }
     })
-    const { y } = await block.run({ x, ...this.blockValues(layer, weights) }, into ? { y: into } : {})
-    return y
+    const gives = Object.entries(this.architecture.gives(this.config, layer))
+    const arrays: Values = into ? { [result('x')]: into } : {}
+    for (const [name, to] of gives) {
+      const known = flow.beside.get(to)
+      if (known) arrays[result(name)] = known
+    }
+    const out = await block.run(this.blockValues(layer, flow, weights), arrays)
+    for (const [name, to] of gives) flow.beside.set(to, out[result(name)])
+    return out[result('x')]
   }
 
   /**
-   * Second moments X'X, (n, n), of the inputs of a block's matrices, from the residual stream before the block. Matrices
+   * Second moments X'X, (n, n), of the inputs of a block's matrices, from what goes into the block. Matrices
    * that read the same input share an entry; `inputOf` gives its name.
    */
-  async inputMoments(layer: number, x: Float32Array, weights: Weights): Promise<Map<string, Float32Array>> {
-    const program = await this.program(`moments ${this.blockKey(layer)}`, () => {
-      const { x, w } = this.blockInputs(layer)
-      const inputs = matrixInputs(this.architecture.block(this.config, x, w, this.batch), w)
+  async inputMoments(layer: number, flow: Flow, weights: Weights): Promise<Map<string, Float32Array>> {
+    const program = await this.program(`moments ${blockKey(this, layer)}`, () => {
+      const { inputs, results, w } = blockGraph(this, layer)
       const outputs: Record<string, Tensor> = {}
-      for (const [name, activation] of inputs.activations)
+      for (const [name, activation] of matrixInputs(results[result('x')], w).activations)
         outputs[`moments ${name}`] = matmul(activation, activation, { transA: true })
-      return { inputs: { x, ...w }, outputs }
+      return { inputs, outputs }
     })
-    const moments = await program.run({ x, ...this.blockValues(layer, weights) })
+    const moments = await program.run(this.blockValues(layer, flow, weights))
     return new Map(Object.entries(moments).map(([name, sums]) => [name.slice('moments '.length), sums]))
   }
 
@@ -109,11 +118,11 @@ export class Network {
   inputOf(layer: number, tensor: string): string | undefined {
     const prefix = `blk.${layer}.`
     if (!tensor.startsWith(prefix)) return undefined
-    const key = this.blockKey(layer)
+    const key = blockKey(this, layer)
     let known = this.inputNames.get(key)
     if (!known) {
-      const { x, w } = this.blockInputs(layer)
-      known = matrixInputs(this.architecture.block(this.config, x, w, this.batch), w).names
+      const { results, w } = blockGraph(this, layer)
+      known = matrixInputs(results[result('x')], w).names
       this.inputNames.set(key, known)
     }
     return known.get(tensor.slice(prefix.length))
@@ -122,7 +131,7 @@ export class Network {
   /** Sum of the loss over all positions of the last forward pass, in nats. */
   async loss(weights: Weights, target: Target): Promise<number> {
     const head = await this.program(`loss ${target.kind}`, () => {
-      const { inputs, loss } = this.headLoss(target.kind)
+      const { inputs, loss } = lossGraph(this, this.slice, target.kind)
       return { inputs, outputs: { loss } }
     })
     let total = 0
@@ -140,39 +149,34 @@ export class Network {
   async backward(tokens: Int32Array, weights: Weights, target: Target, gradients: Weights): Promise<number> {
     const dx = new Float32Array(this.tokens * this.config.width)
     const loss = await this.headBackward(weights, target, dx, gradients)
+    for (const values of this.besideGradients.values()) values.fill(0)
     for (let layer = this.config.layers - 1; layer >= 0; layer--) {
       const names = Object.keys(this.architecture.blockTensors(this.config, layer))
-      const block = await this.program(`block backward ${this.blockKey(layer)}`, () => {
-        const { x, w } = this.blockInputs(layer)
-        const dy = input(x.shape)
-        const y = this.architecture.block(this.config, x, w, this.batch)
-        const [dIn, ...dWeights] = grad(y, [x, ...names.map((name) => w[name])], dy)
-        return {
-          inputs: { x, ...w, dy },
-          outputs: { dx: dIn, ...Object.fromEntries(names.map((name, i) => [`d ${name}`, dWeights[i]])) },
-        }
+      const reads = this.architecture.reads(this.config, layer, this.batch)
+      const block = await this.program(`block backward ${blockKey(this, layer)}`, () => {
+        const { inputs, results } = blockGraph(this, layer)
+        return backwardGraph(inputs, results, ['x', ...Object.keys(reads), ...names])
       })
-      const values = { x: this.stream[layer], ...this.blockValues(layer, weights), dy: dx }
+      const values = this.blockValues(layer, { x: this.stream[layer], beside: this.beside }, weights)
+      values[`d ${result('x')}`] = dx
+      for (const [name, to] of Object.entries(this.architecture.gives(this.config, layer)))
+        values[`d ${result(name)}`] = this.besideGradient(to)
       const out = await this.runIntoScratch(block, values)
-      dx.set(out.dx)
+      dx.set(out['d x'])
+      for (const [name, { from }] of Object.entries(reads)) {
+        this.besideGradient(from)
+        accumulate(this.besideGradients, from, out[`d ${name}`])
+      }
       for (const name of names) accumulate(gradients, `blk.${layer}.${name}`, out[`d ${name}`])
     }
-    const embed = await this.program('embed backward', () => {
-      const { ids, outer } = this.embedInputs()
-      const x = this.architecture.embed(this.config, ids, outer)
-      const dy = input(x.shape)
-      const [d] = grad(x, [outer['token_embd.weight']], dy)
-      return { inputs: { ids, ...outer, dy }, outputs: { d } }
-    })
-    const { d } = await this.runIntoScratch(embed, { ids: tokens, ...this.outerValues(weights), dy: dx })
-    accumulate(gradients, 'token_embd.weight', d)
+    await this.embedBackward(tokens, weights, dx, gradients)
     return loss
   }
 
   /** Logits (windows * length, vocabulary) of the last forward pass. */
   async logits(weights: Weights): Promise<Float32Array> {
     const head = await this.program('logits', () => {
-      const { x, outer } = this.headInputs()
+      const { x, outer } = headInputs(this, this.slice)
       return { inputs: { x, ...outer }, outputs: { logits: this.architecture.head(this.config, x, outer) } }
     })
     const logits = new Float32Array(this.tokens * this.config.vocabulary)
@@ -181,7 +185,7 @@ export class Network {
         start * this.config.vocabulary,
         (start + this.slice) * this.config.vocabulary,
       )
-      await head.run({ x: this.streamSlice(start), ...this.outerValues(weights) }, { logits: into })
+      await head.run({ x: this.streamSlice(start), ...this.headWeights(weights) }, { logits: into })
     }
     return logits
   }
@@ -206,9 +210,9 @@ export class Network {
     gradients: Weights,
   ): Promise<number> {
     const { width } = this.config
-    const names = this.headNames()
+    const names = Object.keys(this.architecture.headTensors(this.config))
     const head = await this.program(`head backward ${target.kind}`, () => {
-      const { inputs, loss } = this.headLoss(target.kind)
+      const { inputs, loss } = lossGraph(this, this.slice, target.kind)
       const [dIn, ...dWeights] = grad(loss, [inputs.x, ...names.map((name) => inputs[name])])
       return {
         inputs,
@@ -225,38 +229,45 @@ export class Network {
     return total
   }
 
-  /** Tensors that the head reads; the token embedding is one of them only where the output is tied to it. */
-  private headNames(): string[] {
-    const names = Object.keys(this.architecture.outerTensors(this.config))
-    return this.config.tied ? names : names.filter((name) => name !== 'token_embd.weight')
+  private async embedBackward(
+    tokens: Int32Array,
+    weights: Weights,
+    dx: Float32Array,
+    gradients: Weights,
+  ): Promise<void> {
+    const names = Object.keys({
+      ...this.architecture.tables(this.config),
+      ...this.architecture.embedTensors(this.config),
+    }).filter((name) => gradients.has(name))
+    if (names.length === 0) return
+    const embed = await this.program(`embed backward ${names}`, () => {
+      const { inputs, results } = embedGraph(this)
+      return backwardGraph(inputs, results, names)
+    })
+    const values: Values = { ...this.embedValues(tokens, weights), 'd x': dx }
+    for (const name of this.beside.keys()) values[`d ${name}`] = this.besideGradient(name)
+    const out = await this.runIntoScratch(embed, values)
+    const tables = this.architecture.tables(this.config)
+    for (const name of names)
+      if (name in tables) addRows(weight(gradients, name), tokens, out[`d ${name}`])
+      else accumulate(gradients, name, out[`d ${name}`])
   }
 
-  private headLoss(kind: Target['kind']): { inputs: Record<string, Tensor>; loss: Tensor } {
-    const { x, outer } = this.headInputs()
-    const logProbabilities = logSoftmax(this.architecture.head(this.config, x, outer))
-    if (kind === 'teacher') {
-      const hidden = input(x.shape)
-      const teacher = Object.fromEntries(
-        Object.entries(outer).map(([name, t]) => [`teacher ${name}`, input(t.shape)]),
-      )
-      const own = Object.fromEntries(Object.keys(outer).map((name) => [name, teacher[`teacher ${name}`]]))
-      const expected = logSoftmax(this.architecture.head(this.config, hidden, own))
-      const loss = sum(mul(exp(expected), sub(expected, logProbabilities)))
-      return { inputs: { x, ...outer, hidden, ...teacher }, loss }
-    }
-    // A next token of -1 matches no column: a position that is not scored.
-    const next = input([this.slice], 'int32')
-    const columns = constant(Int32Array.from({ length: this.config.vocabulary }, (_, i) => i))
-    const picked = where(equal(columns, reshape(next, [this.slice, 1])), logProbabilities, 0)
-    return { inputs: { x, ...outer, next }, loss: neg(sum(picked)) }
+  /** The gradient of what blocks read besides their stream, to be added to. */
+  private besideGradient(name: string): Float32Array {
+    const known = this.besideGradients.get(name)
+    if (known) return known
+    const zeros = new Float32Array(weight(this.beside, name).length)
+    this.besideGradients.set(name, zeros)
+    return zeros
   }
 
   private headValues(start: number, weights: Weights, target: Target): Values {
-    const values: Values = { x: this.streamSlice(start), ...this.outerValues(weights) }
+    const values: Values = { x: this.streamSlice(start), ...this.headWeights(weights) }
     if (target.kind === 'tokens')
       return { ...values, next: target.tokens.subarray(start, start + this.slice) }
     const { width } = this.config
-    for (const name of Object.keys(this.architecture.outerTensors(this.config)))
+    for (const name of Object.keys(this.architecture.headTensors(this.config)))
       values[`teacher ${name}`] = weight(target.weights, name)
     return { ...values, hidden: target.hidden.subarray(start * width, (start + this.slice) * width) }
   }
@@ -266,38 +277,28 @@ export class Network {
     return this.stream[layers].subarray(start * width, (start + this.slice) * width)
   }
 
-  private embedInputs(): { ids: Tensor; outer: Record<string, Tensor> } {
-    return { ids: input([this.tokens], 'int32'), outer: this.outerInputs() }
+  private embedValues(tokens: Int32Array, weights: Weights): Values {
+    const { tables, embedTensors } = this.architecture
+    const values: Values = {}
+    for (const [name, [, columns]] of Object.entries(tables(this.config)))
+      values[name] = rowsOf(weight(weights, name), tokens, columns)
+    for (const name of Object.keys(embedTensors(this.config))) values[name] = weight(weights, name)
+    return values
   }
 
-  private headInputs(): { x: Tensor; outer: Record<string, Tensor> } {
-    return { x: input([this.slice, this.config.width]), outer: this.outerInputs() }
-  }
-
-  private outerInputs(): Record<string, Tensor> {
-    const shapes = this.architecture.outerTensors(this.config)
-    return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, input(shape)]))
-  }
-
-  private blockInputs(layer: number): { x: Tensor; w: Record<string, Tensor> } {
-    const shapes = this.architecture.blockTensors(this.config, layer)
-    const w = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, input(shape)]))
-    return { x: input([this.tokens, this.config.width]), w }
-  }
-
-  private outerValues(weights: Weights): Values {
-    const names = Object.keys(this.architecture.outerTensors(this.config))
+  private headWeights(weights: Weights): Values {
+    const names = Object.keys(this.architecture.headTensors(this.config))
     return Object.fromEntries(names.map((name) => [name, weight(weights, name)]))
   }
 
-  private blockValues(layer: number, weights: Weights): Values {
-    const names = Object.keys(this.architecture.blockTensors(this.config, layer))
-    return Object.fromEntries(names.map((name) => [name, weight(weights, `blk.${layer}.${name}`)]))
-  }
-
-  /** Layers with the same tensors share their programs. */
-  private blockKey(layer: number): string {
-    return JSON.stringify(this.architecture.blockTensors(this.config, layer))
+  private blockValues(layer: number, { x, beside }: Flow, weights: Weights): Values {
+    const { architecture, config, batch } = this
+    const values: Values = { x }
+    for (const [name, { from }] of Object.entries(architecture.reads(config, layer, batch)))
+      values[name] = weight(beside, from)
+    for (const name of Object.keys(architecture.blockTensors(config, layer)))
+      values[name] = weight(weights, `blk.${layer}.${name}`)
+    return values
   }
 
   private program(key: string, graph: () => Parameters<typeof Program.compile>[0]): Promise<Program> {
@@ -319,7 +320,7 @@ function sliceLength(tokens: number, vocabulary: number): number {
 
 function weight(weights: Weights, name: string): Float32Array {
   const values = weights.get(name)
-  if (!values) throw new RangeError(`no weights for ${name}`)
+  if (!values) throw new RangeError(`no values for ${name}`)
   return values
 }
 

@@ -112,7 +112,7 @@ test('rounding gives no negative zero', async () => {
 })
 
 test('every op has a row', () => {
-  const others = ['broadcastShape', 'constant', 'grad', 'GraphError', 'input', 'lower', 'Tensor']
+  const others = ['broadcastShape', 'constant', 'grad', 'gradOfAll', 'GraphError', 'input', 'lower', 'Tensor']
   const ops = Object.keys(graph).filter((name) => !others.includes(name))
   expect([...new Set(opRows.map((row) => row.op))].sort()).toEqual(ops.sort())
 })
@@ -141,6 +141,25 @@ describe('grad', () => {
     const shared = mul(x, 3)
     const [d] = grad(graph.sum(graph.concat([shared, reshape(shared, [2])], 0)), [shared])
     expect((await run({ x }, { d }, { x: Float32Array.of(1, 2) })).d).toEqual(Float32Array.of(2, 2))
+  })
+
+  test('of several results adds what flows back from each, also where one is made from another', async () => {
+    const x = input([3])
+    const y = graph.exp(x)
+    const z = mul(y, 3)
+    const gradients = graph.gradOfAll(
+      [
+        [y, constant([1, 2, 3])],
+        [z, constant([1, 1, 10])],
+      ],
+      [x],
+    )
+    const xs = [0, 0.5, -1]
+    const out = await run({ x }, { d: gradients[0] }, { x: Float32Array.from(xs) })
+    expectClose(
+      out.d,
+      xs.map((v, i) => Math.exp(v) * ([1, 2, 3][i] + 3 * [1, 1, 10][i])),
+    )
   })
 
   test('needs a loss of one element, a gradient of its shape, and something that depends', () => {

@@ -10,7 +10,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { formatNamed } from '../../src/formats/table.js'
 import { quantizeRows } from '../../src/llama/index.js'
-import { type LlamaConfig, llama } from '../../src/models/llama.js'
+import type { DecoderConfig } from '../../src/models/decoder.js'
+import { llama } from '../../src/models/llama.js'
 import { modelTensors } from '../../src/models/weights.js'
 import { Random } from '../../src/random.js'
 import { Network, type Target } from '../../src/train/network.js'
@@ -47,7 +48,7 @@ function summary(values: Float32Array): Summary {
 
 /** Ten steps; logits, loss and gradients are those of the first. */
 async function train(
-  config: LlamaConfig,
+  config: DecoderConfig,
   weights: ReadonlyMap<string, Float32Array>,
   parameters: readonly Parameter[],
   target: (network: Network, tokens: Int32Array) => Promise<Target>,

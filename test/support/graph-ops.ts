@@ -67,6 +67,8 @@ const unaries: readonly [string, (x: g.Tensor) => g.Tensor, (x: number) => numbe
   ['tanh', g.tanh, Math.tanh],
   ['sigmoid', g.sigmoid, sigmoid],
   ['silu', g.silu, (x) => x * sigmoid(x)],
+  ['gelu', g.gelu, (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))],
+  ['softcap', (x) => g.softcap(x, 1.5), (x) => 1.5 * Math.tanh(x / 1.5)],
 ]
 const transposes = [
   [false, false],
@@ -313,6 +315,16 @@ export const opRows: readonly OpRow[] = [
       build: (x) => g.slice(x, 1, start, end),
       shape: [2, end - start, 2],
       value: ([i, j, k], x) => x([i, j + start, k]),
+    }),
+  ),
+  ...[1, 2, 4].map(
+    (shift): OpRow => ({
+      op: 'roll',
+      note: `by ${shift} of 5`,
+      inputs: [[2, 5]],
+      build: (x) => g.roll(x, shift),
+      shape: [2, 5],
+      value: ([i, j], x) => x([i, (j - shift + 5) % 5]),
     }),
   ),
   {

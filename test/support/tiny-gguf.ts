@@ -1,6 +1,6 @@
 /**
- * A tiny llama model with random weights, as a GGUF file written here byte by byte, so that tests of the container and
- * of llama.cpp need no file and do not depend on each other.
+ * Tiny models with random weights, as GGUF files written here byte by byte, so that tests of the container and of
+ * llama.cpp need no file and do not depend on each other.
  *
  * Layout (GGUF v3): magic, version, counts; metadata; tensor directory; data, each tensor at a multiple of 32 bytes.
  */
@@ -24,9 +24,31 @@ export interface TinyOptions {
   biases?: boolean
   /** Divisors of the rotary frequencies, one for each pair of a head. */
   ropeFreqs?: readonly number[]
-  /** Metadata after that of the model, by key without `llama.`; lengths and counts that fit are uint32, other numbers float32. */
-  metadata?: Readonly<Record<string, number | string>>
+  /** Metadata after that of the model, by key without `llama.`. */
+  metadata?: TinyMetadata
 }
+
+/** Lengths, counts and the like that fit are uint32, other numbers float32. */
+export type TinyMetadata = Readonly<Record<string, number | string | readonly number[] | readonly boolean[]>>
+
+export interface TinyTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly values?: readonly number[]
+}
+
+export interface TinyModel {
+  readonly architecture: string
+  /** By key without the architecture. */
+  readonly metadata: TinyMetadata
+  readonly tensors: readonly TinyTensor[]
+  readonly seed: number
+  /** Random norms instead of ones. */
+  readonly norms: boolean
+}
+
+/** Tokens of every tiny model. */
+export const tinyVocabulary = 271
 
 const ALIGNMENT = 32
 const UINT32 = 4
@@ -57,31 +79,58 @@ const MERGES = [
 ]
 export const END_OF_TEXT = '<|endoftext|>'
 
-/** Writes the model: 256 byte tokens, 14 merged ones and `<|endoftext|>` (BOS and EOS), F32 tensors. */
+/** Writes a llama model. */
 export async function writeTinyGguf(path: string, options: TinyOptions = {}): Promise<void> {
   const { layers = 2, width = 64, heads = 4, headsKV = 2, feedForward = 128, seed = 1 } = options
   const { headWidth = width / heads, tied = false, norms = false, biases = false, ropeFreqs } = options
-  const tokens = [...byteCharacters(), ...MERGES.map((merge) => merge.replace(' ', '')), END_OF_TEXT]
-  const end = tokens.length - 1
   const widthQ = headWidth * heads
   const widthKV = headWidth * headsKV
 
+  const metadata = {
+    context_length: 1024,
+    embedding_length: width,
+    block_count: layers,
+    feed_forward_length: feedForward,
+    'attention.head_count': heads,
+    'attention.head_count_kv': headsKV,
+    'attention.layer_norm_rms_epsilon': 1e-5,
+    'rope.dimension_count': headWidth,
+    ...(options.headWidth && { 'attention.key_length': headWidth, 'attention.value_length': headWidth }),
+    ...options.metadata,
+  }
+  const tensors: TinyTensor[] = [
+    { name: 'token_embd.weight', shape: [width, tinyVocabulary] },
+    { name: 'output_norm.weight', shape: [width] },
+  ]
+  if (!tied) tensors.push({ name: 'output.weight', shape: [width, tinyVocabulary] })
+  if (ropeFreqs) tensors.push({ name: 'rope_freqs.weight', shape: [ropeFreqs.length], values: ropeFreqs })
+  for (let layer = 0; layer < layers; layer++) {
+    const add = (name: string, ...shape: number[]) => {
+      tensors.push({ name: `blk.${layer}.${name}.weight`, shape })
+      if (biases && shape.length === 2) tensors.push({ name: `blk.${layer}.${name}.bias`, shape: [shape[1]] })
+    }
+    add('attn_norm', width)
+    add('attn_q', width, widthQ)
+    add('attn_k', width, widthKV)
+    add('attn_v', width, widthKV)
+    add('attn_output', widthQ, width)
+    add('ffn_norm', width)
+    add('ffn_gate', width, feedForward)
+    add('ffn_up', width, feedForward)
+    add('ffn_down', feedForward, width)
+  }
+  await writeTinyModel(path, { architecture: 'llama', metadata, tensors, seed, norms })
+}
+
+/** Writes a model: 256 byte tokens, 14 merged ones and `<|endoftext|>` (BOS and EOS), F32 tensors. */
+export async function writeTinyModel(path: string, model: TinyModel): Promise<void> {
+  const tokens = [...byteCharacters(), ...MERGES.map((merge) => merge.replace(' ', '')), END_OF_TEXT]
+  const end = tokens.length - 1
   const metadata = [
-    entry('general.architecture', string('llama')),
+    entry('general.architecture', string(model.architecture)),
     entry('general.name', string('tiny')),
-    entry('llama.context_length', uint32(1024)),
-    entry('llama.embedding_length', uint32(width)),
-    entry('llama.block_count', uint32(layers)),
-    entry('llama.feed_forward_length', uint32(feedForward)),
-    entry('llama.attention.head_count', uint32(heads)),
-    entry('llama.attention.head_count_kv', uint32(headsKV)),
-    entry('llama.attention.layer_norm_rms_epsilon', float32(1e-5)),
-    entry('llama.rope.dimension_count', uint32(headWidth)),
-    ...(options.headWidth
-      ? ['key', 'value'].map((x) => entry(`llama.attention.${x}_length`, uint32(headWidth)))
-      : []),
-    ...Object.entries(options.metadata ?? {}).map(([key, value]) =>
-      entry(`llama.${key}`, typedValue(key, value)),
+    ...Object.entries(model.metadata).map(([key, value]) =>
+      entry(`${model.architecture}.${key}`, typedValue(key, value)),
     ),
     entry('tokenizer.ggml.model', string('gpt2')),
     entry('tokenizer.ggml.pre', string('gpt-2')),
@@ -99,46 +148,24 @@ export async function writeTinyGguf(path: string, options: TinyOptions = {}): Pr
     entry('tokenizer.ggml.add_bos_token', typed(BOOL, Buffer.of(1))),
   ]
 
-  const tensors: { name: string; shape: number[]; values?: readonly number[] }[] = [
-    { name: 'token_embd.weight', shape: [width, tokens.length] },
-    { name: 'output_norm.weight', shape: [width] },
-  ]
-  if (!tied) tensors.push({ name: 'output.weight', shape: [width, tokens.length] })
-  if (ropeFreqs) tensors.push({ name: 'rope_freqs.weight', shape: [ropeFreqs.length], values: ropeFreqs })
-  for (let layer = 0; layer < layers; layer++) {
-    const add = (name: string, ...shape: number[]) => {
-      tensors.push({ name: `blk.${layer}.${name}.weight`, shape })
-      if (biases && shape.length === 2) tensors.push({ name: `blk.${layer}.${name}.bias`, shape: [shape[1]] })
-    }
-    add('attn_norm', width)
-    add('attn_q', width, widthQ)
-    add('attn_k', width, widthKV)
-    add('attn_v', width, widthKV)
-    add('attn_output', widthQ, width)
-    add('ffn_norm', width)
-    add('ffn_gate', width, feedForward)
-    add('ffn_up', width, feedForward)
-    add('ffn_down', feedForward, width)
-  }
-
-  const random = new Random(seed)
+  const random = new Random(model.seed)
   const directory: Buffer[] = []
   const data: Buffer[] = []
   let offset = 0
-  for (const { name, shape, values: given } of tensors) {
+  for (const { name, shape, values: given } of model.tensors) {
     const size = shape.reduce((product, n) => product * n, 1)
     const scale = 1.5 / Math.sqrt(shape[0])
     const value = (): number => {
       if (shape.length === 2) return random.normal() * scale
       if (name.endsWith('.bias')) return random.normal() / 4
-      return norms ? 1 + random.normal() / 4 : 1
+      return model.norms ? 1 + random.normal() / 4 : 1
     }
     const values = given ? Float32Array.from(given) : new Float32Array(size).map(value)
     directory.push(text(name), u32(shape.length), ...shape.map(u64), u32(0), u64(offset))
     data.push(padded(Buffer.from(values.buffer)))
     offset += data.at(-1)!.length
   }
-  const counts = [u32(3), u64(tensors.length), u64(metadata.length)]
+  const counts = [u32(3), u64(model.tensors.length), u64(metadata.length)]
   const header = padded(Buffer.concat([Buffer.from('GGUF'), ...counts, ...metadata, ...directory]))
   await writeFile(path, Buffer.concat([header, ...data]))
 }
@@ -177,9 +204,15 @@ const entry = (key: string, value: Buffer): Buffer => Buffer.concat([text(key), 
 const string = (value: string): Buffer => typed(STRING, text(value))
 const uint32 = (value: number): Buffer => typed(UINT32, u32(value))
 const float32 = (value: number): Buffer => typed(FLOAT32, Buffer.from(Float32Array.of(value).buffer))
-const typedValue = (key: string, value: number | string): Buffer => {
+const isWhole =
+  /(_(count|length)(_swa|_kv)?|sliding_window|sliding_window_pattern|shared_kv_layers|_per_layer_input)$/
+const typedValue = (key: string, value: TinyMetadata[string]): Buffer => {
   if (typeof value === 'string') return string(value)
-  return /_(count|length)$/.test(key) && Number.isInteger(value) && value >= 0 && value < 2 ** 32
+  if (typeof value === 'object') {
+    const items = value.map((v) => (typeof v === 'boolean' ? Buffer.of(Number(v)) : u32(v)))
+    return array(typeof value[0] === 'boolean' ? BOOL : UINT32, items)
+  }
+  return isWhole.test(key) && Number.isInteger(value) && value >= 0 && value < 2 ** 32
     ? uint32(value)
     : float32(value)
 }

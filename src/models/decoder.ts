@@ -1,0 +1,231 @@
+/**
+ * Decoders of the Llama kind, from a declaration: a norm, attention with rotary positions, a norm, a gated feed-forward
+ * network, each added to the residual stream; then a norm and the output matrix. What sets an architecture apart is said
+ * in its own file. Tensor names and hyperparameters are GGUF's.
+ */
+import { FileError } from '../errors.js'
+import type { Gguf } from '../gguf/index.js'
+import { add, mul, rmsNorm, softcap, type Tensor } from '../graph/index.js'
+import type { Architecture, ModelConfig, Shapes } from './architecture.js'
+import { type AttentionConfig, attention } from './attention.js'
+import { feedForward, project } from './feed-forward.js'
+import { blockCount, count, positive } from './hyperparameters.js'
+import { type Pairs, readRope } from './rope.js'
+
+export interface BlockConfig {
+  /** Blocks of one kind with equal tensors compute the same. */
+  readonly kind: string
+  readonly attention: AttentionConfig
+  readonly feedForward: number
+}
+
+export interface DecoderConfig extends ModelConfig {
+  /** One for each layer. */
+  readonly blocks: readonly BlockConfig[]
+  /** Names of the biases that the file has, such as `blk.0.attn_q.bias`. */
+  readonly biases: ReadonlySet<string>
+  /** Factor on the token embedding. */
+  readonly embeddingScale: number
+  /** Logits are squeezed into (-cap, cap); 0: they are not. */
+  readonly logitCap: number
+}
+
+/** Numbers that most decoders state once for all layers. */
+export interface HeadCounts {
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headWidth: number
+}
+
+export interface Declaration {
+  readonly name: string
+  /** Which values of a head rotate together. */
+  readonly pairs: Pairs
+  readonly activation: (x: Tensor) => Tensor
+  /** Norms of the queries and keys of each head. */
+  readonly queryKeyNorms?: boolean
+  /** Norms of what attention and feed-forward give, before it is added to the stream. */
+  readonly postNorms?: boolean
+  /** Matrices that have a bias in some models: `output` and those of blocks. */
+  readonly biases: readonly string[]
+  /** `rope_freqs.weight` divides the rotary frequencies where a file has it. */
+  readonly dividedFrequencies?: boolean
+  /** The hyperparameters of every block, if they are not the same for all. */
+  readonly readBlocks?: (gguf: Gguf, config: ModelConfig) => Promise<readonly BlockConfig[]>
+  /** The token embedding is multiplied with the square root of its width. */
+  readonly scaledEmbedding?: boolean
+}
+
+/** @throws FileError for a mixture of experts and for layers that predict tokens further on */
+export function refuseVariants({ metadata, path }: Gguf, architecture: string): void {
+  if (metadata.number(`${architecture}.expert_count`, 0) > 0)
+    throw new FileError(path, 'is a mixture of experts, which quench cannot train; use quench quantize')
+  if (metadata.number(`${architecture}.nextn_predict_layers`, 0) > 0)
+    throw new FileError(
+      path,
+      'has layers that predict further tokens, which quench cannot train; use quench quantize',
+    )
+}
+
+/** What every decoder states. @throws FileError */
+export function readModelConfig(gguf: Gguf, architecture: string): ModelConfig {
+  const { metadata, path } = gguf
+  refuseVariants(gguf, architecture)
+  const embedding = gguf.tensor('token_embd.weight')
+  if (embedding.shape.length !== 2)
+    throw new FileError(
+      path,
+      `token_embd.weight has the shape ${embedding.shape.join(' x ')}; the file is damaged`,
+    )
+  return {
+    architecture,
+    layers: blockCount(metadata, architecture),
+    width: count(metadata, `${architecture}.embedding_length`),
+    vocabulary: embedding.shape[1],
+    context: count(metadata, `${architecture}.context_length`),
+    normEpsilon: positive(metadata, `${architecture}.attention.layer_norm_rms_epsilon`),
+    tied: !gguf.has('output.weight'),
+  }
+}
+
+/** @throws FileError if heads do not fit together */
+export function checkHeads({ path }: Gguf, { heads, kvHeads, headWidth }: HeadCounts): void {
+  if (heads % kvHeads !== 0)
+    throw new FileError(
+      path,
+      `${heads} attention heads cannot share ${kvHeads} heads of keys; the file is damaged`,
+    )
+  if (headWidth % 2 !== 0)
+    throw new FileError(path, `heads of width ${headWidth} cannot be rotated in pairs; the file is damaged`)
+}
+
+/** Heads that are the same in every layer. @throws FileError */
+export function readHeads(gguf: Gguf, { architecture, width }: ModelConfig): HeadCounts {
+  const { metadata, path } = gguf
+  const key = (name: string): string => `${architecture}.attention.${name}`
+  const heads = count(metadata, key('head_count'))
+  const kvHeads = count(metadata, key('head_count_kv'), heads)
+  const headWidth = count(metadata, key('key_length'), width / heads)
+  checkHeads(gguf, { heads, kvHeads, headWidth })
+  if (metadata.number(key('value_length'), Math.floor(width / heads)) !== headWidth)
+    throw new FileError(path, 'has values of another width than its keys, which quench cannot train')
+  return { heads, kvHeads, headWidth }
+}
+
+/** The logits' cap, 0 for none. @throws FileError */
+export function readLogitCap({ metadata }: Gguf, architecture: string): number {
+  const key = `${architecture}.final_logit_softcapping`
+  return metadata.number(key, 0) === 0 ? 0 : positive(metadata, key)
+}
+
+/** Tensors of the feed-forward network and of attention with its own keys and values, without biases. */
+export function matrices(width: number, { attention, feedForward }: BlockConfig): Record<string, number[]> {
+  const q = attention.heads * attention.headWidth
+  const kv = attention.kvHeads * attention.headWidth
+  return {
+    'attn_norm.weight': [width],
+    'attn_q.weight': [q, width],
+    'attn_k.weight': [kv, width],
+    'attn_v.weight': [kv, width],
+    'attn_output.weight': [width, q],
+    'ffn_norm.weight': [width],
+    'ffn_gate.weight': [feedForward, width],
+    'ffn_up.weight': [feedForward, width],
+    'ffn_down.weight': [width, feedForward],
+  }
+}
+
+/** The architecture that a declaration describes. */
+export function decoder(declared: Declaration): Architecture<DecoderConfig> {
+  const { name, activation } = declared
+
+  /** Blocks that are all the same: no window, products divided by the root of the head's width. */
+  async function equalBlocks(gguf: Gguf, config: ModelConfig): Promise<readonly BlockConfig[]> {
+    const heads = readHeads(gguf, config)
+    const rope = await readRope(gguf, name, heads.headWidth, {
+      pairs: declared.pairs,
+      divided: declared.dividedFrequencies ?? false,
+    })
+    const block: BlockConfig = {
+      kind: 'global',
+      attention: { ...heads, rope, scale: 1 / Math.sqrt(heads.headWidth) },
+      feedForward: count(gguf.metadata, `${name}.feed_forward_length`),
+    }
+    return new Array<BlockConfig>(config.layers).fill(block)
+  }
+
+  return {
+    name,
+
+    async read(gguf) {
+      const config = readModelConfig(gguf, name)
+      const blocks = await (declared.readBlocks ?? equalBlocks)(gguf, config)
+      const known = new Set(declared.biases)
+      const isBias = (tensor: string): boolean =>
+        tensor.endsWith('.bias') && known.has(tensor.replace(/^blk\.\d+\./, '').slice(0, -'.bias'.length))
+      return {
+        ...config,
+        blocks,
+        biases: new Set(gguf.tensors.map((t) => t.name).filter(isBias)),
+        embeddingScale: declared.scaledEmbedding ? Math.sqrt(config.width) : 1,
+        logitCap: readLogitCap(gguf, name),
+      }
+    },
+
+    tables: (c) => ({ 'token_embd.weight': [c.vocabulary, c.width] }),
+    embedTensors: () => ({}),
+
+    headTensors(c) {
+      const shapes: Record<string, number[]> = {
+        'output_norm.weight': [c.width],
+        [c.tied ? 'token_embd.weight' : 'output.weight']: [c.vocabulary, c.width],
+      }
+      if (c.biases.has('output.bias')) shapes['output.bias'] = [c.vocabulary]
+      return shapes
+    },
+
+    blockTensors(c, layer): Shapes {
+      const block = c.blocks[layer]
+      const shapes = matrices(c.width, block)
+      const { headWidth } = block.attention
+      if (declared.queryKeyNorms)
+        for (const norm of ['attn_q_norm', 'attn_k_norm']) shapes[`${norm}.weight`] = [headWidth]
+      if (declared.postNorms)
+        for (const norm of ['post_attention_norm', 'post_ffw_norm']) shapes[`${norm}.weight`] = [c.width]
+      for (const matrix of declared.biases)
+        if (c.biases.has(`blk.${layer}.${matrix}.bias`))
+          shapes[`${matrix}.bias`] = [shapes[`${matrix}.weight`][0]]
+      return shapes
+    },
+
+    kind: (c, layer) => c.blocks[layer].kind,
+    reads: () => ({}),
+    gives: () => ({}),
+
+    embed: (c, rows) => {
+      const x = rows['token_embd.weight']
+      return { x: c.embeddingScale === 1 ? x : mul(x, c.embeddingScale) }
+    },
+
+    block(c, layer, { x }, weights, batch) {
+      const norm = (norm: string, y: Tensor): Tensor => rmsNorm(y, weights[`${norm}.weight`], c.normEpsilon)
+      const after = (name: string, y: Tensor): Tensor => (declared.postNorms ? norm(name, y) : y)
+      const { attention: config } = c.blocks[layer]
+      const epsilon = c.normEpsilon
+      const attended = attention(norm('attn_norm', x), weights, config, { epsilon }, batch)
+      const middle = add(x, after('post_attention_norm', attended.y))
+      const y = feedForward(norm('ffn_norm', middle), weights, activation)
+      return { x: add(middle, after('post_ffw_norm', y)) }
+    },
+
+    head(c, x, weights) {
+      const normed = rmsNorm(x, weights['output_norm.weight'], c.normEpsilon)
+      const output = {
+        'output.weight': weights[c.tied ? 'token_embd.weight' : 'output.weight'],
+        'output.bias': weights['output.bias'],
+      }
+      const logits = project('output', normed, output)
+      return c.logitCap > 0 ? softcap(logits, c.logitCap) : logits
+    },
+  }
+}

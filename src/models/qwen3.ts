@@ -1,0 +1,11 @@
+/** Qwen 3: as Qwen 2, with norms of the queries and keys of each head. */
+import { silu } from '../graph/index.js'
+import { decoder } from './decoder.js'
+
+export const qwen3 = decoder({
+  name: 'qwen3',
+  pairs: 'halves',
+  activation: silu,
+  queryKeyNorms: true,
+  biases: ['attn_q', 'attn_k', 'attn_v'],
+})

@@ -1,0 +1,118 @@
+/** The graphs of a model's parts as programs take them: inputs and results by name. */
+import {
+  constant,
+  equal,
+  exp,
+  gradOfAll,
+  input,
+  logSoftmax,
+  mul,
+  neg,
+  reshape,
+  sub,
+  sum,
+  type Tensor,
+  where,
+} from '../graph/index.js'
+import type { Architecture, Batch, ModelConfig, Shapes, Tensors } from '../models/architecture.js'
+
+/** A model, and how many tokens run through its programs. */
+export interface Model {
+  readonly architecture: Architecture
+  readonly config: ModelConfig
+  readonly batch: Batch
+}
+
+interface Graph {
+  readonly inputs: Tensors
+  readonly results: Tensors
+}
+
+/** An input for each tensor. */
+const inputsOf = (shapes: Shapes): Tensors =>
+  Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, input(shape)]))
+
+/** The embedding: from the rows of its tables and its other tensors to what the first block and later ones read. */
+export function embedGraph({ architecture, config, batch }: Model): Graph {
+  const tokens = batch.windows * batch.length
+  const tables = Object.entries(architecture.tables(config))
+  const rows = Object.fromEntries(tables.map(([name, [, columns]]) => [name, input([tokens, columns])]))
+  const w = inputsOf(architecture.embedTensors(config))
+  return { inputs: { ...rows, ...w }, results: architecture.embed(config, rows, w) }
+}
+
+/** The name of a block's result in its programs: its residual stream has the same name before and after it. */
+export const result = (name: string): string => `after ${name}`
+
+/** A block; `w` are those of its inputs that are weights. */
+export function blockGraph({ architecture, config, batch }: Model, layer: number): Graph & { w: Tensors } {
+  const reads = Object.entries(architecture.reads(config, layer, batch))
+  const flow = {
+    x: input([batch.windows * batch.length, config.width]),
+    ...Object.fromEntries(reads.map(([name, { shape }]) => [name, input(shape)])),
+  }
+  const w = inputsOf(architecture.blockTensors(config, layer))
+  const given = ['x', ...Object.keys(architecture.gives(config, layer))]
+  const block = architecture.block(config, layer, flow, w, batch)
+  const results = Object.fromEntries(given.map((name) => [result(name), block[name]]))
+  return { inputs: { ...flow, ...w }, results, w }
+}
+
+/** Equal for blocks whose graphs are equal: they share their programs. */
+export function blockKey({ architecture, config, batch }: Model, layer: number): string {
+  const reads = Object.entries(architecture.reads(config, layer, batch))
+  return JSON.stringify([
+    architecture.kind(config, layer),
+    architecture.blockTensors(config, layer),
+    reads.map(([name, { shape }]) => [name, shape]),
+    Object.keys(architecture.gives(config, layer)),
+  ])
+}
+
+/** What the head reads of a slice of `slice` tokens: the residual stream and its own tensors. */
+export function headInputs({ architecture, config }: Model, slice: number): { x: Tensor; outer: Tensors } {
+  return { x: input([slice, config.width]), outer: inputsOf(architecture.headTensors(config)) }
+}
+
+/**
+ * The loss summed over a slice: the divergence from a teacher, whose head runs in the same program, or the cross-entropy of
+ * the next tokens.
+ */
+export function lossGraph(
+  model: Model,
+  slice: number,
+  kind: 'teacher' | 'tokens',
+): { inputs: Record<string, Tensor>; loss: Tensor } {
+  const { architecture, config } = model
+  const { x, outer } = headInputs(model, slice)
+  const logProbabilities = logSoftmax(architecture.head(config, x, outer))
+  if (kind === 'teacher') {
+    const { x: hidden, outer: own } = headInputs(model, slice)
+    const expected = logSoftmax(architecture.head(config, hidden, own))
+    const loss = sum(mul(exp(expected), sub(expected, logProbabilities)))
+    const teacher = Object.entries(own).map(([name, tensor]) => [`teacher ${name}`, tensor])
+    return { inputs: { x, ...outer, hidden, ...Object.fromEntries(teacher) }, loss }
+  }
+  // A next token of -1 matches no column: a position that is not scored.
+  const next = input([slice], 'int32')
+  const columns = constant(Int32Array.from({ length: config.vocabulary }, (_, i) => i))
+  const picked = where(equal(columns, reshape(next, [slice, 1])), logProbabilities, 0)
+  return { inputs: { x, ...outer, next }, loss: neg(sum(picked)) }
+}
+
+/** From gradients of all results, read as `d <result>`, to those of the inputs `wrt`, given as `d <input>`. */
+export function backwardGraph(
+  inputs: Tensors,
+  results: Tensors,
+  wrt: readonly string[],
+): { inputs: Tensors; outputs: Tensors } {
+  const dy = Object.entries(results).map(([name, y]): [string, Tensor] => [`d ${name}`, input(y.shape)])
+  const gradients = gradOfAll(
+    Object.values(results).map((y, i) => [y, dy[i][1]]),
+    wrt.map((name) => inputs[name]),
+  )
+  return {
+    inputs: { ...inputs, ...Object.fromEntries(dy) },
+    outputs: Object.fromEntries(wrt.map((name, i) => [`d ${name}`, gradients[i]])),
+  }
+}

@@ -1,0 +1,44 @@
+/** The gradients of a network against differences of its loss. */
+import { expect } from 'vitest'
+import { Random } from '../../src/random.js'
+import type { Network, Target } from '../../src/train/network.js'
+import { gaussian } from './gaussian.js'
+import { zerosLike } from './tiny-network.js'
+
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((s, x, i) => s + x * b[i], 0)
+const norm = (a: Float32Array): number => Math.sqrt(dot(a, a))
+
+/**
+ * The derivative along a direction is measured with four values of the loss, whose error is of fourth order. The
+ * directions are the gradient itself plus noise of its size: a part of the gradient that is missing, or too much, shows.
+ */
+export async function expectGradients(
+  network: Network,
+  weights: Map<string, Float32Array>,
+  tokens: Int32Array,
+  target: Target,
+  h = 0.02,
+): Promise<void> {
+  const gradients = zerosLike(weights)
+  await network.forward(tokens, weights)
+  const loss = await network.backward(tokens, weights, target, gradients)
+  expect(await network.loss(weights, target)).toBeCloseTo(loss, 3)
+
+  const random = new Random(5)
+  for (const [name, gradient] of gradients) {
+    const values = weights.get(name)!
+    const before = values.slice()
+    const noise = gaussian(random, values.length)
+    const direction = gradient.map((g, i) => g / norm(gradient) + noise[i] / norm(noise))
+    const lossAt = async (step: number): Promise<number> => {
+      for (let i = 0; i < values.length; i++) values[i] = before[i] + step * direction[i]
+      await network.forward(tokens, weights)
+      return network.loss(weights, target)
+    }
+    const near = ((await lossAt(h)) - (await lossAt(-h))) / (2 * h)
+    const far = ((await lossAt(2 * h)) - (await lossAt(-2 * h))) / (4 * h)
+    values.set(before)
+    const measured = (4 * near - far) / 3
+    expect(Math.abs(dot(gradient, direction) - measured) / norm(gradient), name).toBeLessThan(5e-3)
+  }
+}
