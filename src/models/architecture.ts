@@ -36,7 +36,7 @@ export type Shapes = Readonly<Record<string, Shape>>
 export type Tensors = Readonly<Record<string, Tensor>>
 
 /** Something that a block reads besides the residual stream. */
-export interface Source {
+interface Source {
   /** The name under which the embedding or an earlier block gives it. */
   readonly from: string
   readonly shape: Shape

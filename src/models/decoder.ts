@@ -57,7 +57,7 @@ export interface Declaration {
 }
 
 /** @throws FileError for a mixture of experts and for layers that predict tokens further on */
-export function refuseVariants({ metadata, path }: Gguf, architecture: string): void {
+function refuseVariants({ metadata, path }: Gguf, architecture: string): void {
   if (metadata.number(`${architecture}.expert_count`, 0) > 0)
     throw new FileError(path, 'is a mixture of experts, which quench cannot train; use quench quantize')
   if (metadata.number(`${architecture}.nextn_predict_layers`, 0) > 0)
@@ -68,7 +68,7 @@ export function refuseVariants({ metadata, path }: Gguf, architecture: string): 
 }
 
 /** What every decoder states. @throws FileError */
-export function readModelConfig(gguf: Gguf, architecture: string): ModelConfig {
+function readModelConfig(gguf: Gguf, architecture: string): ModelConfig {
   const { metadata, path } = gguf
   refuseVariants(gguf, architecture)
   const embedding = gguf.tensor('token_embd.weight')
@@ -89,7 +89,7 @@ export function readModelConfig(gguf: Gguf, architecture: string): ModelConfig {
 }
 
 /** @throws FileError if heads do not fit together */
-export function checkHeads({ path }: Gguf, { heads, kvHeads, headWidth }: HeadCounts): void {
+function checkHeads({ path }: Gguf, { heads, kvHeads, headWidth }: HeadCounts): void {
   if (heads % kvHeads !== 0)
     throw new FileError(
       path,
@@ -113,13 +113,13 @@ export function readHeads(gguf: Gguf, { architecture, width }: ModelConfig): Hea
 }
 
 /** The logits' cap, 0 for none. @throws FileError */
-export function readLogitCap({ metadata }: Gguf, architecture: string): number {
+function readLogitCap({ metadata }: Gguf, architecture: string): number {
   const key = `${architecture}.final_logit_softcapping`
   return metadata.number(key, 0) === 0 ? 0 : positive(metadata, key)
 }
 
 /** Tensors of the feed-forward network and of attention with its own keys and values, without biases. */
-export function matrices(width: number, { attention, feedForward }: BlockConfig): Record<string, number[]> {
+function matrices(width: number, { attention, feedForward }: BlockConfig): Record<string, number[]> {
   const q = attention.heads * attention.headWidth
   const kv = attention.kvHeads * attention.headWidth
   return {

@@ -31,21 +31,6 @@ export function positive(metadata: Metadata, key: string, fallback?: number): nu
 export const optionalCount = (metadata: Metadata, key: string): number =>
   metadata.number(key, 0) === 0 ? 0 : count(metadata, key)
 
-/** A count for each layer: one for all, or an array with one for each. @throws FileError naming the key */
-export function countPerLayer(
-  metadata: Metadata,
-  key: string,
-  layers: number,
-  fallback?: readonly number[],
-): readonly number[] {
-  if (fallback && !metadata.has(key)) return fallback
-  if (metadata.get(key)?.type !== 'array') return new Array<number>(layers).fill(count(metadata, key))
-  const values = metadata.numbers(key)
-  checkLength(metadata, key, values.length, layers)
-  for (const value of values) if (!isCount(value, most)) throw wrong(metadata, key, value, wanted(most))
-  return values
-}
-
 /**
  * Which layers attend within a window: an array that says so for each, or the length of a period whose last layer
  * is the one that does not (0: all do). @throws FileError naming the key
