@@ -28,4 +28,5 @@ export {
 } from './gguf/index.js'
 export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
+export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
 export { type TrainEvent, type TrainOptions, type TrainReport, train } from './train/train.js'

@@ -10,6 +10,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
 import { removeTemporaryFiles } from '../files.js'
+import { addBench } from './bench.js'
 import { addDemo } from './demo.js'
 import { addEval } from './eval.js'
 import { addInspect } from './inspect.js'
@@ -32,6 +33,7 @@ addInspect(program)
 addQuantize(program)
 addTrain(program)
 addEval(program)
+addBench(program)
 addDemo(program)
 
 process.stdout.on('error', leaveQuietly)

@@ -29,6 +29,15 @@ export function wholeNumber(text: string): number {
   return text === '0' ? 0 : positiveInteger(text)
 }
 
+/** `0,4096`: whole numbers from 0 on. */
+export function lengths(text: string): number[] {
+  return text.split(',').map((part) => {
+    const value = wholeNumber(part.trim())
+    if (value > 2 ** 24) throw new InvalidArgumentError('It must be at most 16777216.')
+    return value
+  })
+}
+
 /** `90`, `90s`, `10m` or `1.5h` in seconds. */
 export function seconds(text: string): number {
   const [, amount, unit] = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text) ?? []

@@ -11,7 +11,7 @@ import { BatchArrays, type DecodeOptions } from './batch.js'
 import { ggmlTypeId, rowSize } from './ggml.js'
 import { library } from './library.js'
 import type { LlamaModel } from './model.js'
-import { callAsync, Handle } from './native.js'
+import { callAsync, Handle, type NativeBuffer } from './native.js'
 import type { Pointer } from './structs.js'
 
 const MAX_SEQUENCES = 256
@@ -62,6 +62,8 @@ export class LlamaContext {
     private readonly handle: Handle,
     options: { contextSize: number; batchSize: number; sequences: number },
     private readonly kvType: number,
+    /** Memory that it takes besides the model's: keys and values, compute and output buffers. */
+    readonly buffers: readonly NativeBuffer[],
   ) {
     this.contextSize = options.contextSize
     this.batchSize = options.batchSize
@@ -96,7 +98,9 @@ export class LlamaContext {
     params.op_offload = model.gpuLayers !== 0
 
     const pointer = model.handle.hold()
-    const { result, reason } = await llama.log.during(() => callAsync(llama.contextCreate, pointer, params))
+    const { result, reason, buffers } = await llama.log.during(() =>
+      callAsync(llama.contextCreate, pointer, params),
+    )
     if (result === null) {
       model.handle.release()
       throw new QuenchError(`${model.path}: llama.cpp cannot make a context of ${total} tokens: ${reason()}`)
@@ -106,7 +110,7 @@ export class LlamaContext {
       model.handle.release()
     }
     const handle = new Handle(result, free, `a context of ${model.path}`)
-    return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type)
+    return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type, buffers)
   }
 
   /** Computes a batch of up to `batchSize` tokens on another thread and adds them to their sequences. */

@@ -10,5 +10,7 @@ export {
   rowSize,
 } from './ggml.js'
 export { LlamaModel } from './model.js'
+export type { NativeBuffer } from './native.js'
+export { PACKAGE_VERSION } from './package.js'
 export { FILE_TYPES, quantizeModel } from './quantize.js'
 export { sampleSequences } from './sample.js'

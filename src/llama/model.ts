@@ -6,7 +6,7 @@
 import { open } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { library } from './library.js'
-import { callAsync, Handle } from './native.js'
+import { callAsync, Handle, type NativeBuffer } from './native.js'
 import type { Pointer } from './structs.js'
 
 const LOAD_NONE = 0
@@ -50,6 +50,8 @@ export class LlamaModel {
     readonly gpuLayers: number,
     /** Milliseconds that loading took. */
     readonly loadMs: number,
+    /** Memory that the weights take. */
+    readonly buffers: readonly NativeBuffer[],
     /** For `LlamaContext`. */
     readonly handle: Handle,
   ) {
@@ -83,10 +85,10 @@ export class LlamaModel {
     params.load_mode = mmap ? LOAD_MMAP : LOAD_NONE
     params.n_gpu_layers = gpuLayers
     const start = performance.now()
-    const { result, reason } = await llama.log.during(() => callAsync(llama.modelLoad, path, params))
+    const { result, reason, buffers } = await llama.log.during(() => callAsync(llama.modelLoad, path, params))
     if (result === null) throw new FileError(path, `llama.cpp cannot load it: ${reason()}`)
     const handle = new Handle(result, llama.modelFree, `the model ${path}`)
-    return new LlamaModel(path, vocabOnly, gpuLayers, performance.now() - start, handle)
+    return new LlamaModel(path, vocabOnly, gpuLayers, performance.now() - start, buffers, handle)
   }
 
   /** A metadata value as text, e.g. `general.architecture`. Undefined if there is none or it is an array. */

@@ -35,16 +35,26 @@ export function callAsync<A extends unknown[], R>(fn: Fn<A, R>, ...args: A): Pro
   })
 }
 
+const GGML_LOG_LEVEL_INFO = 2
 const GGML_LOG_LEVEL_WARN = 3
 const GGML_LOG_LEVEL_ERROR = 4
 const GGML_LOG_LEVEL_CONT = 5
 const LogCallback = koffi.pointer(koffi.proto('void', ['int', 'str', 'void *']))
+
+/** Memory that llama.cpp has taken, as its log tells it: exact to 0.01 MiB. */
+export interface NativeBuffer {
+  /** ggml's name of it, e.g. `CPU`, `CPU_Mapped` (a mapped file), `CPU_REPACK`, `CUDA0`. */
+  readonly device: string
+  readonly use: 'weights' | 'kv' | 'compute' | 'output'
+  readonly bytes: number
+}
 
 /** The library's log: silent, save while somebody listens. */
 export class Log {
   private readonly heard: Pointer
   private listeners = 0
   private lines: { level: number; text: string }[] = []
+  private buffers: NativeBuffer[] = []
 
   /** @param set `llama_log_set`. @param ignore address of a C function without effect. */
   constructor(
@@ -57,27 +67,45 @@ export class Log {
 
   private hear(level: number, text: string): void {
     const last = this.lines.at(-1)
-    if (level === GGML_LOG_LEVEL_CONT && last) last.text += text
+    if (level === GGML_LOG_LEVEL_INFO) this.buffers.push(...bufferIn(text))
+    else if (level === GGML_LOG_LEVEL_CONT && last) last.text += text
     else if (level === GGML_LOG_LEVEL_WARN || level === GGML_LOG_LEVEL_ERROR) {
       this.lines.push({ level, text })
       if (this.lines.length > 50) this.lines.shift()
     }
   }
 
-  /** Runs `call`, and gives besides its result a function that tells the library's reason if it failed. */
-  async during<T>(call: () => Promise<T>): Promise<{ result: T; reason: () => string }> {
+  /**
+   * Runs `call`, and gives besides its result a function that tells the library's reason if it failed, and the memory
+   * that it took. Of calls side by side each hears what all of them say.
+   */
+  async during<T>(
+    call: () => Promise<T>,
+  ): Promise<{ result: T; reason: () => string; buffers: readonly NativeBuffer[] }> {
     if (this.listeners++ === 0) {
       this.lines = []
+      this.buffers = []
       this.set(this.heard, null)
     }
     try {
       const result = await call()
-      const lines = this.lines
-      return { result, reason: () => reasonOf(lines) }
+      const { lines, buffers } = this
+      return { result, reason: () => reasonOf(lines), buffers }
     } finally {
       if (--this.listeners === 0) this.set(this.ignore, null)
     }
   }
+}
+
+const bufferUses = { model: 'weights', KV: 'kv', RS: 'kv', compute: 'compute', output: 'output' } as const
+
+/** `load_tensors:   CPU_Mapped model buffer size =     4.55 MiB` */
+function bufferIn(line: string): NativeBuffer[] {
+  const [, device, use, mebibytes] =
+    /(\S+)\s+(model|KV|RS|compute|output) buffer size =\s*([\d.]+) MiB/.exec(line) ?? []
+  if (device === undefined) return []
+  const bytes = Math.round(Number(mebibytes) * 2 ** 20)
+  return bytes > 0 ? [{ device, use: bufferUses[use as keyof typeof bufferUses], bytes }] : []
 }
 
 /** The last thing said that says more than that it failed, without the name of the C function in front. */

@@ -1,7 +1,7 @@
 /** What the command prints: sizes, tables, the progress line. */
 import { expect, test } from 'vitest'
-import { humanBytes, humanCount, plain, table } from '../../src/cli/format.js'
 import { progressText } from '../../src/cli/progress.js'
+import { humanBytes, humanCount, plain, table } from '../../src/format.js'
 
 test('sizes and counts have three digits', () => {
   expect([0, 999, 1000, 12_345, 999_499, 999_500, 7_241_000_000].map(humanBytes)).toEqual([

@@ -1,0 +1,162 @@
+/** What `quench bench` found, for a terminal, as Markdown and as comma-separated values. */
+import { basename } from 'node:path'
+import { humanBytes, plain, table } from '../format.js'
+import type { Bench, FileSpeed, Speculation, Spread, TestSpeed } from '../speed/index.js'
+import { markdownTable } from './markdown.js'
+
+/** `pp512`, `tg64@4096`, as llama-bench calls them. */
+function testName({ kind, tokens, depth }: Pick<TestSpeed, 'kind' | 'tokens' | 'depth'>): string {
+  return `${kind === 'prompt' ? 'pp' : 'tg'}${tokens}${depth > 0 ? `@${depth}` : ''}`
+}
+
+/** Names of files, short where that tells them apart. */
+function shortNames(paths: readonly string[]): string[] {
+  const short = paths.map((path) => basename(path).replace(/\.gguf$/, ''))
+  return new Set(short).size === paths.length ? short : [...paths]
+}
+
+/** Three digits that count. */
+function speed(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
+}
+
+const withRange = ({ median, low, high }: Spread): string =>
+  `${speed(median)} (${speed(low)} - ${speed(high)})`
+const ratio = ({ median }: Spread): string => `x ${median.toFixed(2)}`
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
+
+export function benchText(bench: Bench): string {
+  const { files, machine, settings } = bench
+  const tests = files[0].tests
+  const names = shortNames(files.map(({ path }) => path)).map((name) => plain(name))
+  const speeds = table(
+    [
+      ['file', 'size', 'load ms', ...tests.flatMap((test) => [testName(test), '', '']), 'tokens/s per GB'],
+      ...files.map((file, i) => [
+        names[i],
+        humanBytes(file.bytes),
+        speed(file.loadMs.median),
+        ...file.tests.flatMap(({ tokensPerSecond: { median, low, high }, relative }) => [
+          speed(median),
+          `${speed(low)} - ${speed(high)}`,
+          i === 0 ? '' : ratio(relative),
+        ]),
+        perGigabyte(file),
+      ]),
+    ],
+    new Set(Array.from({ length: 4 + 3 * tests.length }, (_, i) => i).slice(1)),
+  )
+  const memory = table(
+    [
+      ['memory', 'weights', 'keys, values', 'compute', 'resident'],
+      ...files.map(({ memory: m }, i) => [
+        names[i],
+        ...[m.weightsBytes, m.kvBytes, m.computeBytes + m.outputBytes, m.residentBytes].map(humanBytes),
+      ]),
+    ],
+    new Set([1, 2, 3, 4]),
+  )
+  const drafts = files.flatMap(({ draft }, i) => (draft ? [`${names[i]}: ${draftSentence(draft)}\n`] : []))
+  return [
+    speeds,
+    `tokens/s: median of ${settings.repetitions} turns, least - greatest, ratio to the first file; ${setting(bench)}\n\n`,
+    memory,
+    drafts.length > 0 ? `\n${drafts.join('')}` : '',
+    `\n${plain(machine.cpu)}, ${machine.cores} threads, ${humanBytes(machine.memoryBytes)}, llama.cpp packages ${machine.llama}\n`,
+  ].join('')
+}
+
+function draftSentence(draft: Speculation): string {
+  const { path, acceptance, tokensPerPass, speedUp, tokensPerSecond, identical, prompts } = draft
+  return (
+    `with ${plain(basename(path))} guessing ${draft.guesses} tokens, ${percent(acceptance)} of the guesses are taken, ` +
+    `${tokensPerPass.toFixed(2)} tokens a pass, ${speed(tokensPerSecond.plain.median)} -> ${speed(tokensPerSecond.draft.median)} tokens/s, ` +
+    `${speedUp.median.toFixed(2)} times as fast (${speedUp.low.toFixed(2)} - ${speedUp.high.toFixed(2)}); ` +
+    `the text is the same for ${identical} of ${prompts} prompts`
+  )
+}
+
+function setting({ settings: { threads, kvType, gpuLayers } }: Bench): string {
+  const gpu = gpuLayers === 0 ? '' : `, ${gpuLayers < 0 ? 'all' : gpuLayers} layers on the GPU`
+  return `${threads === null ? 'threads by size of the model' : `${threads} threads`}, cache ${kvType}${gpu}`
+}
+
+const perGigabyte = ({ tokensPerSecondPerGigabyte: value }: FileSpeed): string =>
+  value === undefined ? '' : speed(value)
+
+export function benchMarkdown(bench: Bench): string {
+  const { files, machine, settings } = bench
+  const names = shortNames(files.map(({ path }) => path))
+  const drafted = files.some(({ draft }) => draft)
+  const header = [
+    'file',
+    'size',
+    'bits/weight',
+    'load, ms',
+    ...files[0].tests.map((test) => `${testName(test)}, tokens/s`),
+    'tokens/s per GB',
+    'memory',
+    ...(drafted ? ['acceptance', 'speed-up by draft'] : []),
+  ]
+  const rows = files.map((file, i) => [
+    names[i],
+    humanBytes(file.bytes),
+    file.bitsPerWeight.toFixed(2),
+    speed(file.loadMs.median),
+    ...file.tests.map(({ tokensPerSecond }) => withRange(tokensPerSecond)),
+    perGigabyte(file),
+    humanBytes(neededBytes(file)),
+    ...(file.draft ? [percent(file.draft.acceptance), `x ${file.draft.speedUp.median.toFixed(2)}`] : []),
+  ])
+  const note = `Median (least - greatest) of ${settings.repetitions} turns; ${setting(bench)}; ${machine.cpu}, ${machine.cores} threads.`
+  return `${markdownTable(header, rows)}\n${note}\n`
+}
+
+/** Memory that llama.cpp takes for a file: weights, keys and values, buffers. */
+function neededBytes({ memory }: Pick<FileSpeed, 'memory'>): number {
+  return memory.weightsBytes + memory.kvBytes + memory.computeBytes + memory.outputBytes
+}
+
+/** One line for each test of each file (RFC 4180). */
+export function benchCsv({ files }: Bench): string {
+  const header =
+    'path,type,bytes,bits_per_weight,load_ms,weights_bytes,kv_bytes,compute_bytes,output_bytes,resident_bytes,' +
+    'test,tokens,depth,tokens_per_second,least,greatest,relative,draft,acceptance,draft_speed_up,draft_identical'
+  const lines = files.flatMap((file) =>
+    file.tests.map((test) => {
+      const { memory, draft } = file
+      return [
+        file.path,
+        file.type,
+        file.bytes,
+        file.bitsPerWeight,
+        file.loadMs.median,
+        memory.weightsBytes,
+        memory.kvBytes,
+        memory.computeBytes,
+        memory.outputBytes,
+        memory.residentBytes,
+        test.kind,
+        test.tokens,
+        test.depth,
+        test.tokensPerSecond.median,
+        test.tokensPerSecond.low,
+        test.tokensPerSecond.high,
+        test.relative.median,
+        draft?.path ?? '',
+        draft?.acceptance ?? '',
+        draft?.speedUp.median ?? '',
+        draft?.identical ?? '',
+      ]
+        .map(csvField)
+        .join(',')
+    }),
+  )
+  return `${[header, ...lines].join('\r\n')}\r\n`
+}
+
+/** Quoted where it must be; a leading sign of a formula is disarmed, since file names come from strangers. */
+function csvField(value: string | number): string {
+  const text = typeof value === 'string' && /^[=+@\t\r-]/.test(value) ? `'${value}` : String(value)
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}

@@ -1,0 +1,212 @@
+/**
+ * `quench bench`: how fast files load, read and write, and what memory they take.
+ *
+ * Files take turns, A B A B, so that a machine that grows warm or busy hurts all alike; the ratio to the first file is
+ * taken within each turn and only then summed up, so that what the machine does cancels.
+ */
+import { availableParallelism, cpus, totalmem } from 'node:os'
+import { UsageError } from '../errors.js'
+import { openGguf } from '../gguf/index.js'
+import { summarize } from '../gguf/summary.js'
+import { PACKAGE_VERSION } from '../llama/index.js'
+import type { MemoryUse } from './memory.js'
+import { type Round, type RoundOptions, roundTokens, runRound, type SpeedTest } from './round.js'
+import {
+  checkDraft,
+  type Speculation,
+  type SpeculationRound,
+  speculationRound,
+  summarizeSpeculation,
+} from './speculate.js'
+import { type Spread, spreadOf } from './spread.js'
+
+export interface BenchOptions {
+  readonly files: readonly string[]
+  /** Tokens of the prompts to read. Default 512. */
+  readonly prompt?: readonly number[]
+  /** Tokens to write. Default 64. */
+  readonly generate?: readonly number[]
+  /** Tokens that are there before. Default 0. */
+  readonly depth?: readonly number[]
+  /** Turns that every file takes. Default 5. */
+  readonly repetitions?: number
+  readonly threads?: number
+  readonly kvType?: string
+  readonly gpuLayers?: number
+  /** A smaller model of the same vocabulary that guesses ahead for each file. */
+  readonly draft?: string
+  /** Tokens that it guesses at once. Default 4. */
+  readonly guesses?: number
+  /** Texts to continue with the draft. Default: beginnings of a few sentences. */
+  readonly prompts?: readonly string[]
+  /** Tokens run, of all files together. */
+  readonly onProgress?: (tokens: number, total: number) => void
+  readonly signal?: AbortSignal
+}
+
+export interface TestSpeed extends SpeedTest {
+  readonly tokensPerSecond: Spread
+  /** Speed / that of the first file in the same turn. */
+  readonly relative: Spread
+}
+
+export interface FileSpeed {
+  readonly path: string
+  readonly type: string
+  readonly bytes: number
+  readonly bitsPerWeight: number
+  readonly loadMs: Spread
+  readonly memory: MemoryUse
+  readonly tests: readonly TestSpeed[]
+  /** Speed of writing at the least depth / size of the file in gigabytes (1e9 bytes). */
+  readonly tokensPerSecondPerGigabyte?: number
+  readonly draft?: Speculation
+}
+
+interface Machine {
+  readonly cpu: string
+  /** Threads that run at once. */
+  readonly cores: number
+  readonly memoryBytes: number
+  readonly platform: string
+  /** Release of the llama.cpp packages. */
+  readonly llama: string
+}
+
+export interface Bench {
+  readonly machine: Machine
+  readonly settings: {
+    readonly repetitions: number
+    /** Null: as libllama's contexts choose. */
+    readonly threads: number | null
+    readonly kvType: string
+    readonly gpuLayers: number
+  }
+  readonly files: readonly FileSpeed[]
+}
+
+const ordinaryPrompts = [
+  'The ship had been at sea for three weeks when',
+  'The people of the United States have always',
+  'A good way to learn how something works is',
+  'In the beginning of the year the government',
+]
+
+/** @throws FileError for a file that cannot be loaded, UsageError for lengths that make no test */
+export async function benchFiles(options: BenchOptions): Promise<Bench> {
+  const {
+    files,
+    draft,
+    threads,
+    kvType = 'f16',
+    gpuLayers = 0,
+    repetitions = 5,
+    signal,
+    onProgress,
+  } = options
+  const tests = speedTests(options)
+  const facts = await Promise.all(files.map(factsOf))
+  if (draft !== undefined) for (const file of files) await checkDraft(file, draft)
+  const length = Math.max(2, ...(options.generate ?? [64]))
+  const speculate = {
+    guesses: options.guesses ?? 4,
+    prompts: options.prompts ?? ordinaryPrompts,
+    length,
+  }
+  const drafted = draft === undefined ? 0 : 2 * length * speculate.prompts.length
+  const total = files.length * repetitions * (roundTokens(tests) + drafted)
+  let done = 0
+  const shared: Omit<RoundOptions, 'tests'> = {
+    kvType,
+    gpuLayers,
+    ...(threads !== undefined && { threads }),
+    ...(signal && { signal }),
+    onTokens: (tokens) => {
+      done += tokens
+      onProgress?.(done, total)
+    },
+  }
+  const rounds: Round[][] = files.map(() => [])
+  const speculations: SpeculationRound[][] = files.map(() => [])
+  for (let turn = 0; turn < repetitions; turn++) {
+    for (const [i, file] of files.entries()) {
+      rounds[i].push(await runRound(file, { tests, ...shared }))
+      if (draft !== undefined)
+        speculations[i].push(await speculationRound(file, { draft, ...speculate, ...shared }))
+    }
+  }
+  return {
+    machine: thisMachine(),
+    settings: { repetitions, threads: threads ?? null, kvType, gpuLayers },
+    files: facts.map((file, i) => ({
+      ...summarizeRounds(file, tests, rounds[i], rounds[0]),
+      ...(draft !== undefined && { draft: summarizeSpeculation({ draft, ...speculate }, speculations[i]) }),
+    })),
+  }
+}
+
+/** Every length at every depth. */
+export function speedTests({
+  prompt = [512],
+  generate = [64],
+  depth = [0],
+}: Pick<BenchOptions, 'prompt' | 'generate' | 'depth'>): SpeedTest[] {
+  const of = (kind: SpeedTest['kind'], lengths: readonly number[]) =>
+    depth.flatMap((d) => lengths.filter((n) => n > 0).map((tokens) => ({ kind, tokens, depth: d })))
+  const tests = [...of('prompt', prompt), ...of('generate', generate)]
+  if (tests.length === 0)
+    throw new UsageError('there is nothing to run; give --prompt or --generate a length')
+  return tests
+}
+
+interface Facts {
+  readonly path: string
+  readonly type: string
+  readonly bytes: number
+  readonly bitsPerWeight: number
+}
+
+/** Sums up the turns of a file. `first` are those of the file that speeds are relative to, turn by turn. */
+export function summarizeRounds(
+  file: Facts,
+  tests: readonly SpeedTest[],
+  rounds: readonly Round[],
+  first: readonly Round[],
+): FileSpeed {
+  const measured = tests.map((test, t) => ({
+    ...test,
+    tokensPerSecond: spreadOf(rounds.map((round) => round.tokensPerSecond[t])),
+    relative: spreadOf(rounds.map((round, r) => round.tokensPerSecond[t] / first[r].tokensPerSecond[t])),
+  }))
+  const writing = measured
+    .filter(({ kind }) => kind === 'generate')
+    .reduce<TestSpeed | undefined>((a, b) => (a && a.depth <= b.depth ? a : b), undefined)
+  const residentBytes = Math.max(...rounds.map(({ memory }) => memory.residentBytes))
+  return {
+    ...file,
+    loadMs: spreadOf(rounds.map(({ loadMs }) => loadMs)),
+    memory: { ...rounds[0].memory, residentBytes },
+    tests: measured,
+    ...(writing && { tokensPerSecondPerGigabyte: writing.tokensPerSecond.median / (file.bytes / 1e9) }),
+  }
+}
+
+async function factsOf(path: string): Promise<Facts> {
+  const gguf = await openGguf(path)
+  try {
+    const { type, bytes, bitsPerWeight } = await summarize(gguf)
+    return { path, type, bytes, bitsPerWeight }
+  } finally {
+    await gguf.close()
+  }
+}
+
+function thisMachine(): Machine {
+  return {
+    cpu: cpus()[0]?.model.trim() || 'unknown',
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    platform: `${process.platform}-${process.arch}`,
+    llama: PACKAGE_VERSION,
+  }
+}

@@ -1,0 +1,87 @@
+/** `quench bench` as a person types it. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
+import { quantizeModel } from '../../src/llama/index.js'
+import { quench } from '../support/quench.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+let model: string
+let q4: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+  model = join(folder, 'tiny.gguf')
+  q4 = join(folder, 'tiny-q4.gguf')
+  await writeTinyGguf(model)
+  await quantizeModel(model, q4, { type: 'Q4_0' })
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const few = ['--prompt', '16', '--generate', '4', '-r', '2', '--threads', '1']
+
+test('files, lengths and depths; a draft', async () => {
+  const { code, stdout, stderr } = await quench(
+    'bench',
+    ...[model, q4, ...few, '--depth', '0,20', '--draft', q4, '--draft-tokens', '2', '--json'],
+  )
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const { machine, settings, files } = JSON.parse(stdout)
+  expect(machine.cores).toBeGreaterThan(0)
+  expect(settings).toEqual({ repetitions: 2, threads: 1, kvType: 'f16', gpuLayers: 0 })
+  expect(files.map((file: { path: string }) => file.path)).toEqual([model, q4])
+  for (const file of files) {
+    expect(file.tests).toHaveLength(4)
+    for (const { tokensPerSecond } of file.tests) {
+      expect(tokensPerSecond.samples).toHaveLength(2)
+      expect(tokensPerSecond.low).toBeGreaterThan(0)
+    }
+    expect(file.memory.weightsBytes).toBeGreaterThan(0)
+    expect(file.memory.kvBytes).toBeGreaterThan(0)
+    expect(file.draft).toMatchObject({ path: q4, guesses: 2, prompts: 4, tokensPerPrompt: 4, identical: 4 })
+  }
+  expect(files[1].draft.acceptance).toBe(1) // a file is its own best draft
+})
+
+test('a table, Markdown and CSV', async () => {
+  const typed = (...args: string[]) => quench('bench', q4, ...few, ...args)
+  expect((await typed()).stdout).toMatch(
+    /^file +size +load ms +pp16 +tg4 +tokens\/s per GB\ntiny-q4 +[\d.]+ kB/,
+  )
+  expect((await typed('--markdown')).stdout).toMatch(
+    /^\| file \| size \|.*\n\|---\|---:\|.*\n\| tiny-q4 \| [\d.]+ kB \|/,
+  )
+  expect((await typed('--csv')).stdout.split('\r\n')).toHaveLength(4)
+})
+
+test('what is wrong is told in one line', async () => {
+  const text = join(folder, 'text.txt')
+  await writeFile(text, 'no model')
+  const gguf = await openGguf(model)
+  const other = join(folder, 'other.gguf')
+  const tokens = gguf.metadata.strings('tokenizer.ggml.tokens').with(5, 'zzz')
+  const metadata = new Metadata(other, gguf.metadata)
+  metadata.set('tokenizer.ggml.tokens', { type: 'array', itemType: 'string', value: tokens })
+  const writer = await createGguf(other, { metadata, tensors: gguf.tensors })
+  for (const tensor of gguf.tensors) await writer.write(tensor.name, await gguf.read(tensor))
+  await writer.finish()
+  await gguf.close()
+  for (const [args, code, problem] of [
+    [[], 2, /missing required argument 'files'/],
+    [[join(folder, 'none.gguf')], 1, /none\.gguf: no such file/],
+    [[text], 1, /text\.txt: this is not a GGUF file/],
+    [[q4, '--prompt', '1,x'], 2, /--prompt.*whole number/],
+    [[q4, '--prompt', '0', '--generate', '0'], 2, /nothing to run/],
+    [[q4, '--json', '--csv'], 2, /exclude each other/],
+    [[q4, '--data', text], 2, /--data needs --draft/],
+    [[q4, '--kv-type', 'q9'], 1, /no tensor type "q9"/],
+    [[q4, '--draft', other], 1, /other\.gguf: token 5 of its vocabulary.*same vocabulary/],
+  ] as const) {
+    const ran = await quench('bench', ...args)
+    expect(ran.stderr).toMatch(/^quench: .+\n$/)
+    expect(ran.stderr).toMatch(problem)
+    expect(ran).toMatchObject({ code, stdout: '' })
+  }
+})
