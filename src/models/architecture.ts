@@ -36,10 +36,12 @@ export type Shapes = Readonly<Record<string, Shape>>
 export type Tensors = Readonly<Record<string, Tensor>>
 
 /** Something that a block reads besides the residual stream. */
-interface Source {
+export interface Source {
   /** The name under which the embedding or an earlier block gives it. */
   readonly from: string
   readonly shape: Shape
+  /** It is the n-th piece of this shape of what is given, not all of it. */
+  readonly piece?: number
 }
 
 export interface Architecture<C extends ModelConfig = ModelConfig> {

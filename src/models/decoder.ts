@@ -54,6 +54,8 @@ export interface Declaration {
   readonly readBlocks?: (gguf: Gguf, config: ModelConfig) => Promise<readonly BlockConfig[]>
   /** The token embedding is multiplied with the square root of its width. */
   readonly scaledEmbedding?: boolean
+  /** Logits are capped: the cap of files that state none, 0 for no cap. */
+  readonly logitCap?: number
 }
 
 /** @throws FileError for a mixture of experts and for layers that predict tokens further on */
@@ -89,7 +91,7 @@ function readModelConfig(gguf: Gguf, architecture: string): ModelConfig {
 }
 
 /** @throws FileError if heads do not fit together */
-function checkHeads({ path }: Gguf, { heads, kvHeads, headWidth }: HeadCounts): void {
+export function checkHeads({ path }: Gguf, { heads, kvHeads, headWidth }: HeadCounts): void {
   if (heads % kvHeads !== 0)
     throw new FileError(
       path,
@@ -113,9 +115,9 @@ export function readHeads(gguf: Gguf, { architecture, width }: ModelConfig): Hea
 }
 
 /** The logits' cap, 0 for none. @throws FileError */
-function readLogitCap({ metadata }: Gguf, architecture: string): number {
+function readLogitCap({ metadata }: Gguf, architecture: string, fallback: number): number {
   const key = `${architecture}.final_logit_softcapping`
-  return metadata.number(key, 0) === 0 ? 0 : positive(metadata, key)
+  return metadata.number(key, fallback) === 0 ? 0 : positive(metadata, key, fallback)
 }
 
 /** Tensors of the feed-forward network and of attention with its own keys and values, without biases. */
@@ -168,7 +170,7 @@ export function decoder(declared: Declaration): Architecture<DecoderConfig> {
         blocks,
         biases: new Set(gguf.tensors.map((t) => t.name).filter(isBias)),
         embeddingScale: declared.scaledEmbedding ? Math.sqrt(config.width) : 1,
-        logitCap: readLogitCap(gguf, name),
+        logitCap: declared.logitCap === undefined ? 0 : readLogitCap(gguf, name, declared.logitCap),
       }
     },
 

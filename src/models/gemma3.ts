@@ -50,5 +50,6 @@ export const gemma3 = decoder({
   postNorms: true,
   biases: ['attn_q', 'attn_k', 'attn_v'],
   scaledEmbedding: true,
+  logitCap: 0,
   readBlocks,
 })

@@ -31,19 +31,31 @@ export function positive(metadata: Metadata, key: string, fallback?: number): nu
 export const optionalCount = (metadata: Metadata, key: string): number =>
   metadata.number(key, 0) === 0 ? 0 : count(metadata, key)
 
+/** A count for each layer: one for all, or an array with one for each. @throws FileError naming the key */
+export function countPerLayer(metadata: Metadata, key: string, layers: number): readonly number[] {
+  if (metadata.get(key)?.type !== 'array') return new Array<number>(layers).fill(count(metadata, key))
+  const values = metadata.numbers(key)
+  checkLength(metadata, key, values.length, layers)
+  for (const value of values) if (!isCount(value, most)) throw wrong(metadata, key, value, wanted(most))
+  return values
+}
+
 /**
  * Which layers attend within a window: an array that says so for each, or the length of a period whose last layer
  * is the one that does not (0: all do). @throws FileError naming the key
  */
-export function slidingLayers(metadata: Metadata, key: string, layers: number, period?: number): boolean[] {
-  if (metadata.get(key)?.type === 'array') {
-    const flags = metadata.booleans(key)
-    checkLength(metadata, key, flags.length, layers)
-    return flags
-  }
+export function slidingLayers(metadata: Metadata, key: string, layers: number, period: number): boolean[] {
+  if (metadata.get(key)?.type === 'array') return flagPerLayer(metadata, key, layers)
   const stated = metadata.number(key, period)
   if (stated !== 0 && !isCount(stated, most)) throw wrong(metadata, key, stated, wanted(most))
   return Array.from({ length: layers }, (_, layer) => stated === 0 || layer % stated < stated - 1)
+}
+
+/** An array that says yes or no for each layer. @throws FileError naming the key */
+export function flagPerLayer(metadata: Metadata, key: string, layers: number): boolean[] {
+  const flags = metadata.booleans(key)
+  checkLength(metadata, key, flags.length, layers)
+  return flags
 }
 
 function checkLength({ path }: Metadata, key: string, length: number, layers: number): void {

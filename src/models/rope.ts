@@ -65,8 +65,8 @@ export async function readRope(
 
   const divisors =
     rules.divided && gguf.has('rope_freqs.weight') ? await readVector(gguf, 'rope_freqs.weight') : undefined
-  if (divisors && divisors.length !== pairs)
-    throw new FileError(path, `rope_freqs.weight has ${divisors.length} values where ${pairs} are needed`)
+  if (divisors && divisors.length !== width / 2)
+    throw new FileError(path, `rope_freqs.weight has ${divisors.length} values where ${width / 2} are needed`)
   if (divisors?.some((d) => !(d > 0 && Number.isFinite(d))))
     throw new FileError(path, 'rope_freqs.weight holds a value that is not above 0; the file is damaged')
   const context = count(metadata, `${architecture}.context_length`)

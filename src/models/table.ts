@@ -3,11 +3,12 @@ import { FileError } from '../errors.js'
 import { type Gguf, quote } from '../gguf/index.js'
 import type { Architecture } from './architecture.js'
 import { gemma3 } from './gemma3.js'
+import { gemma4 } from './gemma4.js'
 import { llama } from './llama.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
 
-const architectures: readonly Architecture[] = [llama, qwen2, qwen3, gemma3]
+const architectures: readonly Architecture[] = [llama, qwen2, qwen3, gemma3, gemma4]
 
 /** @throws FileError naming the architectures that are known */
 export function architectureOf(gguf: Gguf): Architecture {

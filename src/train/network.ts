@@ -9,7 +9,7 @@
  */
 
 import { grad, matmul, type Tensor } from '../graph/index.js'
-import type { Architecture, Batch, ModelConfig } from '../models/architecture.js'
+import type { Architecture, Batch, ModelConfig, Source } from '../models/architecture.js'
 import { Program, type Values } from '../runtime/program.js'
 import { addRows, rowsOf } from './embedding.js'
 import { backwardGraph, blockGraph, blockKey, embedGraph, headInputs, lossGraph, result } from './graphs.js'
@@ -163,10 +163,8 @@ export class Network {
         values[`d ${result(name)}`] = this.besideGradient(to)
       const out = await this.runIntoScratch(block, values)
       dx.set(out['d x'])
-      for (const [name, { from }] of Object.entries(reads)) {
-        this.besideGradient(from)
-        accumulate(this.besideGradients, from, out[`d ${name}`])
-      }
+      for (const [name, source] of Object.entries(reads))
+        addTo(pieceOf(this.besideGradient(source.from), source), out[`d ${name}`])
       for (const name of names) accumulate(gradients, `blk.${layer}.${name}`, out[`d ${name}`])
     }
     await this.embedBackward(tokens, weights, dx, gradients)
@@ -294,8 +292,8 @@ export class Network {
   private blockValues(layer: number, { x, beside }: Flow, weights: Weights): Values {
     const { architecture, config, batch } = this
     const values: Values = { x }
-    for (const [name, { from }] of Object.entries(architecture.reads(config, layer, batch)))
-      values[name] = weight(beside, from)
+    for (const [name, source] of Object.entries(architecture.reads(config, layer, batch)))
+      values[name] = pieceOf(weight(beside, source.from), source)
     for (const name of Object.keys(architecture.blockTensors(config, layer)))
       values[name] = weight(weights, `blk.${layer}.${name}`)
     return values
@@ -326,6 +324,16 @@ function weight(weights: Weights, name: string): Float32Array {
 
 function accumulate(gradients: Weights, name: string, values: Float32Array): void {
   const total = gradients.get(name)
-  if (!total) return // frozen
+  if (total) addTo(total, values) // frozen without
+}
+
+function addTo(total: Float32Array, values: Float32Array): void {
   for (let i = 0; i < total.length; i++) total[i] += values[i]
+}
+
+/** What a block reads of something that is given to several blocks. */
+function pieceOf(values: Float32Array, { shape, piece }: Source): Float32Array {
+  if (piece === undefined) return values
+  const size = shape.reduce((n, d) => n * d, 1)
+  return values.subarray(piece * size, (piece + 1) * size)
 }

@@ -32,6 +32,21 @@ const variants: Record<string, TinyVariant> = {
       final_logit_softcapping: 10,
     },
   },
+  'gemma4, shared keys and values, an embedding for each layer': {
+    ...small,
+    architecture: 'gemma4',
+    layers: 5,
+    tied: true,
+    gemma4: {
+      slides: [true, false, true, true, false],
+      headWidthSliding: 8,
+      perLayer: 16,
+      shared: 3,
+      keysAsValues: [1],
+      scales: { 2: 0.8 },
+    },
+    metadata: { 'attention.sliding_window': 5, final_logit_softcapping: 10 },
+  },
   'gemma3, half of a head is rotated': {
     ...small,
     architecture: 'gemma3',
@@ -42,7 +57,8 @@ const variants: Record<string, TinyVariant> = {
 
 test.each(Object.keys(variants))('%s', async (name) => {
   const path = join(folder, 'variant.gguf')
-  await writeTinyVariant(path, variants[name])
+  // Small gates: where all gates of a token are nearly closed, the norm after them makes the loss too curved to measure.
+  await writeTinyVariant(path, variants[name], 0.3)
   const gguf = await openGguf(path)
   const architecture = architectureOf(gguf)
   const config = await architecture.read(gguf)

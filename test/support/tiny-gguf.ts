@@ -45,6 +45,8 @@ export interface TinyModel {
   readonly seed: number
   /** Random norms instead of ones. */
   readonly norms: boolean
+  /** Factor on the random weights of a tensor. */
+  readonly factor?: (name: string) => number
 }
 
 /** Tokens of every tiny model. */
@@ -154,11 +156,12 @@ export async function writeTinyModel(path: string, model: TinyModel): Promise<vo
   let offset = 0
   for (const { name, shape, values: given } of model.tensors) {
     const size = shape.reduce((product, n) => product * n, 1)
-    const scale = 1.5 / Math.sqrt(shape[0])
+    const factor = model.factor?.(name) ?? 1
+    const scale = (factor * 1.5) / Math.sqrt(shape[0])
     const value = (): number => {
       if (shape.length === 2) return random.normal() * scale
       if (name.endsWith('.bias')) return random.normal() / 4
-      return model.norms ? 1 + random.normal() / 4 : 1
+      return model.norms ? factor * (1 + random.normal() / 4) : 1
     }
     const values = given ? Float32Array.from(given) : new Float32Array(size).map(value)
     directory.push(text(name), u32(shape.length), ...shape.map(u64), u32(0), u64(offset))

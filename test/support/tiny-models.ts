@@ -5,7 +5,7 @@
 import { type TinyMetadata, type TinyTensor, tinyVocabulary, writeTinyModel } from './tiny-gguf.js'
 
 export interface TinyVariant {
-  readonly architecture: 'qwen2' | 'qwen3' | 'gemma3'
+  readonly architecture: 'qwen2' | 'qwen3' | 'gemma3' | 'gemma4'
   readonly layers?: number
   readonly width?: number
   readonly heads?: number
@@ -17,13 +17,39 @@ export interface TinyVariant {
   /** Tensors that have a bias, by full name without `.bias`. */
   readonly biases?: readonly string[]
   readonly metadata?: TinyMetadata
+  readonly gemma4?: TinyGemma4
 }
 
-/** Writes a model of random weights and norms. */
-export async function writeTinyVariant(path: string, variant: TinyVariant, seed = 5): Promise<void> {
+/** What only Gemma 4 has. Everything in `TinyVariant` that is not per layer is that of its global layers. */
+export interface TinyGemma4 {
+  /** Which layers slide. */
+  readonly slides: readonly boolean[]
+  readonly headWidthSliding?: number
+  /** Heads of keys of every layer. */
+  readonly headsKV?: readonly number[]
+  readonly feedForward?: readonly number[]
+  readonly perLayer?: number
+  /** Layers at the end that read the keys and values of others. */
+  readonly shared?: number
+  /** Layers without `attn_v`. */
+  readonly keysAsValues?: readonly number[]
+  /** Factors on the outputs of layers. */
+  readonly scales?: Readonly<Record<number, number>>
+  /** Tensors of keys and values in the layers that do not use them. */
+  readonly unused?: boolean
+  /** Share of the pairs of a global head that rotate. */
+  readonly rotated?: number
+}
+
+/**
+ * Writes a model of random weights and norms. `gates` is a factor on the matrices before an activation: a large one moves
+ * almost all gates to where GELU is 0 or x.
+ */
+export async function writeTinyVariant(path: string, variant: TinyVariant, gates = 1): Promise<void> {
   const { architecture, layers = 2, width = 64, heads = 4, headsKV = 2, feedForward = 96 } = variant
   const { headWidth = width / heads, tied = false, biases = [] } = variant
-  const gemma = architecture === 'gemma3'
+  const g = variant.gemma4
+  const gemma = architecture.startsWith('gemma')
   const tensors: TinyTensor[] = []
   const add = (name: string, ...shape: number[]): void => {
     tensors.push({ name: `${name}.weight`, shape })
@@ -32,30 +58,70 @@ export async function writeTinyVariant(path: string, variant: TinyVariant, seed 
   add('token_embd', width, tinyVocabulary)
   add('output_norm', width)
   if (!tied) add('output', width, tinyVocabulary)
+  const perLayer = g?.perLayer ?? 0
+  if (perLayer > 0) {
+    add('per_layer_token_embd', perLayer * layers, tinyVocabulary)
+    add('per_layer_model_proj', width, perLayer * layers)
+    add('per_layer_proj_norm', perLayer)
+  }
+  if (g?.slides.includes(false)) {
+    const pairs = headWidth / 2
+    const values = Array.from({ length: pairs }, (_, i) => (i < pairs * (g.rotated ?? 0.5) ? 1 : 1e30))
+    tensors.push({ name: 'rope_freqs.weight', shape: [pairs], values })
+  }
   for (let layer = 0; layer < layers; layer++) {
     const block = (name: string, ...shape: number[]): void => add(`blk.${layer}.${name}`, ...shape)
+    const head = g?.slides[layer] ? (g.headWidthSliding ?? headWidth) : headWidth
+    const kv = g?.headsKV?.[layer] ?? headsKV
+    const wide = g?.feedForward?.[layer] ?? feedForward
+    const own = layer < layers - (g?.shared ?? 0) || g?.unused
     block('attn_norm', width)
-    block('attn_q', width, headWidth * heads)
-    block('attn_k', width, headWidth * headsKV)
-    block('attn_v', width, headWidth * headsKV)
-    block('attn_output', headWidth * heads, width)
-    if (architecture !== 'qwen2') for (const norm of ['attn_q_norm', 'attn_k_norm']) block(norm, headWidth)
+    block('attn_q', width, head * heads)
+    if (own) block('attn_k', width, head * kv)
+    if (own && !g?.keysAsValues?.includes(layer)) block('attn_v', width, head * kv)
+    block('attn_output', head * heads, width)
+    if (architecture !== 'qwen2') block('attn_q_norm', head)
+    if (architecture !== 'qwen2' && own) block('attn_k_norm', head)
     if (gemma) for (const norm of ['post_attention_norm', 'post_ffw_norm']) block(norm, width)
     block('ffn_norm', width)
-    block('ffn_gate', width, feedForward)
-    block('ffn_up', width, feedForward)
-    block('ffn_down', feedForward, width)
+    block('ffn_gate', width, wide)
+    block('ffn_up', width, wide)
+    block('ffn_down', wide, width)
+    if (perLayer > 0) {
+      block('inp_gate', width, perLayer)
+      block('proj', perLayer, width)
+      block('post_norm', width)
+    }
+    const scale = g?.scales?.[layer]
+    if (scale) tensors.push({ name: `blk.${layer}.layer_output_scale.weight`, shape: [1], values: [scale] })
   }
   const metadata = {
     context_length: 1024,
     embedding_length: width,
     block_count: layers,
-    feed_forward_length: feedForward,
+    feed_forward_length: g?.feedForward ?? feedForward,
     'attention.head_count': heads,
-    'attention.head_count_kv': headsKV,
+    'attention.head_count_kv': g?.headsKV ?? headsKV,
     'attention.layer_norm_rms_epsilon': 1e-5,
     ...(variant.headWidth && { 'attention.key_length': headWidth, 'attention.value_length': headWidth }),
+    ...(g && {
+      'attention.key_length': headWidth,
+      'attention.value_length': headWidth,
+      'attention.key_length_swa': g.headWidthSliding ?? headWidth,
+      'attention.value_length_swa': g.headWidthSliding ?? headWidth,
+      'attention.sliding_window': 24,
+      'attention.sliding_window_pattern': g.slides,
+      'attention.shared_kv_layers': g.shared ?? 0,
+      embedding_length_per_layer_input: perLayer,
+      'rope.dimension_count': headWidth,
+      'rope.dimension_count_swa': g.headWidthSliding ?? headWidth,
+    }),
     ...variant.metadata,
   }
-  await writeTinyModel(path, { architecture, metadata, tensors, seed, norms: true })
+  const factor = (name: string): number => {
+    if (name.endsWith('gate.weight')) return gates
+    // Gemma 4 does not scale products of queries and keys.
+    return architecture === 'gemma4' && /attn_[qk]_norm/.test(name) ? 0.5 : 1
+  }
+  await writeTinyModel(path, { architecture, metadata, tensors, seed: 5, norms: true, factor })
 }
