@@ -1,13 +1,14 @@
 /**
- * The three uniform grids of ggml's formats, from codes to weights. Several formats share a grid and differ only in how
- * they pack it: a plain one with a scale per block, and two with a scale (and minimum) per group, themselves small
+ * The uniform grids of ggml's formats, from codes to weights. Several formats share a grid and differ only in how
+ * they pack it: two with a scale (and shift) per block, and two with a scale (and minimum) per group, themselves small
  * integers times an f16 of the block.
  *
- *   scaled   w = d * q                                Q4_0, Q8_0
+ *   scaled   w = d * q                                Q4_0, Q5_0, Q8_0
+ *   shifted  w = d * q + m                            Q4_1, Q5_1
  *   grouped  w = (d * scale) * q                      Q3_K, Q6_K
  *   affine   w = (d * scale) * q - (dmin * min)       Q2_K, Q4_K, Q5_K
  *
- * Only the subtraction rounds: an f16 has 11 significant bits, a group's scale at most 7 and a code at most 5 (7 where
+ * Only the addition or subtraction rounds: an f16 has 11 significant bits, a group's scale at most 7 and a code at most 5 (7 where
  * there are no groups), so the products fit the 24 bits of an f32. Hence the weights equal ggml's bit for bit, whatever
  * its order of operations and whether or not a compiler fused them. (The bits of a NaN, which only an infinite or NaN d
  * makes, are not specified.)
@@ -20,6 +21,16 @@ export function dequantizeScaled({ d, q }: Codes, blockSize: number): Float32Arr
   for (let block = 0, i = 0; block < d.length; block++) {
     const scale = d[block]
     for (const end = i + blockSize; i < end; i++) weights[i] = scale * q[i]
+  }
+  return weights
+}
+
+/** Weights of {d: 1, m: 1, q: blockSize} per block. */
+export function dequantizeShifted({ d, m, q }: Codes, blockSize: number): Float32Array {
+  const weights = new Float32Array(q.length)
+  for (let block = 0, i = 0; block < d.length; block++) {
+    const [scale, shift] = [d[block], m[block]]
+    for (const end = i + blockSize; i < end; i++) weights[i] = scale * q[i] + shift
   }
   return weights
 }

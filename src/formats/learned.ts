@@ -1,5 +1,5 @@
 /**
- * Training on the three uniform grids of grids.ts: the latent values whose rounding gives a format's codes, and the
+ * Training on the uniform grids of grids.ts: the latent values whose rounding gives a format's codes, and the
  * rounding itself as a graph, in the same order of f32 operations as the dequantizer, so that a trained weight is
  * equal to the dequantized one bit for bit.
  *
@@ -48,6 +48,29 @@ export function learnScaled(range: Range): Learned {
       const scale = reshape(dStored, [1, d.size])
       const q = toGrid(groups, scale, range)
       return { weights: ungroup(mul(scale, q)), codes: { d: dStored, q: ungroup(q) } }
+    },
+  }
+}
+
+/** w = d * q + m, with one scale and one shift per block. */
+export function learnShifted(range: Range): Learned {
+  const minima = (m: Float32Array): Float32Array => m.map((x) => -x)
+  return {
+    grid: ({ d, m }) => ({ scales: d, mins: minima(m), range }),
+    latents(weights, { d, m, q }) {
+      return { w: weightLatent(weights, q, d, minima(m), range), d: scaleLatent(d), m: scaleLatent(m) }
+    },
+    fakeQuantize({ w, d, m }) {
+      const dStored = roundToFloat16(d)
+      const mStored = roundToFloat16(m)
+      const { groups, ungroup } = byGroup(w, d)
+      const scale = reshape(dStored, [1, d.size])
+      const shift = reshape(mStored, [1, m.size])
+      const q = toGrid(sub(groups, stopGradient(shift)), scale, range)
+      return {
+        weights: ungroup(add(mul(scale, q), shift)),
+        codes: { d: dStored, m: mStored, q: ungroup(q) },
+      }
     },
   }
 }
@@ -158,6 +181,8 @@ function weightLatent(
     const code = Math.min(hi, Math.max(lo, q[i]))
     const position = (weights[i] + min) / scale
     values[i] = Math.min(code + reach, Math.max(code - reach, position)) * scale - min
+    // Where steps are tiny beside the minimum, f32 may carry a weight near the edge of its cell over it.
+    if (Math.floor((values[i] + min) / scale + 0.5) !== code) values[i] = code * scale - min
   }
   return { kind: 'weight', values, unit: positive(scales.map(Math.abs)) }
 }

@@ -16,7 +16,10 @@ import { F32 } from './f32.js'
 import { Q2_K } from './q2_k.js'
 import { Q3_K } from './q3_k.js'
 import { Q4_0 } from './q4_0.js'
+import { Q4_1 } from './q4_1.js'
 import { Q4_K } from './q4_k.js'
+import { Q5_0 } from './q5_0.js'
+import { Q5_1 } from './q5_1.js'
 import { Q5_K } from './q5_k.js'
 import { Q6_K } from './q6_k.js'
 import { Q8_0 } from './q8_0.js'
@@ -59,17 +62,12 @@ export interface Recipe {
   readonly ffnDown?: Rule
 }
 
-// Types that a file may need although quench does not train them.
-const Q4_1 = 3
-const Q5_0 = 6
-const Q5_1 = 7
-
 /** Types of 256-weight blocks, and what takes their place in rows that only blocks of 32 divide. */
 const smallerBlocks = new Map([
   [Q2_K.type, Q4_0.type],
   [Q3_K.type, Q4_0.type],
-  [Q4_K.type, Q5_0],
-  [Q5_K.type, Q5_1],
+  [Q4_K.type, Q5_0.type],
+  [Q5_K.type, Q5_1.type],
   [Q6_K.type, Q8_0.type],
 ])
 
@@ -97,6 +95,12 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     ffnDown: (at) => (important(at) ? Q6_K.type : undefined),
   },
   Q5_K_S: { fileType: 16, type: Q5_K.type },
+  Q5_1: { fileType: 9, type: Q5_1.type },
+  Q5_0: {
+    fileType: 8,
+    type: Q5_0.type,
+    ffnDown: (at) => (at.importance && early(at, 8) ? Q5_1.type : undefined),
+  },
   Q4_K_M: {
     fileType: 15,
     type: Q4_K.type,
@@ -114,10 +118,11 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     attnOutput: eightExpertsQ5K,
     ffnDown: (at) => (early(at, 8) && !at.falcon ? Q5_K.type : undefined),
   },
+  Q4_1: { fileType: 3, type: Q4_1.type },
   Q4_0: {
     fileType: 2,
     type: Q4_0.type,
-    ffnDown: (at) => (at.importance && early(at, 8) ? Q4_1 : undefined),
+    ffnDown: (at) => (at.importance && early(at, 8) ? Q4_1.type : undefined),
   },
   Q3_K_L: {
     fileType: 13,
@@ -145,8 +150,8 @@ export const recipes: Readonly<Record<string, Recipe>> = {
 
 /**
  * The ggml_type id of every tensor of a model quantized with a recipe, by tensor name.
- * `importance` says whether the quantizer has an importance matrix, which changes Q4_0 only.
- * A type may have no `Format` (Q4_1, Q5_0, Q5_1), and a tensor that is left alone keeps any type it has.
+ * `importance` says whether the quantizer has an importance matrix, which changes Q4_0 and Q5_0 only.
+ * A tensor that is left alone keeps any type it has, also one without a `Format`.
  * Throws QuenchError for an unknown recipe and for a tensor of experts whose name gives no layer of the model.
  */
 export function assignTypes(

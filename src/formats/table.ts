@@ -6,12 +6,29 @@ import type { Format } from './format.js'
 import { Q2_K } from './q2_k.js'
 import { Q3_K } from './q3_k.js'
 import { Q4_0 } from './q4_0.js'
+import { Q4_1 } from './q4_1.js'
 import { Q4_K } from './q4_k.js'
+import { Q5_0 } from './q5_0.js'
+import { Q5_1 } from './q5_1.js'
 import { Q5_K } from './q5_k.js'
 import { Q6_K } from './q6_k.js'
 import { Q8_0 } from './q8_0.js'
 
-export const formats: readonly Format[] = [F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q4_0, Q3_K, Q2_K]
+export const formats: readonly Format[] = [
+  F32,
+  F16,
+  BF16,
+  Q8_0,
+  Q6_K,
+  Q5_K,
+  Q5_1,
+  Q5_0,
+  Q4_K,
+  Q4_1,
+  Q4_0,
+  Q3_K,
+  Q2_K,
+]
 
 const byType = new Map(formats.map((format) => [format.type, format]))
 const byName = new Map(formats.map((format) => [format.name, format]))

@@ -88,7 +88,7 @@ function modelFacts({ metadata }: Gguf): ModelFacts {
 export interface Student {
   /** What trains, in the order of the model. */
   readonly parameters: Parameter[]
-  /** Weights of matrices whose type quench cannot train (a fall-back such as Q5_0), as ggml rounds them. */
+  /** Weights of matrices whose type has nothing to train (F16, for rows that no block divides), as ggml rounds them. */
   readonly frozen: Map<string, Float32Array>
 }
 

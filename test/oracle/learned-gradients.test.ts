@@ -7,7 +7,7 @@
  *   dL/dm = sum of -dL/dw'
  *
  * s is d times the rounded scale of the group, so d gets the sum of dL/ds scale, and the scale dL/ds d unless it was
- * clipped itself; and so for m. Where s is zero the codes are zero and only m gets a gradient.
+ * clipped itself; and so for m (or for its negative, where a block stores what is added). Where s is zero the codes are zero and only m gets a gradient.
  */
 import { describe, expect, test } from 'vitest'
 import type { Codes, Latents } from '../../src/formats/format.js'
@@ -37,7 +37,7 @@ function expected(
   for (let group = 0; group < size / groupSize; group++) {
     const block = Math.floor(group / groupsPerBlock)
     const s = codes.d[block] * (codes.scales?.[group] ?? 1)
-    const m = codes.dmin ? codes.dmin[block] * codes.mins[group] : 0
+    const m = codes.dmin ? codes.dmin[block] * codes.mins[group] : codes.m ? -codes.m[block] : 0
     let ds = 0
     let dm = 0
     for (let i = group * groupSize; i < (group + 1) * groupSize; i++) {
@@ -51,6 +51,7 @@ function expected(
     }
     out.d[block] += ds * (codes.scales?.[group] ?? 1)
     if (codes.scales) out.scales[group] = ds * codes.d[block] * unclipped('scales', group)
+    if (codes.m) out.m[block] -= dm
     if (codes.dmin) {
       out.dmin[block] += dm * codes.mins[group]
       out.mins[group] = dm * codes.dmin[block] * unclipped('mins', group)

@@ -171,16 +171,19 @@ describe.each(Object.keys(cases))('%s', (name) => {
   })
 })
 
-it('protects the first ffn_down of Q4_0 as llama.cpp does with an importance matrix', async () => {
+it.each([
+  ['Q4_0', 3],
+  ['Q5_0', 7],
+])('protects the first ffn_down of %s as llama.cpp does with an importance matrix', async (recipe, type) => {
   const model = llama(16)
   const tensors = tensorsOf(model, {})
   const input = join(folder, 'importance.gguf')
   await writeModel(input, model, tensors)
   const importance = new Map([['blk.0.ffn_down.weight', new Float32Array(256).fill(1)]])
-  await quantizeModel(input, `${input}.out`, { type: 'Q4_0', threads: 1, importance })
+  await quantizeModel(input, `${input}.out`, { type: recipe, threads: 1, importance })
   const quantized = await openGguf(`${input}.out`)
   const expected = new Map(quantized.tensors.map((tensor) => [tensor.name, tensor.type]))
   await quantized.close()
-  expect(assignTypes('Q4_0', model, tensors, true)).toEqual(expected)
-  expect([...expected.values()].filter((type) => type === 3).length).toBe(2)
+  expect(assignTypes(recipe, model, tensors, true)).toEqual(expected)
+  expect([...expected.values()].filter((found) => found === type).length).toBe(2)
 })

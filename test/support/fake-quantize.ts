@@ -16,6 +16,9 @@ export const grids: Readonly<
 > = {
   Q8_0: { q: [-127, 127], groupSize: 32 },
   Q4_0: { q: [-8, 7], groupSize: 32 },
+  Q4_1: { q: [0, 15], groupSize: 32 },
+  Q5_0: { q: [-16, 15], groupSize: 32 },
+  Q5_1: { q: [0, 31], groupSize: 32 },
   Q2_K: { q: [0, 3], scales: [0, 15], groupSize: 16 },
   Q3_K: { q: [-4, 3], scales: [-32, 31], groupSize: 16 },
   Q4_K: { q: [0, 15], scales: [0, 63], groupSize: 32 },

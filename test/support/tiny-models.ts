@@ -21,7 +21,7 @@ export interface TinyVariant {
 }
 
 /** What only Gemma 4 has. Everything in `TinyVariant` that is not per layer is that of its global layers. */
-export interface TinyGemma4 {
+interface TinyGemma4 {
   /** Which layers slide. */
   readonly slides: readonly boolean[]
   readonly headWidthSliding?: number

@@ -10,6 +10,9 @@ import { formatNamed, formatOf, formats } from '../../src/formats/table.js'
 const ranges: Record<string, Record<string, [number, number]>> = {
   Q8_0: { q: [-128, 127] },
   Q4_0: { q: [-8, 7] },
+  Q4_1: { q: [0, 15] },
+  Q5_0: { q: [-16, 15] },
+  Q5_1: { q: [0, 31] },
   Q2_K: { scales: [0, 15], mins: [0, 15], q: [0, 3] },
   Q3_K: { scales: [-32, 31], q: [-4, 3] },
   Q4_K: { scales: [0, 63], mins: [0, 63], q: [0, 15] },

@@ -1,0 +1,97 @@
+/**
+ * Recipes on whole models against llama_model_quantize: the type of every tensor where layers differ, where embeddings are
+ * tied and where rows are too short for blocks of 256; and that training starts from the very bytes of the fall-back types.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { recipes } from '../../src/formats/recipes.js'
+import { type Gguf, ggmlTypes, openGguf } from '../../src/gguf/index.js'
+import { quantizeModel } from '../../src/llama/index.js'
+import { type Source, targetTypes } from '../../src/train/source.js'
+import { train } from '../../src/train/train.js'
+import { type TinyVariant, writeTinyVariant } from '../support/tiny-models.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-recipes-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const wide = { width: 256, feedForward: 256, headWidth: 64 }
+const gemma4 = {
+  architecture: 'gemma4',
+  layers: 8,
+  gemma4: {
+    slides: [true, true, true, false, true, true, true, false],
+    headsKV: [2, 2, 2, 1, 2, 2, 2, 1],
+    headWidthSliding: 64,
+    perLayer: 32,
+    shared: 4,
+    keysAsValues: [3],
+    scales: { 0: 0.5 },
+  },
+} as const
+const variants: Record<string, TinyVariant> = {
+  'qwen2, tied': { ...wide, architecture: 'qwen2', layers: 3, tied: true, biases: ['blk.0.attn_q'] },
+  'qwen3, one head of keys': { ...wide, architecture: 'qwen3', layers: 9, headsKV: 1 },
+  'gemma3, tied, rows of 64': { architecture: 'gemma3', layers: 6, tied: true, headsKV: 1 },
+  'gemma3, rows of 256 and of 96': { ...wide, feedForward: 96, architecture: 'gemma3', layers: 4 },
+  'gemma4, tied': { ...wide, ...gemma4, tied: true },
+  'gemma4, output of its own, rows of 64': { ...gemma4, headWidth: 64 },
+}
+
+async function typesOf(gguf: Gguf): Promise<Record<string, string | undefined>> {
+  return Object.fromEntries(gguf.tensors.map((t) => [t.name, ggmlTypes.get(t.type)?.name]))
+}
+
+test.each(Object.keys(variants))('%s', async (name) => {
+  const [input, output] = [join(folder, 'model.gguf'), join(folder, 'quantized.gguf')]
+  await writeTinyVariant(input, variants[name])
+  const source = await openGguf(input)
+  for (const recipe of Object.keys(recipes)) {
+    await quantizeModel(input, output, { type: recipe, threads: 1 })
+    const quantized = await openGguf(output)
+    const own = Array.from(targetTypes({ gguf: source } as Source, recipe), ([tensor, type]) => [
+      tensor,
+      ggmlTypes.get(type)?.name,
+    ])
+    expect(Object.fromEntries(own), recipe).toEqual(await typesOf(quantized))
+    await quantized.close()
+  }
+  await source.close()
+})
+
+describe('training of rows of 64', () => {
+  const input = (): string => join(folder, 'narrow.gguf')
+  const text = (): string => join(folder, 'text.txt')
+  beforeAll(async () => {
+    await writeTinyVariant(input(), { architecture: 'gemma3', tied: true, layers: 3 })
+    await writeFile(text(), 'the whale and the sea of the ship '.repeat(400))
+  })
+
+  test.each([
+    ['Q4_K_M', ['Q5_0', 'Q8_0']],
+    ['Q5_K_S', ['Q5_1', 'Q8_0']],
+    ['Q3_K_M', ['Q4_0', 'Q5_0', 'Q5_1', 'Q8_0']],
+  ])('%s starts from the bytes of %j, and all of them train', async (type, expected) => {
+    const output = join(folder, `${type}.gguf`)
+    const options = { input: input(), data: [text()], tokens: 1024, context: 32, batch: 64, type }
+    const start = await train({ ...options, output, steps: 0 })
+    const reference = join(folder, `${type}-reference.gguf`)
+    await quantizeModel(input(), reference, { type })
+    const [ours, theirs] = [await openGguf(start.path), await openGguf(reference)]
+    const used = new Set(Object.values(await typesOf(ours)))
+    expect([...used].sort()).toEqual(['F32', ...expected])
+    for (const tensor of theirs.tensors)
+      expect(await ours.read(ours.tensor(tensor.name)), tensor.name).toEqual(await theirs.read(tensor))
+    await ours.close()
+    await theirs.close()
+    expect(start.check.tensors).toBe(1 + 3 * 7)
+
+    const report = await train({ ...options, output: join(folder, `${type}-trained.gguf`), steps: 20 })
+    expect(report.written).toBe('qat')
+    expect(report.check.differing).toBe(0)
+  })
+})
