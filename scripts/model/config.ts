@@ -28,7 +28,7 @@ export const shippedConfig: DecoderConfig = {
   normEpsilon: 1e-5,
   tied: true,
   blocks: new Array<BlockConfig>(layers).fill(block),
-  biases: new Set(),
+  tensors: new Set(),
   embeddingScale: 1,
   logitCap: 0,
 }

@@ -9,6 +9,7 @@ import {
   mul,
   reshape,
   rmsNorm,
+  slice,
   softmax,
   type Tensor,
   transpose,
@@ -43,8 +44,9 @@ export interface HeadNorms {
 
 /**
  * Attention on h, (windows * length, width), with the matrices `attn_q`, `attn_k`, `attn_v`, `attn_output`: their biases
- * and the norms `attn_q_norm` and `attn_k_norm` count where they are among the weights. Without `attn_v` the keys serve as
- * values, as they are before norm and rotation. `given` takes the place of own keys and values.
+ * and the norms `attn_q_norm` and `attn_k_norm` count where they are among the weights, and `attn_qkv` stands for the first
+ * three joined. Without `attn_v` the keys serve as values, as they are before norm and rotation. `given` takes the place
+ * of own keys and values.
  */
 export function attention(
   h: Tensor,
@@ -60,10 +62,11 @@ export function attention(
   const turned = (y: Tensor, norm: Tensor | undefined): Tensor =>
     rotate(norm ? rmsNorm(y, norm, norms.epsilon) : y, rope)
 
-  const q = turned(split(project('attn_q', h, weights), heads), weights['attn_q_norm.weight'])
+  const matrix = projections(h, weights, config)
+  const q = turned(split(matrix('attn_q'), heads), weights['attn_q_norm.weight'])
   const own = (): KeysValues => {
-    const k = split(project('attn_k', h, weights), kvHeads)
-    const v = weights['attn_v.weight'] ? split(project('attn_v', h, weights), kvHeads) : k
+    const k = split(matrix('attn_k'), kvHeads)
+    const v = weights['attn_k.weight'] && !weights['attn_v.weight'] ? k : split(matrix('attn_v'), kvHeads)
     const ones = constant(new Float32Array(headWidth).fill(1))
     return {
       keys: turned(k, weights['attn_k_norm.weight']),
@@ -74,6 +77,22 @@ export function attention(
   const attended = causalAttention(q, keys, values, config.scale, config.window)
   const joined = reshape(transpose(attended, [0, 2, 1, 3]), [windows * length, heads * headWidth])
   return { y: project('attn_output', joined, weights), keys, values }
+}
+
+type Projection = 'attn_q' | 'attn_k' | 'attn_v'
+
+/** The products of h with the matrices of queries, keys and values, which may be one. */
+function projections(
+  h: Tensor,
+  weights: Tensors,
+  { heads, kvHeads, headWidth }: AttentionConfig,
+): (name: Projection) => Tensor {
+  if (!weights['attn_qkv.weight']) return (name) => project(name, h, weights)
+  const all = project('attn_qkv', h, weights)
+  const q = heads * headWidth
+  const kv = kvHeads * headWidth
+  const start = { attn_q: 0, attn_k: q, attn_v: q + kv }
+  return (name) => slice(all, 1, start[name], start[name] + (name === 'attn_q' ? q : kv))
 }
 
 /** Zero where position i may look at position j, a large negative number elsewhere: (copies * length, length). */

@@ -22,8 +22,8 @@ export interface BlockConfig {
 export interface DecoderConfig extends ModelConfig {
   /** One for each layer. */
   readonly blocks: readonly BlockConfig[]
-  /** Names of the biases that the file has, such as `blk.0.attn_q.bias`. */
-  readonly biases: ReadonlySet<string>
+  /** Names of the file's tensors, for those that a model may lack, such as `blk.0.attn_q.bias`. */
+  readonly tensors: ReadonlySet<string>
   /** Factor on the token embedding. */
   readonly embeddingScale: number
   /** Logits are squeezed into (-cap, cap); 0: they are not. */
@@ -46,7 +46,7 @@ export interface Declaration {
   readonly queryKeyNorms?: boolean
   /** Norms of what attention and feed-forward give, before it is added to the stream. */
   readonly postNorms?: boolean
-  /** Matrices that have a bias in some models: `output` and those of blocks. */
+  /** Matrices that have a bias in some models: `output` and those of blocks; `attn_qkv` stands for the three joined. */
   readonly biases: readonly string[]
   /** `rope_freqs.weight` divides the rotary frequencies where a file has it. */
   readonly dividedFrequencies?: boolean
@@ -120,15 +120,34 @@ function readLogitCap({ metadata }: Gguf, architecture: string, fallback: number
   return metadata.number(key, fallback) === 0 ? 0 : positive(metadata, key, fallback)
 }
 
-/** Tensors of the feed-forward network and of attention with its own keys and values, without biases. */
-function matrices(width: number, { attention, feedForward }: BlockConfig): Record<string, number[]> {
+/** Names of all tensors. @throws FileError for biases that quench does not know how to add */
+function tensorNames({ path, tensors }: Gguf): ReadonlySet<string> {
+  const names = new Set(tensors.map((t) => t.name))
+  for (const name of names)
+    if (/\.attn_[qkv]\.bias$/.test(name) && names.has(name.replace(/attn_[qkv]\.bias/, 'attn_qkv.weight')))
+      throw new FileError(
+        path,
+        `${name} belongs to a matrix that is joined with others, which quench cannot train; convert the model anew`,
+      )
+  return names
+}
+
+/**
+ * Tensors of the feed-forward network and of attention with its own keys and values, without biases. `joined`: the
+ * matrices of queries, keys and values are one.
+ */
+function matrices(
+  width: number,
+  { attention, feedForward }: BlockConfig,
+  joined: boolean,
+): Record<string, number[]> {
   const q = attention.heads * attention.headWidth
   const kv = attention.kvHeads * attention.headWidth
   return {
     'attn_norm.weight': [width],
-    'attn_q.weight': [q, width],
-    'attn_k.weight': [kv, width],
-    'attn_v.weight': [kv, width],
+    ...(joined
+      ? { 'attn_qkv.weight': [q + 2 * kv, width] }
+      : { 'attn_q.weight': [q, width], 'attn_k.weight': [kv, width], 'attn_v.weight': [kv, width] }),
     'attn_output.weight': [width, q],
     'ffn_norm.weight': [width],
     'ffn_gate.weight': [feedForward, width],
@@ -162,13 +181,10 @@ export function decoder(declared: Declaration): Architecture<DecoderConfig> {
     async read(gguf) {
       const config = readModelConfig(gguf, name)
       const blocks = await (declared.readBlocks ?? equalBlocks)(gguf, config)
-      const known = new Set(declared.biases)
-      const isBias = (tensor: string): boolean =>
-        tensor.endsWith('.bias') && known.has(tensor.replace(/^blk\.\d+\./, '').slice(0, -'.bias'.length))
       return {
         ...config,
         blocks,
-        biases: new Set(gguf.tensors.map((t) => t.name).filter(isBias)),
+        tensors: tensorNames(gguf),
         embeddingScale: declared.scaledEmbedding ? Math.sqrt(config.width) : 1,
         logitCap: declared.logitCap === undefined ? 0 : readLogitCap(gguf, name, declared.logitCap),
       }
@@ -182,20 +198,22 @@ export function decoder(declared: Declaration): Architecture<DecoderConfig> {
         'output_norm.weight': [c.width],
         [c.tied ? 'token_embd.weight' : 'output.weight']: [c.vocabulary, c.width],
       }
-      if (c.biases.has('output.bias')) shapes['output.bias'] = [c.vocabulary]
+      if (declared.biases.includes('output') && c.tensors.has('output.bias'))
+        shapes['output.bias'] = [c.vocabulary]
       return shapes
     },
 
     blockTensors(c, layer): Shapes {
       const block = c.blocks[layer]
-      const shapes = matrices(c.width, block)
+      const has = (tensor: string): boolean => c.tensors.has(`blk.${layer}.${tensor}`)
+      const shapes = matrices(c.width, block, has('attn_qkv.weight'))
       const { headWidth } = block.attention
       if (declared.queryKeyNorms)
         for (const norm of ['attn_q_norm', 'attn_k_norm']) shapes[`${norm}.weight`] = [headWidth]
       if (declared.postNorms)
         for (const norm of ['post_attention_norm', 'post_ffw_norm']) shapes[`${norm}.weight`] = [c.width]
       for (const matrix of declared.biases)
-        if (c.biases.has(`blk.${layer}.${matrix}.bias`))
+        if (shapes[`${matrix}.weight`] && has(`${matrix}.bias`))
           shapes[`${matrix}.bias`] = [shapes[`${matrix}.weight`][0]]
       return shapes
     },

@@ -48,7 +48,7 @@ export const gemma3 = decoder({
   activation: gelu,
   queryKeyNorms: true,
   postNorms: true,
-  biases: ['attn_q', 'attn_k', 'attn_v'],
+  biases: ['attn_qkv', 'attn_q', 'attn_k', 'attn_v'],
   scaledEmbedding: true,
   logitCap: 0,
   readBlocks,

@@ -23,8 +23,6 @@ interface Gemma4Config extends DecoderConfig {
   readonly perLayerWidth: number
   /** For each layer, the one whose keys and values it reads; undefined for those that have their own. */
   readonly sources: readonly (number | undefined)[]
-  /** Tensors of the file, for those that a layer may lack. */
-  readonly tensors: ReadonlySet<string>
 }
 
 /** Heads and rotation of the layers of a kind. */
@@ -111,7 +109,6 @@ export const gemma4: Architecture<Gemma4Config> = {
       ...config,
       perLayerWidth: gguf.metadata.number(key) === 0 ? 0 : count(gguf.metadata, key),
       sources: readSources(gguf, config.blocks),
-      tensors: new Set(gguf.tensors.map((t) => t.name)),
     }
   },
 

@@ -9,6 +9,6 @@ export const llama = decoder({
   name: 'llama',
   pairs: 'neighbours',
   activation: silu,
-  biases: ['attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'],
+  biases: ['attn_qkv', 'attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'],
   dividedFrequencies: true,
 })

@@ -6,5 +6,5 @@ export const qwen2 = decoder({
   name: 'qwen2',
   pairs: 'halves',
   activation: silu,
-  biases: ['attn_q', 'attn_k', 'attn_v', 'output'],
+  biases: ['attn_qkv', 'attn_q', 'attn_k', 'attn_v', 'output'],
 })

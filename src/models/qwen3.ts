@@ -7,5 +7,5 @@ export const qwen3 = decoder({
   pairs: 'halves',
   activation: silu,
   queryKeyNorms: true,
-  biases: ['attn_q', 'attn_k', 'attn_v'],
+  biases: ['attn_qkv', 'attn_q', 'attn_k', 'attn_v'],
 })

@@ -21,6 +21,12 @@ afterAll(() => rm(folder, { recursive: true }))
 const small = { width: 32, heads: 2, headsKV: 1, feedForward: 48 }
 const variants: Record<string, TinyVariant> = {
   qwen2: { ...small, architecture: 'qwen2', biases: ['blk.1.attn_k', 'output'] },
+  'llama, queries, keys and values in one matrix': {
+    ...small,
+    architecture: 'llama',
+    joined: true,
+    biases: ['blk.1.attn_qkv'],
+  },
   qwen3: { ...small, architecture: 'qwen3', tied: true, headWidth: 8 },
   'gemma3, window': {
     ...small,

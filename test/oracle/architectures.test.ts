@@ -30,8 +30,15 @@ const yarn = {
 const window = { 'attention.sliding_window': 24 }
 type Variants = Record<string, Omit<TinyVariant, 'architecture'>>
 
+const llama: Variants = {
+  plain: {},
+  'a bias of the second block alone': { biases: ['blk.1.ffn_down'] },
+  'queries, keys and values in one matrix': { joined: true, biases: ['blk.0.attn_qkv'] },
+}
+
 const qwen2: Variants = {
   plain: {},
+  'queries, keys and values in one matrix': { joined: true, biases: ['blk.0.attn_qkv', 'blk.1.attn_qkv'] },
   'tied output, one head of keys': { tied: true, headsKV: 1 },
   'biases of Qwen 2': {
     biases: ['attn_q', 'attn_k', 'attn_v'].flatMap((name) => [`blk.0.${name}`, `blk.1.${name}`]),
@@ -87,6 +94,7 @@ const gemma3: Variants = {
   'wide heads, one of keys': { headWidth: 32, headsKV: 1, metadata: window },
   'half of a head is rotated': { headWidth: 32, metadata: { 'rope.dimension_count': 16 } },
   'logits are capped': { metadata: { final_logit_softcapping: 3 } },
+  'queries, keys and values in one matrix': { joined: true, headsKV: 1, metadata: window },
   'biases of queries and keys': { biases: ['blk.0.attn_q', 'blk.1.attn_k'] },
   'the scale of the 27B model': { layers: 62, width: 32, heads: 2, headWidth: 32, feedForward: 32 },
 }
@@ -146,6 +154,11 @@ const gemma4: Variants = {
     gemma4: { ...e2b, scales: { 2: 0.5 } },
     metadata: { 'rope.freq_base': 1e6, final_logit_softcapping: 30 },
   },
+  'queries, keys and values in one matrix, some of them not used': {
+    layers: 4,
+    joined: true,
+    gemma4: { slides: [true, false, true, false], headsKV: [2, 1, 2, 1], shared: 2 },
+  },
   'as 12B': {
     layers: 6,
     tied: true,
@@ -162,6 +175,7 @@ const gemma4: Variants = {
 }
 
 const architectures: [TinyVariant['architecture'], Variants][] = [
+  ['llama', llama],
   ['qwen2', qwen2],
   ['qwen3', qwen3],
   ['gemma3', gemma3],
@@ -178,7 +192,7 @@ describe.each(architectures)('%s', (architecture, variants) => {
 
   test.each(Object.keys(variants))('%s', async (name) => {
     const variant = variants[name]
-    const gelu = architecture.startsWith('gemma')
+    const gelu = architecture.startsWith('gemma') // silu is exact in libllama
     if (gelu) expect(await errorOf(variant, 1000)).toBeLessThan(3e-10)
     if ((variant.layers ?? 2) <= 8) expect(await errorOf(variant, 1)).toBeLessThan(gelu ? 1e-6 : 2e-11)
   })

@@ -45,6 +45,7 @@ const variants: Record<string, TinyOptions> = {
   },
   'rope frequencies of Llama 3': { ropeFreqs: [1, 1, 1, 1.5, 2.75, 8, 8, 8] },
   'an attention scale, which libllama does not read': { metadata: { 'attention.scale': 0.1 } },
+  'a sliding window, which libllama does not read': { metadata: { 'attention.sliding_window': 16 } },
   'everything at once': {
     tied: true,
     norms: true,
@@ -71,6 +72,7 @@ describe('F32', () => {
       'two heads to one of keys',
       'rope scaling none',
       'an attention scale, which libllama does not read',
+      'a sliding window, which libllama does not read',
     ]
     const plain = join(folder, 'plain.gguf')
     await writeTinyGguf(plain, { seed: 5 })

@@ -5,7 +5,7 @@
 import { type TinyMetadata, type TinyTensor, tinyVocabulary, writeTinyModel } from './tiny-gguf.js'
 
 export interface TinyVariant {
-  readonly architecture: 'qwen2' | 'qwen3' | 'gemma3' | 'gemma4'
+  readonly architecture: 'llama' | 'qwen2' | 'qwen3' | 'gemma3' | 'gemma4'
   readonly layers?: number
   readonly width?: number
   readonly heads?: number
@@ -16,6 +16,8 @@ export interface TinyVariant {
   readonly tied?: boolean
   /** Tensors that have a bias, by full name without `.bias`. */
   readonly biases?: readonly string[]
+  /** The matrices of queries, keys and values are one. */
+  readonly joined?: boolean
   readonly metadata?: TinyMetadata
   readonly gemma4?: TinyGemma4
 }
@@ -50,6 +52,7 @@ export async function writeTinyVariant(path: string, variant: TinyVariant, gates
   const { headWidth = width / heads, tied = false, biases = [] } = variant
   const g = variant.gemma4
   const gemma = architecture.startsWith('gemma')
+  const headNorms = architecture !== 'llama' && architecture !== 'qwen2'
   const tensors: TinyTensor[] = []
   const add = (name: string, ...shape: number[]): void => {
     tensors.push({ name: `${name}.weight`, shape })
@@ -76,12 +79,13 @@ export async function writeTinyVariant(path: string, variant: TinyVariant, gates
     const wide = g?.feedForward?.[layer] ?? feedForward
     const own = layer < layers - (g?.shared ?? 0) || g?.unused
     block('attn_norm', width)
-    block('attn_q', width, head * heads)
-    if (own) block('attn_k', width, head * kv)
-    if (own && !g?.keysAsValues?.includes(layer)) block('attn_v', width, head * kv)
+    if (variant.joined) block('attn_qkv', width, head * (heads + 2 * kv))
+    else block('attn_q', width, head * heads)
+    if (own && !variant.joined) block('attn_k', width, head * kv)
+    if (own && !variant.joined && !g?.keysAsValues?.includes(layer)) block('attn_v', width, head * kv)
     block('attn_output', head * heads, width)
-    if (architecture !== 'qwen2') block('attn_q_norm', head)
-    if (architecture !== 'qwen2' && own) block('attn_k_norm', head)
+    if (headNorms) block('attn_q_norm', head)
+    if (headNorms && own) block('attn_k_norm', head)
     if (gemma) for (const norm of ['post_attention_norm', 'post_ffw_norm']) block(norm, width)
     block('ffn_norm', width)
     block('ffn_gate', width, wide)

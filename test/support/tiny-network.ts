@@ -45,7 +45,7 @@ export function tinyConfig(shape: TinyShape = {}): DecoderConfig {
     normEpsilon: 1e-5,
     tied,
     blocks: new Array(layers).fill(block),
-    biases,
+    tensors: biases,
     embeddingScale: 1,
     logitCap: 0,
   }
