@@ -1,18 +1,23 @@
 /** The public API of quench. */
 
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
-export { readTexts } from './data/texts.js'
+export { type Document, readDocuments, readTexts } from './data/texts.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
 export {
+  type ConfidenceBin,
+  type Divergence,
+  type DocumentLoss,
   type EffectiveBits,
   type Estimate,
   type EvaluatedFile,
   type EvaluateOptions,
   type Evaluation,
+  type EvaluationText,
   effectiveBits,
   evaluateFiles,
   type FileEvaluation,
   type KldSummary,
+  type ModelOptions,
   recovered,
   type WindowSums,
 } from './evaluate/index.js'

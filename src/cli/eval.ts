@@ -1,16 +1,19 @@
 /** `quench eval`: how far quantized files are from their reference on held-out text. */
-import { basename } from 'node:path'
-import type { Command } from 'commander'
-import type { Estimate, Evaluation } from '../evaluate/index.js'
-import { humanBytes, humanCount, table } from './format.js'
+import { type Command, InvalidArgumentError } from 'commander'
+import { describeEvaluation } from './eval-table.js'
+import { humanCount } from './format.js'
 import { positiveInteger, printJson, threadCount } from './options.js'
 import { clearProgress, progressLine } from './progress.js'
 
 interface EvalOptions {
   reference: string
+  original?: string
   data: string[]
   context: number
   tokens?: number
+  saveReference?: string
+  kvType: string[]
+  gpuLayers?: number
   threads?: number
   json?: true
 }
@@ -20,10 +23,25 @@ export function addEval(program: Command): void {
     .command('eval')
     .description('measure perplexity and KL divergence of GGUF files against a reference')
     .argument('<files...>', 'quantized GGUF files')
-    .requiredOption('-r, --reference <file>', 'full-precision GGUF file that they were made from')
+    .requiredOption(
+      '-r, --reference <file>',
+      'full-precision GGUF file that they were made from, or a file of --save-reference',
+    )
+    .option('--original <file>', 'the model before training, as a second reference')
     .requiredOption('-d, --data <paths...>', 'held-out text: files, or folders of .txt, .md and .jsonl files')
     .option('-c, --context <n>', 'tokens of a window', positiveInteger, 512)
     .option('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger)
+    .option(
+      '--save-reference <file>',
+      "keep the reference's predictions for later evaluations on the same text",
+    )
+    .option(
+      '--kv-type <types>',
+      'run every file with these types of KV cache too, e.g. q8_0,q4_0',
+      kvTypes,
+      [],
+    )
+    .option('--gpu-layers <n>', 'layers to run on a GPU; -1 is all (default: 0)', gpuLayers)
     .option('--threads <n>', 'threads to use (default: as the size of the model allows)', threadCount)
     .option('--json', 'print one JSON document')
     .addHelpText(
@@ -32,53 +50,43 @@ export function addEval(program: Command): void {
         '\n± is a standard error over windows.' +
         '\n\nExample:\n  quench eval model-Q4_0.gguf model-Q4_K_M.gguf --reference model-F16.gguf --data heldout.txt',
     )
-    .action(async (files: string[], { reference, data, context, tokens, threads, json }: EvalOptions) => {
+    .action(async (files: string[], options: EvalOptions) => {
+      const { reference, original, data, context, tokens, saveReference, kvType, json } = options
       const { evaluateFiles } = await import('../evaluate/index.js')
-      const { readTexts } = await import('../data/texts.js')
+      const { readDocuments } = await import('../data/texts.js')
       const result = await evaluateFiles({
         reference,
         files,
-        text: await readTexts(data),
+        text: await readDocuments(data),
         context,
+        kvTypes: [...new Set(['f16', ...kvType])],
         onProgress: progressLine('evaluating', (rate) => `${humanCount(rate)} tokens/s`),
+        ...(original !== undefined && { original }),
         ...(tokens !== undefined && { maxTokens: tokens }),
-        ...(threads !== undefined && { threads }),
+        ...(saveReference !== undefined && { saveReference }),
+        ...(options.gpuLayers !== undefined && { gpuLayers: options.gpuLayers }),
+        ...(options.threads !== undefined && { threads: options.threads }),
       })
       clearProgress()
       for (const warning of result.warnings) process.stderr.write(`quench: warning: ${warning}\n`)
       if (json) printJson(result)
-      else process.stdout.write(describe(result))
+      else process.stdout.write(describeEvaluation(result))
     })
 }
 
-function describe({ reference, files, tokens, windows, context }: Evaluation): string {
-  const names = new Set([reference, ...files].map(({ path }) => basename(path)))
-  const named = names.size === files.length + 1 ? basename : (path: string) => path
-  const size = (bytes: number, bits: number) => [humanBytes(bytes), bits.toFixed(3)]
-  const header = ['file', 'type', 'size', 'bits/weight', 'PPL', '', 'KLD', '', 'median', 'p99', 'top-1', '']
-  const first = [
-    named(reference.path),
-    reference.type,
-    ...size(reference.bytes, reference.bitsPerWeight),
-    ...withError(reference.perplexity, 4),
-  ]
-  const rows = [...files]
-    .sort((a, b) => b.bytes - a.bytes)
-    .map((file) => [
-      named(file.path),
-      file.type,
-      ...size(file.bytes, file.bitsPerWeight),
-      ...withError(file.perplexity, 4),
-      ...withError(file.kld, 6),
-      file.kld.median.toFixed(6),
-      file.kld.p99.toFixed(6),
-      ...withError({ mean: 100 * file.top1.mean, se: 100 * file.top1.se }, 2, ' %'),
-    ])
-  const lines = table([header, first, ...rows], new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11]))
-  return `${lines}${tokens} tokens scored in ${windows} windows of ${context}; the first line is the reference\n`
+/** Types of a KV cache that llama.cpp has attention for. */
+const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
+
+function kvTypes(text: string): string[] {
+  const types = text.toLowerCase().split(',')
+  const unknown = types.find((type) => !knownKvTypes.includes(type))
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`"${unknown}" is not one of ${knownKvTypes.join(', ')}.`)
+  return types
 }
 
-const withError = ({ mean, se }: Estimate, digits: number, unit = ''): string[] => [
-  mean.toFixed(digits),
-  `± ${se.toFixed(digits)}${unit}`,
-]
+function gpuLayers(text: string): number {
+  if (!/^-?\d{1,6}$/.test(text) || Number(text) < -1)
+    throw new InvalidArgumentError('It must be a whole number from 0, or -1 for all.')
+  return Number(text)
+}

@@ -9,17 +9,28 @@ const textEndings = new Set(['.txt', '.text', '.md', '.jsonl'])
 /** A string holds at most half a billion characters; texts beyond this are to be split into several files. */
 const maxTextBytes = 500_000_000
 
+/** A text and where it is from: the file, with the line where that is `.jsonl`. */
+export interface Document {
+  readonly name: string
+  readonly text: string
+}
+
 /** Reads every named file, and every text file under every named folder, in order of their names. */
 export async function readTexts(paths: readonly string[]): Promise<string[]> {
+  return (await readDocuments(paths)).map(({ text }) => text)
+}
+
+/** The same, with names. */
+export async function readDocuments(paths: readonly string[]): Promise<Document[]> {
   const files = (await Promise.all(paths.map(listFiles))).flat()
-  const texts: string[] = []
-  for (const file of files) texts.push(...(await readText(file)))
-  if (texts.every((text) => text.trim() === ''))
+  const documents: Document[] = []
+  for (const file of files) for (const document of await readFileDocuments(file)) documents.push(document)
+  if (documents.every(({ text }) => text.trim() === ''))
     throw new FileError(
       paths.join(', '),
       'holds no text; name a text file or a folder of .txt, .md or .jsonl files',
     )
-  return texts
+  return documents
 }
 
 async function listFiles(path: string): Promise<string[]> {
@@ -36,7 +47,7 @@ async function listFiles(path: string): Promise<string[]> {
 }
 
 /** One text of a file, or one of each line of a .jsonl file: its `text` field. */
-async function readText(path: string): Promise<string[]> {
+async function readFileDocuments(path: string): Promise<Document[]> {
   let content: string
   try {
     const { size } = await stat(path)
@@ -46,8 +57,12 @@ async function readText(path: string): Promise<string[]> {
   } catch (error) {
     throw systemError(path, error)
   }
-  if (extname(path).toLowerCase() !== '.jsonl') return [content]
-  return content.split('\n').flatMap((line, i) => (line.trim() === '' ? [] : [jsonText(path, line, i + 1)]))
+  if (extname(path).toLowerCase() !== '.jsonl') return [{ name: path, text: content }]
+  return content
+    .split('\n')
+    .flatMap((line, i) =>
+      line.trim() === '' ? [] : [{ name: `${path}:${i + 1}`, text: jsonText(path, line, i + 1) }],
+    )
 }
 
 function jsonText(path: string, line: string, number: number): string {

@@ -1,80 +1,144 @@
 /**
- * The inner loops of evaluation: one row of logits (a prediction of one token) against the reference's row.
+ * The inner loops of evaluation: one row of logits (a prediction of one token) of a file against the base's row.
  *
- * With p = softmax(r) of the reference's logits r, and logits x of the file,
- *   KL(p || softmax(x)) = sum_i p_i * (r_i - x_i) - (logsumexp(r) - logsumexp(x)),
- * so equal rows give exactly 0. Sums are f64 over f32 logits. Nothing is allocated.
+ * With p = softmax(r) of the base's logits r, q = softmax(x) of the file's logits x, and c = logsumexp(r) - logsumexp(x),
+ *   KL(p || q) = sum_i p_i * (r_i - x_i) - c,    KL(q || p) = c - sum_i q_i * (r_i - x_i),
+ * so equal rows give exactly 0. Sums are f64 over f32 logits. The base's probabilities are kept as f32 weights together
+ * with the sum of these, so that they are a distribution in spite of rounding. Nothing is allocated.
  */
+import { expOfNegative } from './exp.js'
 
-/** What one row says; reused from row to row. */
-export interface RowScore {
+/** Numbers in the row of scores that `scoreRow` writes: see `Score`. */
+export const scoreFields = 8
+/**
+ * Where each number of a row of scores is: nats; the probability of the token that came; 1 where the most probable token is
+ * the base's; share of the most probable tokens that are the base's; and how wrong `kld` may be, which is 0 but for a saved
+ * base: a sure bound of one part, and the variance of the other.
+ */
+export const Score = {
+  nll: 0,
+  kld: 1,
+  reversedKld: 2,
+  probability: 3,
+  top1: 4,
+  topOverlap: 5,
+  slack: 6,
+  variance: 7,
+} as const
+
+/** What is known of the base's row, as `scoreBase` writes it. */
+export interface BaseRow {
   /** log(sum(exp(logits))). The negative log-likelihood of token t is this - logits[t]. */
   logSumExp: number
-  /** The most probable token; the first of several equals. */
-  top: number
-  /** Nats from the reference; 0 for the reference itself. */
-  kld: number
+  /** Sum of the f32 weights. */
+  weightSum: number
+  /** Probability of the most probable token. */
+  topProbability: number
 }
 
-/** Scores the reference's row, `probabilities.length` logits from `offset` on, and fills in its `probabilities`. */
-export function scoreReference(
+/** Finds the `top.length` largest logits of a row: their ids, largest first; of equals the first comes first. */
+export function topTokens(logits: Float32Array, offset: number, size: number, top: Int32Array): void {
+  const count = top.length
+  let filled = 0
+  let least = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < size; i++) {
+    const x = logits[offset + i]
+    if (filled === count && !(x > least)) continue
+    let at = filled < count ? filled++ : count - 1
+    while (at > 0 && logits[offset + top[at - 1]] < x) {
+      top[at] = top[at - 1]
+      at--
+    }
+    top[at] = i
+    least = logits[offset + top[filled - 1]]
+  }
+}
+
+/**
+ * Reads the base's row, `size` logits from `offset` on.
+ * @param weights receives exp(logits - max) as f32, from `weightOffset` on
+ * @param top receives the most probable tokens
+ */
+export function scoreBase(
   logits: Float32Array,
   offset: number,
-  probabilities: Float64Array,
-  score: RowScore,
+  size: number,
+  weights: Float32Array,
+  weightOffset: number,
+  top: Int32Array,
+  row: BaseRow,
 ): void {
-  const size = probabilities.length
-  const top = argmax(logits, offset, size)
-  const max = logits[offset + top]
+  topTokens(logits, offset, size, top)
+  const max = logits[offset + top[0]]
   let sum = 0
+  let weightSum = 0
   for (let i = 0; i < size; i++) {
-    const e = Math.exp(logits[offset + i] - max)
-    probabilities[i] = e
+    const e = expOfNegative(logits[offset + i] - max)
+    weights[weightOffset + i] = e
+    weightSum += weights[weightOffset + i]
     sum += e
   }
-  const scale = 1 / sum
-  for (let i = 0; i < size; i++) probabilities[i] *= scale
-  score.logSumExp = max + Math.log(sum)
-  score.top = top
-  score.kld = 0
+  row.logSumExp = max + Math.log(sum)
+  row.weightSum = weightSum
+  row.topProbability = 1 / sum
 }
 
-/** Scores the row of a file, which begins at the same `offset` as the reference's row that `scoreReference` has seen. */
+/** The base's row as `scoreRow` reads it: what `scoreBase` found, and where its logits and weights are. */
+export interface PreparedRow {
+  readonly logits: Float32Array
+  readonly weights: Float32Array
+  readonly offset: number
+  readonly top: Int32Array
+  readonly row: BaseRow
+}
+
+/**
+ * Scores a file's row, `size` logits from `offset` on, against the base's.
+ * @param top scratch for the file's most probable tokens, as many as the base's
+ * @param target the token that came
+ * @param out receives `scoreFields` numbers from `at` on
+ */
 export function scoreRow(
-  reference: Float32Array,
+  base: PreparedRow,
   logits: Float32Array,
   offset: number,
-  probabilities: Float64Array,
-  referenceLogSumExp: number,
-  score: RowScore,
+  size: number,
+  top: Int32Array,
+  target: number,
+  out: Float64Array,
+  at: number,
 ): void {
-  const size = probabilities.length
-  const top = argmax(logits, offset, size)
-  const max = logits[offset + top]
+  const { logits: baseLogits, weights, offset: baseOffset, row } = base
+  topTokens(logits, offset, size, top)
+  const max = logits[offset + top[0]]
   let sum = 0
-  let distance = 0
+  let forward = 0
+  let reversed = 0
   for (let i = 0; i < size; i++) {
     const x = logits[offset + i]
-    const p = probabilities[i]
-    sum += Math.exp(x - max)
-    if (p !== 0) distance += p * (reference[offset + i] - x) // where p is 0 both may be -Infinity
+    const e = expOfNegative(x - max)
+    const p = weights[baseOffset + i]
+    const d = baseLogits[baseOffset + i] - x
+    sum += e
+    if (p !== 0) forward += p * d // where p is 0 both may be -Infinity
+    if (e !== 0) reversed += e * d
   }
   const logSumExp = max + Math.log(sum)
-  const kld = distance - (referenceLogSumExp - logSumExp)
-  score.logSumExp = logSumExp
-  score.top = top
-  score.kld = Math.max(kld, 0) // below 0 by a rounding error of 1e-16 or so; NaN stays
+  const shift = row.logSumExp - logSumExp
+  out[at + Score.nll] = logSumExp - logits[offset + target]
+  // Below 0 by a rounding error of 1e-16 or so; NaN stays.
+  out[at + Score.kld] = Math.max(forward / row.weightSum - shift, 0)
+  out[at + Score.reversedKld] = Math.max(shift - reversed / sum, 0)
+  out[at + Score.probability] = Math.exp(logits[offset + target] - logSumExp)
+  out[at + Score.top1] = top[0] === base.top[0] ? 1 : 0
+  out[at + Score.topOverlap] = overlap(top, base.top)
+  out[at + Score.slack] = 0
+  out[at + Score.variance] = 0
 }
 
-function argmax(logits: Float32Array, offset: number, size: number): number {
-  let top = 0
-  let max = logits[offset]
-  for (let i = 1; i < size; i++) {
-    const x = logits[offset + i]
-    if (x > max) {
-      max = x
-      top = i
-    }
-  }
-  return top
+/** Share of `a` that is in `b`. */
+export function overlap(a: Int32Array, b: Int32Array): number {
+  let common = 0
+  for (let i = 0; i < a.length; i++) if (b.includes(a[i])) common++
+  return common / a.length
 }

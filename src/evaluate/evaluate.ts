@@ -1,21 +1,46 @@
 /**
- * Perplexity, KL divergence and top-1 agreement of GGUF files against a reference, as libllama runs them on the CPU.
+ * Perplexity, KL divergence and more of GGUF files against a reference, as libllama runs them.
  *
- * All files run side by side, window by window: the reference's logits stay in memory only until every file has been
- * compared with them, so nothing is written to disk (llama-perplexity writes 16-bit logits, tens of gigabytes, and its
- * divergences have a floor of about 5e-4 nats). A text twice as long takes 4 bytes per scored token and file more.
+ * All files run side by side, window by window, so that the reference runs once. There may be two references: the
+ * `reference` is the file's own full precision, and the divergence from it the loss of the conversion; the `original`
+ * is the model before quantization-aware training, and the divergence from it the loss of the whole method.
  */
-import { FileError } from '../errors.js'
+import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import { UsageError } from '../errors.js'
+import { checkWritable } from '../files.js'
 import { LlamaContext, LlamaModel } from '../llama/index.js'
-import { type RowScore, scoreReference, scoreRow } from './divergence.js'
-import { type ComparableFile, openComparable } from './files.js'
+import { type ComparableFile, openComparable, tokenizerHash } from './files.js'
+import { type RunResult, run } from './run.js'
+import {
+  fileHash,
+  isSavedReference,
+  ReferenceWriter,
+  relativePath,
+  SavedReference,
+} from './saved-reference.js'
 import type { Estimate } from './statistics.js'
-import { type KldSummary, Tally, type WindowSums } from './tally.js'
+import type { Divergence, Likelihood, WindowSums } from './tally.js'
 import { cutEvaluation, type EvaluationText, type Windows } from './windows.js'
 
-export interface EvaluateOptions {
-  /** The full-precision file that the others are compared with. */
+/** How models are run. */
+export interface ModelOptions {
+  /** Types of the cached keys and values: every file is run with each of them, references with f16. Default f16 alone. */
+  readonly kvTypes?: readonly string[]
+  /** Layers to put on a GPU, -1 for all. Default 0. */
+  readonly gpuLayers?: number
+  /** Default: as libllama's contexts choose. */
+  readonly threads?: number
+  /** Tokens run, of all files together. */
+  readonly onProgress?: (tokens: number, total: number) => void
+  readonly signal?: AbortSignal
+}
+
+export interface EvaluateOptions extends ModelOptions {
+  /** The full-precision file that the others are compared with, or a file that `saveReference` has written. */
   readonly reference: string
+  /** The model before training, as a second reference. */
+  readonly original?: string
   readonly files: readonly string[]
   /** Held-out text, or its tokens. */
   readonly text: EvaluationText
@@ -23,11 +48,8 @@ export interface EvaluateOptions {
   readonly context?: number
   /** Most tokens of the text to use. Default: all. */
   readonly maxTokens?: number
-  /** Default: as libllama's contexts choose. */
-  readonly threads?: number
-  /** Tokens run, of all files together. */
-  readonly onProgress?: (tokens: number, total: number) => void
-  readonly signal?: AbortSignal
+  /** File to keep the reference's predictions in, for `reference` of a later evaluation. */
+  readonly saveReference?: string
 }
 
 /** A file and its size. */
@@ -40,196 +62,234 @@ export interface EvaluatedFile {
   /** Bytes of tensors * 8 / weights. */
   readonly bitsPerWeight: number
   readonly perplexity: Estimate
+  readonly bitsPerByte: Estimate
 }
 
-export interface FileEvaluation extends EvaluatedFile {
-  readonly kld: KldSummary
-  /** Share of tokens whose most probable one is the reference's. */
-  readonly top1: Estimate
+export interface FileEvaluation extends EvaluatedFile, Divergence {
+  /** Type of the cached keys and values. */
+  readonly kvType: string
+  /** Divergence from the original: the loss of the method. That from the reference is the loss of the conversion. */
+  readonly original?: Divergence
   readonly windowSums: WindowSums
 }
 
-/** What `evaluateFiles` gives. Standard errors are those of the mean of window means. */
+/** What `evaluateFiles` gives. Standard errors are over windows. */
 export interface Evaluation {
   readonly context: number
   readonly windows: number
   /** Scored tokens. */
   readonly tokens: number
-  readonly reference: EvaluatedFile & { readonly windowSums: Pick<WindowSums, 'nll'> }
-  /** In the order given. */
+  readonly reference: EvaluatedFile & {
+    readonly windowSums: Pick<WindowSums, 'nll' | 'tokens'>
+    /** Whether its predictions come from a file that was saved. */
+    readonly saved: boolean
+    /** Divergence of the reference itself from the original: what training alone has changed. */
+    readonly original?: Divergence
+  }
+  readonly original?: EvaluatedFile
+  /** In the order given; of several `kvTypes` those of a file one after another. */
   readonly files: readonly FileEvaluation[]
   /** Sentences on what makes the figures doubtful. */
   readonly warnings: readonly string[]
 }
 
-/** Bytes of logits that a file may hold at once; windows of large vocabularies are scored in slices. */
-const maxLogitBytes = 2 ** 26
 /** Tokens that libllama computes at once: shorter windows run side by side to fill this. */
 const microBatch = 512
 
 /** @throws FileError for a file that cannot be loaded or compared, UsageError for a text that is too short */
 export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluation> {
-  const { reference, files, text, context = 512, maxTokens, threads } = options
-  const facts = await openComparable(reference, files)
-  const models: LlamaModel[] = []
-  const contexts: LlamaContext[] = []
-  try {
-    models.push(await LlamaModel.load(reference))
-    const cut = cutEvaluation(models[0], text, context, maxTokens)
-    for (const file of files) models.push(await LlamaModel.load(file))
-    const sequences = Math.min(Math.max(1, Math.floor(microBatch / context)), cut.windows.length)
-    for (const model of models) {
-      contexts.push(
-        await LlamaContext.create(model, {
-          contextSize: context,
-          sequences,
-          batchSize: sequences * context,
-          microBatchSize: microBatch,
-          ...(threads !== undefined && { threads }),
-        }),
-      )
-    }
-    const tallies = models.map(() => new Tally(cut.windows.length, cut.scored))
-    await run(contexts, cut, tallies, options)
-    return report(facts, context, cut, tallies, warningsOf(facts, models, context))
-  } finally {
-    for (const each of [...contexts, ...models]) each.dispose()
-  }
+  const { text, context = 512, maxTokens } = options
+  return evaluateWindows(options, context, (model) => cutEvaluation(model, text, context, maxTokens))
 }
 
-/** Runs all windows through all contexts, the first of which is the reference's. */
-async function run(
-  contexts: readonly LlamaContext[],
-  { windows, first, scored }: Windows,
-  tallies: readonly Tally[],
-  { onProgress, signal }: Pick<EvaluateOptions, 'onProgress' | 'signal'>,
-): Promise<void> {
-  const { sequences, model } = contexts[0]
-  const last = first + scored
-  const slice = Math.max(1, Math.floor(maxLogitBytes / (4 * model.vocabSize * sequences)))
-  const scorer = new Scorer(contexts, tallies)
-  const total = windows.length * last * contexts.length
-  let done = 0
-  for (let w = 0; w < windows.length; w += sequences) {
-    const group = windows.slice(w, w + sequences)
-    for (const context of contexts) context.clear()
-    for (let start = 0; start < last; ) {
-      const end = Math.min(last, Math.max(start, first) + slice)
-      const batch = batchOf(group, start, end, first)
-      for (const context of contexts) {
-        signal?.throwIfAborted()
-        await context.decode(batch.tokens, batch)
-        done += batch.tokens.length
-        onProgress?.(done, total)
-      }
-      scorer.score(group, w, Math.max(start, first), end, first)
-      start = end
-    }
-  }
-}
-
-/** Positions `start` to `end` of every window, each a sequence; those from `first` on give logits. */
-function batchOf(group: readonly Int32Array[], start: number, end: number, first: number) {
-  const length = end - start
-  const of = (value: (sequence: number, position: number) => number) =>
-    Int32Array.from({ length: group.length * length }, (_, i) =>
-      value(Math.floor(i / length), start + (i % length)),
-    )
-  return {
-    tokens: of((sequence, position) => group[sequence][position]),
-    positions: of((_, position) => position),
-    sequenceIds: of((sequence) => sequence),
-    logits: of((_, position) => (position >= first ? 1 : 0)),
-  }
-}
-
-/** Compares the logits of the last decode of every context with those of the first. */
-class Scorer {
-  private readonly probabilities: Float64Array
-  private readonly reference: RowScore = { logSumExp: 0, top: 0, kld: 0 }
-  private readonly own: RowScore = { logSumExp: 0, top: 0, kld: 0 }
-
-  constructor(
-    private readonly contexts: readonly LlamaContext[],
-    private readonly tallies: readonly Tally[],
-  ) {
-    this.probabilities = new Float64Array(contexts[0].model.vocabSize)
-  }
-
-  /** @param w index of the group's first window. Positions `start` to `end` gave logits, `first` is the first scored. */
-  score(group: readonly Int32Array[], w: number, start: number, end: number, first: number): void {
-    const logits = this.contexts.map((context) => context.logits())
-    let offset = 0
-    for (const [g, window] of group.entries()) {
-      for (let position = start; position < end; position++) {
-        this.scoreToken(logits, offset, window[position + 1], w + g, position - first)
-        offset += this.probabilities.length
-      }
-    }
-  }
-
-  private scoreToken(
-    logits: readonly Float32Array[],
-    offset: number,
-    target: number,
-    window: number,
-    i: number,
-  ) {
-    const { reference, own, probabilities } = this
-    scoreReference(logits[0], offset, probabilities, reference)
-    for (let f = 0; f < logits.length; f++) {
-      const score = f === 0 ? reference : own
-      if (f > 0) scoreRow(logits[0], logits[f], offset, probabilities, reference.logSumExp, own)
-      const nll = score.logSumExp - logits[f][offset + target]
-      if (!Number.isFinite(nll) || !Number.isFinite(score.kld))
-        throw new FileError(this.contexts[f].model.path, 'it gives predictions that are not finite numbers')
-      this.tallies[f].add(window, i, nll, score.kld, score.top === reference.top)
-    }
-  }
-}
-
-function report(
-  facts: readonly ComparableFile[],
+/** The same on windows that are made otherwise. @param cut makes them with the tokenizer of all files */
+export async function evaluateWindows(
+  options: Omit<EvaluateOptions, 'text' | 'maxTokens'>,
   context: number,
-  { windows, scored }: Windows,
-  tallies: readonly Tally[],
-  warnings: readonly string[],
-): Evaluation {
-  const evaluated = ({ path, type, bytes, bitsPerWeight }: ComparableFile, i: number): EvaluatedFile => ({
-    path,
+  cut: (model: LlamaModel) => Promise<Windows>,
+): Promise<Evaluation> {
+  const { reference, original, files, saveReference, kvTypes = ['f16'], gpuLayers = 0, threads } = options
+  if (saveReference !== undefined) checkWritable(saveReference)
+  const closing: (() => Promise<void> | void)[] = []
+  try {
+    const saved = (await isSavedReference(reference)) ? await SavedReference.open(reference) : undefined
+    if (saved) closing.unshift(() => saved.close())
+    if (saved && (original !== undefined || saveReference !== undefined))
+      throw new UsageError(
+        `${reference} is a saved reference, which goes with neither --original nor --save-reference; give the model instead`,
+      )
+    const live = saved ? [] : [reference, ...(original === undefined ? [] : [original])]
+    if (live.length + files.length === 0 || (saved && files.length === 0))
+      throw new UsageError('name at least one file to evaluate')
+    const facts = await openComparable([...live, ...files])
+
+    const load = async (path: string): Promise<LlamaModel> => {
+      const model = await LlamaModel.load(path, { gpuLayers })
+      closing.unshift(() => model.dispose())
+      return model
+    }
+    const first = await load(facts[0].path)
+    const windows = await cut(first)
+    const sequences = Math.min(Math.max(1, Math.floor(microBatch / context)), windows.count)
+    const create = async (model: LlamaModel, kvType: string): Promise<LlamaContext> => {
+      const made = await LlamaContext.create(model, {
+        contextSize: windows.longest,
+        sequences,
+        batchSize: sequences * windows.longest,
+        microBatchSize: microBatch,
+        kvType,
+        // llama.cpp quantizes values only with flash attention.
+        ...(/^(f32|f16|bf16)$/.test(kvType) ? {} : { flashAttention: 'on' as const }),
+        ...(threads !== undefined && { threads }),
+      })
+      closing.unshift(() => made.dispose())
+      return made
+    }
+    const bases: LlamaContext[] = []
+    const contexts: LlamaContext[] = []
+    for (const [i, { path }] of facts.entries()) {
+      const model = i === 0 ? first : await load(path)
+      if (i < live.length) bases.push(await create(model, 'f16'))
+      else for (const kvType of kvTypes) contexts.push(await create(model, kvType))
+    }
+
+    const settings =
+      saved || saveReference !== undefined ? await savedSettings(facts[0], windows, context) : undefined
+    if (saved && settings) saved.check(settings)
+    let writer: ReferenceWriter | undefined
+    if (saveReference !== undefined && settings) {
+      writer = await ReferenceWriter.create(saveReference, {
+        model: await modelFacts(saveReference, facts[0]),
+        ...settings,
+      })
+      const made = writer
+      closing.unshift(() => made.discard())
+    }
+    const result = await run({
+      ...options,
+      bases: saved ?? bases,
+      files: contexts,
+      windows,
+      bytesOf: byteCounter(first),
+      ...(writer && { save: writer }),
+    })
+    await writer?.finish()
+    return report({
+      facts,
+      saved,
+      live: live.length,
+      kvTypes,
+      context,
+      windows,
+      result,
+      trainContext: first.trainContext,
+    })
+  } finally {
+    for (const close of closing) await close()
+  }
+}
+
+/** Bytes of text of a token; special tokens have none. */
+function byteCounter(model: LlamaModel): (token: number) => number {
+  const known = new Int32Array(model.vocabSize).fill(-1)
+  return (token) => {
+    if (known[token] < 0) known[token] = model.tokenBytes(token).length
+    return known[token]
+  }
+}
+
+async function savedSettings(file: ComparableFile, windows: Windows, context: number) {
+  const hash = createHash('sha256')
+  for (let i = 0; i < windows.count; i++) {
+    if (i % 64 === 0) await setImmediate()
+    const { tokens } = windows.at(i)
+    hash.update(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength))
+  }
+  return {
+    tokenizer: tokenizerHash(file.tokenizer),
+    vocabulary: file.tokenizer.tokens.length,
+    text: hash.digest('hex'),
+    context,
+    windows: windows.count,
+    rows: windows.scored,
+  }
+}
+
+async function modelFacts(saved: string, { path, type, bytes, bitsPerWeight, quantized }: ComparableFile) {
+  return {
+    path: relativePath(saved, path),
+    sha256: await fileHash(path),
     type,
     bytes,
     bitsPerWeight,
-    perplexity: tallies[i].perplexity(),
-  })
-  return {
-    context,
-    windows: windows.length,
-    tokens: windows.length * scored,
-    reference: { ...evaluated(facts[0], 0), windowSums: { nll: tallies[0].windowSums.nll } },
-    files: facts.slice(1).map((file, i) => ({
-      ...evaluated(file, i + 1),
-      kld: tallies[i + 1].kldSummary(),
-      top1: tallies[i + 1].top1Share(),
-      windowSums: tallies[i + 1].windowSums,
-    })),
-    warnings,
+    quantized,
   }
 }
 
+interface Measured {
+  readonly facts: readonly ComparableFile[]
+  readonly saved: SavedReference | undefined
+  /** How many of the facts are references. */
+  readonly live: number
+  readonly kvTypes: readonly string[]
+  readonly context: number
+  readonly windows: Windows
+  readonly result: RunResult
+  readonly trainContext: number
+}
+
+async function report(measured: Measured): Promise<Evaluation> {
+  const { facts, saved, live, kvTypes, context, windows, result } = measured
+  const reference = saved ? { ...saved.header.model, path: saved.path } : facts[0]
+  const [base, originalBase] = result.bases
+  const files: FileEvaluation[] = []
+  for (const [i, { own, against }] of result.files.entries()) {
+    await setImmediate() // the bootstrap takes some 10 ms for each
+    const [fromReference, fromOriginal] = against
+    files.push({
+      ...evaluated(facts[live + Math.floor(i / kvTypes.length)], own),
+      kvType: kvTypes[i % kvTypes.length],
+      ...fromReference.divergence(),
+      ...(fromOriginal && { original: fromOriginal.divergence() }),
+      windowSums: fromReference.windowSums(),
+    })
+  }
+  return {
+    context,
+    windows: windows.count,
+    tokens: windows.scored,
+    reference: {
+      ...evaluated(reference, base),
+      saved: saved !== undefined,
+      windowSums: { nll: base.nll, tokens: base.tokens },
+      ...(result.referenceAgainst && { original: result.referenceAgainst.divergence() }),
+    },
+    ...(originalBase && { original: evaluated(facts[1], originalBase) }),
+    files,
+    warnings: warningsOf(reference, measured),
+  }
+}
+
+function evaluated(
+  { path, type, bytes, bitsPerWeight }: Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>,
+  own: Likelihood,
+): EvaluatedFile {
+  return { path, type, bytes, bitsPerWeight, perplexity: own.perplexity(), bitsPerByte: own.bitsPerByte() }
+}
+
 function warningsOf(
-  [reference]: readonly ComparableFile[],
-  [model]: readonly LlamaModel[],
-  context: number,
+  reference: { readonly path: string; readonly type: string; readonly quantized: boolean },
+  { facts, live, context, trainContext }: Measured,
 ): string[] {
   const warnings: string[] = []
-  if (reference.quantized)
+  for (const base of live === 2 ? [reference, facts[1]] : [reference])
+    if (base.quantized)
+      warnings.push(
+        `${base.path} is itself quantized (${base.type}), so divergences from it are not those from the original model`,
+      )
+  if (context > trainContext)
     warnings.push(
-      `${reference.path} is itself quantized (${reference.type}), so divergences from it are not those from the original model`,
-    )
-  if (context > model.trainContext)
-    warnings.push(
-      `a context of ${context} is longer than the ${model.trainContext} tokens that ${reference.path} was trained with`,
+      `a context of ${context} is longer than the ${trainContext} tokens that ${reference.path} was trained with`,
     )
   return warnings
 }

@@ -9,12 +9,15 @@ export interface EffectiveBits {
   readonly bound: 'exact' | 'atLeast' | 'atMost'
 }
 
+/** The part of an evaluation that is needed here. */
+type Measured = Pick<FileEvaluation, 'path' | 'windowSums'>
+
 /**
  * The share of the mean KL divergence of `ptq` that is gone in `qat`: 1 - KLD(qat) / KLD(ptq). Both must come from one
  * `evaluateFiles`, since the error is that of a ratio of paired windows (delta method), in which what makes a window
  * hard for both files cancels. @throws QuenchError if the PTQ file loses nothing that could be recovered
  */
-export function recovered(qat: FileEvaluation, ptq: FileEvaluation): Estimate {
+export function recovered(qat: Measured, ptq: Measured): Estimate {
   const a = qat.windowSums.kld
   const b = ptq.windowSums.kld
   const n = a.length

@@ -5,7 +5,9 @@ export {
   type Evaluation,
   evaluateFiles,
   type FileEvaluation,
+  type ModelOptions,
 } from './evaluate.js'
 export { type EffectiveBits, effectiveBits, recovered } from './gain.js'
 export type { Estimate } from './statistics.js'
-export type { KldSummary, WindowSums } from './tally.js'
+export type { ConfidenceBin, Divergence, DocumentLoss, KldSummary, WindowSums } from './tally.js'
+export type { EvaluationText } from './windows.js'

@@ -2,59 +2,107 @@
  * The windows that llama-perplexity evaluates: all tokens of the text cut into pieces of `context` tokens, without
  * overlap, each begun with BOS in place of its first token where the model wants one. The second half of a window is
  * scored: positions `context / 2` to `context - 2` predict the token after them, with at least half a window to look
- * back on.
+ * back on. The tokens of the text, 4 bytes each, are all that grows with its length.
  */
+import type { Document } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 
 /** What is evaluated: texts, or tokens of the reference's vocabulary. */
-export type EvaluationText = string | readonly string[] | Int32Array
+export type EvaluationText = string | readonly (string | Document)[] | Int32Array
+
+/** A sequence of tokens that is run from an empty context. */
+export interface Window {
+  readonly tokens: Int32Array
+  /** Positions whose next token is scored, ascending. */
+  readonly positions: Int32Array
+  /** For each of these the document that the next token is of. */
+  readonly documents: Int32Array
+}
 
 export interface Windows {
-  /** Tokens of each window. */
-  readonly windows: readonly Int32Array[]
-  /** First scored position. */
-  readonly first: number
-  /** Scored positions per window. */
+  readonly count: number
+  /** Scored tokens of all windows. */
   readonly scored: number
+  /** Tokens that have to be run for all windows: up to the last scored position of each. */
+  readonly run: number
+  /** Most tokens, and most scored positions, of a window. */
+  readonly longest: number
+  readonly mostScored: number
+  /** Names of the documents. */
+  readonly documents: readonly string[]
+  /** Makes window `i`. */
+  at(i: number): Window
 }
 
 const leastContext = 8
 
 /** Cuts the text. @throws UsageError for a text, or a limit of `maxTokens`, of less than two windows */
-export function cutEvaluation(
+export async function cutEvaluation(
   model: LlamaModel,
   text: EvaluationText,
   context: number,
   maxTokens = Number.POSITIVE_INFINITY,
-): Windows {
+): Promise<Windows> {
   if (!Number.isInteger(context) || context < leastContext)
     throw new UsageError(`--context is ${context}; it must be a whole number from ${leastContext}`)
   if (maxTokens < 2 * context)
     throw new UsageError(
       `--tokens is ${maxTokens}; a context of ${context} needs at least ${2 * context}, or give a smaller --context`,
     )
-  const tokens = tokensOf(model, text)
+  const { tokens, starts, names } = await tokensOf(model, text)
   if (tokens.length < 2 * context)
     throw new UsageError(
       `the text has only ${tokens.length} tokens, and a context of ${context} needs at least ${2 * context}; give more text or a smaller --context`,
     )
   const count = Math.floor(Math.min(tokens.length, maxTokens) / context)
-  const windows = Array.from({ length: count }, (_, i) => tokens.slice(i * context, (i + 1) * context))
-  if (model.addBos && model.bos !== undefined) for (const window of windows) window[0] = model.bos
   const first = Math.floor(context / 2)
-  return { windows, first, scored: context - 1 - first }
+  const scored = context - 1 - first
+  const positions = Int32Array.from({ length: scored }, (_, i) => first + i)
+  return {
+    count,
+    scored: count * scored,
+    run: count * (context - 1),
+    longest: context,
+    mostScored: scored,
+    documents: names,
+    at(i) {
+      const start = i * context
+      const window = tokens.slice(start, start + context)
+      if (model.addBos && model.bos !== undefined) window[0] = model.bos
+      return { tokens: window, positions, documents: positions.map((p) => documentAt(starts, start + p + 1)) }
+    },
+  }
 }
 
-/** Texts one after another, each begun as the model wants a text begun. */
-function tokensOf(model: LlamaModel, text: EvaluationText): Int32Array {
-  if (text instanceof Int32Array) return text
-  const parts = (typeof text === 'string' ? [text] : text).map((t) => model.tokenize(t, { addSpecial: true }))
-  const tokens = new Int32Array(parts.reduce((n, part) => n + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    tokens.set(part, at)
-    at += part.length
+/** The last document that starts at or before a token of the stream. */
+function documentAt(starts: readonly number[], at: number): number {
+  let low = 0
+  let high = starts.length - 1
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if (starts[middle] <= at) low = middle
+    else high = middle - 1
   }
-  return tokens
+  return low
+}
+
+/** Texts one after another, each begun as the model wants a text begun, with their names and where they start. */
+async function tokensOf(model: LlamaModel, text: EvaluationText) {
+  if (text instanceof Int32Array) return { tokens: text, starts: [0], names: ['tokens'] }
+  const parts: Int32Array[] = []
+  const names: string[] = []
+  const starts: number[] = []
+  let length = 0
+  for (const [i, document] of (typeof text === 'string' ? [text] : text).entries()) {
+    const whole = typeof document === 'string' ? { name: `text ${i + 1}`, text: document } : document
+    const part = await model.tokenizeAsync(whole.text, { addSpecial: true })
+    parts.push(part)
+    names.push(whole.name)
+    starts.push(length)
+    length += part.length
+  }
+  const tokens = new Int32Array(length)
+  for (const [i, part] of parts.entries()) tokens.set(part, starts[i])
+  return { tokens, starts, names }
 }

@@ -128,7 +128,36 @@ export class LlamaModel {
       tokens = new Int32Array(-count)
       count = tokenize(vocab, bytes, bytes.length, tokens, tokens.length, addSpecial, parseSpecial)
     }
-    if (count < 0) throw new FileError(this.path, `its tokenizer failed on a text of ${bytes.length} bytes`)
+    return this.tokenized(tokens, count, bytes.length)
+  }
+
+  /** The same on another thread, for long texts. */
+  async tokenizeAsync(
+    text: string,
+    options: { addSpecial?: boolean; parseSpecial?: boolean } = {},
+  ): Promise<Int32Array> {
+    const { addSpecial = false, parseSpecial = false } = options
+    const { tokenize } = library()
+    const vocab = this.vocabulary()
+    const bytes = Buffer.from(text)
+    const run = (into: Int32Array): Promise<number> =>
+      callAsync(tokenize, vocab, bytes, bytes.length, into, into.length, addSpecial, parseSpecial)
+    this.handle.hold()
+    try {
+      let tokens = new Int32Array(Math.ceil(bytes.length / 2) + 8)
+      let count = await run(tokens)
+      if (count < 0 && count > -(2 ** 31)) {
+        tokens = new Int32Array(-count)
+        count = await run(tokens)
+      }
+      return this.tokenized(tokens, count, bytes.length)
+    } finally {
+      this.handle.release()
+    }
+  }
+
+  private tokenized(tokens: Int32Array, count: number, bytes: number): Int32Array {
+    if (count < 0) throw new FileError(this.path, `its tokenizer failed on a text of ${bytes} bytes`)
     return tokens.slice(0, count)
   }
 

@@ -94,8 +94,15 @@ test('what a file is, and how far', () => {
 
 test('a file against itself: exactly 0', () => {
   const self = evaluation.files[2]
-  expect(self.kld).toEqual({ mean: 0, se: 0, min: 0, median: 0, p90: 0, p95: 0, p99: 0, max: 0 })
-  expect(self.top1).toEqual({ mean: 1, se: 0 })
+  const { quantileErrors, interval, ...numbers } = self.kld
+  expect(new Set(Object.values(numbers))).toEqual(new Set([0]))
+  expect(quantileErrors.p99).toEqual({ se: 0, interval: [0, 0] })
+  expect(interval).toEqual([0, 0])
+  expect(self.reversedKld).toEqual({ mean: 0, se: 0, interval: [0, 0] })
+  expect(self.perplexityRatio).toEqual({ mean: 1, se: 0, interval: [1, 1] })
+  expect(self.rmsProbabilityChange.mean).toBe(0)
+  expect(self.top1).toEqual({ mean: 1, se: 0, interval: [1, 1] })
+  expect(self.topOverlap).toEqual({ count: 10, mean: 1, se: 0, interval: [1, 1] })
   expect(self.perplexity).toEqual(evaluation.reference.perplexity)
 })
 

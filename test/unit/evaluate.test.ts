@@ -1,21 +1,40 @@
 /** The arithmetic of evaluation, against formulas written out plainly and against cases that can be seen through. */
 import { describe, expect, test } from 'vitest'
-import { type RowScore, scoreReference, scoreRow } from '../../src/evaluate/divergence.js'
-import { effectiveBits, type FileEvaluation, recovered } from '../../src/evaluate/index.js'
-import { estimate, exponential, quantile } from '../../src/evaluate/statistics.js'
+import {
+  type BaseRow,
+  Score,
+  scoreBase,
+  scoreFields,
+  scoreRow,
+  topTokens,
+} from '../../src/evaluate/divergence.js'
+import { expOfNegative } from '../../src/evaluate/exp.js'
+import { effectiveBits, recovered } from '../../src/evaluate/index.js'
+import {
+  estimate,
+  exponential,
+  quantile,
+  ratio,
+  root,
+  studentT,
+  wilson,
+} from '../../src/evaluate/statistics.js'
 import { Random } from '../../src/random.js'
 
 const random = new Random(3)
 const size = 300
 const row = (scale: number) => Float32Array.from({ length: 2 * size }, () => random.normal() * scale)
 
-function score(reference: Float32Array, logits: Float32Array, offset: number) {
-  const probabilities = new Float64Array(size)
-  const first: RowScore = { logSumExp: 0, top: 0, kld: 0 }
-  const second: RowScore = { logSumExp: 0, top: 0, kld: 0 }
-  scoreReference(reference, offset, probabilities, first)
-  scoreRow(reference, logits, offset, probabilities, first.logSumExp, second)
-  return { first, second, probabilities }
+function score(reference: Float32Array, logits: Float32Array, offset: number, target = 0) {
+  const weights = new Float32Array(2 * size)
+  const first: BaseRow = { logSumExp: 0, weightSum: 0, topProbability: 0 }
+  const top = new Int32Array(5)
+  scoreBase(reference, offset, size, weights, offset, top, first)
+  const out = new Float64Array(scoreFields + 1)
+  const base = { logits: reference, weights, offset, top, row: first }
+  scoreRow(base, logits, offset, size, new Int32Array(5), target, out, 1)
+  const of = (name: keyof typeof Score): number => out[1 + Score[name]]
+  return { first, of, top }
 }
 
 /** KL(softmax(a) || softmax(b)) as the definition has it. */
@@ -35,37 +54,64 @@ describe('one row', () => {
     const a = row(scale)
     const b = row(scale)
     for (const offset of [0, size]) {
-      const { first, second, probabilities } = score(a, b, offset)
+      const { first, of, top } = score(a, b, offset, 7)
       const [ra, rb] = [a, b].map((x) => x.subarray(offset, offset + size))
-      expect(second.kld).toBeCloseTo(klDivergence(ra, rb), 10)
-      expect(first.logSumExp).toBeCloseTo(Math.log(ra.reduce((s, v) => s + Math.exp(v), 0)), 10)
-      expect(probabilities.reduce((s, v) => s + v, 0)).toBeCloseTo(1, 12)
-      expect(second.top).toBe(rb.indexOf(Math.max(...rb)))
+      expect(of('kld')).toBeCloseTo(klDivergence(ra, rb), 6)
+      expect(of('reversedKld')).toBeCloseTo(klDivergence(rb, ra), 10)
+      const logSum = (x: Float32Array) => Math.log(x.reduce((s, v) => s + Math.exp(v), 0))
+      expect(first.logSumExp).toBeCloseTo(logSum(ra), 10)
+      expect(first.topProbability).toBeCloseTo(Math.exp(Math.max(...ra) - logSum(ra)), 10)
+      expect(of('nll')).toBeCloseTo(logSum(rb) - rb[7], 10)
+      expect(of('probability')).toBeCloseTo(Math.exp(rb[7] - logSum(rb)), 10)
+      const best = (x: Float32Array) => Array.from(x.keys()).sort((i, j) => x[j] - x[i])
+      expect([...top]).toEqual(best(ra).slice(0, 5))
+      expect(of('top1')).toBe(best(ra)[0] === best(rb)[0] ? 1 : 0)
+      const common = best(ra)
+        .slice(0, 5)
+        .filter((i) => best(rb).slice(0, 5).includes(i))
+      expect(of('topOverlap')).toBe(common.length / 5)
     }
   })
 
   test('a row against itself is exactly 0, and against itself moved by a constant nearly', () => {
     const a = row(5)
-    const { first, second } = score(a, a.slice(), 0)
-    expect(second).toEqual(first)
-    expect(second.kld).toBe(0)
+    const { of } = score(a, a.slice(), 0)
+    expect([of('kld'), of('reversedKld'), of('top1'), of('topOverlap')]).toEqual([0, 0, 1, 1])
     const whole = Float32Array.from(a, (v) => Math.round(v * 64) / 64)
     const moved = whole.map((v) => v + 1000)
-    expect(score(whole, moved, 0).second.kld).toBeLessThan(1e-10)
+    expect(score(whole, moved, 0).of('kld')).toBeLessThan(1e-10)
   })
 
   test('large logits do not overflow, and forbidden tokens (-Infinity) are no divergence', () => {
     const a = row(1)
     a[7] = 1e30
-    expect(score(a, a.slice(), 0).second.kld).toBe(0)
+    expect(score(a, a.slice(), 0).of('kld')).toBe(0)
     const b = row(1)
     b[5] = Number.NEGATIVE_INFINITY
     const c = b.map((v) => v * 0.5)
-    const { kld } = score(b, c, 0).second
-    expect(kld).toBeGreaterThan(0)
-    expect(kld).toBeLessThan(1)
+    const { of } = score(b, c, 0)
+    expect(of('kld')).toBeGreaterThan(0)
+    expect(of('kld')).toBeLessThan(1)
+    expect(of('reversedKld')).toBeLessThan(1)
     b[5] = Number.NaN
-    expect(score(b, c, 0).second.kld).toBeNaN()
+    expect(score(b, c, 0).of('kld')).toBeNaN()
+  })
+
+  test('the exponential is right to 2e-12', () => {
+    for (let i = 0; i < 10_000; i++) {
+      const x = -100 * random.uniform() ** 3
+      expect(Math.abs(expOfNegative(x) / Math.exp(x) - 1)).toBeLessThan(2e-12)
+    }
+    expect([expOfNegative(0), expOfNegative(-1e9), expOfNegative(Number.NEGATIVE_INFINITY)]).toEqual([
+      1, 0, 0,
+    ])
+    expect(expOfNegative(Number.NaN)).toBeNaN()
+  })
+
+  test('of equal logits the first is the top', () => {
+    const top = new Int32Array(3)
+    topTokens(Float32Array.of(9, 1, 3, 3, 2, 3), 1, 5, top)
+    expect([...top]).toEqual([1, 2, 4])
   })
 })
 
@@ -76,6 +122,46 @@ describe('statistics', () => {
     expect(se).toBeCloseTo(Math.sqrt(5 / 3 / 4), 12)
     expect(estimate([7]).se).toBe(Number.POSITIVE_INFINITY)
     expect(exponential({ mean: 0, se: 0.1 })).toEqual({ mean: 1, se: 0.1 })
+    expect(root({ mean: 4, se: 0.4, interval: [-1, 9] })).toEqual({ mean: 2, se: 0.1, interval: [0, 3] })
+    expect(estimate([1, 1, 1])).toEqual({ mean: 1, se: 0, interval: [1, 1] })
+  })
+
+  test('a ratio of sums over windows of different lengths', () => {
+    const { mean, se } = ratio([2, 30, 1], [1, 10, 1])
+    expect(mean).toBeCloseTo(33 / 12, 12)
+    const squares = (2 - 2.75) ** 2 + (30 - 27.5) ** 2 + (1 - 2.75) ** 2
+    expect(se).toBeCloseTo(Math.sqrt((squares * 3) / 2) / 12, 12)
+  })
+
+  test("points of Student's t and of Wilson's interval", () => {
+    const known = [
+      [1, 12.706],
+      [3, 3.182],
+      [4, 2.776],
+      [7, 2.365],
+      [30, 2.042],
+      [1000, 1.962],
+    ] as const
+    for (const [degrees, t] of known) expect(Math.abs(studentT(degrees) - t)).toBeLessThan(0.002)
+    const [low, high] = wilson(80, 100)
+    expect(low).toBeCloseTo(0.7112, 4)
+    expect(high).toBeCloseTo(0.8666, 4)
+    expect(wilson(0, 10)[0]).toBe(0)
+  })
+
+  test('95 % intervals of means hold the truth 93 to 97 times of 100', () => {
+    // Window means of a divergence are skewed to the right; these have a coefficient of variation of 0.3.
+    for (const windows of [16, 48]) {
+      let held = 0
+      const times = 4000
+      for (let i = 0; i < times; i++) {
+        const { interval } = estimate(Array.from({ length: windows }, () => Math.exp(0.3 * random.normal())))
+        const truth = Math.exp(0.3 ** 2 / 2)
+        if (interval && interval[0] <= truth && truth <= interval[1]) held++
+      }
+      expect(held / times).toBeGreaterThan(0.93)
+      expect(held / times).toBeLessThan(0.97)
+    }
   })
 
   test('quantiles are linear between neighbours', () => {
@@ -87,16 +173,9 @@ describe('statistics', () => {
 })
 
 describe('gain', () => {
-  const zero = { mean: 0, se: 0 }
-  const evaluated = (kld: number[]): FileEvaluation => ({
+  const evaluated = (kld: number[]) => ({
     path: 'x.gguf',
-    type: 'Q4_0',
-    bytes: 1,
-    bitsPerWeight: 4.5,
-    perplexity: zero,
-    kld: { ...zero, min: 0, median: 0, p90: 0, p95: 0, p99: 0, max: 0 },
-    top1: zero,
-    windowSums: { nll: kld, kld, top1: kld },
+    windowSums: { tokens: kld.map(() => 1), nll: kld, kld, top1: kld },
   })
 
   test('recovered', () => {

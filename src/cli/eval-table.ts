@@ -1,0 +1,147 @@
+/** The result of `quench eval` as tables for a terminal. */
+import { basename } from 'node:path'
+import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../evaluate/index.js'
+import { humanBytes, plain, table } from './format.js'
+
+/** Documents that lose most. */
+const worstDocuments = 5
+
+export function describeEvaluation(evaluation: Evaluation): string {
+  const { reference, original, files, tokens, windows, context } = evaluation
+  const name = namer([reference, ...(original ? [original] : []), ...files])
+  const sorted = [...files].sort((a, b) => b.bytes - a.bytes)
+  const lines = [sizes(evaluation, sorted, name)]
+  lines.push(
+    `${tokens} tokens scored in ${windows} windows of ${context}; the first line is the reference${original ? ', the second the original' : ''}\n`,
+  )
+  lines.push(
+    `\nKL divergence from the reference${original ? ' (loss of the conversion)' : ''}, nats per token\n`,
+  )
+  lines.push(divergences(sorted.map((file) => [name(file), file] as const)))
+  if (original) {
+    lines.push('\nKL divergence from the original (loss of the method), nats per token\n')
+    const rows: (readonly [string, Divergence])[] = []
+    if (reference.original) rows.push([name(reference), reference.original])
+    for (const file of sorted) if (file.original) rows.push([name(file), file.original])
+    lines.push(divergences(rows))
+  }
+  lines.push(
+    '\nWhere the loss sits: share of the KL divergence by the probability of the reference’s best guess\n',
+  )
+  lines.push(byConfidence(sorted, name))
+  const worst = documents(sorted, name)
+  if (worst) lines.push('\nDocuments that lose most, nats per token\n', worst)
+  return lines.join('')
+}
+
+type Namer = (file: { readonly path: string; readonly kvType?: string }) => string
+
+/** Names without folders, unless two would be the same; with the type of the cache where files are run with several. */
+function namer(files: readonly { readonly path: string; readonly kvType?: string }[]): Namer {
+  const paths = new Set(files.map(({ path }) => path))
+  const short = new Set([...paths].map((path) => basename(path))).size === paths.size
+  const several = new Set(files.flatMap(({ kvType }) => kvType ?? [])).size > 1
+  return ({ path, kvType }) =>
+    `${plain(short ? basename(path) : path)}${several && kvType !== undefined ? ` kv ${kvType}` : ''}`
+}
+
+function sizes({ reference, original }: Evaluation, files: readonly FileEvaluation[], name: Namer): string {
+  const header = [
+    'file',
+    'type',
+    'size',
+    'bits/weight',
+    'PPL',
+    '',
+    'ratio',
+    '',
+    'bits/byte',
+    'KLD',
+    '',
+    'top-1',
+    '',
+  ]
+  const start = (file: EvaluatedFile) => [
+    name(file),
+    file.type,
+    humanBytes(file.bytes),
+    file.bitsPerWeight.toFixed(3),
+    ...withError(file.perplexity, 4),
+  ]
+  const base = (file: EvaluatedFile) => [...start(file), '', '', file.bitsPerByte.mean.toFixed(4)]
+  const rows = files.map((file) => [
+    ...start(file),
+    ...withError(file.perplexityRatio, 5),
+    file.bitsPerByte.mean.toFixed(4),
+    ...withError(file.kld, 6),
+    ...percent(file.top1),
+  ])
+  const all = [header, base(reference), ...(original ? [base(original)] : []), ...rows]
+  return table(all, new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))
+}
+
+function divergences(files: readonly (readonly [string, Divergence])[]): string {
+  const header = [
+    'file',
+    'mean',
+    '',
+    'median',
+    'p90',
+    'p95',
+    'p99',
+    'p99.9',
+    'max',
+    'reversed',
+    'RMS Δp',
+    'top-10',
+  ]
+  const rows = files.map(([name, { kld, reversedKld, rmsProbabilityChange, topOverlap }]) => [
+    name,
+    ...withError(kld, 6),
+    ...[kld.median, kld.p90, kld.p95, kld.p99, kld.p999, kld.max, reversedKld.mean].map((n) => n.toFixed(6)),
+    `${(100 * rmsProbabilityChange.mean).toFixed(3)} %`,
+    `${(100 * topOverlap.mean).toFixed(2)} %`,
+  ])
+  header[header.length - 1] = `top-${files[0]?.[1].topOverlap.count ?? 10}`
+  const bounded = files.filter(([, { kld }]) => kld.errorBound !== undefined)
+  const bounds = bounded.map(
+    ([name, { kld }]) =>
+      `${name}: the saved reference makes the mean uncertain by at most ${kld.errorBound?.toFixed(6)}\n`,
+  )
+  return table([header, ...rows], new Set([...header.keys()].slice(1))) + bounds.join('')
+}
+
+function byConfidence(files: readonly FileEvaluation[], name: Namer): string {
+  const bins = files[0]?.byConfidence ?? []
+  const total = bins.reduce((sum, { tokens }) => sum + tokens, 0)
+  const percentOf = (share: number): string => `${(100 * share).toFixed(1)} %`
+  const header = ['', ...bins.map(({ from, to }) => `${100 * from}-${100 * to} %`)]
+  const tokens = ['tokens', ...bins.map((bin) => percentOf(bin.tokens / total))]
+  const rows = files.map((file) => [name(file), ...file.byConfidence.map((bin) => percentOf(bin.shareOfKld))])
+  return table([header, tokens, ...rows], new Set([...header.keys()].slice(1)))
+}
+
+/** The worst documents by their mean over all files; nothing for a single one. */
+function documents(files: readonly FileEvaluation[], name: Namer): string | undefined {
+  const all = files[0]?.byDocument ?? []
+  if (all.length < 2) return undefined
+  const mean = (d: number): number => files.reduce((sum, file) => sum + file.byDocument[d].kld, 0)
+  const worst = [...all.keys()].sort((a, b) => mean(b) - mean(a)).slice(0, worstDocuments)
+  const header = ['document', 'tokens', ...files.map(name)]
+  const rows = worst.map((d) => [
+    plain(all[d].name, 60),
+    String(all[d].tokens),
+    ...files.map((file) => file.byDocument[d].kld.toFixed(6)),
+  ])
+  return table([header, ...rows], new Set([...header.keys()].slice(1)))
+}
+
+/** A number and its standard error. */
+export const withError = ({ mean, se }: Estimate, digits: number, unit = ''): string[] => [
+  mean.toFixed(digits),
+  `± ${se.toFixed(digits)}${unit}`,
+]
+
+/** A share with its standard error, in percent. */
+export const percent = ({ mean, se }: Estimate): string[] =>
+  withError({ mean: 100 * mean, se: 100 * se }, 2, ' %')

@@ -1,0 +1,273 @@
+/**
+ * A reference's predictions in a file, so that it need not run again: for each scored token what `saved-row.ts` keeps.
+ *
+ * Layout: 8 bytes `QUENCHRF`, u32 length of the header, the header as JSON, rows of equal size in the order in which they
+ * were computed, and the SHA-256 of everything before it. The header says of what the predictions are (model, text,
+ * settings), and a file is refused where another model's file, text or setting is asked for.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { basename, dirname, join, relative } from 'node:path'
+import { FileError } from '../errors.js'
+import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
+import { type RowLayout, rowLayout } from './saved-row.js'
+
+const magic = 'QUENCHRF'
+const version = 1
+const headBytes = magic.length + 4
+const mostHeaderBytes = 65_536
+const hashBytes = 32
+const mostVocabulary = 2 ** 24
+
+/** What the predictions are of. */
+export interface SavedHeader {
+  readonly version: number
+  readonly model: {
+    /** Relative to the folder of the saved file. */
+    readonly path: string
+    readonly sha256: string
+    readonly type: string
+    readonly bytes: number
+    readonly bitsPerWeight: number
+    readonly quantized: boolean
+  }
+  /** SHA-256 of what makes its tokenizer. */
+  readonly tokenizer: string
+  readonly vocabulary: number
+  /** SHA-256 of the tokens of all windows. */
+  readonly text: string
+  readonly context: number
+  readonly windows: number
+  readonly rows: number
+}
+
+/** Rows of a reference that is being saved. */
+export interface RowWriter {
+  readonly layout: RowLayout
+  write(rows: Uint8Array): Promise<void>
+}
+
+/** Writes a saved reference; `path` appears when it is finished. */
+export class ReferenceWriter implements RowWriter {
+  readonly layout: RowLayout
+  private rows = 0
+
+  private constructor(
+    private readonly path: string,
+    private readonly temporary: string,
+    private readonly handle: FileHandle,
+    private readonly header: SavedHeader,
+    private readonly hash: Hash,
+  ) {
+    this.layout = rowLayout(header.vocabulary)
+  }
+
+  static async create(path: string, header: Omit<SavedHeader, 'version'>): Promise<ReferenceWriter> {
+    const temporary = temporaryPath(path)
+    try {
+      const handle = await open(temporary, 'wx')
+      const whole = { version, ...header }
+      const json = Buffer.from(JSON.stringify(whole))
+      const length = Buffer.alloc(4)
+      length.writeUInt32LE(json.length)
+      const head = Buffer.concat([Buffer.from(magic), length, json])
+      await handle.write(head)
+      return new ReferenceWriter(path, temporary, handle, whole, createHash('sha256').update(head))
+    } catch (error) {
+      await discardTemporary(temporary)
+      throw systemError(path, error)
+    }
+  }
+
+  async write(rows: Uint8Array): Promise<void> {
+    const own = rows.slice() // the memory is shared with other threads
+    this.rows += own.length / this.layout.rowBytes
+    this.hash.update(own)
+    try {
+      await this.handle.writeFile(own)
+    } catch (error) {
+      throw systemError(this.path, error)
+    }
+  }
+
+  async finish(): Promise<void> {
+    if (this.rows !== this.header.rows) throw new Error(`${this.rows} rows, not ${this.header.rows}`)
+    try {
+      await this.handle.writeFile(this.hash.digest())
+    } catch (error) {
+      throw systemError(this.path, error)
+    }
+    await this.handle.close()
+    await commitTemporary(this.temporary, this.path)
+  }
+
+  /** Leaves nothing behind. */
+  async discard(): Promise<void> {
+    await this.handle.close().catch(() => {})
+    await discardTemporary(this.temporary)
+  }
+}
+
+/** Whether a file begins as a saved reference does. */
+export async function isSavedReference(path: string): Promise<boolean> {
+  let handle: FileHandle
+  try {
+    handle = await open(path)
+  } catch (error) {
+    throw systemError(path, error)
+  }
+  try {
+    const head = Buffer.alloc(magic.length)
+    await handle.read(head, 0, head.length, 0)
+    return head.toString('latin1') === magic
+  } finally {
+    await handle.close()
+  }
+}
+
+/** A saved reference, opened and checked. */
+export class SavedReference {
+  private constructor(
+    readonly path: string,
+    readonly header: SavedHeader,
+    readonly layout: RowLayout,
+    private readonly start: number,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /** @throws FileError for a file that is damaged, or whose model lies where it lay and is another one */
+  static async open(path: string): Promise<SavedReference> {
+    let handle: FileHandle
+    try {
+      handle = await open(path)
+    } catch (error) {
+      throw systemError(path, error)
+    }
+    try {
+      const { header, start } = await readHeader(path, handle)
+      const layout = rowLayout(header.vocabulary)
+      const { size } = await handle.stat()
+      const wanted = start + header.rows * layout.rowBytes + hashBytes
+      if (size !== wanted)
+        throw new FileError(
+          path,
+          `it has ${size} bytes and not the ${wanted} that its header says: save it again`,
+        )
+      await checkHash(path, handle, size)
+      const reference = new SavedReference(path, header, layout, start, handle)
+      await checkModel(reference)
+      return reference
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  /** @throws FileError if what is asked for differs */
+  check(
+    asked: Pick<SavedHeader, 'tokenizer' | 'vocabulary' | 'text' | 'context' | 'windows' | 'rows'>,
+  ): void {
+    const { header, path } = this
+    const refuse = (what: string) =>
+      new FileError(path, `${what}; save the reference again with --save-reference`)
+    if (header.vocabulary !== asked.vocabulary || header.tokenizer !== asked.tokenizer)
+      throw refuse('it was saved with another tokenizer than that of the files')
+    if (header.context !== asked.context)
+      throw refuse(`it was saved with --context ${header.context}, not ${asked.context}`)
+    if (header.windows !== asked.windows || header.rows !== asked.rows)
+      throw refuse(`it was saved for ${header.windows} windows of text, not ${asked.windows}`)
+    if (header.text !== asked.text) throw refuse('it was saved for another text')
+  }
+
+  /** Rows `first` to `first + count`. @throws FileError */
+  async readRows(first: number, count: number): Promise<Uint8Array> {
+    const { rowBytes } = this.layout
+    const bytes = new Uint8Array(count * rowBytes)
+    const { bytesRead } = await this.handle.read(bytes, 0, bytes.length, this.start + first * rowBytes)
+    if (bytesRead < bytes.length) throw new FileError(this.path, 'it has been shortened while it was read')
+    return bytes
+  }
+
+  close(): Promise<void> {
+    return this.handle.close()
+  }
+}
+
+async function readHeader(path: string, handle: FileHandle): Promise<{ header: SavedHeader; start: number }> {
+  const head = Buffer.alloc(headBytes)
+  await handle.read(head, 0, headBytes, 0)
+  if (head.toString('latin1', 0, magic.length) !== magic)
+    throw new FileError(path, 'this is not a saved reference')
+  const length = head.readUInt32LE(magic.length)
+  if (length > mostHeaderBytes)
+    throw new FileError(path, 'its header is too long: it is damaged, save it again')
+  const json = Buffer.alloc(length)
+  const { bytesRead } = await handle.read(json, 0, length, headBytes)
+  let header: unknown
+  try {
+    if (bytesRead === length) header = JSON.parse(json.toString())
+  } catch {
+    // told below
+  }
+  if (!isHeader(header))
+    throw new FileError(path, 'its header is damaged, or of another version of quench: save it again')
+  return { header, start: headBytes + length }
+}
+
+function isHeader(value: unknown): value is SavedHeader {
+  if (typeof value !== 'object' || value === null) return false
+  const header = value as Record<string, unknown>
+  const model = header.model as Record<string, unknown> | null | undefined
+  const count = (of: unknown, most: number): boolean =>
+    Number.isInteger(of) && Number(of) >= 1 && Number(of) <= most
+  const texts = (of: unknown): boolean => typeof of === 'string'
+  return (
+    header.version === version &&
+    typeof model === 'object' &&
+    model !== null &&
+    [model.path, model.sha256, model.type, header.tokenizer, header.text].every(texts) &&
+    typeof model.bytes === 'number' &&
+    typeof model.bitsPerWeight === 'number' &&
+    typeof model.quantized === 'boolean' &&
+    count(header.vocabulary, mostVocabulary) &&
+    count(header.context, 2 ** 31) &&
+    count(header.windows, 2 ** 40) &&
+    count(header.rows, 2 ** 40)
+  )
+}
+
+/** The last bytes are the hash of all others. */
+async function checkHash(path: string, handle: FileHandle, size: number): Promise<void> {
+  const hash = createHash('sha256')
+  const stream = createReadStream(path, { end: size - hashBytes - 1 })
+  for await (const chunk of stream) hash.update(chunk as Buffer)
+  const stored = Buffer.alloc(hashBytes)
+  await handle.read(stored, 0, hashBytes, size - hashBytes)
+  if (!hash.digest().equals(stored)) throw new FileError(path, 'it is damaged: save it again')
+}
+
+/** Where the model still lies where it lay, it must be the same. */
+async function checkModel({ path, header }: SavedReference): Promise<void> {
+  const model = join(dirname(path), header.model.path)
+  const found = await stat(model).catch(() => undefined)
+  if (!found?.isFile()) return
+  if ((await fileHash(model)) !== header.model.sha256)
+    throw new FileError(path, `${model} has changed since this reference was saved of it: save it again`)
+}
+
+/** SHA-256 of a file's bytes. @throws FileError */
+export async function fileHash(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer)
+  } catch (error) {
+    throw systemError(path, error)
+  }
+  return hash.digest('hex')
+}
+
+/** The path of a model as a header keeps it: relative to the saved file, or the name alone. */
+export function relativePath(saved: string, model: string): string {
+  return relative(dirname(saved), model) || basename(model)
+}
