@@ -137,11 +137,10 @@ function documents(files: readonly FileEvaluation[], name: Namer): string | unde
 }
 
 /** A number and its standard error. */
-export const withError = ({ mean, se }: Estimate, digits: number, unit = ''): string[] => [
+const withError = ({ mean, se }: Estimate, digits: number, unit = ''): string[] => [
   mean.toFixed(digits),
   `± ${se.toFixed(digits)}${unit}`,
 ]
 
 /** A share with its standard error, in percent. */
-export const percent = ({ mean, se }: Estimate): string[] =>
-  withError({ mean: 100 * mean, se: 100 * se }, 2, ' %')
+const percent = ({ mean, se }: Estimate): string[] => withError({ mean: 100 * mean, se: 100 * se }, 2, ' %')

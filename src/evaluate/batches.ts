@@ -63,36 +63,36 @@ function makeBatch(
   start: number,
   end: number,
 ): Batch {
-  const columns: Record<keyof Batch, number[]> = {
-    tokens: [],
-    positions: [],
-    sequenceIds: [],
-    logits: [],
-    rowWindows: [],
-    targets: [],
-    documents: [],
-  }
+  const ends = lengths.map((length) => Math.max(start, Math.min(end, length)))
+  const count = ends.reduce((sum, last) => sum + last - start, 0)
+  const [tokens, positions, sequenceIds, logits] = arrays(4, count)
+  const [rowWindows, targets, documents] = arrays(3, count) // as long as the rows in the end
+  let i = 0
+  let row = 0
   for (const [g, window] of group.entries()) {
-    for (let position = start; position < Math.min(end, lengths[g]); position++) {
+    for (let position = start; position < ends[g]; position++) {
       const scored = window.positions[scoredBefore[g]] === position
-      columns.tokens.push(window.tokens[position])
-      columns.positions.push(position)
-      columns.sequenceIds.push(g)
-      columns.logits.push(scored ? 1 : 0)
+      tokens[i] = window.tokens[position]
+      positions[i] = position
+      sequenceIds[i] = g
+      logits[i++] = scored ? 1 : 0
       if (!scored) continue
-      columns.rowWindows.push(g)
-      columns.targets.push(window.tokens[position + 1])
-      columns.documents.push(window.documents[scoredBefore[g]++])
+      rowWindows[row] = g
+      targets[row] = window.tokens[position + 1]
+      documents[row++] = window.documents[scoredBefore[g]++]
     }
   }
-  const typed = (values: readonly number[]): Int32Array => Int32Array.from(values)
+  const rows = (array: Int32Array): Int32Array => array.slice(0, row)
   return {
-    tokens: typed(columns.tokens),
-    positions: typed(columns.positions),
-    sequenceIds: typed(columns.sequenceIds),
-    logits: typed(columns.logits),
-    rowWindows: typed(columns.rowWindows),
-    targets: typed(columns.targets),
-    documents: typed(columns.documents),
+    tokens,
+    positions,
+    sequenceIds,
+    logits,
+    rowWindows: rows(rowWindows),
+    targets: rows(targets),
+    documents: rows(documents),
   }
 }
+
+const arrays = (count: number, length: number): Int32Array[] =>
+  Array.from({ length: count }, () => new Int32Array(length))

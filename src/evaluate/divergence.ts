@@ -108,9 +108,28 @@ export function scoreRow(
   out: Float64Array,
   at: number,
 ): void {
-  const { logits: baseLogits, weights, offset: baseOffset, row } = base
+  const { row } = base
   topTokens(logits, offset, size, top)
   const max = logits[offset + top[0]]
+  const { sum, forward, reversed } = addUp(base, logits, offset, size, max)
+  const logSumExp = max + Math.log(sum)
+  const shift = row.logSumExp - logSumExp
+  out[at + Score.nll] = logSumExp - logits[offset + target]
+  // Below 0 by a rounding error of 1e-16 or so; NaN stays.
+  out[at + Score.kld] = Math.max(forward / row.weightSum - shift, 0)
+  out[at + Score.reversedKld] = Math.max(shift - reversed / sum, 0)
+  out[at + Score.probability] = Math.exp(logits[offset + target] - logSumExp)
+  out[at + Score.top1] = top[0] === base.top[0] ? 1 : 0
+  out[at + Score.topOverlap] = overlap(top, base.top)
+  out[at + Score.slack] = 0
+  out[at + Score.variance] = 0
+}
+
+const sums = { sum: 0, forward: 0, reversed: 0 }
+
+/** The loop over the vocabulary, in a function of its own since the compiler then inlines the exponential. */
+function addUp(base: PreparedRow, logits: Float32Array, offset: number, size: number, max: number) {
+  const { logits: baseLogits, weights, offset: baseOffset } = base
   let sum = 0
   let forward = 0
   let reversed = 0
@@ -123,17 +142,10 @@ export function scoreRow(
     if (p !== 0) forward += p * d // where p is 0 both may be -Infinity
     if (e !== 0) reversed += e * d
   }
-  const logSumExp = max + Math.log(sum)
-  const shift = row.logSumExp - logSumExp
-  out[at + Score.nll] = logSumExp - logits[offset + target]
-  // Below 0 by a rounding error of 1e-16 or so; NaN stays.
-  out[at + Score.kld] = Math.max(forward / row.weightSum - shift, 0)
-  out[at + Score.reversedKld] = Math.max(shift - reversed / sum, 0)
-  out[at + Score.probability] = Math.exp(logits[offset + target] - logSumExp)
-  out[at + Score.top1] = top[0] === base.top[0] ? 1 : 0
-  out[at + Score.topOverlap] = overlap(top, base.top)
-  out[at + Score.slack] = 0
-  out[at + Score.variance] = 0
+  sums.sum = sum
+  sums.forward = forward
+  sums.reversed = reversed
+  return sums
 }
 
 /** Share of `a` that is in `b`. */

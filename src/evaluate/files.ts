@@ -65,7 +65,7 @@ function tokenizerOf(metadata: Metadata): Tokenizer {
 }
 
 /** @throws FileError if `file` cuts text into other tokens than the reference at `path` */
-export function checkTokenizer(path: string, wanted: Tokenizer, file: ComparableFile): void {
+function checkTokenizer(path: string, wanted: Tokenizer, file: ComparableFile): void {
   const { tokens, merges, settings, special } = file.tokenizer
   const differs = (problem: string) =>
     new FileError(file.path, `${problem} of the reference ${path}: the two cannot be compared`)

@@ -1,6 +1,6 @@
 /** What training has won over plain quantization, as numbers derived from evaluations. */
 import { QuenchError, UsageError } from '../errors.js'
-import type { FileEvaluation } from './evaluate.js'
+import type { FileEvaluation } from './evaluation.js'
 import { type Estimate, sum } from './statistics.js'
 
 /** Bits per weight; `atLeast` and `atMost` say that it lies beyond an end of the ladder. */

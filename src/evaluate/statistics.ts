@@ -39,7 +39,7 @@ function withInterval(mean: number, se: number, n: number): Estimate {
 }
 
 /** f of an estimate, for an increasing f: the error by the first derivative, the interval by its ends. */
-export function transformed(of: Estimate, f: (x: number) => number, slope: number): Estimate {
+function transformed(of: Estimate, f: (x: number) => number, slope: number): Estimate {
   const se = of.se === 0 ? 0 : Math.abs(slope) * of.se
   return { mean: f(of.mean), se, ...(of.interval && { interval: [f(of.interval[0]), f(of.interval[1])] }) }
 }

@@ -1,0 +1,118 @@
+/** The result of an evaluation: what it says of each file, and how it is put together from the sums. */
+import { setImmediate } from 'node:timers/promises'
+import type { ComparableFile } from './files.js'
+import type { RunResult } from './run.js'
+import type { SavedReference } from './saved-reference.js'
+import type { Estimate } from './statistics.js'
+import type { Divergence, Likelihood, WindowSums } from './tally.js'
+import type { Windows } from './windows.js'
+
+/** A file and its size. */
+export interface EvaluatedFile {
+  readonly path: string
+  /** Recipe, e.g. `Q4_K_M`. */
+  readonly type: string
+  /** Size on disk. */
+  readonly bytes: number
+  /** Bytes of tensors * 8 / weights. */
+  readonly bitsPerWeight: number
+  readonly perplexity: Estimate
+  readonly bitsPerByte: Estimate
+}
+
+export interface FileEvaluation extends EvaluatedFile, Divergence {
+  /** Type of the cached keys and values. */
+  readonly kvType: string
+  /** Divergence from the original: the loss of the method. That from the reference is the loss of the conversion. */
+  readonly original?: Divergence
+  readonly windowSums: WindowSums
+}
+
+/** What `evaluateFiles` gives. Standard errors are over windows. */
+export interface Evaluation {
+  readonly context: number
+  readonly windows: number
+  /** Scored tokens. */
+  readonly tokens: number
+  readonly reference: EvaluatedFile & {
+    readonly windowSums: Pick<WindowSums, 'nll' | 'tokens'>
+    /** Whether its predictions come from a file that was saved. */
+    readonly saved: boolean
+    /** Divergence of the reference itself from the original: what training alone has changed. */
+    readonly original?: Divergence
+  }
+  readonly original?: EvaluatedFile
+  /** In the order given; of several `kvTypes` those of a file one after another. */
+  readonly files: readonly FileEvaluation[]
+  /** Sentences on what makes the figures doubtful. */
+  readonly warnings: readonly string[]
+}
+
+/** What a report is made of. */
+interface Measured {
+  readonly facts: readonly ComparableFile[]
+  readonly saved: SavedReference | undefined
+  /** How many of the facts are references. */
+  readonly live: number
+  readonly kvTypes: readonly string[]
+  readonly context: number
+  readonly windows: Windows
+  readonly result: RunResult
+  readonly trainContext: number
+}
+
+export async function report(measured: Measured): Promise<Evaluation> {
+  const { facts, saved, live, kvTypes, context, windows, result } = measured
+  const reference = saved ? { ...saved.header.model, path: saved.path } : facts[0]
+  const [base, originalBase] = result.bases
+  const files: FileEvaluation[] = []
+  for (const [i, { own, against }] of result.files.entries()) {
+    await setImmediate() // the bootstrap takes some 10 ms for each
+    const [fromReference, fromOriginal] = against
+    files.push({
+      ...evaluated(facts[live + Math.floor(i / kvTypes.length)], own),
+      kvType: kvTypes[i % kvTypes.length],
+      ...fromReference.divergence(),
+      ...(fromOriginal && { original: fromOriginal.divergence() }),
+      windowSums: fromReference.windowSums(),
+    })
+  }
+  return {
+    context,
+    windows: windows.count,
+    tokens: windows.scored,
+    reference: {
+      ...evaluated(reference, base),
+      saved: saved !== undefined,
+      windowSums: { nll: base.nll, tokens: base.tokens },
+      ...(result.referenceAgainst && { original: result.referenceAgainst.divergence() }),
+    },
+    ...(originalBase && { original: evaluated(facts[1], originalBase) }),
+    files,
+    warnings: warningsOf(reference, measured),
+  }
+}
+
+function evaluated(
+  { path, type, bytes, bitsPerWeight }: Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>,
+  own: Likelihood,
+): EvaluatedFile {
+  return { path, type, bytes, bitsPerWeight, perplexity: own.perplexity(), bitsPerByte: own.bitsPerByte() }
+}
+
+function warningsOf(
+  reference: { readonly path: string; readonly type: string; readonly quantized: boolean },
+  { facts, live, context, trainContext }: Measured,
+): string[] {
+  const warnings: string[] = []
+  for (const base of live === 2 ? [reference, facts[1]] : [reference])
+    if (base.quantized)
+      warnings.push(
+        `${base.path} is itself quantized (${base.type}), so divergences from it are not those from the original model`,
+      )
+  if (context > trainContext)
+    warnings.push(
+      `a context of ${context} is longer than the ${trainContext} tokens that ${reference.path} was trained with`,
+    )
+  return warnings
+}
