@@ -61,7 +61,7 @@ export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluatio
 }
 
 /** The same on windows that are made otherwise. @param cut makes them with the tokenizer of all files */
-export async function evaluateWindows(
+async function evaluateWindows(
   options: Omit<EvaluateOptions, 'text' | 'maxTokens'>,
   context: number,
   cut: (model: LlamaModel) => Promise<Windows>,

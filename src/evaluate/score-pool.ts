@@ -30,7 +30,7 @@ export interface PoolOptions {
   readonly bases: number | RowLayout
   /** Layout of rows to be made of the first base, for saving. */
   readonly save?: RowLayout
-  /** Default: all cores, at most 8. */
+  /** Threads that models decode with; default all cores. Half as many score, at most 8. */
   readonly threads?: number
 }
 
@@ -61,7 +61,8 @@ export class ScorePool {
     const slots = Array.from({ length: slotCount }, () => new SharedArrayBuffer(4 * rows * size))
     this.shared = { size, topCount, bases: memories, slots }
     this.slots = slots.map((slot) => ({ logits: new Float32Array(slot), free: Promise.resolve() }))
-    const count = Math.min(threads ?? availableParallelism(), mostWorkers)
+    // Half of the threads, since the next file decodes meanwhile.
+    const count = Math.min(Math.ceil((threads ?? availableParallelism()) / 2), mostWorkers)
     this.workers = Array.from({ length: count }, () => this.startWorker())
   }
 

@@ -58,6 +58,23 @@ test('--json; a limit of tokens; a quantized reference is warned of', async () =
   expect(file.windowSums.kld).toHaveLength(3)
 })
 
+test('two references, and a reference that is saved and read back', async () => {
+  const saved = join(folder, 'reference.saved')
+  const rest = ['-d', text, '-c', '64']
+  const first = await typed(q4, q8, '-r', model, '--original', model, ...rest, '--save-reference', saved)
+  expect(first).toMatchObject({ code: 0, stderr: '' })
+  expect(first.stdout).toMatch(/from the reference \(loss of the conversion\)/)
+  expect(first.stdout).toMatch(/from the original \(loss of the method\)/)
+  expect(first.stdout).toMatch(/Where the loss sits/)
+  const second = await typed(q4, q8, '-r', saved, ...rest)
+  expect(second).toMatchObject({ code: 0, stderr: '' })
+  const row = (stdout: string) => stdout.split('\n').find((line) => line.startsWith('tiny-q4.gguf'))
+  expect(row(second.stdout)?.split(/ +/, 9)).toEqual(row(first.stdout)?.split(/ +/, 9))
+  expect(second.stdout).toMatch(
+    /tiny-q4\.gguf: the saved reference makes the mean uncertain by at most 0\.\d+/,
+  )
+})
+
 /** The model with another token in the place of the first. */
 async function otherVocabulary(path: string): Promise<void> {
   const gguf = await openGguf(model)
@@ -84,6 +101,8 @@ test('what is wrong is told in one line', async () => {
     [[q4, '-r', model, '-d', text, '-c', '4'], 2, /--context is 4/],
     [[q4, '-r', model, '-d', text, '-c', '1000'], 2, /only \d+ tokens.*at least 2000/],
     [[q4, '-r', model, '-d', text, '--tokens', '9'], 2, /--tokens is 9/],
+    [[q4, '-r', model, '-d', text, '--kv-type', 'q3_0'], 2, /"q3_0" is not one of f32, f16/],
+    [[q4, '-r', model, '-d', text, '--gpu-layers', '-2'], 2, /--gpu-layers.*whole number/],
     [[q4, '-r', model, '-d', join(folder, 'none.txt')], 1, /none\.txt: no such file/],
     [[join(folder, 'none.gguf'), '-r', model, '-d', text], 1, /none\.gguf: no such file/],
     [[text, '-r', model, '-d', text], 1, /text\.txt: this is not a GGUF file/],
