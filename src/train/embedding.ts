@@ -3,11 +3,13 @@
  * in one), so their rows are picked before and added to after it.
  */
 
-/** The rows of a table that the tokens choose, (tokens, columns). */
+/** The rows of a table that the tokens choose, (tokens, columns). @throws RangeError for a token without a row */
 export function rowsOf(table: Float32Array, tokens: Int32Array, columns: number): Float32Array {
   const rows = new Float32Array(tokens.length * columns)
-  for (const [i, token] of tokens.entries())
+  for (const [i, token] of tokens.entries()) {
+    if (token < 0 || (token + 1) * columns > table.length) throw new RangeError(`no row for token ${token}`)
     rows.set(table.subarray(token * columns, (token + 1) * columns), i * columns)
+  }
   return rows
 }
 
