@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
-import { type Evaluation, evaluateFiles, quantizeFile } from '../dist/index.js'
+import { type Evaluation, evaluateFiles, quantizeFile } from '../src/index.js'
 
 const types = ['Q8_0', 'Q6_K', 'Q4_K_M', 'Q4_0', 'Q2_K']
 

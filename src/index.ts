@@ -4,6 +4,10 @@ export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo 
 export { type Document, readDocuments, readTexts } from './data/texts.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
 export {
+  type ChoiceComparison,
+  type ChoiceEvaluation,
+  type ChoiceFile,
+  type ChoiceScore,
   type ConfidenceBin,
   type Divergence,
   type DocumentLoss,
@@ -14,11 +18,14 @@ export {
   type Evaluation,
   type EvaluationText,
   effectiveBits,
+  evaluateChoices,
   evaluateFiles,
   type FileEvaluation,
   type KldSummary,
   type ModelOptions,
+  readChoices,
   recovered,
+  type Share,
   type WindowSums,
 } from './evaluate/index.js'
 export {

@@ -12,6 +12,7 @@ import { checkWritable } from '../files.js'
 import { LlamaContext, LlamaModel } from '../llama/index.js'
 import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable, tokenizerHash } from './files.js'
+import { cacheOptions } from './models.js'
 import { run } from './run.js'
 import {
   fileHash,
@@ -95,9 +96,7 @@ async function evaluateWindows(
         sequences,
         batchSize: sequences * windows.longest,
         microBatchSize: microBatch,
-        kvType,
-        // llama.cpp quantizes values only with flash attention.
-        ...(/^(f32|f16|bf16)$/.test(kvType) ? {} : { flashAttention: 'on' as const }),
+        ...cacheOptions(kvType),
         ...(threads !== undefined && { threads }),
       })
       closing.unshift(() => made.dispose())

@@ -1,4 +1,12 @@
 /** Evaluation: how far quantized files are from their reference, and what training has won. */
+export { type ChoiceFile, readChoices } from './choice-files.js'
+export {
+  type ChoiceComparison,
+  type ChoiceEvaluation,
+  type ChoiceScore,
+  evaluateChoices,
+  type Share,
+} from './choices.js'
 export { type EvaluateOptions, evaluateFiles, type ModelOptions } from './evaluate.js'
 export type { EvaluatedFile, Evaluation, FileEvaluation } from './evaluation.js'
 export { type EffectiveBits, effectiveBits, recovered } from './gain.js'

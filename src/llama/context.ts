@@ -32,6 +32,11 @@ export interface ContextOptions {
   /** Type of the cached keys and values. Default `f16`. */
   kvType?: string
   flashAttention?: keyof typeof FLASH_ATTENTION
+  /**
+   * One cache for all sequences (`kv_unified`): each may hold more than `contextSize` tokens as long as all together do not,
+   * and `copySequence` takes no memory. Default: each has its own.
+   */
+  sharedCells?: boolean
 }
 
 /** What a context has done since it was made, or since `resetPerformance`. */
@@ -89,6 +94,7 @@ export class LlamaContext {
     params.n_ubatch = Math.min(options.microBatchSize ?? 512, batchSize)
     params.n_threads = threads
     params.n_threads_batch = threads
+    params.kv_unified = options.sharedCells ?? false
     params.flash_attn_type = FLASH_ATTENTION[options.flashAttention ?? 'auto']
     const type = ggmlTypeId(kvType)
     params.type_k = type

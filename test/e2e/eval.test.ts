@@ -75,6 +75,22 @@ test('two references, and a reference that is saved and read back', async () => 
   )
 })
 
+test('choice tasks beside text', async () => {
+  const tasks = join(folder, 'tasks.jsonl')
+  const question = { context: 'the sea', choices: ['and the rain', 'on the stone'], answer: 0 }
+  await writeFile(tasks, `${JSON.stringify(question)}\n`.repeat(3))
+  const args = [q4, '-r', model, '--tasks', tasks]
+  const { code, stdout, stderr } = await typed(...args)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^tasks\.jsonl: 3 questions/)
+  expect(stdout).toMatch(/tiny-q4\.gguf +\d+\.00 % +[\d.]+-[\d.]+/)
+  const result = JSON.parse((await typed(...args, '-d', text, '-c', '64', '--json')).stdout)
+  expect(result).toMatchObject({
+    context: 64,
+    tasks: [{ questions: 3, form: 'jsonl', files: [{ path: q4 }] }],
+  })
+})
+
 /** The model with another token in the place of the first. */
 async function otherVocabulary(path: string): Promise<void> {
   const gguf = await openGguf(model)
@@ -95,7 +111,7 @@ test('what is wrong is told in one line', async () => {
   const before = await readdir(folder)
   for (const [args, code, problem] of [
     [[q4, '-d', text], 2, /required option '-r, --reference <file>' not specified/],
-    [[q4, '-r', model], 2, /required option '-d, --data <paths...>' not specified/],
+    [[q4, '-r', model], 2, /give text with --data <paths...>, or questions with --tasks/],
     [['-r', model, '-d', text], 2, /missing required argument 'files'/],
     [[q4, '-r', model, '-d', text, '-c', '0'], 2, /--context.*whole number/],
     [[q4, '-r', model, '-d', text, '-c', '4'], 2, /--context is 4/],

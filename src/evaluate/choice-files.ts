@@ -1,0 +1,186 @@
+/**
+ * Questions with several answers, in the three forms in which they are passed around:
+ *
+ * - JSONL, as the common evaluation harnesses have it: `context` (or `query`, `question`, `ctx`, `prompt`), `choices` (or
+ *   `endings`; a list, or `{text, label}` as in ARC), and the right one as `answer` (or `gold`, `label`, `answerKey`): its
+ *   index, its label or letter, or its text.
+ * - HellaSwag as llama-perplexity reads it: six lines for each question: context, index of the right ending, four endings.
+ * - llama-perplexity's binary form for multiple choice: u32 count, that many u32 positions, then for each question
+ *   its text and twice (single right answer, several right answers) a list of answers and of labels 0 or 1; texts and
+ *   lists begin with their u32 length. As there, the first list is what counts.
+ */
+import { readFile, stat } from 'node:fs/promises'
+import { FileError } from '../errors.js'
+import { systemError } from '../files.js'
+
+export interface ChoiceTask {
+  readonly context: string
+  readonly choices: readonly string[]
+  /** Indices of right choices; mostly one. */
+  readonly right: readonly number[]
+}
+
+export type ChoiceForm = 'jsonl' | 'hellaswag' | 'multiple-choice'
+
+export interface ChoiceFile {
+  readonly path: string
+  readonly form: ChoiceForm
+  readonly tasks: readonly ChoiceTask[]
+}
+
+const mostBytes = 1e9
+/** As many as llama-perplexity takes. */
+const mostChoices = 100
+
+/** Reads questions. @throws FileError for a file that is none of the three forms, or a question that makes no sense */
+export async function readChoices(path: string): Promise<ChoiceFile> {
+  let bytes: Buffer
+  try {
+    if ((await stat(path)).size > mostBytes) throw new FileError(path, 'is larger than 1 GB; split it')
+    bytes = await readFile(path)
+  } catch (error) {
+    throw systemError(path, error)
+  }
+  const form = formOf(bytes)
+  const tasks = parsers[form](path, bytes)
+  if (tasks.length === 0) throw new FileError(path, 'holds no questions')
+  return { path, form, tasks }
+}
+
+/** Text has no zero bytes; the counts at the start of the binary form have. */
+function formOf(bytes: Buffer): ChoiceForm {
+  if (bytes.subarray(0, 8).includes(0)) return 'multiple-choice'
+  return bytes.subarray(0, 4096).toString().trimStart().startsWith('{') ? 'jsonl' : 'hellaswag'
+}
+
+const parsers: Record<ChoiceForm, (path: string, bytes: Buffer) => ChoiceTask[]> = {
+  jsonl: (path, bytes) =>
+    bytes
+      .toString()
+      .split('\n')
+      .flatMap((line, i) => (line.trim() === '' ? [] : [parseJson(path, line, i + 1)])),
+  hellaswag: parseHellaswag,
+  'multiple-choice': (path, bytes) => new BinaryChoices(path, bytes).read(),
+}
+
+function parseJson(path: string, line: string, number: number): ChoiceTask {
+  const wrong = (problem: string) => new FileError(path, `line ${number}: ${problem}`)
+  let task: Record<string, unknown>
+  try {
+    task = JSON.parse(line) as Record<string, unknown>
+  } catch {
+    throw wrong('this is not JSON')
+  }
+  if (typeof task !== 'object' || task === null) throw wrong('this is not a JSON object')
+  const pick = (...names: string[]): unknown =>
+    names.map((name) => task[name]).find((value) => value !== undefined)
+  const context = pick('context', 'query', 'question', 'ctx', 'prompt')
+  if (typeof context !== 'string' || context === '')
+    throw wrong('it has no "context" (or "query", "question")')
+  const { texts, labels } = listOf(pick('choices', 'endings'))
+  if (!texts || texts.length < 2 || texts.length > mostChoices)
+    throw wrong(`it has no "choices" (or "endings"): a list of 2 to ${mostChoices} texts`)
+  if (texts.includes('')) throw wrong('one of its choices is empty')
+  const right = indexOf(pick('answer', 'gold', 'label', 'answerKey'), texts, labels)
+  if (right === undefined)
+    throw wrong('its "answer" (or "gold", "label", "answerKey") is none of its choices')
+  return { context, choices: texts, right: [right] }
+}
+
+const isTexts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((text) => typeof text === 'string')
+
+function listOf(value: unknown): { texts?: string[]; labels?: string[] } {
+  if (isTexts(value)) return { texts: value }
+  if (typeof value !== 'object' || value === null) return {}
+  const { text, label } = value as { text?: unknown; label?: unknown }
+  if (!isTexts(text)) return {}
+  return { texts: text, ...(isTexts(label) && { labels: label }) }
+}
+
+/** An index, a label, a letter, or the text of a choice; of HellaSwag's `label` an index as text. */
+function indexOf(
+  answer: unknown,
+  texts: readonly string[],
+  labels: readonly string[] | undefined,
+): number | undefined {
+  const within = (i: number): number | undefined =>
+    Number.isInteger(i) && i >= 0 && i < texts.length ? i : undefined
+  if (Array.isArray(answer) && answer.length === 1) return indexOf(answer[0], texts, labels)
+  if (typeof answer === 'number') return within(answer)
+  if (typeof answer !== 'string') return undefined
+  for (const list of [labels ?? [], texts]) if (list.includes(answer)) return list.indexOf(answer)
+  if (/^\d+$/.test(answer)) return within(Number(answer))
+  return /^[A-Z]$/.test(answer) ? within(answer.charCodeAt(0) - 65) : undefined
+}
+
+function parseHellaswag(path: string, bytes: Buffer): ChoiceTask[] {
+  const lines = bytes.toString().split('\n')
+  if (lines.at(-1) === '') lines.pop()
+  if (lines.length % 6 !== 0)
+    throw new FileError(
+      path,
+      `it has ${lines.length} lines; questions are JSON lines, or six lines each: context, index of the right ending, four endings`,
+    )
+  return Array.from({ length: lines.length / 6 }, (_, i) => {
+    const [context, index, ...choices] = lines.slice(6 * i, 6 * i + 6)
+    if (!/^\s*[0-3]\s*$/.test(index))
+      throw new FileError(path, `line ${6 * i + 2} is not the index of an ending, 0 to 3`)
+    return { context, choices, right: [Number(index)] }
+  })
+}
+
+class BinaryChoices {
+  private at = 0
+
+  constructor(
+    private readonly path: string,
+    private readonly bytes: Buffer,
+  ) {}
+
+  read(): ChoiceTask[] {
+    const count = this.length(4 + 20) // a position, and the lengths of a question without any text
+    this.at += 4 * count
+    return Array.from({ length: count }, () => this.task())
+  }
+
+  private task(): ChoiceTask {
+    const context = this.text()
+    const { texts, labels } = this.answers()
+    this.answers()
+    const right = [...labels.keys()].filter((i) => labels[i] === 1)
+    if (context === '' || texts.length < 1 || texts.includes('')) throw this.damaged()
+    return { context, choices: texts, right }
+  }
+
+  private answers(): { texts: string[]; labels: number[] } {
+    const count = this.length(4)
+    if (count > mostChoices) throw this.damaged()
+    const texts = Array.from({ length: count }, () => this.text())
+    const labels = Array.from({ length: count }, () => this.u32())
+    return { texts, labels }
+  }
+
+  private text(): string {
+    const length = this.length(1)
+    this.at += length
+    return this.bytes.toString('utf8', this.at - length, this.at)
+  }
+
+  /** A count of things of at least `size` bytes each. */
+  private length(size: number): number {
+    const count = this.u32()
+    if (count * size > this.bytes.length - this.at) throw this.damaged()
+    return count
+  }
+
+  private u32(): number {
+    if (this.at + 4 > this.bytes.length) throw this.damaged()
+    this.at += 4
+    return this.bytes.readUInt32LE(this.at - 4)
+  }
+
+  private damaged(): FileError {
+    return new FileError(this.path, `its questions are damaged or cut off at byte ${this.at}`)
+  }
+}

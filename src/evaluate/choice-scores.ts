@@ -1,0 +1,216 @@
+/**
+ * Log-probabilities of the choices of many questions. What the choices of a question have in common is computed once: many
+ * questions share one cache, and the sequences of a question share the cells of its beginning.
+ */
+import { FileError } from '../errors.js'
+import { LlamaContext, type LlamaModel } from '../llama/index.js'
+import type { ChoiceForm, ChoiceTask } from './choice-files.js'
+import { cacheOptions } from './models.js'
+import { BaseScore, baseFields } from './score-bases.js'
+import { ScorePool } from './score-pool.js'
+
+/** Tokens of a question: each choice with its context, and how many tokens all of them share (at least the last is own). */
+export interface PreparedQuestion {
+  readonly sequences: readonly Int32Array[]
+  readonly shared: number
+}
+
+/** Sum of log-probabilities of each choice, and how many tokens that is. */
+export interface ScoredQuestion {
+  readonly sums: Float64Array
+  readonly counts: Int32Array
+}
+
+export function prepareQuestion(
+  model: LlamaModel,
+  { context, choices }: ChoiceTask,
+  form: ChoiceForm,
+): PreparedQuestion {
+  const sequences = choices.map((choice) => {
+    const spaced = form === 'jsonl' && (/\s$/.test(context) || /^\s/.test(choice))
+    const space = spaced ? '' : ' ' // llama-perplexity adds one to its own forms in any case
+    return model.tokenize(context + space + choice, { addSpecial: true })
+  })
+  const shortest = Math.min(...sequences.map(({ length }) => length))
+  let shared = 0
+  while (shared < shortest - 1 && sequences.every((tokens) => tokens[shared] === sequences[0][shared]))
+    shared++
+  if (shared < 1)
+    throw new FileError(model.path, `it gives a question without tokens before the choices: ${context}`)
+  return { sequences, shared }
+}
+
+/** Tokens that a question takes in the cache; the last of each choice is not run. */
+const cellsOf = ({ sequences, shared }: PreparedQuestion): number =>
+  sequences.reduce((sum, { length }) => sum + length - shared, shared - 1)
+
+const cacheCells = 2048
+const microBatch = 512
+const maxLogitBytes = 2 ** 26
+const mostSequences = 128
+
+interface Running {
+  readonly threads: number | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+export async function scoreQuestions(
+  model: LlamaModel,
+  questions: readonly PreparedQuestion[],
+  kvType: string,
+  report: (done: number, total: number) => void,
+  { threads, signal }: Running,
+): Promise<ScoredQuestion[]> {
+  const most = (of: (question: PreparedQuestion) => number): number =>
+    questions.reduce((m, q) => Math.max(m, of(q)), 0)
+  const sequences = Math.max(
+    mostSequences,
+    most((q) => q.sequences.length),
+  )
+  const cells = Math.max(cacheCells, most(cellsOf))
+  const rows = Math.max(1, Math.min(microBatch, Math.floor(maxLogitBytes / (4 * model.vocabSize))))
+  const context = await LlamaContext.create(model, {
+    contextSize: Math.ceil(cells / sequences),
+    sequences,
+    sharedCells: true,
+    batchSize: microBatch,
+    ...cacheOptions(kvType),
+    ...(threads !== undefined && { threads }),
+  })
+  const pool = new ScorePool({
+    size: model.vocabSize,
+    rows,
+    topCount: 1,
+    bases: 1,
+    ...(threads !== undefined && { threads }),
+  })
+  const total = questions.reduce((sum, question) => sum + cellsOf(question), 0)
+  let done = 0
+  try {
+    const scored: ScoredQuestion[] = []
+    for (const group of groupsOf(questions, cells, sequences)) {
+      const runner = new GroupRunner(context, pool, rows, signal)
+      scored.push(...(await runner.run(group)))
+      done += group.reduce((sum, question) => sum + cellsOf(question), 0)
+      report(done, total)
+    }
+    return scored
+  } finally {
+    await pool.close()
+    context.dispose()
+  }
+}
+
+/** As many questions at once as have room. */
+function* groupsOf(
+  questions: readonly PreparedQuestion[],
+  cells: number,
+  sequences: number,
+): Generator<PreparedQuestion[]> {
+  let group: PreparedQuestion[] = []
+  let [usedCells, usedSequences] = [0, 0]
+  for (const question of questions) {
+    const [own, count] = [cellsOf(question), question.sequences.length]
+    if (group.length > 0 && (usedCells + own > cells || usedSequences + count > sequences)) {
+      yield group
+      group = []
+      usedCells = 0
+      usedSequences = 0
+    }
+    group.push(question)
+    usedCells += own
+    usedSequences += count
+  }
+  if (group.length > 0) yield group
+}
+
+/** A token to run; with a target its logits are wanted. */
+interface Step {
+  readonly token: number
+  readonly position: number
+  readonly sequence: number
+  readonly target?: number
+  readonly add?: (logProbability: number) => void
+}
+
+class GroupRunner {
+  constructor(
+    private readonly context: LlamaContext,
+    private readonly pool: ScorePool,
+    private readonly rows: number,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  async run(group: readonly PreparedQuestion[]): Promise<ScoredQuestion[]> {
+    const { context } = this
+    context.clear()
+    const firsts: number[] = []
+    let sequence = 0
+    for (const { sequences } of group) {
+      firsts.push(sequence)
+      sequence += sequences.length
+    }
+    // The last shared token is run with each choice, so that every row of logits has one target.
+    const beginnings = group.flatMap(({ sequences: [tokens], shared }, g) =>
+      Array.from(
+        { length: shared - 1 },
+        (_, i): Step => ({ token: tokens[i], position: i, sequence: firsts[g] }),
+      ),
+    )
+    await this.decode(beginnings)
+    for (const [g, { sequences, shared }] of group.entries())
+      if (shared > 1)
+        for (let c = 1; c < sequences.length; c++) context.copySequence(firsts[g], firsts[g] + c)
+    const scored = group.map(({ sequences, shared }) => ({
+      sums: new Float64Array(sequences.length),
+      counts: Int32Array.from(sequences, ({ length }) => length - shared),
+    }))
+    const ends = group.flatMap(({ sequences, shared }, g) =>
+      sequences.flatMap((tokens, c) =>
+        Array.from({ length: tokens.length - shared }, (_, i): Step => {
+          const position = shared - 1 + i
+          const add = (logProbability: number): void => {
+            scored[g].sums[c] += logProbability
+          }
+          return {
+            token: tokens[position],
+            position,
+            sequence: firsts[g] + c,
+            target: tokens[position + 1],
+            add,
+          }
+        }),
+      ),
+    )
+    await this.decode(ends)
+    return scored
+  }
+
+  private async decode(steps: readonly Step[]): Promise<void> {
+    const { context, pool, rows, signal } = this
+    // Either none of the steps has a target or all have.
+    const size = Math.min(context.batchSize, steps[0]?.target === undefined ? context.batchSize : rows)
+    for (let start = 0; start < steps.length; start += size) {
+      signal?.throwIfAborted()
+      const part = steps.slice(start, start + size)
+      const column = (of: (step: Step) => number): Int32Array => Int32Array.from(part, of)
+      const targets = column(({ target }) => target ?? -1)
+      await context.decode(
+        column(({ token }) => token),
+        {
+          positions: column(({ position }) => position),
+          sequenceIds: column(({ sequence }) => sequence),
+          logits: column(({ target }) => (target === undefined ? 0 : 1)),
+        },
+      )
+      if (targets[0] < 0) continue
+      const [scores] = await (await pool.setBase(0, context.logits(), targets, 0)).scores
+      for (const [r, { add }] of part.entries()) {
+        const nll = scores[r * baseFields + BaseScore.nll]
+        if (!Number.isFinite(nll))
+          throw new FileError(context.model.path, 'it gives predictions that are not finite numbers')
+        add?.(-nll)
+      }
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/** Runs work on one model file after another, for evaluations in which nothing has to be compared token by token. */
+import { LlamaModel } from '../llama/index.js'
+import type { ModelOptions } from './evaluate.js'
+import { type ComparableFile, openComparable } from './files.js'
+
+/** A file as it is run. */
+export interface RunFile {
+  readonly path: string
+  readonly type: string
+  readonly bytes: number
+  readonly bitsPerWeight: number
+  readonly kvType: string
+}
+
+export interface ModelsOptions extends ModelOptions {
+  /** What the others are compared with, if anything. It is run with f16 keys and values. */
+  readonly reference?: string
+  readonly files: readonly string[]
+}
+
+/** Progress of several models as that of one thing. */
+type Report = (done: number, total: number) => void
+
+/** Calls `work` for the reference and for every file with every type of cache, in this order. */
+export async function forEachModel<T>(
+  options: ModelsOptions,
+  work: (model: LlamaModel, file: RunFile, report: Report) => Promise<T>,
+): Promise<{ reference: T | undefined; files: T[] }> {
+  const { reference, files, kvTypes = ['f16'], gpuLayers = 0, onProgress, signal } = options
+  const paths = [...(reference === undefined ? [] : [reference]), ...files]
+  const facts = await openComparable(paths)
+  const typesOf = (i: number): readonly string[] => (reference !== undefined && i === 0 ? ['f16'] : kvTypes)
+  const runs = facts.reduce((sum, _, i) => sum + typesOf(i).length, 0)
+  const results: T[] = []
+  for (const [i, fact] of facts.entries()) {
+    const model = await LlamaModel.load(fact.path, { gpuLayers })
+    try {
+      for (const kvType of typesOf(i)) {
+        signal?.throwIfAborted()
+        const before = results.length
+        const report: Report = (done, total) => onProgress?.(before * total + done, runs * total)
+        results.push(await work(model, runFile(fact, kvType), report))
+      }
+    } finally {
+      model.dispose()
+    }
+  }
+  return reference === undefined
+    ? { reference: undefined, files: results }
+    : { reference: results[0], files: results.slice(1) }
+}
+
+function runFile({ path, type, bytes, bitsPerWeight }: ComparableFile, kvType: string): RunFile {
+  return { path, type, bytes, bitsPerWeight, kvType }
+}
+
+/** Flash attention, where the type of the cache needs it: llama.cpp quantizes values only with it. */
+export function cacheOptions(kvType: string): { kvType: string; flashAttention?: 'on' } {
+  return /^(f32|f16|bf16)$/.test(kvType) ? { kvType } : { kvType, flashAttention: 'on' }
+}
