@@ -36,6 +36,22 @@ export interface Grid {
   readonly range: Range
 }
 
+/** A group's scale or offset: an f16 of the block, times a small integer of the group where there is one. */
+export interface Factor {
+  /** Field of `Codes`. */
+  readonly block: string
+  readonly group?: { readonly field: string; readonly range: Range }
+}
+
+/** Where a format with uniform grids keeps what: w = scale * q + sign * offset, with the integers q in the field `q`. */
+export interface Uniform {
+  /** Weights that share a scale. */
+  readonly groupSize: number
+  readonly range: Range
+  readonly scale: Factor
+  readonly offset?: Factor & { readonly sign: 1 | -1 }
+}
+
 /** The rounded weights (blocks, blockSize) with straight-through gradients, and the codes they come from. */
 export interface FakeQuantized {
   readonly weights: Tensor
@@ -59,8 +75,8 @@ export interface Format {
   encode(codes: Codes): Uint8Array
   /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. */
   dequantize(codes: Codes): Float32Array
-  /** The grid that weights can take while the scales of `codes` stay. */
-  grid?(codes: Codes): Grid
+  /** Its grid, if that is uniform. */
+  readonly uniform?: Uniform
   /**
    * Latent values whose rounding gives exactly `codes`. `weights` are the full-precision ones (blocks * blockSize);
    * `codes` come from a quantizer. Absent for formats that have nothing to round (F32, F16, BF16).

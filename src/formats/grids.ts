@@ -13,7 +13,7 @@
  * its order of operations and whether or not a compiler fused them. (The bits of a NaN, which only an infinite or NaN d
  * makes, are not specified.)
  */
-import type { Codes } from './format.js'
+import type { Codes, Factor, Grid, Uniform } from './format.js'
 
 /** Weights of {d: 1, q: blockSize} per block. */
 export function dequantizeScaled({ d, q }: Codes, blockSize: number): Float32Array {
@@ -57,4 +57,21 @@ export function dequantizeAffine({ d, dmin, scales, mins, q }: Codes, groupSize:
     for (const end = i + groupSize; i < end; i++) weights[i] = scale * q[i] - min
   }
   return weights
+}
+
+/** The scales and minimums of the groups of `codes`. */
+export function gridOf({ range, scale, offset }: Uniform, codes: Codes): Grid {
+  const scales = factorValues(scale, codes)
+  if (!offset) return { scales, range }
+  const mins = factorValues(offset, codes)
+  return { scales, range, mins: offset.sign < 0 ? mins : mins.map((m) => -m) }
+}
+
+const factorValues = ({ block, group }: Factor, codes: Codes): Float32Array =>
+  group ? groupScales(codes[block], codes[group.field]) : codes[block]
+
+/** The f16 of the block times the integer of the group, for every group, rounded to f32. */
+export function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
+  const perBlock = scales.length / d.length
+  return scales.map((s, i) => s * d[Math.floor(i / perBlock)])
 }

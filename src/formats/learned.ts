@@ -27,18 +27,19 @@ import {
   transpose,
   where,
 } from '../graph/index.js'
-import type { Codes, FakeQuantized, Grid, Latent, Latents, Range } from './format.js'
+import type { Codes, FakeQuantized, Latent, Latents, Range, Uniform } from './format.js'
+import { groupScales } from './grids.js'
 
 interface Learned {
-  grid(codes: Codes): Grid
+  readonly uniform: Uniform
   latents(weights: Float32Array, codes: Codes): Latents
   fakeQuantize(latents: Record<string, Tensor>): FakeQuantized
 }
 
 /** w = d * q, with one scale per block. */
-export function learnScaled(range: Range): Learned {
+export function learnScaled(groupSize: number, range: Range): Learned {
   return {
-    grid: ({ d }) => ({ scales: d, range }),
+    uniform: { groupSize, range, scale: { block: 'd' } },
     latents(weights, { d, q }) {
       return { w: weightLatent(weights, q, d, undefined, range), d: scaleLatent(d) }
     },
@@ -53,10 +54,10 @@ export function learnScaled(range: Range): Learned {
 }
 
 /** w = d * q + m, with one scale and one shift per block. */
-export function learnShifted(range: Range): Learned {
+export function learnShifted(groupSize: number, range: Range): Learned {
   const minima = (m: Float32Array): Float32Array => m.map((x) => -x)
   return {
-    grid: ({ d, m }) => ({ scales: d, mins: minima(m), range }),
+    uniform: { groupSize, range, scale: { block: 'd' }, offset: { block: 'm', sign: 1 } },
     latents(weights, { d, m, q }) {
       return { w: weightLatent(weights, q, d, minima(m), range), d: scaleLatent(d), m: scaleLatent(m) }
     },
@@ -76,9 +77,9 @@ export function learnShifted(range: Range): Learned {
 }
 
 /** w = (d * scale) * q, with one small integer scale per group. */
-export function learnGrouped(range: Range, scaleRange: Range): Learned {
+export function learnGrouped(groupSize: number, range: Range, scaleRange: Range): Learned {
   return {
-    grid: ({ d, scales }) => ({ scales: groupScales(d, scales), range }),
+    uniform: { groupSize, range, scale: { block: 'd', group: { field: 'scales', range: scaleRange } } },
     latents(weights, { d, scales, q }) {
       return {
         w: weightLatent(weights, q, groupScales(d, scales), undefined, range),
@@ -98,13 +99,14 @@ export function learnGrouped(range: Range, scaleRange: Range): Learned {
 }
 
 /** w = (d * scale) * q - (dmin * min), with a small integer scale and minimum per group. */
-export function learnAffine(range: Range, scaleRange: Range): Learned {
+export function learnAffine(groupSize: number, range: Range, scaleRange: Range): Learned {
   return {
-    grid: ({ d, dmin, scales, mins }) => ({
-      scales: groupScales(d, scales),
-      mins: groupScales(dmin, mins),
+    uniform: {
+      groupSize,
       range,
-    }),
+      scale: { block: 'd', group: { field: 'scales', range: scaleRange } },
+      offset: { block: 'dmin', group: { field: 'mins', range: scaleRange }, sign: -1 },
+    },
     latents(weights, { d, dmin, scales, mins, q }) {
       return {
         w: weightLatent(weights, q, groupScales(d, scales), groupScales(dmin, mins), range),
@@ -148,12 +150,6 @@ function byGroup(w: Tensor, scales: Tensor): { groups: Tensor; ungroup: (x: Tens
     groups: transpose(reshape(w, [scales.size, w.size / scales.size]), [1, 0]),
     ungroup: (x) => reshape(transpose(x, [1, 0]), w.shape),
   }
-}
-
-/** d * scale of every group, rounded to f32. */
-function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
-  const perBlock = scales.length / d.length
-  return scales.map((s, i) => s * d[Math.floor(i / perBlock)])
 }
 
 /**

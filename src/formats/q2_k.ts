@@ -70,5 +70,5 @@ export const Q2_K: Format = {
 
   dequantize: (codes) => dequantizeAffine(codes, 16),
 
-  ...learnAffine([0, 3], [0, 15]),
+  ...learnAffine(16, [0, 3], [0, 15]),
 }

@@ -76,5 +76,5 @@ export const Q3_K: Format = {
 
   dequantize: (codes) => dequantizeGrouped(codes, 16),
 
-  ...learnGrouped([-4, 3], [-32, 31]),
+  ...learnGrouped(16, [-4, 3], [-32, 31]),
 }

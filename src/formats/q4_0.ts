@@ -46,5 +46,5 @@ export const Q4_0: Format = {
 
   dequantize: (codes) => dequantizeScaled(codes, 32),
 
-  ...learnScaled([-8, 7]),
+  ...learnScaled(32, [-8, 7]),
 }

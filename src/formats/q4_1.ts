@@ -44,5 +44,5 @@ export const Q4_1: Format = {
 
   dequantize: (codes) => dequantizeShifted(codes, 32),
 
-  ...learnShifted([0, 15]),
+  ...learnShifted(32, [0, 15]),
 }

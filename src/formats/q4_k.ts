@@ -60,5 +60,5 @@ export const Q4_K: Format = {
 
   dequantize: (codes) => dequantizeAffine(codes, 32),
 
-  ...learnAffine([0, 15], [0, 63]),
+  ...learnAffine(32, [0, 15], [0, 63]),
 }

@@ -46,5 +46,5 @@ export const Q5_0: Format = {
 
   dequantize: (codes) => dequantizeScaled(codes, 32),
 
-  ...learnScaled([-16, 15]),
+  ...learnScaled(32, [-16, 15]),
 }

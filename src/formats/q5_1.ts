@@ -47,5 +47,5 @@ export const Q5_1: Format = {
 
   dequantize: (codes) => dequantizeShifted(codes, 32),
 
-  ...learnShifted([0, 31]),
+  ...learnShifted(32, [0, 31]),
 }

@@ -67,5 +67,5 @@ export const Q5_K: Format = {
 
   dequantize: (codes) => dequantizeAffine(codes, 32),
 
-  ...learnAffine([0, 31], [0, 63]),
+  ...learnAffine(32, [0, 31], [0, 63]),
 }

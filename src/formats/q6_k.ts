@@ -70,5 +70,5 @@ export const Q6_K: Format = {
 
   dequantize: (codes) => dequantizeGrouped(codes, 16),
 
-  ...learnGrouped([-32, 31], [-128, 127]),
+  ...learnGrouped(16, [-32, 31], [-128, 127]),
 }

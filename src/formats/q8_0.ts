@@ -42,5 +42,5 @@ export const Q8_0: Format = {
 
   dequantize: (codes) => dequantizeScaled(codes, 32),
 
-  ...learnScaled([-127, 127]),
+  ...learnScaled(32, [-127, 127]),
 }

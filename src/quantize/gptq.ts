@@ -9,9 +9,6 @@
  */
 import type { Grid } from '../formats/format.js'
 
-/** Added to the diagonal of H, as a share of its mean: keeps it invertible and the updates small. */
-const damping = 0.01
-
 /** A factor of H that rounding needs, and the order of columns. */
 export interface RoundingOrder {
   /** `order[i]` is the column that comes at place i. */
@@ -20,20 +17,46 @@ export interface RoundingOrder {
   readonly factor: Float64Array
 }
 
-/** Prepares second moments (n, n) of a layer's inputs for any number of matrices that read them. */
-export function roundingOrder(moments: Float32Array, n: number): RoundingOrder {
+/** Second moments (n, n) with a share of their mean added to the diagonal, so that they can be inverted. */
+export function damp(moments: Float32Array, share: number): Float32Array {
+  const n = Math.sqrt(moments.length)
+  const damped = moments.slice()
+  let mean = 0
+  for (let i = 0; i < n; i++) mean += moments[i * n + i] / n
+  for (let i = 0; i < n; i++) damped[i * n + i] += share * mean || 1
+  return damped
+}
+
+/** Prepares damped second moments (n, n) of a layer's inputs for any number of matrices that read them. */
+export function roundingOrder(moments: Float32Array): RoundingOrder {
+  const n = Math.sqrt(moments.length)
   const order = Int32Array.from({ length: n }, (_, i) => i).sort(
     (a, b) => moments[b * n + b] - moments[a * n + a],
   )
-  let mean = 0
-  for (let i = 0; i < n; i++) mean += moments[i * n + i] / n
   const h = new Float64Array(n * n)
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < n; j++) h[i * n + j] = moments[order[i] * n + order[j]]
-    h[i * n + i] += damping * (mean || 1)
-  }
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) h[i * n + j] = moments[order[i] * n + order[j]]
   reverseCholesky(h, n)
   return { order, factor: invertUpper(h, n) }
+}
+
+/** The inverse of the moments, (n, n). */
+export function inverseOf({ order, factor }: RoundingOrder): Float32Array {
+  const n = order.length
+  const inverse = new Float32Array(n * n)
+  const sums = new Float64Array(n)
+  // H = R R' and U = R^-1 give H^-1 = U' U, in the order of the columns.
+  for (let i = 0; i < n; i++) {
+    sums.fill(0)
+    for (let k = 0; k <= i; k++) {
+      const share = factor[k * n + i]
+      for (let j = i; j < n; j++) sums[j] += share * factor[k * n + j]
+    }
+    for (let j = i; j < n; j++) {
+      inverse[order[i] * n + order[j]] = sums[j]
+      inverse[order[j] * n + order[i]] = sums[j]
+    }
+  }
+  return inverse
 }
 
 /** Replaces the upper triangle of H by R with H = R R'. */

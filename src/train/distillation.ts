@@ -6,7 +6,10 @@
  * The teacher's residual stream after the last block is kept for windows that come again: it is exact, and smaller
  * than its logits by the ratio of vocabulary to width.
  */
-import { compensate } from './compensation.js'
+import { digest } from '../data/order.js'
+import { Products } from '../runtime/products.js'
+import { add, compensate } from './compensation.js'
+import { outputMoments } from './moments.js'
 import type { Network, Target, Weights } from './network.js'
 import { optimize, type StepRates } from './optimizer.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
@@ -17,9 +20,11 @@ export interface MeanError {
   readonly se: number
 }
 
-/** Residual streams of one teacher by the tokens of a window, up to a number of bytes. */
+/** What one teacher gave for windows of text; residual streams up to a number of bytes. */
 export class TeacherCache {
   private readonly streams = new Map<string, Float32Array>()
+  /** Fisher information at the outputs of the matrices, by the windows that it comes from. */
+  readonly moments = new Map<string, Map<string, Float32Array>>()
   private free: number
 
   constructor(bytes: number) {
@@ -40,6 +45,9 @@ export class TeacherCache {
 
 const keyOf = (window: Int32Array): string =>
   Buffer.from(window.buffer, window.byteOffset, window.byteLength).toString('latin1')
+
+/** Tokens from which the gradients' second moments are taken. */
+const fisherTokens = 8192
 
 export class Distillation {
   /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
@@ -65,13 +73,14 @@ export class Distillation {
   }
 
   /**
-   * Moves the start from the reference quantizer's codes to error-compensated ones (compensation.ts), with second
-   * moments from `windows`. Back to the codes as they were if that makes the mean over `validation` worse than `before`.
+   * Moves the start from the reference quantizer's codes to the closed-form solution (compensation.ts), with moments from
+   * `windows`. Back to the codes as they were if that makes the mean over `validation` worse than `before`.
    */
   async compensate(
     windows: readonly Int32Array[],
     validation: readonly Int32Array[],
     before: MeanError,
+    onProgress?: (done: number, total: number) => void,
   ): Promise<void> {
     const copies = this.parameters.map(({ latents }) =>
       Object.fromEntries(
@@ -81,12 +90,45 @@ export class Distillation {
         ]),
       ),
     )
-    const batches = [...this.batches(windows)].map(join)
-    await compensate(this.network, this.parameters, this.programs, this.student, this.teacher, batches)
+    const batches = [...this.batches(windows)]
+    const products = new Products()
+    try {
+      await compensate({
+        network: this.network,
+        parameters: this.parameters,
+        programs: this.programs,
+        products,
+        student: this.student,
+        teacher: this.teacher,
+        batches: batches.map(join),
+        outputs: await this.fisher(batches.slice(0, Math.ceil(fisherTokens / this.network.tokens))),
+        ...(onProgress && { onProgress }),
+      })
+    } finally {
+      await products.dispose()
+    }
     const { mean } = await this.validate(validation)
     if (mean < before.mean) return
     for (const [i, p] of this.parameters.entries()) p.restart(copies[i])
     await this.round()
+  }
+
+  /**
+   * The teacher's Fisher information at the outputs of its matrices, from the next tokens of the text as targets: drawn from
+   * the model itself where it wrote the text, and otherwise the empirical Fisher.
+   */
+  private async fisher(batches: readonly (readonly Int32Array[])[]): Promise<Map<string, Float32Array>> {
+    const known = this.cache.moments.get(digest(batches.flat()))
+    if (known) return known
+    const total = new Map<string, Float32Array>()
+    for (const batch of batches) {
+      const next = batch.map((window) => Int32Array.of(...window.subarray(1), -1))
+      const target = { kind: 'tokens', tokens: join(next) } as const
+      for (const [name, sums] of await outputMoments(this.network, join(batch), this.teacher, target))
+        add(total, name, sums)
+    }
+    this.cache.moments.set(digest(batches.flat()), total)
+    return total
   }
 
   /**

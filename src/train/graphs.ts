@@ -100,19 +100,19 @@ export function lossGraph(
   return { inputs: { x, ...outer, next }, loss: neg(sum(picked)) }
 }
 
-/** From gradients of all results, read as `d <result>`, to those of the inputs `wrt`, given as `d <input>`. */
+/** From gradients of all results, read as `d <result>`, to those of the tensors `wrt`, given as `d <name>`. */
 export function backwardGraph(
   inputs: Tensors,
   results: Tensors,
-  wrt: readonly string[],
+  wrt: Tensors,
 ): { inputs: Tensors; outputs: Tensors } {
   const dy = Object.entries(results).map(([name, y]): [string, Tensor] => [`d ${name}`, input(y.shape)])
   const gradients = gradOfAll(
     Object.values(results).map((y, i) => [y, dy[i][1]]),
-    wrt.map((name) => inputs[name]),
+    Object.values(wrt),
   )
   return {
     inputs: { ...inputs, ...Object.fromEntries(dy) },
-    outputs: Object.fromEntries(wrt.map((name, i) => [`d ${name}`, gradients[i]])),
+    outputs: Object.fromEntries(Object.keys(wrt).map((name, i) => [`d ${name}`, gradients[i]])),
   }
 }

@@ -8,12 +8,11 @@
  * costs 23 ms in the forward pass, which writes them, and saves 14 ms in the backward pass.
  */
 
-import { grad, matmul, type Tensor } from '../graph/index.js'
+import { grad, type ProgramGraph } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig, Source } from '../models/architecture.js'
 import { Program, type Values } from '../runtime/program.js'
 import { addRows, rowsOf } from './embedding.js'
 import { backwardGraph, blockGraph, blockKey, embedGraph, headInputs, lossGraph, result } from './graphs.js'
-import { matrixInputs } from './matrix-inputs.js'
 
 /** Weights or gradients by GGUF name, f32, rows of the matrix one after another. */
 export type Weights = ReadonlyMap<string, Float32Array>
@@ -31,6 +30,16 @@ export type Target =
   | { readonly kind: 'teacher'; readonly weights: Weights; readonly hidden: Float32Array }
   | { readonly kind: 'tokens'; readonly tokens: Int32Array }
 
+/** How the gradient goes back through a block. */
+interface BlockBackward {
+  /** Names the program. */
+  readonly key: string
+  /** From what the block reads and the gradients of its results to those of its stream and of what it reads, and others. */
+  graph(layer: number): ProgramGraph
+  /** Takes what a program gave; the arrays are written to again. */
+  take(layer: number, out: Record<string, Float32Array>): void
+}
+
 /** Logits of one slice of the head are to stay near this size, in bytes, so that they live in a processor's cache. */
 const sliceBytes = 4 << 20
 
@@ -42,7 +51,6 @@ export class Network {
   private readonly besideGradients = new Map<string, Float32Array>()
   private readonly programs = new Map<string, Promise<Program>>()
   private readonly scratch = new Map<Program, Record<string, Float32Array>>()
-  private readonly inputNames = new Map<string, ReadonlyMap<string, string>>()
   /** Tokens of a slice of the head. */
   private readonly slice: number
   readonly tokens: number
@@ -98,36 +106,6 @@ export class Network {
     return out[result('x')]
   }
 
-  /**
-   * Second moments X'X, (n, n), of the inputs of a block's matrices, from what goes into the block. Matrices
-   * that read the same input share an entry; `inputOf` gives its name.
-   */
-  async inputMoments(layer: number, flow: Flow, weights: Weights): Promise<Map<string, Float32Array>> {
-    const program = await this.program(`moments ${blockKey(this, layer)}`, () => {
-      const { inputs, results, w } = blockGraph(this, layer)
-      const outputs: Record<string, Tensor> = {}
-      for (const [name, activation] of matrixInputs(results[result('x')], w).activations)
-        outputs[`moments ${name}`] = matmul(activation, activation, { transA: true })
-      return { inputs, outputs }
-    })
-    const moments = await program.run(this.blockValues(layer, flow, weights))
-    return new Map(Object.entries(moments).map(([name, sums]) => [name.slice('moments '.length), sums]))
-  }
-
-  /** The entry of `inputMoments` that a tensor's inputs have; undefined if it is no matrix of the layer. */
-  inputOf(layer: number, tensor: string): string | undefined {
-    const prefix = `blk.${layer}.`
-    if (!tensor.startsWith(prefix)) return undefined
-    const key = blockKey(this, layer)
-    let known = this.inputNames.get(key)
-    if (!known) {
-      const { results, w } = blockGraph(this, layer)
-      known = matrixInputs(results[result('x')], w).names
-      this.inputNames.set(key, known)
-    }
-    return known.get(tensor.slice(prefix.length))
-  }
-
   /** Sum of the loss over all positions of the last forward pass, in nats. */
   async loss(weights: Weights, target: Target): Promise<number> {
     const head = await this.program(`loss ${target.kind}`, () => {
@@ -147,28 +125,49 @@ export class Network {
    * `gradients` and returns the loss in nats.
    */
   async backward(tokens: Int32Array, weights: Weights, target: Target, gradients: Weights): Promise<number> {
-    const dx = new Float32Array(this.tokens * this.config.width)
+    const { loss, dx } = await this.backwardThrough(weights, target, gradients, {
+      key: 'block backward',
+      graph: (layer) => {
+        const { inputs, results, w } = blockGraph(this, layer)
+        const reads = Object.keys(this.architecture.reads(this.config, layer, this.batch))
+        return backwardGraph(inputs, results, pick(inputs, ['x', ...reads, ...Object.keys(w)]))
+      },
+      take: (layer, out) => {
+        for (const name of Object.keys(this.architecture.blockTensors(this.config, layer)))
+          accumulate(gradients, `blk.${layer}.${name}`, out[`d ${name}`])
+      },
+    })
+    await this.embedBackward(tokens, weights, dx, gradients)
+    return loss
+  }
+
+  /**
+   * Takes the gradient of the loss back through head and blocks. Returns the loss and the gradient at the embedding;
+   * gradients of the head's tensors are added to `gradients`.
+   */
+  async backwardThrough(
+    weights: Weights,
+    target: Target,
+    gradients: Weights,
+    { key, graph, take }: BlockBackward,
+  ): Promise<{ loss: number; dx: Float32Array }> {
+    const { architecture, config, batch } = this
+    const dx = new Float32Array(this.tokens * config.width)
     const loss = await this.headBackward(weights, target, dx, gradients)
     for (const values of this.besideGradients.values()) values.fill(0)
-    for (let layer = this.config.layers - 1; layer >= 0; layer--) {
-      const names = Object.keys(this.architecture.blockTensors(this.config, layer))
-      const reads = this.architecture.reads(this.config, layer, this.batch)
-      const block = await this.program(`block backward ${blockKey(this, layer)}`, () => {
-        const { inputs, results } = blockGraph(this, layer)
-        return backwardGraph(inputs, results, ['x', ...Object.keys(reads), ...names])
-      })
+    for (let layer = config.layers - 1; layer >= 0; layer--) {
+      const block = await this.program(`${key} ${blockKey(this, layer)}`, () => graph(layer))
       const values = this.blockValues(layer, { x: this.stream[layer], beside: this.beside }, weights)
       values[`d ${result('x')}`] = dx
-      for (const [name, to] of Object.entries(this.architecture.gives(this.config, layer)))
+      for (const [name, to] of Object.entries(architecture.gives(config, layer)))
         values[`d ${result(name)}`] = this.besideGradient(to)
       const out = await this.runIntoScratch(block, values)
       dx.set(out['d x'])
-      for (const [name, source] of Object.entries(reads))
+      for (const [name, source] of Object.entries(architecture.reads(config, layer, batch)))
         addTo(pieceOf(this.besideGradient(source.from), source), out[`d ${name}`])
-      for (const name of names) accumulate(gradients, `blk.${layer}.${name}`, out[`d ${name}`])
+      take(layer, out)
     }
-    await this.embedBackward(tokens, weights, dx, gradients)
-    return loss
+    return { loss, dx }
   }
 
   /** Logits (windows * length, vocabulary) of the last forward pass. */
@@ -240,7 +239,7 @@ export class Network {
     if (names.length === 0) return
     const embed = await this.program(`embed backward ${names}`, () => {
       const { inputs, results } = embedGraph(this)
-      return backwardGraph(inputs, results, names)
+      return backwardGraph(inputs, results, pick(inputs, names))
     })
     const values: Values = { ...this.embedValues(tokens, weights), 'd x': dx }
     for (const name of this.beside.keys()) values[`d ${name}`] = this.besideGradient(name)
@@ -284,12 +283,19 @@ export class Network {
     return values
   }
 
-  private headWeights(weights: Weights): Values {
+  /** The residual stream after the last block of the last forward pass, (windows * length, width). */
+  get output(): Float32Array {
+    return this.stream[this.config.layers]
+  }
+
+  /** The head's tensors as its programs take them. */
+  headWeights(weights: Weights): Values {
     const names = Object.keys(this.architecture.headTensors(this.config))
     return Object.fromEntries(names.map((name) => [name, weight(weights, name)]))
   }
 
-  private blockValues(layer: number, { x, beside }: Flow, weights: Weights): Values {
+  /** What goes into a block, as its programs take it. */
+  blockValues(layer: number, { x, beside }: Flow, weights: Weights): Values {
     const { architecture, config, batch } = this
     const values: Values = { x }
     for (const [name, source] of Object.entries(architecture.reads(config, layer, batch)))
@@ -299,7 +305,8 @@ export class Network {
     return values
   }
 
-  private program(key: string, graph: () => Parameters<typeof Program.compile>[0]): Promise<Program> {
+  /** The program of a graph, compiled once for each key. */
+  program(key: string, graph: () => ProgramGraph): Promise<Program> {
     const known = this.programs.get(key)
     if (known) return known
     const program = Program.compile(graph())
@@ -315,6 +322,9 @@ function sliceLength(tokens: number, vocabulary: number): number {
   while (tokens % slice !== 0) slice--
   return slice
 }
+
+const pick = <T>(record: Readonly<Record<string, T>>, names: readonly string[]): Record<string, T> =>
+  Object.fromEntries(names.map((name) => [name, record[name]]))
 
 function weight(weights: Weights, name: string): Float32Array {
   const values = weights.get(name)

@@ -1,0 +1,38 @@
+/** Finds in a graph what its matrices are multiplied with and what becomes of the products, so that an architecture need not say it. */
+import { sameShape, type Tensor, topological } from '../graph/index.js'
+import type { Tensors } from '../models/architecture.js'
+
+/** A matrix in a graph. */
+export interface MatrixUse {
+  readonly name: string
+  /** What it is multiplied with, (tokens, in). */
+  readonly input: Tensor
+  /** The product, (tokens, out). */
+  readonly product: Tensor
+  /** Where the product is only added to something of its own shape, such as the residual stream: that, and the sum. */
+  readonly residual?: { readonly other: Tensor; readonly sum: Tensor }
+}
+
+/** The matrices of a graph in groups that read the same input, in the order in which they are computed. */
+export function matrixGroups(results: Tensors, weights: Tensors): MatrixUse[][] {
+  const matrices = new Map(Object.entries(weights).map(([name, tensor]) => [tensor, name]))
+  const nodes = topological(Object.values(results))
+  const groups: MatrixUse[][] = []
+  for (const product of nodes) {
+    const [input, matrix] = product.inputs
+    const name = matrices.get(matrix)
+    if (product.op.name !== 'matmul' || name === undefined) continue
+    const use = { name, input, product, ...residualOf(product, nodes) }
+    const group = groups.find(([first]) => first.input === input)
+    if (group) group.push(use)
+    else groups.push([use])
+  }
+  return groups
+}
+
+function residualOf(product: Tensor, nodes: readonly Tensor[]): Pick<MatrixUse, 'residual'> {
+  const [sum, ...others] = nodes.filter((node) => node.inputs.includes(product))
+  if (!sum || others.length > 0 || sum.op.name !== 'add') return {}
+  const other = sum.inputs.find((operand) => operand !== product)
+  return other && sameShape(other.shape, product.shape) ? { residual: { other, sum } } : {}
+}
