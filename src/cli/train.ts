@@ -16,6 +16,7 @@ interface Options {
   resume?: true
   context?: number
   batch?: number
+  calibration?: number
   weightRate?: number
   scaleRate?: number
   seed?: number
@@ -36,6 +37,7 @@ export function addTrain(program: Command): void {
     .option('--time <time>', 'train for about this long instead, e.g. 90s, 10m, 2h', seconds)
     .option('--resume', 'go on from the checkpoint of a run that was stopped')
     .option('-c, --context <n>', 'tokens of a window (default: 128)', positiveInteger)
+    .option('--calibration <n>', 'tokens from which the start is computed (default: 49152)', wholeNumber)
     .option('--batch <n>', 'tokens of a step (default: 512)', positiveInteger)
     .option('--weight-rate <x>', 'learning rate of weights, in quantization steps', positiveNumber)
     .option('--scale-rate <x>', 'learning rate of scales and norms, relative', positiveNumber)
@@ -70,6 +72,7 @@ export function addTrain(program: Command): void {
 export function showTraining(label = ''): (event: TrainEvent) => void {
   const rates = {
     'write text': progressLine(`${label}the model writes text`, (rate) => `${humanCount(rate)} tokens/s`),
+    calibrate: progressLine(`${label}solving blocks`, (rate) => `${(60 * rate).toFixed(1)} blocks/min`),
     train: progressLine(`${label}training`, (rate) => `${rate.toFixed(2)} steps/s`),
   }
   return ({ stage, done, total }) => rates[stage](done, total)

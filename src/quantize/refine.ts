@@ -61,7 +61,11 @@ export async function refine(
   for (let sweep = 0; sweep < sweeps; sweep++)
     for (let from = 0; from < out; from += panel) {
       const rows = Math.min(panel, out - from)
-      const slopes = await products.multiply(g.subarray(from * out, (from + rows) * out), product, [rows, out, n])
+      const slopes = await products.multiply(g.subarray(from * out, (from + rows) * out), product, [
+        rows,
+        out,
+        n,
+      ])
       for (let r = 0; r < rows; r++) {
         const i = from + r
         const own = g[i * out + i]
@@ -128,7 +132,7 @@ class Row {
     const { groupSize, range } = this.uniform
     const { q } = this.codes
     for (let j = group * groupSize, at = i * n + j; j < (group + 1) * groupSize; j++, at++) {
-      const wanted = Math.round(q[at] - slope[j] / (h[j * n + j] * step))
+      const wanted = Math.floor(q[at] - slope[j] / (h[j * n + j] * step) + 0.5)
       const code = Math.min(range[1], Math.max(range[0], wanted))
       if (code === q[at]) continue
       this.move(j, step * (code - q[at]))
@@ -158,7 +162,9 @@ class Row {
     }
     if (!(curvature > 0)) return
     const wanted = stored[index] - descent / curvature
-    const value = factor.group ? clamp(Math.round(wanted), factor.group.range) : halfToFloat(floatToHalf(wanted))
+    const value = factor.group
+      ? clamp(Math.floor(wanted + 0.5), factor.group.range)
+      : halfToFloat(floatToHalf(wanted))
     const by = value - stored[index]
     // A step that rounding or the range has made too long, or an f16 that overflowed.
     if (!(by * (2 * descent + by * curvature) < 0)) return

@@ -14,7 +14,11 @@ export class Products {
     a: Float32Array,
     b: Float32Array,
     [m, k, n]: readonly [number, number, number],
-    { transA = false, transB = false, into }: { transA?: boolean; transB?: boolean; into?: Float32Array } = {},
+    {
+      transA = false,
+      transB = false,
+      into,
+    }: { transA?: boolean; transB?: boolean; into?: Float32Array } = {},
   ): Promise<Float32Array> {
     const key = `${m} ${k} ${n} ${transA} ${transB}`
     let program = this.programs.get(key)

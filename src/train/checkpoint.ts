@@ -14,6 +14,8 @@ export interface Progress {
   step: number
   /** Steps in all, once that is known. */
   steps: number | undefined
+  /** The closed-form start is computed. */
+  calibrated: boolean
   /** Seconds spent in training. */
   seconds: number
   /** Validation so far: step, mean KL divergence and standard error. */

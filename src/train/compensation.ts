@@ -147,7 +147,15 @@ async function roundAnew(
   const { weights, q } = roundCompensated(target, gridOf(format.uniform, found), order)
   const codes = { ...found, q }
   const latents = outputs
-    ? await refine(codes, format.uniform, target, format.dequantize(codes), { inputs, outputs }, sweeps, products)
+    ? await refine(
+        codes,
+        format.uniform,
+        target,
+        format.dequantize(codes),
+        { inputs, outputs },
+        sweeps,
+        products,
+      )
     : weights
   parameter.restart(format.latents(latents, codes))
 }

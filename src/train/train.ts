@@ -1,9 +1,9 @@
 /**
  * `quench train`: quantization-aware training of a GGUF file.
  *
- *   read the model -> quantize it with the reference quantizer (step 0 is PTQ) -> round anew so that errors make up for
- *   each other -> train the latents by distillation from the full precision -> validate on held-out text -> write the
- *   codes of the training graph, checked by libggml
+ *   read the model -> quantize it with the reference quantizer (step 0 is PTQ) -> solve for a better start, matrix by
+ *   matrix (compensation.ts) -> train the latents by distillation from the full precision -> validate on held-out text ->
+ *   write the codes of the training graph, checked by libggml
  *
  * If validation has not improved, the PTQ weights are written and the report says so. The state is saved every half
  * minute, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
@@ -49,6 +49,8 @@ export interface TrainOptions {
   readonly resume?: boolean
   /** Tokens of a window. Default 128, or the model's context if that is smaller. */
   readonly context?: number
+  /** Tokens from which the start is computed; 0 for none. Default 49,152. */
+  readonly calibration?: number
   /** Tokens of a step. Default 512. */
   readonly batch?: number
   /** Highest rates, in units of a quantization step (weights) and relative (scales, norms). */
@@ -64,9 +66,9 @@ export interface TrainOptions {
   readonly signal?: AbortSignal
 }
 
-/** What a run is doing: `done` of `total`, in tokens or steps. */
+/** What a run is doing: `done` of `total`, in tokens, blocks or steps. */
 export interface TrainEvent {
-  readonly stage: 'write text' | 'train'
+  readonly stage: 'write text' | 'calibrate' | 'train'
   readonly done: number
   readonly total: number
   /** Mean KL divergence of the last step, in nats per token. */
@@ -98,8 +100,6 @@ const clip = 1
 const floor = 0.02
 /** Held-out tokens. */
 const validationTokens = 4096
-/** Tokens from which the second moments of a matrix's inputs are taken. */
-const compensationTokens = 16_384
 
 export async function train(options: TrainOptions): Promise<TrainReport> {
   checkTrainable(options.type)
@@ -150,7 +150,7 @@ async function run(
     programs,
     student.frozen,
   )
-  const rates = { weightRate: options.weightRate ?? 0.004, scaleRate: options.scaleRate ?? 0.0005 }
+  const rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.0005 }
   const settings: Settings = {
     model: source.fingerprint,
     type: options.type,
@@ -160,6 +160,7 @@ async function run(
     seconds: options.seconds ?? null,
     context: length,
     batch: network.tokens,
+    calibration: options.calibration ?? 49_152,
     seed,
     ...rates,
   }
@@ -202,7 +203,7 @@ async function start(
   if (options.resume && (await checkpointExists(output)))
     return loadCheckpoint(output, student.parameters, settings)
   const steps = options.steps ?? (options.seconds === undefined ? 300 : undefined)
-  return { step: 0, steps, seconds: 0, curve: [] }
+  return { step: 0, steps, seconds: 0, calibrated: false, curve: [] }
 }
 
 /** Trains until all steps are done. */
@@ -219,14 +220,24 @@ async function loop(
   const save = (): Promise<void> => saveCheckpoint(output, student.parameters, progress, settings)
   const order = new WindowOrder(windows, Number(settings.seed))
   await distillation.round()
-  if (progress.step === 0) {
-    await validate()
-    if (progress.steps !== 0) {
-      options.onProgress?.({ stage: 'train', done: 0, total: progress.steps ?? 1 })
-      const count =
-        Math.max(1, Math.floor(Math.min(compensationTokens / length, windows.length) / perStep)) * perStep
-      await distillation.compensate(order.take(0, count), validation, progress.curve[0])
-    }
+  if (progress.curve.length === 0) await validate()
+  if (!progress.calibrated && progress.steps !== 0) {
+    const began = performance.now()
+    const batches = Math.floor(Math.min(Number(settings.calibration) / length, windows.length) / perStep)
+    if (batches > 0)
+      await distillation.compensate(
+        order.take(0, batches * perStep),
+        validation,
+        progress.curve[0],
+        (done, total) => {
+          if (options.signal?.aborted)
+            throw new QuenchError('stopped before the first step; the same command starts anew')
+          options.onProgress?.({ stage: 'calibrate', done, total })
+        },
+      )
+    progress.calibrated = true
+    progress.seconds += (performance.now() - began) / 1000
+    if (batches > 0 && Number.isFinite(options.checkpointEvery ?? 30)) await save()
   }
 
   let saved = performance.now()

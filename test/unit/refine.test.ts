@@ -1,0 +1,106 @@
+/** Coordinate descent on stored numbers: the error falls, the codes stay on the grid, the optimum lies in their cells. */
+import { describe, expect, it } from 'vitest'
+import type { Codes, Format } from '../../src/formats/format.js'
+import { gridOf } from '../../src/formats/grids.js'
+import { Q2_K } from '../../src/formats/q2_k.js'
+import { Q3_K } from '../../src/formats/q3_k.js'
+import { Q4_0 } from '../../src/formats/q4_0.js'
+import { Q4_1 } from '../../src/formats/q4_1.js'
+import { damp } from '../../src/quantize/gptq.js'
+import { type Metric, refine } from '../../src/quantize/refine.js'
+import { Random } from '../../src/random.js'
+
+const [out, n] = [70, 256] // more rows than a panel
+
+/** Second moments of vectors with a few large directions. */
+function moments(size: number, random: Random): Float32Array {
+  const sums = new Float32Array(size * size)
+  for (let sample = 0; sample < 64; sample++) {
+    const common = random.normal()
+    const x = Float32Array.from({ length: size }, (_, i) => random.normal() + 2 * common * Math.sin(i))
+    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) sums[i * size + j] += x[i] * x[j]
+  }
+  return damp(sums, 0.1)
+}
+
+const products = {
+  async multiply(a: Float32Array, b: Float32Array, [m, k, p]: readonly [number, number, number]) {
+    const y = new Float32Array(m * p)
+    for (let i = 0; i < m; i++)
+      for (let j = 0; j < k; j++) for (let l = 0; l < p; l++) y[i * p + l] += a[i * k + j] * b[j * p + l]
+    return y
+  },
+}
+
+/** tr(G E H E'). */
+async function loss(
+  weights: Float32Array,
+  target: Float32Array,
+  { inputs, outputs }: Metric,
+): Promise<number> {
+  const errors = weights.map((w, i) => w - target[i])
+  const right = await products.multiply(errors, inputs, [out, n, n])
+  const both = await products.multiply(outputs, right, [out, out, n])
+  return both.reduce((sum, x, i) => sum + x * errors[i], 0)
+}
+
+/** Codes of weights on a grid that is too coarse by a tenth, so that there is something to find for every number. */
+function coarse(format: Format, weights: Float32Array): Codes {
+  const blocks = weights.length / format.blockSize
+  const codes: Codes = Object.fromEntries(
+    Object.entries(format.fields).map(([name, count]) => [name, new Float32Array(blocks * count)]),
+  )
+  const [lo, hi] = format.uniform?.range ?? [0, 0]
+  const group = format.uniform?.scale.group
+  codes.d.fill(group ? 0.5 / 8 : 0.5)
+  if (group) codes[group.field].fill(8)
+  const offset = format.uniform?.offset
+  if (offset) codes[offset.block].fill(offset.group ? 0.25 : -1)
+  if (offset?.group) codes[offset.group.field].fill(4)
+  const grid = gridOf(format.uniform as NonNullable<Format['uniform']>, codes)
+  const size = weights.length / grid.scales.length
+  codes.q = weights.map((w, i) => {
+    const at = Math.floor(i / size)
+    return Math.min(hi, Math.max(lo, Math.floor((w + (grid.mins?.[at] ?? 0)) / grid.scales[at] + 0.5)))
+  })
+  return codes
+}
+
+describe.each([Q4_0, Q4_1, Q3_K, Q2_K])('refine of $name', (format) => {
+  it('lowers the error with every sweep, on the grid of the format', async () => {
+    const random = new Random(7)
+    const metric = { inputs: moments(n, random), outputs: moments(out, random) }
+    const target = Float32Array.from({ length: out * n }, () => random.normal())
+    const codes = coarse(format, target)
+    let before = await loss(format.dequantize(codes), target, metric)
+    for (let sweep = 0; sweep < 2; sweep++) {
+      const optimum = await refine(
+        codes,
+        format.uniform!,
+        target,
+        format.dequantize(codes),
+        metric,
+        1,
+        products,
+      )
+      const after = await loss(format.dequantize(codes), target, metric)
+      expect(after).toBeLessThan(0.99 * before)
+      before = after
+      expect(optimum.every(Number.isFinite)).toBe(true)
+    }
+    expect(format.decode(format.encode(codes))).toEqual(codes)
+  })
+
+  it('leaves alone what has no error', async () => {
+    const random = new Random(8)
+    const codes = coarse(
+      format,
+      Float32Array.from({ length: out * n }, () => random.normal()),
+    )
+    const exact = format.dequantize(codes)
+    const before = structuredClone(codes)
+    const metric = { inputs: moments(n, random), outputs: moments(out, random) }
+    await refine(codes, format.uniform!, exact, exact, metric, 1, products)
+    expect(codes).toEqual(before)
+  })
+})
