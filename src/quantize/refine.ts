@@ -109,8 +109,8 @@ class Row {
   weight(i: number, j: number): number {
     const { scale, offset, groupSize } = this.uniform
     const group = i * this.groups + Math.floor(j / groupSize)
-    const shift = offset ? offset.sign * valueOf(this.codes, offset, group) : 0
-    return valueOf(this.codes, scale, group) * this.codes.q[i * this.n + j] + shift
+    const shift = offset ? offset.sign * factorValue(this.codes, offset, group) : 0
+    return factorValue(this.codes, scale, group) * this.codes.q[i * this.n + j] + shift
   }
 
   /** Visits every number of row `i`. */
@@ -120,7 +120,7 @@ class Row {
     const q = (j: number): number => this.codes.q[i * this.n + j]
     for (let group = 0; group < this.groups; group++) {
       const index = i * this.groups + group
-      this.improveCodes(i, group, valueOf(this.codes, scale, index))
+      this.improveCodes(i, group, factorValue(this.codes, scale, index))
       this.improveFactor(scale, index, group, q)
       if (offset) this.improveFactor(offset, index, group, () => sign)
     }
@@ -188,7 +188,7 @@ function blockValue(codes: Codes, { block, group }: Factor, index: number): numb
 }
 
 /** The scale or minimum of a group, as the file holds it. */
-function valueOf(codes: Codes, factor: Factor, index: number): number {
+function factorValue(codes: Codes, factor: Factor, index: number): number {
   const value = blockValue(codes, factor, index)
   return factor.group ? value * codes[factor.group.field][index] : value
 }
