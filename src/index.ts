@@ -1,5 +1,7 @@
 /** The public API of quench. */
 
+export { compare } from './compare/compare.js'
+export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
 export { type Document, readDocuments, readTexts } from './data/texts.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
@@ -40,5 +42,7 @@ export {
 } from './gguf/index.js'
 export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
+export { modelCard } from './report/card.js'
+export { reportPage } from './report/page.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
 export { type TrainEvent, type TrainOptions, type TrainReport, train } from './train/train.js'

@@ -11,6 +11,7 @@ import { Command, CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
 import { removeTemporaryFiles } from '../files.js'
 import { addBench } from './bench.js'
+import { addCompare } from './compare.js'
 import { addDemo } from './demo.js'
 import { addEval } from './eval.js'
 import { addInspect } from './inspect.js'
@@ -34,6 +35,7 @@ addQuantize(program)
 addTrain(program)
 addEval(program)
 addBench(program)
+addCompare(program)
 addDemo(program)
 
 process.stdout.on('error', leaveQuietly)

@@ -38,6 +38,24 @@ export function lengths(text: string): number[] {
   })
 }
 
+/** `8GB`, `512MB`, `6.5 GB` in bytes, decimal units as in shops. */
+export function byteCount(text: string): number {
+  const [, amount, prefix] = /^(\d+(?:\.\d+)?) ?([kMGT]?)i?B?$/i.exec(text.trim()) ?? []
+  const power = ['', 'K', 'M', 'G', 'T'].indexOf((prefix ?? '').toUpperCase())
+  const value = Number(amount) * 1000 ** power
+  if (!(value > 0)) throw new InvalidArgumentError('It must be a size such as 8GB or 512MB.')
+  return value
+}
+
+/** `Q4_0,q8_0` in capitals; `none` is no type. */
+export function typeList(text: string): string[] {
+  if (text.toLowerCase() === 'none') return []
+  return text
+    .split(',')
+    .map((part) => part.trim().toUpperCase())
+    .filter((part) => part !== '')
+}
+
 /** `90`, `90s`, `10m` or `1.5h` in seconds. */
 export function seconds(text: string): number {
   const [, amount, unit] = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text) ?? []

@@ -58,7 +58,7 @@ export async function selfWritten(model: LlamaModel, options: SelfWrittenOptions
 }
 
 /** `QUENCH_CACHE`, else `quench` in the user's cache folder. */
-function cacheFolder(): string {
+export function cacheFolder(): string {
   return process.env.QUENCH_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'quench')
 }
 

@@ -5,7 +5,7 @@ import type { Bench, FileSpeed, Speculation, Spread, TestSpeed } from '../speed/
 import { markdownTable } from './markdown.js'
 
 /** `pp512`, `tg64@4096`, as llama-bench calls them. */
-function testName({ kind, tokens, depth }: Pick<TestSpeed, 'kind' | 'tokens' | 'depth'>): string {
+export function testName({ kind, tokens, depth }: Pick<TestSpeed, 'kind' | 'tokens' | 'depth'>): string {
   return `${kind === 'prompt' ? 'pp' : 'tg'}${tokens}${depth > 0 ? `@${depth}` : ''}`
 }
 
@@ -15,8 +15,8 @@ function shortNames(paths: readonly string[]): string[] {
   return new Set(short).size === paths.length ? short : [...paths]
 }
 
-/** Three digits that count. */
-function speed(value: number): string {
+/** Three digits that count, of tokens per second or milliseconds. */
+export function speed(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
 }
 

@@ -1,7 +1,7 @@
 /** Markdown tables of text that may come from strangers' files. */
 
 /** Escapes what Markdown or the HTML inside it would take for markup. */
-function markdownText(text: string): string {
+export function markdownText(text: string): string {
   return text
     .replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, ' ')
     .replace(/[\\`*_{}[\]#|~$]/g, '\\$&')

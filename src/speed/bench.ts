@@ -63,7 +63,7 @@ export interface FileSpeed {
   readonly draft?: Speculation
 }
 
-interface Machine {
+export interface Machine {
   readonly cpu: string
   /** Threads that run at once. */
   readonly cores: number
@@ -201,7 +201,7 @@ async function factsOf(path: string): Promise<Facts> {
   }
 }
 
-function thisMachine(): Machine {
+export function thisMachine(): Machine {
   return {
     cpu: cpus()[0]?.model.trim() || 'unknown',
     cores: availableParallelism(),

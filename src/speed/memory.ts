@@ -6,20 +6,26 @@ import type { NativeBuffer } from '../llama/index.js'
 export interface MemoryUse {
   /** Weights, copies in another layout included (llama.cpp keeps some beside the mapped file). */
   readonly weightsBytes: number
-  /** Cache of keys and values, for the context of the measurement. */
+  /** Cache of keys and values, for a context of `contextTokens`. */
   readonly kvBytes: number
+  readonly contextTokens: number
   readonly computeBytes: number
   readonly outputBytes: number
   /** By how much the process had grown when the model had run: pages that were touched, mapped ones too. */
   readonly residentBytes: number
 }
 
-export function memoryUse(buffers: readonly NativeBuffer[], residentBytes: number): MemoryUse {
+export function memoryUse(
+  buffers: readonly NativeBuffer[],
+  contextTokens: number,
+  residentBytes: number,
+): MemoryUse {
   const sum = (use: NativeBuffer['use']) =>
     buffers.reduce((total, buffer) => total + (buffer.use === use ? buffer.bytes : 0), 0)
   return {
     weightsBytes: sum('weights'),
     kvBytes: sum('kv'),
+    contextTokens,
     computeBytes: sum('compute'),
     outputBytes: sum('output'),
     residentBytes,

@@ -63,7 +63,7 @@ export async function runRound(path: string, options: RoundOptions): Promise<Rou
     return {
       loadMs: model.loadMs,
       tokensPerSecond: speeds,
-      memory: memoryUse([...model.buffers, ...context.buffers], resident),
+      memory: memoryUse([...model.buffers, ...context.buffers], context.contextSize, resident),
     }
   } finally {
     context?.dispose()

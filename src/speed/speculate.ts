@@ -140,6 +140,12 @@ function promptTokens(model: LlamaModel, text: string): Int32Array {
 
 /** A guess is a token id, so ids must mean the same. @throws FileError for a draft of another vocabulary */
 export async function checkDraft(path: string, draft: string): Promise<void> {
+  const architecture = await architectureOf(draft)
+  if (readsHiddenStates.has(architecture))
+    throw new FileError(
+      draft,
+      `a draft of architecture ${architecture} reads what the target thinks, which llama.cpp's C interface does not give out; choose an ordinary small model`,
+    )
   const [own, other] = [await vocabulary(path), await vocabulary(draft)]
   const at = own.findIndex((token, i) => token !== other[i])
   if (own.length === other.length && at < 0) return
@@ -151,6 +157,18 @@ export async function checkDraft(path: string, draft: string): Promise<void> {
     draft,
     `${problem}, so it cannot guess for ${path}; choose a draft of the same vocabulary`,
   )
+}
+
+/** Assistants (MTP, EAGLE, DFlash) that run on the hidden states of the model that they guess for. */
+const readsHiddenStates: ReadonlySet<string> = new Set(['gemma4-assistant', 'eagle3', 'dflash'])
+
+async function architectureOf(path: string): Promise<string> {
+  const gguf = await openGguf(path)
+  try {
+    return gguf.metadata.has('general.architecture') ? gguf.metadata.string('general.architecture') : ''
+  } finally {
+    await gguf.close()
+  }
 }
 
 async function vocabulary(path: string): Promise<readonly string[]> {

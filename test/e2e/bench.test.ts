@@ -56,18 +56,28 @@ test('a table, Markdown and CSV', async () => {
   expect((await typed('--csv')).stdout.split('\r\n')).toHaveLength(4)
 })
 
-test('what is wrong is told in one line', async () => {
-  const text = join(folder, 'text.txt')
-  await writeFile(text, 'no model')
+/** The model with other metadata. */
+async function changed(path: string, change: (metadata: Metadata) => void): Promise<void> {
   const gguf = await openGguf(model)
-  const other = join(folder, 'other.gguf')
-  const tokens = gguf.metadata.strings('tokenizer.ggml.tokens').with(5, 'zzz')
-  const metadata = new Metadata(other, gguf.metadata)
-  metadata.set('tokenizer.ggml.tokens', { type: 'array', itemType: 'string', value: tokens })
-  const writer = await createGguf(other, { metadata, tensors: gguf.tensors })
+  const metadata = new Metadata(path, gguf.metadata)
+  change(metadata)
+  const writer = await createGguf(path, { metadata, tensors: gguf.tensors })
   for (const tensor of gguf.tensors) await writer.write(tensor.name, await gguf.read(tensor))
   await writer.finish()
   await gguf.close()
+}
+
+test('what is wrong is told in one line', async () => {
+  const text = join(folder, 'text.txt')
+  await writeFile(text, 'no model')
+  const [other, assistant] = [join(folder, 'other.gguf'), join(folder, 'assistant.gguf')]
+  await changed(other, (metadata) => {
+    const tokens = metadata.strings('tokenizer.ggml.tokens').with(5, 'zzz')
+    metadata.set('tokenizer.ggml.tokens', { type: 'array', itemType: 'string', value: tokens })
+  })
+  await changed(assistant, (metadata) => {
+    metadata.set('general.architecture', { type: 'string', value: 'gemma4-assistant' })
+  })
   for (const [args, code, problem] of [
     [[], 2, /missing required argument 'files'/],
     [[join(folder, 'none.gguf')], 1, /none\.gguf: no such file/],
@@ -78,6 +88,7 @@ test('what is wrong is told in one line', async () => {
     [[q4, '--data', text], 2, /--data needs --draft/],
     [[q4, '--kv-type', 'q9'], 1, /no tensor type "q9"/],
     [[q4, '--draft', other], 1, /other\.gguf: token 5 of its vocabulary.*same vocabulary/],
+    [[q4, '--draft', assistant], 1, /assistant\.gguf: a draft of architecture gemma4-assistant reads/],
   ] as const) {
     const ran = await quench('bench', ...args)
     expect(ran.stderr).toMatch(/^quench: .+\n$/)

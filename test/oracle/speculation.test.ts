@@ -62,7 +62,7 @@ test('the same text with drafts of every kind, for every number of guesses', asy
 
 test("memory is llama.cpp's account", async () => {
   const { model, context, close } = await open(file('Q4_0'))
-  const use = memoryUse([...model.buffers, ...context.buffers], 0)
+  const use = memoryUse([...model.buffers, ...context.buffers], context.contextSize, 0)
   const known = context.memory()
   expect(use.weightsBytes).toBeGreaterThan(0.9 * known.modelBytes) // copies in another layout come on top
   expect(Math.abs(use.kvBytes - known.kvBytes)).toBeLessThan(2 ** 20 / 100)

@@ -22,7 +22,14 @@ test('every length at every depth', () => {
   expect(() => speedTests({ prompt: [0], generate: [0] })).toThrow(/nothing to run/)
 })
 
-const memory = { weightsBytes: 4e6, kvBytes: 1e6, computeBytes: 2e6, outputBytes: 1e3, residentBytes: 6e6 }
+const memory = {
+  contextTokens: 16,
+  weightsBytes: 4e6,
+  kvBytes: 1e6,
+  computeBytes: 2e6,
+  outputBytes: 1e3,
+  residentBytes: 6e6,
+}
 const round = (loadMs: number, ...tokensPerSecond: number[]) => ({ loadMs, tokensPerSecond, memory })
 const tests = speedTests({ prompt: [16], generate: [8], depth: [0] })
 const facts = { type: 'Q4_0', bytes: 5e8, bitsPerWeight: 4.5 }

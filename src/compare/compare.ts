@@ -1,0 +1,213 @@
+/**
+ * `quench compare`: makes what is missing (PTQ ladder, trained files), measures every file, and decides.
+ *
+ *   hash -> make -> evaluate beside the reference -> speed, in turns -> tensors -> continuations -> judge -> verdict
+ *
+ * Every measurement is kept in a store by the contents of what it is of, so a comparison that was interrupted, or that
+ * gets one more file, measures only what is new.
+ */
+import { createHash } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { cacheFolder } from '../data/self-written.js'
+import { type Document, readDocuments } from '../data/texts.js'
+import { QuenchError, UsageError } from '../errors.js'
+import type { EvaluatedFile } from '../evaluate/index.js'
+import { inspectFile } from '../inspect.js'
+import { type FileSpeed, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
+import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
+import { choosePrompts } from './continuations.js'
+import { judge } from './judge.js'
+import { type Entry, makeFiles } from './make.js'
+import { benchAll, evaluateAll, type KeptEvaluation, tensorErrorsOfAll, writeAll } from './measure.js'
+import { Store } from './store.js'
+import { verdict } from './verdict.js'
+
+const usualLadder = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'] as const
+
+const promptTokens = 24
+const continuationTokens = 48
+const conversationTokens = 4096
+const partsOfText = 8
+
+/** Where measurements are kept if nothing else is said. */
+const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
+
+/** @throws QuenchError if nothing is left to compare; FileError for a model or text that cannot be read */
+export async function compare(options: CompareOptions): Promise<Comparison> {
+  const store = Store.open(options.store ?? defaultStore())
+  try {
+    return await run(store, options)
+  } finally {
+    store.close()
+  }
+}
+
+async function run(store: Store, options: CompareOptions): Promise<Comparison> {
+  const { model, files = [], data, context = 512, threads, repetitions = 5, onProgress } = options
+  const { types = usualLadder, train = [] } = options
+  if (files.length + types.length + train.length === 0)
+    throw new UsageError('there is nothing to compare; name --types to make, --train, or files')
+  const versions = versionsInUse()
+  const documents = await readDocuments(data)
+  const facts = await inspectFile(model)
+  onProgress?.({ stage: 'hash' })
+  const reference = { path: model, hash: await store.hashOf(model) }
+  const entries = await makeFiles(store, {
+    model,
+    modelHash: reference.hash,
+    types,
+    train,
+    files,
+    folder: options.folder,
+    training: options.training ?? {},
+    versions,
+    onQuantize: (type) => onProgress?.({ stage: 'quantize', type }),
+    onTrain: (type, event) => onProgress?.({ stage: 'train', type, event }),
+  })
+
+  const shared = { versions, ...(threads !== undefined && { threads }) }
+  const progress = (stage: 'evaluate' | 'bench' | 'tensors' | 'write') => (done: number, total: number) =>
+    onProgress?.({ stage, done, total })
+  const { evaluations, failures } = await evaluateAll(store, entries, {
+    ...shared,
+    reference,
+    documents,
+    context,
+    ...(options.tokens !== undefined && { maxTokens: options.tokens }),
+    onProgress: progress('evaluate'),
+  })
+  const measured = entries.filter(({ hash }) => evaluations.has(hash))
+  const [any] = evaluations.values()
+  if (!any) throw new QuenchError(failures.map(({ problem }) => problem).join('; '))
+  const tests = repetitions === 0 ? [] : speedTests(options)
+  const rounds = await benchAll(store, [reference, ...measured], {
+    ...shared,
+    tests,
+    repetitions,
+    onProgress: progress('bench'),
+  })
+  const errors = await tensorErrorsOfAll(store, reference, measured, versions, progress('tensors'))
+  const prompts = await choosePrompts(
+    model,
+    documents.map(({ text }) => text),
+    { count: options.continuations ?? 4, tokens: promptTokens },
+  )
+  const written = await writeAll(store, [reference, ...measured], prompts, {
+    ...shared,
+    length: continuationTokens,
+    onProgress: progress('write'),
+  })
+
+  onProgress?.({ stage: 'judge' })
+  const contextTokens = Math.min(conversationTokens, facts.context ?? conversationTokens)
+  const speedOf = (
+    path: string,
+    hash: string,
+    size: Pick<EvaluatedFile, 'type' | 'bytes' | 'bitsPerWeight'>,
+  ) => {
+    const own = rounds.get(hash) ?? []
+    const first = rounds.get(reference.hash) ?? []
+    const { type, bytes, bitsPerWeight } = size
+    return own.length === 0
+      ? undefined
+      : summarizeRounds({ path, type, bytes, bitsPerWeight }, tests, own, first)
+  }
+  const judged = await judge(
+    measured.map((entry) => candidateOf(entry, evaluations)),
+    any.reference.windowSums.tokens,
+  )
+  const compared = measured.map((entry, i): ComparedFile => {
+    const { file } = evaluations.get(entry.hash) as KeptEvaluation
+    const { windowSums: _, ...figures } = file
+    const speed = speedOf(entry.path, entry.hash, file)
+    return {
+      ...figures,
+      ...judged.judgements[i],
+      ...entry,
+      neededBytes: neededBytes(file.bytes, speed, contextTokens),
+      ...(speed && { speed }),
+      tensorErrors: errors.get(entry.hash) ?? [],
+      continuations: written.get(entry.hash) ?? [],
+      parts: partsOf(file),
+    }
+  })
+  const outcome = verdict(
+    compared.map((file) => ({ ...file, kld: file.kld.mean, top1: file.top1.mean })),
+    judged,
+    {
+      ...(options.memoryBytes !== undefined && { memoryBytes: options.memoryBytes }),
+      ...(tests.length > 0 && { contextTokens }),
+    },
+  )
+  const { windowSums: _, saved: __, ...base } = any.reference
+  const modelSpeed = speedOf(model, reference.hash, base)
+  return {
+    model: {
+      ...base,
+      path: model,
+      name: facts.type,
+      hash: reference.hash,
+      ...(modelSpeed && { speed: modelSpeed }),
+      continuations: written.get(reference.hash) ?? [],
+    },
+    files: compared.sort((a, b) => b.bytes - a.bytes || a.kld.mean - b.kld.mean),
+    pairs: judged.pairs,
+    verdict: outcome,
+    failures: failures.map(({ path, problem }) => ({ path, problem })),
+    warnings: any.warnings,
+    prompts,
+    settings: {
+      data,
+      textHash: textHash(documents),
+      context,
+      windows: any.windows,
+      tokens: any.tokens,
+      repetitions,
+      threads: threads ?? null,
+      continuationTokens,
+      contextTokens,
+      machine: thisMachine(),
+      versions,
+    },
+    store: { path: store.path, ...store.count() },
+  }
+}
+
+function candidateOf({ name, method, hash }: Entry, evaluations: ReadonlyMap<string, KeptEvaluation>) {
+  const { type, bytes, bitsPerWeight, windowSums } = (evaluations.get(hash) as KeptEvaluation).file
+  return { name, method, type, bytes, bitsPerWeight, kld: windowSums.kld }
+}
+
+/** Loss by document; of a single one by equal parts. */
+function partsOf({ byDocument, windowSums: { kld, tokens } }: KeptEvaluation['file']): ComparedFile['parts'] {
+  if (byDocument.length > 1)
+    return byDocument.map((part) => ({ name: part.name, tokens: part.tokens, kld: part.kld }))
+  const count = Math.min(partsOfText, tokens.length)
+  return Array.from({ length: count }, (_, i) => {
+    const sum = (of: readonly number[]) =>
+      of
+        .slice(Math.floor((i * of.length) / count), Math.floor(((i + 1) * of.length) / count))
+        .reduce((a, b) => a + b, 0)
+    return { name: `part ${i + 1} of ${count}`, tokens: sum(tokens), kld: sum(kld) / sum(tokens) }
+  })
+}
+
+/** Weights as in the file, keys and values of a conversation, and buffers. */
+function neededBytes(bytes: number, speed: FileSpeed | undefined, contextTokens: number): number {
+  if (!speed) return bytes
+  const { kvBytes, contextTokens: measured, computeBytes, outputBytes } = speed.memory
+  const cells = (tokens: number) => Math.ceil(tokens / 256) * 256
+  return bytes + (kvBytes * cells(contextTokens)) / cells(measured) + computeBytes + outputBytes
+}
+
+function versionsInUse(): Record<string, string> {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
+  return { quench: version, llama: thisMachine().llama }
+}
+
+function textHash(documents: readonly Document[]): string {
+  const hash = createHash('sha256')
+  for (const { text } of documents) hash.update(text)
+  return hash.digest('hex')
+}

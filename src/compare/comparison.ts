@@ -1,0 +1,108 @@
+/** What a comparison is asked and what it answers: options, progress, and the result that reports are made of. */
+import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
+import type { FileSpeed, Machine } from '../speed/index.js'
+import type { TrainEvent, TrainReport } from '../train/train.js'
+import type { Continuation, Prompt } from './continuations.js'
+import type { Judgement, Pair } from './judge.js'
+import type { Failure } from './measure.js'
+import type { TensorError } from './tensor-errors.js'
+
+export interface CompareOptions {
+  /** The full-precision GGUF file that everything is made of and compared with. */
+  readonly model: string
+  /** Other quantized files of this model. */
+  readonly files?: readonly string[]
+  /** PTQ types to make. Default: the usual ladder. */
+  readonly types?: readonly string[]
+  /** Types to train. Default: none. */
+  readonly train?: readonly string[]
+  /** Held-out text: files and folders. */
+  readonly data: readonly string[]
+  /** Most tokens of it. Default: all. */
+  readonly tokens?: number
+  /** Tokens of a window. Default 512. */
+  readonly context?: number
+  /** Folder for the files that are made. */
+  readonly folder: string
+  /** Of training, as of `train`. */
+  readonly training?: {
+    readonly steps?: number
+    readonly seconds?: number
+    readonly tokens?: number
+    readonly data?: readonly string[]
+    readonly seed?: number
+  }
+  /** Turns of the speed tests; 0 for none. Default 5. */
+  readonly repetitions?: number
+  readonly prompt?: readonly number[]
+  readonly generate?: readonly number[]
+  readonly depth?: readonly number[]
+  readonly threads?: number
+  /** Memory that the chosen file has to fit into. */
+  readonly memoryBytes?: number
+  /** Beginnings to continue. Default 4, of 24 tokens, by 48. */
+  readonly continuations?: number
+  /** The database of measurements. Default: in the user's cache folder. */
+  readonly store?: string
+  readonly onProgress?: (event: CompareEvent) => void
+}
+
+export type CompareEvent =
+  | { readonly stage: 'hash' | 'judge' }
+  | { readonly stage: 'quantize'; readonly type: string }
+  | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
+  | {
+      readonly stage: 'evaluate' | 'bench' | 'tensors' | 'write'
+      readonly done: number
+      readonly total: number
+    }
+
+export interface ComparedFile extends Omit<FileEvaluation, 'windowSums'>, Judgement {
+  /** `Q4_0`, `Q4_0 QAT`, or the name of a file that was given. */
+  readonly name: string
+  readonly method: 'ptq' | 'qat'
+  /** SHA-256 of the file. */
+  readonly hash: string
+  /** Memory with `contextTokens` of conversation; without speed tests the size of the file. */
+  readonly neededBytes: number
+  readonly speed?: FileSpeed
+  readonly tensorErrors: readonly TensorError[]
+  readonly continuations: readonly Continuation[]
+  readonly training?: TrainReport
+  /** By document, or of a single document by equal parts. */
+  readonly parts: readonly Pick<DocumentLoss, 'name' | 'tokens' | 'kld'>[]
+}
+
+export interface Comparison {
+  readonly model: EvaluatedFile & {
+    readonly name: string
+    readonly hash: string
+    readonly speed?: FileSpeed
+    readonly continuations: readonly Continuation[]
+  }
+  /** Ordered by size, the largest first. */
+  readonly files: readonly ComparedFile[]
+  readonly pairs: readonly Pair[]
+  /** Sentences for a person. */
+  readonly verdict: readonly string[]
+  readonly failures: readonly Failure[]
+  readonly warnings: readonly string[]
+  readonly prompts: readonly Prompt[]
+  readonly settings: {
+    readonly data: readonly string[]
+    /** SHA-256 of the texts. */
+    readonly textHash: string
+    readonly context: number
+    readonly windows: number
+    /** Scored tokens. */
+    readonly tokens: number
+    readonly repetitions: number
+    readonly threads: number | null
+    readonly continuationTokens: number
+    /** Tokens of conversation in `neededBytes`. */
+    readonly contextTokens: number
+    readonly machine: Machine
+    readonly versions: Readonly<Record<string, string>>
+  }
+  readonly store: { readonly path: string; readonly measurements: number; readonly repeated: number }
+}

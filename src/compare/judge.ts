@@ -1,0 +1,163 @@
+/**
+ * Decides: who is on the Pareto front of size and loss, which pairs differ by more than chance, and how large a plainly
+ * quantized file would have to be to equal a trained one.
+ */
+import { setImmediate } from 'node:timers/promises'
+import { type EffectiveBits, effectiveBits } from '../evaluate/index.js'
+import { allPairs, Bootstrap, type Interval } from './bootstrap.js'
+
+/** What the decision needs of a file. */
+export interface Candidate {
+  readonly name: string
+  readonly method: 'ptq' | 'qat'
+  /** Recipe, e.g. `Q4_0`. */
+  readonly type: string
+  readonly bytes: number
+  readonly bitsPerWeight: number
+  /** KL divergence from the reference, nats, summed over each window. */
+  readonly kld: readonly number[]
+}
+
+export interface Judgement {
+  /** 95 % interval of the mean KL divergence. */
+  readonly kldInterval: Interval
+  /** No other file is as small and as good, and better at one of the two. */
+  readonly onFront: boolean
+  /** Files that are no larger and lose significantly less. */
+  readonly beatenBy: readonly string[]
+  /** Of a trained file, against the plain one of the same type. */
+  readonly recovered?: { readonly value: number; readonly interval: Interval; readonly significant: boolean }
+  /** Of a trained file: bits per weight at which plain quantization loses as much. */
+  readonly effectiveBits?: EffectiveBits & { readonly interval: Interval }
+  /** Of a trained file: the share of the size of an equally good plain file that is saved. */
+  readonly compressionWon?: { readonly value: number; readonly interval: Interval }
+}
+
+export interface Pair {
+  readonly a: string
+  readonly b: string
+  /** Mean KL divergence of a - that of b. */
+  readonly difference: number
+  /** Corrected for the number of pairs (Holm). */
+  readonly p: number
+  /** `tie`: not told apart at 5 %. */
+  readonly better: 'a' | 'b' | 'tie'
+}
+
+export interface Judged {
+  /** In the order of the candidates. */
+  readonly judgements: readonly Judgement[]
+  readonly pairs: readonly Pair[]
+  readonly windows: number
+  readonly tokens: number
+}
+
+export const significance = 0.05
+
+/** @param windowTokens scored tokens of each window */
+export async function judge(
+  candidates: readonly Candidate[],
+  windowTokens: readonly number[],
+  seed = 1,
+): Promise<Judged> {
+  const tokens = windowTokens.reduce((a, b) => a + b, 0)
+  const bootstrap = new Bootstrap(windowTokens, { seed })
+  const means = candidates.map(({ kld }) => kld.reduce((a, b) => a + b, 0) / tokens)
+  const tests = await allPairs(
+    bootstrap,
+    candidates.map(({ kld }) => kld),
+  )
+  const pairs = tests.map(({ a, b, adjusted }): Pair => {
+    const difference = means[a] - means[b]
+    const differs = adjusted < significance && difference !== 0
+    return {
+      a: candidates[a].name,
+      b: candidates[b].name,
+      difference,
+      p: adjusted,
+      better: !differs ? 'tie' : difference < 0 ? 'a' : 'b',
+    }
+  })
+  const beats = new Set(
+    pairs.flatMap(({ a, b, better }) => (better === 'tie' ? [] : [better === 'a' ? key(a, b) : key(b, a)])),
+  )
+  const front = paretoFront(candidates.map(({ bytes }, i) => ({ bytes, loss: means[i] })))
+  const replicates: Float64Array[] = []
+  for (const { kld } of candidates) {
+    replicates.push(bootstrap.means(kld))
+    await setImmediate()
+  }
+  const judgements: Judgement[] = []
+  for (const [i, candidate] of candidates.entries()) {
+    judgements.push({
+      kldInterval: bootstrap.meanInterval(candidate.kld),
+      onFront: front[i],
+      beatenBy: candidates
+        .filter(({ name, bytes }) => noLarger(bytes, candidate.bytes) && beats.has(key(name, candidate.name)))
+        .map(({ name }) => name),
+      ...(candidate.method === 'qat' && won(i, { candidates, means, replicates, bootstrap, beats })),
+    })
+    await setImmediate()
+  }
+  return { judgements, pairs, windows: windowTokens.length, tokens }
+}
+
+const key = (better: string, worse: string): string => JSON.stringify([better, worse])
+
+/** Whether a file of `a` bytes is no larger than one of `b`; a thousandth does not count, since metadata differs. */
+const noLarger = (a: number, b: number): boolean => a <= 1.001 * b
+
+/** Of each file, whether no other is at most as large and loses at most as much, and is better at one of the two. */
+export function paretoFront(files: readonly { bytes: number; loss: number }[]): boolean[] {
+  const beats = (a: { bytes: number; loss: number }, b: { bytes: number; loss: number }): boolean =>
+    noLarger(a.bytes, b.bytes) && a.loss <= b.loss && (!noLarger(b.bytes, a.bytes) || a.loss < b.loss)
+  return files.map((file) => !files.some((other) => beats(other, file)))
+}
+
+interface Measured {
+  readonly candidates: readonly Candidate[]
+  readonly means: readonly number[]
+  /** Means in each replicate, by candidate. */
+  readonly replicates: readonly Float64Array[]
+  readonly bootstrap: Bootstrap
+  readonly beats: ReadonlySet<string>
+}
+
+/** What training has won at candidate `i`. */
+function won(i: number, { candidates, means, replicates, bootstrap, beats }: Measured) {
+  const { bitsPerWeight, type, name } = candidates[i]
+  const ladder = candidates.flatMap(({ method }, j) => (method === 'ptq' ? [j] : []))
+  if (ladder.length === 0) return {}
+  const rungs = (of: (j: number) => number) =>
+    ladder.map((j) => ({ bitsPerWeight: candidates[j].bitsPerWeight, kld: of(j) }))
+  const equal = effectiveBits(
+    means[i],
+    rungs((j) => means[j]),
+  )
+  const equals = replicates[i].map(
+    (kld, r) =>
+      effectiveBits(
+        kld,
+        rungs((j) => replicates[j][r]),
+      ).value,
+  )
+  const saved = (bits: number): number => 1 - bitsPerWeight / bits
+  const bits = bootstrap.interval(equal.value, equals)
+  const plain = ladder.find((j) => candidates[j].type === type)
+  return {
+    effectiveBits: { ...equal, interval: bits },
+    compressionWon: { value: saved(equal.value), interval: [saved(bits[0]), saved(bits[1])] as const },
+    ...(plain !== undefined &&
+      means[plain] > 0 && {
+        recovered: {
+          value: 1 - means[i] / means[plain],
+          interval: bootstrap.interval(
+            1 - means[i] / means[plain],
+            replicates[i].map((kld, r) => 1 - kld / replicates[plain][r]),
+          ),
+          significant:
+            beats.has(key(name, candidates[plain].name)) || beats.has(key(candidates[plain].name, name)),
+        },
+      }),
+  }
+}

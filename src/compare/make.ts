@@ -1,0 +1,148 @@
+/**
+ * Makes the files that a comparison lacks: the PTQ ladder by the reference quantizer, and trained files. A file that is
+ * there with the contents that were made before is kept.
+ */
+import { mkdir } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { UsageError } from '../errors.js'
+import { systemError } from '../files.js'
+import { inspectFile } from '../inspect.js'
+import { FILE_TYPES } from '../llama/index.js'
+import { quantizeFile } from '../quantize/ptq.js'
+import { TeacherCache } from '../train/distillation.js'
+import { type TrainEvent, type TrainReport, train } from '../train/train.js'
+import type { Store } from './store.js'
+
+/** A file of the comparison. */
+export interface Entry {
+  /** `Q4_0`, `Q4_0 QAT`, or the name of a file that was given; no two are the same. */
+  readonly name: string
+  readonly method: 'ptq' | 'qat'
+  readonly path: string
+  readonly hash: string
+  /** Of a file that was trained here. */
+  readonly training?: TrainReport
+}
+
+export interface MakeOptions {
+  /** Full precision. */
+  readonly model: string
+  readonly modelHash: string
+  readonly types: readonly string[]
+  readonly train: readonly string[]
+  /** Files that are there already. */
+  readonly files: readonly string[]
+  /** For what is made. */
+  readonly folder: string
+  readonly training: {
+    readonly steps?: number
+    readonly seconds?: number
+    readonly tokens?: number
+    readonly data?: readonly string[]
+    readonly seed?: number
+  }
+  /** Versions of quench and llama.cpp, for the store. */
+  readonly versions: Readonly<Record<string, string>>
+  readonly onQuantize?: (type: string) => void
+  readonly onTrain?: (type: string, event: TrainEvent) => void
+}
+
+/** PTQ files first, then trained ones, then those given; the ladder has every type that is trained. */
+export async function makeFiles(store: Store, options: MakeOptions): Promise<Entry[]> {
+  const { model, folder, train: trained, files } = options
+  const types = [...new Set([...options.types, ...trained])]
+  const unknown = types.find((type) => !Object.hasOwn(FILE_TYPES, type))
+  if (unknown !== undefined)
+    throw new UsageError(`the type ${unknown} is unknown; choose of ${Object.keys(FILE_TYPES).join(', ')}`)
+  if (types.length > 0) {
+    try {
+      await mkdir(folder, { recursive: true })
+    } catch (error) {
+      throw systemError(folder, error)
+    }
+  }
+  const stem = basename(model)
+    .replace(/\.gguf$/, '')
+    .replace(/[-.](f32|f16|bf16)$/i, '')
+  const output = (name: string): string => join(folder, `${stem}-${name}.gguf`)
+  const entries: Entry[] = []
+  for (const type of types) entries.push(await makePlain(store, type, output(type), options))
+  const teacher = new TeacherCache(256 << 20)
+  for (const type of trained)
+    entries.push(await makeTrained(store, type, output(`${type}-QAT`), teacher, options))
+  const names = uniqueNames(
+    files,
+    entries.map(({ name }) => name),
+  )
+  for (const [i, path] of files.entries())
+    entries.push({ name: names[i], method: await methodOf(path), path, hash: await store.hashOf(path) })
+  return entries
+}
+
+async function makePlain(
+  store: Store,
+  type: string,
+  path: string,
+  { model, modelHash, versions, onQuantize }: MakeOptions,
+): Promise<Entry> {
+  const inputs = { model: modelHash, type, versions }
+  const known = store.get<{ hash: string }>('quantize', inputs)
+  const entry = { name: type, method: 'ptq', path } as const
+  if (known && (await hashIfThere(store, path)) === known.hash) return { ...entry, hash: known.hash }
+  onQuantize?.(type)
+  await quantizeFile(model, path, type)
+  const hash = await store.hashOf(path)
+  if (!known) store.put('quantize', inputs, { hash })
+  return { ...entry, hash }
+}
+
+async function makeTrained(
+  store: Store,
+  type: string,
+  path: string,
+  teacher: TeacherCache,
+  { model, modelHash, versions, training, onTrain }: MakeOptions,
+): Promise<Entry> {
+  const inputs = { model: modelHash, type, training, versions }
+  const known = store.get<{ hash: string; report: TrainReport }>('train', inputs)
+  const entry = { name: `${type} QAT`, method: 'qat', path } as const
+  if (known && (await hashIfThere(store, path)) === known.hash)
+    return { ...entry, hash: known.hash, training: known.report }
+  const report = await train({
+    input: model,
+    output: path,
+    type,
+    ...training,
+    teacher,
+    resume: true,
+    onProgress: (event) => onTrain?.(type, event),
+  })
+  const hash = await store.hashOf(path)
+  store.put('train', inputs, { hash, report })
+  return { ...entry, hash, training: report }
+}
+
+async function hashIfThere(store: Store, path: string): Promise<string | undefined> {
+  try {
+    return await store.hashOf(path)
+  } catch {
+    return undefined // not there or damaged: it is made again
+  }
+}
+
+/** Files that quench has trained say so. */
+async function methodOf(path: string): Promise<'ptq' | 'qat'> {
+  return 'quench.method' in (await inspectFile(path)).metadata ? 'qat' : 'ptq'
+}
+
+/** Base names; those that are taken get a number. */
+function uniqueNames(paths: readonly string[], others: readonly string[]): string[] {
+  const taken = new Set(others)
+  return paths.map((path) => {
+    const base = basename(path).replace(/\.gguf$/, '')
+    let name = base
+    for (let i = 2; taken.has(name); i++) name = `${base} (${i})`
+    taken.add(name)
+    return name
+  })
+}

@@ -1,0 +1,197 @@
+/**
+ * Measures the files of a comparison, each by its contents: what the store knows is not measured again, and every
+ * measurement is kept as soon as it is done.
+ */
+import { createHash } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import { freemem } from 'node:os'
+import type { Document } from '../data/texts.js'
+import { FileError } from '../errors.js'
+import { type Evaluation, evaluateFiles, type FileEvaluation } from '../evaluate/index.js'
+import { type Round, roundTokens, runRound, type SpeedTest, thisMachine } from '../speed/index.js'
+import { type Continuation, type Prompt, writeOn } from './continuations.js'
+import type { Store } from './store.js'
+import { type TensorError, tensorErrors } from './tensor-errors.js'
+
+/** A file by name and contents. */
+export interface Measurable {
+  readonly path: string
+  readonly hash: string
+}
+
+type Progress = (done: number, total: number) => void
+type Versions = Readonly<Record<string, string>>
+
+/** What is kept of an evaluation: everything but where the file was. */
+export interface KeptEvaluation {
+  readonly file: Omit<FileEvaluation, 'path'>
+  readonly reference: Omit<Evaluation['reference'], 'path'>
+  readonly windows: number
+  readonly tokens: number
+  readonly warnings: readonly string[]
+}
+
+export interface EvaluateAllOptions {
+  readonly reference: Measurable
+  readonly documents: readonly Document[]
+  readonly context: number
+  readonly maxTokens?: number
+  readonly threads?: number
+  readonly versions: Versions
+  readonly onProgress?: Progress
+}
+
+/** A file that could not be measured, and why. */
+export interface Failure {
+  readonly path: string
+  readonly problem: string
+}
+
+/** Files that run beside the reference at once: few enough that not much is lost by an interruption. */
+const sideBySide = 4
+
+/** Evaluations by hash. Files that cannot be evaluated are named in `failures`, and the others go on. */
+export async function evaluateAll(
+  store: Store,
+  files: readonly Measurable[],
+  options: EvaluateAllOptions,
+): Promise<{ evaluations: Map<string, KeptEvaluation>; failures: Failure[] }> {
+  const { reference, documents, context, maxTokens, threads, versions, onProgress } = options
+  const text = createHash('sha256').update(JSON.stringify(documents)).digest('hex')
+  const inputs = (hash: string) => ({
+    reference: reference.hash,
+    file: hash,
+    text,
+    context,
+    maxTokens: maxTokens ?? null,
+    versions,
+  })
+  const evaluations = new Map<string, KeptEvaluation>()
+  const failures: Failure[] = []
+  let missing: Measurable[] = []
+  for (const file of files) {
+    const known = store.get<KeptEvaluation>('evaluate', inputs(file.hash))
+    if (known) evaluations.set(file.hash, known)
+    else if (!missing.some(({ hash }) => hash === file.hash)) missing.push(file)
+  }
+  const all = missing.length
+  while (missing.length > 0) {
+    const group = await nextGroup(missing)
+    const before = all - missing.length
+    try {
+      const { files: measured, ...result } = await evaluateFiles({
+        reference: reference.path,
+        files: group.map(({ path }) => path),
+        text: documents,
+        context,
+        ...(maxTokens !== undefined && { maxTokens }),
+        ...(threads !== undefined && { threads }),
+        onProgress: (done, total) => onProgress?.(before + (group.length * done) / total, all),
+      })
+      const kept = measured.map(({ path: _, ...file }): KeptEvaluation => {
+        const { path: __, ...base } = result.reference
+        const { windows, tokens, warnings } = result
+        return { file, reference: base, windows, tokens, warnings }
+      })
+      store.putAll(kept.map((value, i) => ({ kind: 'evaluate', inputs: inputs(group[i].hash), value })))
+      for (const { hash } of group)
+        evaluations.set(hash, store.get<KeptEvaluation>('evaluate', inputs(hash)) as KeptEvaluation)
+      missing = missing.slice(group.length)
+    } catch (error) {
+      const bad = error instanceof FileError ? group.find(({ path }) => path === error.path) : undefined
+      if (!bad || !(error instanceof FileError)) throw error
+      failures.push({ path: bad.path, problem: error.message })
+      missing = missing.filter((file) => file !== bad)
+    }
+  }
+  return { evaluations, failures }
+}
+
+/** Turns of every file, A B A B, by hash. */
+export async function benchAll(
+  store: Store,
+  files: readonly Measurable[],
+  options: {
+    readonly tests: readonly SpeedTest[]
+    readonly repetitions: number
+    readonly threads?: number
+    readonly versions: Versions
+    readonly onProgress?: Progress
+  },
+): Promise<Map<string, Round[]>> {
+  const { tests, repetitions, threads, versions, onProgress } = options
+  const { cpu, cores } = thisMachine()
+  const distinct = [...new Map(files.map((file) => [file.hash, file])).values()]
+  const rounds = new Map(distinct.map(({ hash }) => [hash, [] as Round[]]))
+  const total = distinct.length * repetitions * roundTokens(tests)
+  let done = 0
+  for (let turn = 0; turn < repetitions; turn++) {
+    for (const { path, hash } of distinct) {
+      const inputs = { file: hash, tests, threads: threads ?? null, turn, machine: { cpu, cores }, versions }
+      const round = await store.once('bench', inputs, () =>
+        runRound(path, { tests, ...(threads !== undefined && { threads }) }),
+      )
+      rounds.get(hash)?.push(round)
+      done += roundTokens(tests)
+      onProgress?.(done, total)
+    }
+  }
+  return rounds
+}
+
+/** Relative errors of tensors, by hash; undefined for a file whose tensors are not those of the reference. */
+export async function tensorErrorsOfAll(
+  store: Store,
+  reference: Measurable,
+  files: readonly Measurable[],
+  versions: Versions,
+  onProgress?: Progress,
+): Promise<Map<string, TensorError[]>> {
+  const errors = new Map<string, TensorError[]>()
+  for (const [i, { path, hash }] of files.entries()) {
+    const inputs = { reference: reference.hash, file: hash, versions }
+    errors.set(hash, await store.once('tensors', inputs, () => tensorErrors(reference.path, path)))
+    onProgress?.(i + 1, files.length)
+  }
+  return errors
+}
+
+/** Continuations of the prompts, by hash. */
+export async function writeAll(
+  store: Store,
+  files: readonly Measurable[],
+  prompts: readonly Prompt[],
+  options: {
+    readonly length: number
+    readonly threads?: number
+    readonly versions: Versions
+    readonly onProgress?: Progress
+  },
+): Promise<Map<string, Continuation[]>> {
+  const { length, threads, versions, onProgress } = options
+  const written = new Map<string, Continuation[]>()
+  for (const [i, { path, hash }] of files.entries()) {
+    const inputs = { file: hash, prompts: prompts.map(({ tokens }) => tokens), length, versions }
+    written.set(hash, await store.once('write', inputs, () => writeOn(path, prompts, length, threads)))
+    onProgress?.(i + 1, files.length)
+  }
+  return written
+}
+
+/** The next files to run side by side: as many as take half of the free memory, with copies that llama.cpp makes. */
+async function nextGroup(files: readonly Measurable[]): Promise<Measurable[]> {
+  const room = freemem() / 2
+  let bytes = 0
+  const group: Measurable[] = []
+  for (const file of files.slice(0, sideBySide)) {
+    bytes +=
+      2 *
+      (await stat(file.path).then(
+        ({ size }) => size,
+        () => 0,
+      ))
+    if (group.length > 0 && bytes > room) break
+    group.push(file)
+  }
+  return group
+}

@@ -1,0 +1,64 @@
+/**
+ * A comparison as Markdown for a model card, with what llama.cpp asks for with a new quantization: size, bits per weight,
+ * perplexity and KL divergence against full precision, and speed, all beside types of similar size.
+ */
+import { basename } from 'node:path'
+import type { Comparison } from '../compare/comparison.js'
+import { humanBytes } from '../format.js'
+import { speed as shownSpeed, testName } from './bench.js'
+import { markdownTable, markdownText } from './markdown.js'
+
+export function modelCard({ model, files, verdict, settings }: Comparison): string {
+  const tests = files[0]?.speed?.tests ?? []
+  const header = [
+    'quantization',
+    'size',
+    'bits/weight',
+    'PPL',
+    'PPL ratio',
+    'mean KLD',
+    '99 % KLD',
+    'same top token',
+    ...tests.map((test) => `${testName(test)}, t/s`),
+    'as good as',
+  ]
+  const speeds = (speed: Comparison['model']['speed']) =>
+    tests.map((_, t) => rate(speed?.tests[t].tokensPerSecond.median))
+  const first = [
+    `${model.type} (reference)`,
+    humanBytes(model.bytes),
+    model.bitsPerWeight.toFixed(2),
+    `${model.perplexity.mean.toFixed(4)} ± ${model.perplexity.se.toFixed(4)}`,
+    ...['', '', '', ''],
+    ...speeds(model.speed),
+    '',
+  ]
+  const rows = files.map((file) => [
+    file.name,
+    humanBytes(file.bytes),
+    file.bitsPerWeight.toFixed(2),
+    `${file.perplexity.mean.toFixed(4)} ± ${file.perplexity.se.toFixed(4)}`,
+    `${file.perplexityRatio.mean.toFixed(4)} ± ${file.perplexityRatio.se.toFixed(4)}`,
+    `${file.kld.mean.toFixed(6)} ± ${file.kld.se.toFixed(6)}`,
+    file.kld.p99.toFixed(5),
+    `${(100 * file.top1.mean).toFixed(2)} ± ${(100 * file.top1.se).toFixed(2)} %`,
+    ...speeds(file.speed),
+    file.effectiveBits
+      ? `${file.effectiveBits.value.toFixed(2)} bits (${file.effectiveBits.interval.map((bits) => bits.toFixed(2)).join(' - ')})`
+      : '',
+  ])
+  const { machine, versions, tokens, windows, context } = settings
+  const how =
+    `Measured by quench ${versions.quench} with the llama.cpp packages ${versions.llama} on ${tokens} tokens ` +
+    `(${windows} windows of ${context}) of ${settings.data.map((path) => basename(path)).join(', ')}; ± is a standard error over windows. ` +
+    (settings.repetitions > 0
+      ? `Speed: ${machine.cpu}, ${threadsOf(settings)}, cpu only, median of ${settings.repetitions} turns.`
+      : '')
+  return `${verdict.map(markdownText).join('\n')}\n\n${markdownTable(header, [first, ...rows])}\n${markdownText(how)}\n`
+}
+
+/** `1 of 2 threads`; the number that libllama's contexts choose depends on the model. */
+export const threadsOf = ({ threads, machine }: Comparison['settings']): string =>
+  `${threads === null ? '' : `${threads} of `}${machine.cores} threads`
+
+const rate = (median: number | undefined): string => (median === undefined ? '' : shownSpeed(median))

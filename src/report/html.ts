@@ -1,0 +1,38 @@
+/**
+ * HTML as template literals in which every value is escaped, since names, texts and metadata come from strangers' files.
+ * Only what another `html` template or `trusted` has made goes in as it is.
+ */
+export class Html {
+  constructor(readonly source: string) {}
+}
+
+export type HtmlValue = string | number | Html | undefined | readonly HtmlValue[]
+
+/** Markup that this program has made itself, e.g. a picture. */
+export const trusted = (source: string): Html => new Html(source)
+
+export function html(parts: TemplateStringsArray, ...values: readonly HtmlValue[]): Html {
+  return new Html(parts.reduce((text, part, i) => text + render(values[i - 1]) + part))
+}
+
+function render(value: HtmlValue): string {
+  if (value === undefined) return ''
+  if (value instanceof Html) return value.source
+  if (Array.isArray(value)) return value.map(render).join('')
+  return escapeHtml(String(value))
+}
+
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+/** For text and for attributes in quotes; characters that HTML does not allow, and those that turn text around, go. */
+export function escapeHtml(text: string): string {
+  return text
+    .replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (c) => (c === '\n' || c === '\t' ? c : '\ufffd'))
+    .replace(/[&<>"']/g, (c) => entities[c])
+}

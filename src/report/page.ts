@@ -1,0 +1,192 @@
+/**
+ * The report: one HTML file that needs nothing else. A content security policy forbids it to fetch anything and to run any
+ * script but its own, whatever is in the names and texts of the files that it tells of.
+ */
+import { createHash } from 'node:crypto'
+import type { ComparedFile, Comparison } from '../compare/comparison.js'
+import type { Continuation } from '../compare/continuations.js'
+import { firstDifference } from '../compare/continuations.js'
+import { humanBytes } from '../format.js'
+import { speed as shownSpeed, testName } from './bench.js'
+import { threadsOf } from './card.js'
+import { type Html, html, trusted } from './html.js'
+import { plotDocuments, plotSize, plotSpeed, plotTensors, plotTraining, seriesColor } from './plots.js'
+import { script, style } from './style.js'
+
+export function reportPage(comparison: Comparison): string {
+  const { model, files, verdict, settings, failures, warnings } = comparison
+  const hash = createHash('sha256').update(script).digest('base64')
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`
+  const title = `${nameOf(model.path)}: ${files.length} quantized files compared`
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title}</title>
+<style>${trusted(style)}</style>
+</head>
+<body>
+<h1>${title}</h1>
+<div class="verdict">${verdict.map((sentence) => html`<p>${sentence}</p>`)}</div>
+${failures.map(({ path, problem }) => html`<p><strong>${nameOf(path)} was left out:</strong> ${problem}</p>`)}
+${warnings.map((warning) => html`<p><strong>Mind:</strong> ${warning}</p>`)}
+<p class="soft">KL divergence says how far a file's predictions are from those of ${nameOf(model.path)}, in nats per token; 0 is no loss.
+${settings.tokens} tokens in ${settings.windows} pieces of text were scored, and intervals are of 95 %.
+<span class="qat">Trained</span> files (QAT) and plainly quantized ones (PTQ).</p>
+<h2>The files</h2>
+${fileTable(comparison)}
+${figure('size', 'Loss against size', plotSize(comparison), 'Lower and further left is better. Bars are 95 % intervals; the dashed line joins the files that no other beats.')}
+${figure('speed', 'Loss against speed', plotSpeed(comparison), 'Lower and further right is better. Bars across are the least and the greatest of all turns.')}
+${figure('tensors', 'Error by tensor', plotTensors(comparison), html`Relative error of the weights of each tensor: <span class="ramp"></span> 0.1 % to 100 %, each step of colour is a factor.`)}
+${figure('training', 'Training', plotTraining(comparison), 'Loss on text that was kept out of training; step 0 is plain quantization. Bars are two standard errors.')}
+${figure('documents', 'Loss by document', plotDocuments(comparison), legend(files))}
+<h2>What they write</h2>
+<p class="soft">The likeliest next token, again and again, after the same beginning. The first one that is not the full model's is marked.</p>
+${comparison.prompts.map((prompt, i) => writings(comparison, prompt.text, i))}
+<h2>Who is better than whom</h2>
+${pairTable(comparison)}
+<h2>How this was measured</h2>
+${settingsList(comparison)}
+<script>${trusted(script)}</script>
+</body>
+</html>
+`
+  return page.source
+}
+
+const nameOf = (path: string): string => path.split(/[\\/]/).at(-1) ?? path
+
+function figure(
+  id: string,
+  title: string,
+  picture: Html | undefined,
+  caption: string | Html,
+): Html | undefined {
+  if (!picture) return undefined
+  return html`<h2>${title}</h2><figure id="plot-${id}">${picture}<figcaption>${caption}</figcaption></figure>`
+}
+
+function legend(files: readonly ComparedFile[]): Html {
+  const item = ({ name }: ComparedFile, i: number) =>
+    html`<li><span style="background: ${seriesColor(i)}"></span>${name}</li>`
+  return html`<ul class="legend">${files.map(item)}</ul>`
+}
+
+interface Column {
+  readonly title: string
+  /** What is shown, and what is sorted by. */
+  readonly cell: (file: ComparedFile) => readonly [shown: string | Html, value: string | number]
+}
+
+function fileTable({ files, model }: Comparison): Html {
+  const range = ([low, high]: readonly [number, number], digits: number) =>
+    `${low.toFixed(digits)} - ${high.toFixed(digits)}`
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`
+  const columns: Column[] = [
+    {
+      title: 'file',
+      cell: ({ name, method }) => [method === 'qat' ? html`<span class="qat">${name}</span>` : name, name],
+    },
+    { title: 'size', cell: ({ bytes }) => [humanBytes(bytes), bytes] },
+    { title: 'bits/weight', cell: ({ bitsPerWeight }) => [bitsPerWeight.toFixed(2), bitsPerWeight] },
+    {
+      title: 'perplexity',
+      cell: ({ perplexity }) => [
+        `${perplexity.mean.toFixed(3)} ± ${perplexity.se.toFixed(3)}`,
+        perplexity.mean,
+      ],
+    },
+    { title: 'KL divergence', cell: ({ kld }) => [kld.mean.toFixed(5), kld.mean] },
+    { title: '95 % interval', cell: ({ kldInterval }) => [range(kldInterval, 5), kldInterval[0]] },
+    { title: '99 % of tokens below', cell: ({ kld }) => [kld.p99.toFixed(4), kld.p99] },
+    { title: 'same top token', cell: ({ top1 }) => [percent(top1.mean), top1.mean] },
+    {
+      title: 'recovered',
+      cell: ({ recovered: r }) =>
+        r
+          ? [`${percent(r.value)} (${percent(r.interval[0])} - ${percent(r.interval[1])})`, r.value]
+          : ['', ''],
+    },
+    {
+      title: 'as good as',
+      cell: ({ effectiveBits: e }) =>
+        e ? [`${sign(e.bound)}${e.value.toFixed(2)} bits (${range(e.interval, 2)})`, e.value] : ['', ''],
+    },
+    { title: 'memory', cell: ({ neededBytes }) => [humanBytes(neededBytes), neededBytes] },
+    ...(files[0]?.speed?.tests ?? []).map(
+      (test, t): Column => ({
+        title: `${testName(test)}, tokens/s`,
+        cell: ({ speed }) => {
+          const measured = speed?.tests[t].tokensPerSecond
+          return measured ? [shownSpeed(measured.median), measured.median] : ['', '']
+        },
+      }),
+    ),
+    { title: 'on the front', cell: ({ onFront }) => [onFront ? 'yes' : 'no', onFront ? 1 : 0] },
+  ]
+  const row = (file: ComparedFile) =>
+    html`<tr>${columns.map(({ cell }) => {
+      const [shown, value] = cell(file)
+      return html`<td data-value="${value}">${shown}</td>`
+    })}</tr>`
+  return html`<div class="wide"><table class="sorts" id="files"><thead><tr>${columns.map(
+    ({ title }) => html`<th scope="col"><button type="button">${title}</button></th>`,
+  )}</tr></thead><tbody>${files.map(row)}</tbody></table></div>
+<p class="soft">Full precision: ${nameOf(model.path)}, ${model.type}, ${humanBytes(model.bytes)}, perplexity ${model.perplexity.mean.toFixed(3)}.</p>`
+}
+
+const sign = (bound: 'exact' | 'atLeast' | 'atMost'): string =>
+  ({ exact: '', atLeast: '≥ ', atMost: '≤ ' })[bound]
+
+function writings({ files, model }: Comparison, prompt: string, i: number): Html {
+  const reference = model.continuations[i]
+  if (!reference) return html``
+  const row = ({ name, continuations }: ComparedFile) => {
+    const own = continuations[i]
+    return own && html`<tr><td>${name}</td><td>${marked(own, reference)}</td></tr>`
+  }
+  return html`<table class="write"><tbody><tr><td>beginning</td><td><strong>${prompt}</strong></td></tr>
+<tr><td>${nameOf(model.path)}</td><td>${reference.pieces.join('')}</td></tr>${files.map(row)}</tbody></table>`
+}
+
+function marked(own: Continuation, reference: Continuation): Html {
+  const at = firstDifference(own.tokens, reference.tokens)
+  if (at === undefined) return html`<span class="soft">the same</span>`
+  const text = (from: number, to?: number) => own.pieces.slice(from, to).join('')
+  return html`${text(0, at)}<mark>${text(at, at + 1) || ' (ends here)'}</mark>${text(at + 1)}`
+}
+
+function pairTable({ pairs }: Comparison): Html {
+  const told = pairs.filter(({ better }) => better !== 'tie')
+  const row = ({ a, b, better, difference, p }: Comparison['pairs'][number]) =>
+    html`<tr><td>${a}</td><td>${better === 'tie' ? 'not told apart from' : better === 'a' ? 'better than' : 'worse than'}</td><td>${b}</td>
+<td>${difference.toExponential(2)}</td><td>${p < 0.001 ? '< 0.001' : p.toFixed(3)}</td></tr>`
+  return html`<details><summary>${told.length} of ${pairs.length} pairs differ by more than chance</summary><div class="wide"><table>
+<thead><tr><th>file</th><th></th><th>other file</th><th>difference of KL divergence</th><th>p, corrected</th></tr></thead>
+<tbody>${pairs.map(row)}</tbody></table></div>
+<p class="soft">Paired bootstrap over windows, corrected for the number of pairs (Holm).</p></details>`
+}
+
+function settingsList({ settings, model, files, store }: Comparison): Html {
+  const { machine, versions } = settings
+  const facts: [string, string][] = [
+    ['text', `${settings.data.map(nameOf).join(', ')}; SHA-256 ${settings.textHash}`],
+    ['windows', `${settings.windows} of ${settings.context} tokens, the second half of each scored`],
+    [
+      'speed',
+      settings.repetitions === 0
+        ? 'not measured'
+        : `median of ${settings.repetitions} turns; ${machine.cpu}, ${threadsOf(settings)}, ${humanBytes(machine.memoryBytes)} of memory`,
+    ],
+    ['memory', `weights, keys and values for ${settings.contextTokens} tokens, and buffers`],
+    ['threads', settings.threads === null ? 'by the size of the model' : String(settings.threads)],
+    ['versions', `quench ${versions.quench}, llama.cpp packages ${versions.llama}`],
+    ['measurements', `${store.measurements} in the store`],
+  ]
+  const hashes = [{ name: nameOf(model.path), hash: model.hash }, ...files]
+  return html`<dl>${facts.map(([label, value]) => html`<dt>${label}</dt><dd>${value}</dd>`)}${hashes.map(
+    ({ name, hash }) => html`<dt>${name}</dt><dd><code>${hash}</code></dd>`,
+  )}</dl>`
+}

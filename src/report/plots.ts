@@ -1,0 +1,279 @@
+/** The pictures of a report, as SVG. Colours are variables of the page's style, so that they follow light and dark. */
+import * as Plot from '@observablehq/plot'
+import { parseHTML } from 'linkedom'
+import type { ComparedFile, Comparison } from '../compare/comparison.js'
+import { type Html, trusted } from './html.js'
+
+const { document } = parseHTML('<!doctype html><html><body></body></html>')
+const palette = 10
+
+/** The colour of the n-th series. */
+export const seriesColor = (n: number): string => `var(--series-${n % palette})`
+
+const methodColor = ({ method }: { method: 'ptq' | 'qat' }): string => `var(--${method})`
+
+function draw(options: Plot.PlotOptions): Html {
+  const svg = Plot.plot({
+    document,
+    width: 720,
+    height: 400,
+    marginTop: 30,
+    marginLeft: 64,
+    marginRight: 30,
+    marginBottom: 44,
+    style: { background: 'transparent', fontSize: '13px' },
+    ...options,
+  })
+  svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
+  return trusted(svg.outerHTML)
+}
+
+interface Point {
+  readonly name: string
+  readonly method: 'ptq' | 'qat'
+  readonly x: number
+  readonly kld: number
+  readonly low: number
+  readonly high: number
+}
+
+const pointOf = (file: ComparedFile, x: number): Point => ({
+  name: file.name,
+  method: file.method,
+  x,
+  kld: file.kld.mean,
+  low: Math.max(file.kldInterval[0], file.kld.mean / 10),
+  high: file.kldInterval[1],
+})
+
+/** Loss on a log scale, unless a file loses nothing at all. */
+const lossAxis = (points: readonly Point[]): Plot.ScaleOptions => ({
+  label: '↑ KL divergence from full precision, nats per token',
+  grid: true,
+  ...(points.every(({ kld }) => kld > 0) && { type: 'log', tickFormat: '~g' }),
+})
+
+function lossMarks(points: readonly Point[]): Plot.Markish[] {
+  return [
+    Plot.ruleX(points, {
+      x: 'x',
+      y1: 'low',
+      y2: 'high',
+      stroke: 'currentColor',
+      strokeOpacity: 0.6,
+      className: 'error-bar',
+    }),
+    Plot.dot(points, {
+      x: 'x',
+      y: 'kld',
+      r: 5,
+      fill: methodColor,
+      title: ({ name, kld, low, high }: Point) =>
+        `${name}: ${kld.toPrecision(4)} (${low.toPrecision(3)} to ${high.toPrecision(3)})`,
+      className: 'file',
+    }),
+    ...labels(
+      points.filter(({ method }) => method === 'ptq'),
+      { dx: 9, dy: -7, textAnchor: 'start' },
+    ),
+    ...labels(
+      points.filter(({ method }) => method === 'qat'),
+      { dx: -9, dy: 9, textAnchor: 'end' },
+    ),
+  ]
+}
+
+/** Names beside the points: trained files on the other side, since they lie under the plain ones of their size. */
+function labels(points: readonly Point[], place: Plot.TextOptions): Plot.Markish[] {
+  if (points.length === 0) return []
+  return [
+    Plot.text(points, { x: 'x', y: 'kld', text: 'name', fill: methodColor, className: 'name', ...place }),
+  ]
+}
+
+/** Loss against size, with the Pareto front as a line. */
+export function plotSize({ files }: Comparison): Html {
+  const points = files.map((file) => pointOf(file, file.bytes / 1e9))
+  const unit =
+    Math.max(...points.map(({ x }) => x)) < 0.1 ? { scale: 1e3, name: 'MB' } : { scale: 1, name: 'GB' }
+  const scaled = points.map((point) => ({ ...point, x: point.x * unit.scale }))
+  const front = scaled.filter((_, i) => files[i].onFront)
+  return draw({
+    x: { label: `file size, ${unit.name} →`, grid: true, insetLeft: 90, insetRight: 70 },
+    y: lossAxis(scaled),
+    marks: [
+      Plot.line(front, {
+        x: 'x',
+        y: 'kld',
+        sort: 'x',
+        stroke: 'var(--front)',
+        strokeDasharray: '4,3',
+        className: 'front',
+      }),
+      ...lossMarks(scaled),
+    ],
+  })
+}
+
+/** Loss against the speed of writing, with its spread; undefined if no speed was measured. */
+export function plotSpeed({ files }: Comparison): Html | undefined {
+  const measured = files.flatMap((file) => {
+    const writing = file.speed?.tests.find(({ kind }) => kind === 'generate')
+    return writing ? [{ file, ...writing.tokensPerSecond }] : []
+  })
+  if (measured.length === 0) return undefined
+  const points = measured.map(({ file, median, low, high }) => ({
+    ...pointOf(file, median),
+    slow: low,
+    fast: high,
+  }))
+  return draw({
+    x: { label: 'generated tokens per second →', grid: true, insetLeft: 90, insetRight: 70 },
+    y: lossAxis(points),
+    marks: [
+      Plot.ruleY(points, {
+        y: 'kld',
+        x1: 'slow',
+        x2: 'fast',
+        stroke: 'currentColor',
+        strokeOpacity: 0.6,
+        className: 'spread',
+      }),
+      ...lossMarks(points),
+    ],
+  })
+}
+
+/** Relative error of every tensor (column) of every file (row). */
+export function plotTensors({ files }: Comparison): Html | undefined {
+  const cells = files.flatMap((file) =>
+    file.tensorErrors.map(({ name, type, relativeError }) => ({
+      file: file.name,
+      tensor: name,
+      type,
+      relativeError,
+    })),
+  )
+  if (cells.length === 0) return undefined
+  const shown = cells.map((cell) => ({ ...cell, error: Math.min(cell.relativeError, 10) }))
+  const title = ({ file, tensor, type, relativeError }: (typeof cells)[number]) =>
+    `${file}, ${tensor} as ${type}: ${(100 * relativeError).toPrecision(3)} %`
+  const tensors = [...new Set(cells.map(({ tensor }) => tensor))]
+  return draw({
+    height: 60 + 26 * files.length,
+    marginLeft: 130,
+    marginBottom: 30,
+    x: {
+      domain: tensors,
+      label: `tensors in the order of the file (${tensors.length}) →`,
+      tickFormat: () => '',
+      tickSize: 0,
+      padding: 0.05,
+    },
+    y: { domain: files.map(({ name }) => name), label: null, tickSize: 0, padding: 0.1 },
+    color: { type: 'log', scheme: 'viridis', domain: [0.001, 1], clamp: true },
+    marks: [
+      Plot.cell(shown, {
+        x: 'tensor',
+        y: 'file',
+        fill: (cell: { error: number }) => Math.max(cell.error, 0.001),
+        title,
+        className: 'tensor',
+      }),
+    ],
+  })
+}
+
+/** Validation loss over the steps of training; undefined if nothing was trained here. */
+export function plotTraining({ files }: Comparison): Html | undefined {
+  const trained = files.filter(({ training }) => training)
+  if (trained.length === 0) return undefined
+  const points = trained.flatMap(({ name, training }) =>
+    (training?.validation ?? []).map(({ step, mean, se }) => ({
+      name,
+      step,
+      mean,
+      low: Math.max(mean - 2 * se, mean / 10),
+      high: mean + 2 * se,
+    })),
+  )
+  return draw({
+    height: 320,
+    x: { label: 'step →', grid: true },
+    y: { label: '↑ validation KL divergence, nats per token', type: 'log', grid: true, tickFormat: '~g' },
+    color: { type: 'identity' },
+    marks: trained.flatMap(({ name }, i) => {
+      const own = points.filter((point) => point.name === name)
+      const stroke = seriesColor(i)
+      return [
+        Plot.ruleX(own, {
+          x: 'step',
+          y1: 'low',
+          y2: 'high',
+          stroke,
+          strokeOpacity: 0.5,
+          className: 'error-bar',
+        }),
+        Plot.line(own, { x: 'step', y: 'mean', stroke, className: 'curve' }),
+        Plot.dot(own, {
+          x: 'step',
+          y: 'mean',
+          fill: stroke,
+          r: 3,
+          className: 'validation',
+          title: ({ step, mean }: { step: number; mean: number }) =>
+            `${name}, step ${step}: ${mean.toPrecision(4)}`,
+        }),
+        Plot.text(own.slice(-1), {
+          x: 'step',
+          y: 'mean',
+          text: 'name',
+          dx: -6,
+          dy: -9,
+          textAnchor: 'end',
+          fill: stroke,
+          className: 'name',
+        }),
+      ]
+    }),
+  })
+}
+
+const mostParts = 40
+
+/** Loss of every file in every document, or part of the text. */
+export function plotDocuments({ files }: Comparison): Html {
+  const points = files.flatMap((file, i) =>
+    file.parts
+      .slice(0, mostParts)
+      .map(({ name, kld, tokens }) => ({ file: file.name, part: name, kld, tokens, color: seriesColor(i) })),
+  )
+  const parts = [...new Set(points.map(({ part }) => part))]
+  const positive = points.every(({ kld }) => kld > 0)
+  return draw({
+    height: 60 + 24 * parts.length,
+    marginLeft: 170,
+    x: {
+      label: 'KL divergence, nats per token →',
+      grid: true,
+      ...(positive && { type: 'log', tickFormat: '~g' }),
+    },
+    y: {
+      domain: parts,
+      label: null,
+      tickFormat: (name: string) => (name.length > 24 ? `...${name.slice(-22)}` : name),
+    },
+    marks: [
+      Plot.dot(points, {
+        x: 'kld',
+        y: 'part',
+        r: 5,
+        fill: 'color',
+        className: 'document',
+        title: ({ file, part, kld, tokens }: (typeof points)[number]) =>
+          `${file}, ${part}: ${kld.toPrecision(4)} on ${tokens} tokens`,
+      }),
+    ],
+    color: { type: 'identity' },
+  })
+}

@@ -1,0 +1,67 @@
+/** A comparison for a terminal: a table, a small picture of loss against size, and the verdict. */
+import type { Comparison } from '../compare/comparison.js'
+import { humanBytes, plain, table } from '../format.js'
+import { speed } from './bench.js'
+import { scatter } from './scatter.js'
+
+export function comparisonText({ model, files, verdict, failures, settings }: Comparison): string {
+  const writing = (measured: Comparison['model']['speed']) => {
+    const test = measured?.tests.find(({ kind }) => kind === 'generate')
+    return test ? speed(test.tokensPerSecond.median) : ''
+  }
+  const rows = files.map((file) => [
+    file.onFront ? '*' : '',
+    plain(file.name),
+    humanBytes(file.bytes),
+    file.bitsPerWeight.toFixed(2),
+    file.perplexity.mean.toFixed(3),
+    file.kld.mean.toFixed(5),
+    `${file.kldInterval[0].toFixed(5)} - ${file.kldInterval[1].toFixed(5)}`,
+    `${(100 * file.top1.mean).toFixed(1)} %`,
+    file.recovered ? `${(100 * file.recovered.value).toFixed(1)} %` : '',
+    file.effectiveBits ? `${file.effectiveBits.value.toFixed(2)} bits` : '',
+    humanBytes(file.neededBytes),
+    writing(file.speed),
+  ])
+  const header = [
+    '',
+    'file',
+    'size',
+    'bits/weight',
+    'PPL',
+    'KLD',
+    '95 % interval',
+    'top-1',
+    'recovered',
+    'as good as',
+    'memory',
+    'tokens/s',
+  ]
+  const first = [
+    '',
+    plain(model.type),
+    humanBytes(model.bytes),
+    model.bitsPerWeight.toFixed(2),
+    model.perplexity.mean.toFixed(3),
+    '',
+    '',
+    '',
+    '',
+    '',
+    '',
+    writing(model.speed),
+  ]
+  const points = files.map(({ name, bytes, kld, method }) => ({
+    name: plain(name, 20),
+    x: bytes,
+    y: kld.mean,
+    mark: method === 'qat' ? '#' : 'o',
+  }))
+  return [
+    table([header, first, ...rows], new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
+    `* no other file is as small and as good; ${settings.tokens} tokens scored in ${settings.windows} windows of ${settings.context}\n`,
+    `\nKL divergence against size (o plain, # trained)\n${scatter(points)}\n`,
+    ...failures.map(({ problem }) => `left out: ${plain(problem, 300)}\n`),
+    `${verdict.map((sentence) => plain(sentence, 1000)).join('\n')}\n`,
+  ].join('')
+}

@@ -1,0 +1,208 @@
+/** `quench compare` as a person types it: on the shipped model, killed at random, with files of which the truth is known. */
+import { spawn } from 'node:child_process'
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import Database from 'libsql'
+import { parseHTML } from 'linkedom'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Comparison } from '../../src/compare/comparison.js'
+import { openGguf } from '../../src/gguf/index.js'
+import { quantizeFile } from '../../src/quantize/ptq.js'
+import { Random } from '../../src/random.js'
+import { expectedMarks } from '../support/comparison.js'
+import { quench } from '../support/quench.js'
+
+const shipped = (name: string) => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
+const model = shipped('quench-5m-f16.gguf')
+const text = shipped('quench-5m.test.txt')
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+/** A small comparison: 16 windows, two turns of speed. */
+const small = (name: string, ...more: string[]) => [
+  'compare',
+  model,
+  ...['--data', text, '--tokens', '2048', '-c', '128', '-r', '2', '-p', '32', '-n', '8', '--threads', '1'],
+  ...['--folder', join(folder, `${name}-files`), '--store', join(folder, `${name}.db`)],
+  ...more,
+]
+
+/** What is measured alike in every run: all but speed, memory and places. */
+const figures = ({ files, pairs, verdict, model: { perplexity } }: Comparison) => ({
+  perplexity,
+  pairs,
+  verdict: verdict.map((sentence) => sentence.replace(/\([\d.]+ [kMG]?B\)/g, '')),
+  files: files.map(({ speed: _, path: __, neededBytes: ___, training, ...file }) => ({
+    ...file,
+    validation: training?.validation,
+  })),
+})
+
+function measurements(store: string): Map<string, string> {
+  const database = new Database(store)
+  try {
+    const rows = database.prepare('SELECT key, made, times FROM measurements').all() as {
+      key: string
+      made: string
+      times: number
+    }[]
+    expect(rows.every(({ times }) => times === 1)).toBe(true)
+    return new Map(rows.map(({ key, made }) => [key, made]))
+  } finally {
+    database.close()
+  }
+}
+
+test('killed at random moments it goes on, ends with the same numbers and repeats no finished measurement', async () => {
+  const args = [
+    '--types',
+    'Q8_0,Q4_0,Q2_K',
+    '--train',
+    'Q4_0',
+    '--steps',
+    '2',
+    '--train-tokens',
+    '4096',
+    '--json',
+  ]
+  const whole = await quench(...small('whole', ...args))
+  expect({ code: whole.code, stderr: whole.stderr }).toEqual({ code: 0, stderr: '' })
+
+  const store = join(folder, 'killed.db')
+  const random = new Random(20)
+  let kept = new Map<string, string>()
+  let killed = 0
+  for (let i = 0; i < 10; i++) {
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...small('killed', ...args)], {
+      stdio: 'ignore',
+    })
+    const exit = new Promise<NodeJS.Signals | null>((resolve) => {
+      child.once('exit', (_, signal) => resolve(signal))
+    })
+    await setTimeout(800 + 400 * i * random.uniform())
+    child.kill('SIGKILL')
+    if ((await exit) === 'SIGKILL') killed++
+    const exists = (await readdir(folder)).includes('killed.db')
+    const now = exists ? measurements(store) : new Map<string, string>()
+    for (const [key, made] of kept) expect(now.get(key)).toBe(made)
+    kept = now
+  }
+  expect(killed).toBeGreaterThan(5)
+  const resumed = await quench(...small('killed', ...args))
+  expect({ code: resumed.code, stderr: resumed.stderr }).toEqual({ code: 0, stderr: '' })
+  const [a, b] = [whole, resumed].map(({ stdout }) => JSON.parse(stdout) as Comparison)
+  expect(figures(b)).toEqual(figures(a))
+  expect(b.store).toMatchObject({ measurements: a.store.measurements, repeated: 0 })
+  for (const [key, made] of kept) expect(measurements(store).get(key)).toBe(made)
+  // Once more: everything is known.
+  const again = JSON.parse((await quench(...small('killed', ...args))).stdout) as Comparison
+  expect(again).toEqual(b)
+}, 240_000)
+
+/** The file with a matrix of which the scales have been doubled, as a defective download or converter leaves it. */
+async function damage(from: string, to: string): Promise<void> {
+  await copyFile(from, to)
+  const gguf = await openGguf(from)
+  const tensor = gguf.tensors.find(({ name }) => name === 'blk.1.ffn_down.weight')
+  if (!tensor) throw new Error('no such tensor')
+  const whole = await readFile(to)
+  const at = whole.indexOf(await gguf.read(tensor))
+  const blockBytes = (tensor.bytes * 32) / tensor.elements
+  for (let block = 0; block < tensor.bytes; block += blockBytes) {
+    const scale = whole.readUInt16LE(at + block)
+    if ((scale & 0x7c00) !== 0) whole.writeUInt16LE(scale + 0x0400, at + block) // the exponent of f16
+  }
+  await gguf.close()
+  await writeFile(to, whole)
+}
+
+test('identical files tie, a damaged one loses, a broken one is left out; report, table, Markdown', async () => {
+  const [one, two, damaged, broken] = ['one', 'two', 'damaged', '<b>broken'].map((name) =>
+    join(folder, `${name}.gguf`),
+  )
+  await quantizeFile(model, one, 'Q4_0')
+  await copyFile(one, two)
+  await damage(one, damaged)
+  await writeFile(broken, (await readFile(one)).subarray(0, 1_000_000))
+  const report = join(folder, 'report.html')
+  const wrong = await quench(...small('truth', one, broken, '--types', 'none'))
+  expect(wrong.stderr).toMatch(/^quench: .*<b>broken\.gguf: .*truncated.*\n$/)
+  const training = ['--train', 'Q2_K', '--steps', '1', '--train-tokens', '4096']
+  const args = small('truth', one, two, damaged, '--types', 'Q8_0', ...training, '-o', report)
+  const { code, stdout, stderr } = await quench(...args)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^making Q8_0\nmaking Q2_K\ntraining at Q2_K\n/)
+  expect(stdout).toMatch(/\n\* +Q8_0 +4\.81 MB/)
+  expect(stdout).toMatch(/KL divergence against size/)
+  expect(stdout).toMatch(/The report is in .*report\.html\n$/)
+
+  const json = JSON.parse((await quench(...args, '--json')).stdout) as Comparison
+  const pair = (x: string, y: string) =>
+    json.pairs.find(({ a, b }) => (a === x && b === y) || (a === y && b === x))
+  expect(pair('one', 'two')).toMatchObject({ difference: 0, p: 1, better: 'tie' })
+  const loss = pair('one', 'damaged')
+  expect(loss?.better).toBe(loss?.a === 'one' ? 'a' : 'b')
+  expect(json.files.find(({ name }) => name === 'damaged')).toMatchObject({
+    onFront: false,
+    beatenBy: expect.arrayContaining(['one', 'two']),
+  })
+  const choice = json.verdict.find((sentence) => sentence.startsWith('Take'))
+  expect(choice).toContain('Q8_0')
+  expect(choice).not.toContain('damaged')
+  const trained = json.files.find(({ name }) => name === 'Q2_K QAT')
+  expect(trained?.recovered?.value).toBeGreaterThan(0)
+  expect(trained?.effectiveBits?.value).toBeGreaterThan(trained?.bitsPerWeight ?? 99)
+  expect(trained?.training?.validation).toHaveLength(2)
+  // The damaged tensor sticks out of its file.
+  const errors = json.files.find(({ name }) => name === 'damaged')?.tensorErrors ?? []
+  expect([...errors].sort((a, b) => b.relativeError - a.relativeError)[0].name).toBe('blk.1.ffn_down.weight')
+
+  const { document } = parseHTML(await readFile(report, 'utf8'))
+  for (const [figure, marks] of Object.entries(expectedMarks(json)))
+    for (const [kind, count] of Object.entries(marks))
+      expect(document.querySelectorAll(`#${figure} svg .${kind} > *`).length).toBe(count)
+  expect(document.querySelector('.verdict')?.textContent).toContain(json.verdict[0])
+  expect((await quench(...args, '--markdown')).stdout).toMatch(/\n\| Q8\\_0 \| 4\.81 MB \| 8\.51 \|/)
+})
+
+test('with few tokens it says that it cannot tell', async () => {
+  const few = ['--types', 'Q6_K,Q5_K_M', '--tokens', '512', '-r', '0']
+  const { code, stdout } = await quench(...small('few', ...few))
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/This text is too short to tell these files apart/)
+})
+
+test('what is wrong is told in one line', async () => {
+  const before = await readdir(folder)
+  await writeFile(join(folder, 'no-store.db'), 'x'.repeat(4096))
+  for (const [args, code, problem] of [
+    [['compare', model], 2, /required option '-d, --data/],
+    [['compare', '--data', text], 2, /missing required argument 'model'/],
+    [small('wrong', '--types', 'Q9_X'), 2, /the type Q9_X is unknown/],
+    [small('wrong', '--types', 'none'), 2, /there is nothing to compare/],
+    [small('wrong', '--memory', 'much'), 2, /--memory.*size such as 8GB/],
+    [small('wrong', '--steps', '3', '--time', '5m'), 2, /exclude each other/],
+    [small('wrong', '-o', join(folder, 'no', 'report.html')), 1, /no such file or folder/],
+    [
+      small('wrong', '--store', join(folder, 'no-store.db')),
+      1,
+      /no-store\.db: this store of measurements is damaged/,
+    ],
+    [small('wrong', join(folder, 'none.gguf'), '--types', 'none'), 1, /none\.gguf: no such file/],
+  ] as const) {
+    const ran = await quench(...args)
+    expect(ran.stderr).toMatch(/^quench: .+\n$/)
+    expect(ran.stderr).toMatch(problem)
+    expect(ran).toMatchObject({ code, stdout: '' })
+  }
+  const after = (await readdir(folder)).filter((name) => !/^(no-store|wrong)/.test(name))
+  expect(after).toEqual(before)
+})

@@ -1,0 +1,126 @@
+/** Reports: every picture with every mark, and nothing of a stranger's names becomes markup. */
+import { parseHTML } from 'linkedom'
+import { expect, test } from 'vitest'
+import { modelCard } from '../../src/report/card.js'
+import { escapeHtml, html } from '../../src/report/html.js'
+import { reportPage } from '../../src/report/page.js'
+import { scatter } from '../../src/report/scatter.js'
+import { comparisonText } from '../../src/report/text.js'
+import { comparison, expectedMarks, hostile } from '../support/comparison.js'
+
+const page = reportPage(comparison)
+const { document } = parseHTML(page)
+
+test('every picture is there with the right number of marks', () => {
+  const expected = expectedMarks(comparison)
+  expect([...document.querySelectorAll('figure')].map(({ id }) => id)).toEqual(Object.keys(expected))
+  for (const [figure, marks] of Object.entries(expected))
+    for (const [kind, count] of Object.entries(marks)) {
+      const found = document.querySelectorAll(`#${figure} svg .${kind} > *`)
+      expect([figure, kind, found.length]).toEqual([figure, kind, count])
+    }
+  const front = document.querySelector('#plot-size .front path')?.getAttribute('d')
+  expect(front?.split('L')).toHaveLength(comparison.files.filter(({ onFront }) => onFront).length)
+})
+
+test('what is not there has no picture', () => {
+  const plain = { ...comparison, files: comparison.files.map(({ speed: _, training: __, ...file }) => file) }
+  const figures = parseHTML(reportPage(plain)).document.querySelectorAll('figure')
+  expect([...figures].map(({ id }) => id)).toEqual(['plot-size', 'plot-tensors', 'plot-documents'])
+  const lossless = {
+    ...comparison.files[0],
+    kld: { ...comparison.files[0].kld, mean: 0 },
+    kldInterval: [0, 0] as const,
+  }
+  const drawn = parseHTML(reportPage({ ...comparison, files: [lossless] })).document.querySelectorAll(
+    'figure',
+  )
+  for (const figure of drawn) expect(figure.innerHTML).not.toMatch(/NaN|Infinity|undefined/)
+})
+
+test('nothing is fetched, and only the own script runs', () => {
+  expect(document.querySelectorAll('script')).toHaveLength(1)
+  expect(document.querySelectorAll('img, link, iframe, object, embed, base, form')).toHaveLength(0)
+  const policy = document.querySelector('meta[http-equiv=Content-Security-Policy]')?.getAttribute('content')
+  expect(policy).toMatch(/^default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-[\w+/]+=*'/)
+  for (const element of document.querySelectorAll('*'))
+    for (const { name, value } of element.attributes) {
+      expect(name).not.toMatch(/^on/)
+      if (/^(src|href|xlink:href|action)$/.test(name)) throw new Error(`${name}=${value}`)
+    }
+  expect(page).not.toContain('<img')
+  expect(page).not.toContain('window.stolen=1</script>')
+})
+
+test('the first difference is marked, and the same text is said to be', () => {
+  const tables = document.querySelectorAll('table.write')
+  expect(tables).toHaveLength(2)
+  expect([...tables[0].querySelectorAll('mark')].map((mark) => mark.textContent)).toEqual(
+    comparison.files.map(() => ` ${hostile}`),
+  )
+  expect(tables[1].textContent).toContain('the same')
+  expect(tables[1].querySelectorAll('mark')).toHaveLength(0)
+})
+
+test('the table has a value to sort by in every cell', () => {
+  const heads = document.querySelectorAll('#files thead th')
+  const rows = [...document.querySelectorAll('#files tbody tr')]
+  expect(rows).toHaveLength(comparison.files.length)
+  for (const row of rows) {
+    expect(row.querySelectorAll('td[data-value]')).toHaveLength(heads.length)
+    expect(Number(row.children[1].getAttribute('data-value'))).toBeGreaterThan(0)
+  }
+  expect(document.querySelectorAll('#files thead th button')).toHaveLength(heads.length)
+})
+
+test('escaping', () => {
+  expect(escapeHtml(`<a b="c" d='e'>&\u0000\u202e\n`)).toBe(
+    '&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;\ufffd\ufffd\n',
+  )
+  expect(html`<p>${hostile}</p>${undefined}${[html`<b>${1}</b>`, '<i>']}`.source).toBe(
+    `<p>${escapeHtml(hostile)}</p><b>1</b>&lt;i&gt;`,
+  )
+})
+
+test('Markdown for a model card', () => {
+  const card = modelCard(comparison)
+  const lines = card.split('\n').filter((line) => line.startsWith('|'))
+  expect(lines).toHaveLength(3 + comparison.files.length)
+  const cells = (line: string) => line.split(/(?<!\\)\|/).length
+  expect(new Set(lines.map(cells)).size).toBe(1)
+  expect(lines[0]).toContain(
+    '| quantization | size | bits/weight | PPL | PPL ratio | mean KLD | 99 % KLD | same top token |',
+  )
+  expect(lines[2]).toMatch(/^\| F16 \(reference\) \| 900 MB \| 16\.00 \|/)
+  expect(lines.find((line) => line.includes('QAT'))).toContain('5.00 bits (4.90 - 5.10)')
+  expect(card).not.toContain('<script>')
+})
+
+test('a terminal gets a table, a picture and the verdict', () => {
+  const named = {
+    ...comparison,
+    files: comparison.files.map((file) => ({ ...file, name: `${file.name}\u001b[31m` })),
+  }
+  const text = comparisonText(named)
+  expect(text).not.toContain('\u001b')
+  expect(text.split('\n')[3]).toMatch(
+    /^ +Q4_0.* 300 MB +3\.00 +30\.020 +0\.02000 +0\.01800 - 0\.02200 +98\.0 %/,
+  )
+  expect(text).toMatch(/\no plain, # trained|\(o plain, # trained\)/)
+  expect(text).toMatch(/left out: /)
+})
+
+test('points in characters', () => {
+  const points = [
+    { name: 'big', x: 10, y: 0.001, mark: 'o' },
+    { name: 'small', x: 1, y: 1, mark: 'o' },
+    { name: 'trained', x: 1, y: 0.1, mark: '#' },
+  ]
+  const lines = scatter(points, 40, 4).split('\n')
+  expect(lines).toHaveLength(4)
+  expect(lines[0]).toBe('     1.0 | o small')
+  expect(lines[1]).toBe('         | # trained')
+  expect(lines[3]).toMatch(/^ {2}0\.0010 \| +o big$/)
+  expect(scatter([{ name: 'one', x: 1, y: 0, mark: 'o' }])).toContain('o one')
+  expect(scatter([])).toBe('')
+})
