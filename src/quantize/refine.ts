@@ -13,27 +13,19 @@
  */
 import type { Codes, Factor, Uniform } from '../formats/format.js'
 import { floatToHalf, halfToFloat } from '../formats/half.js'
+import type { Multiplier } from './factor.js'
 
 /** Both damped, so that their diagonals are above 0. */
 export interface Metric {
   /** H, (n, n). */
   readonly inputs: Float32Array
-  /** G, (out, out). */
-  readonly outputs: Float32Array
+  /** G, (out, out). Without it, the unit matrix: rows do not know of each other. */
+  readonly outputs?: Float32Array
 }
 
-/** What multiplies matrices. */
-export interface Multiplier {
-  /** a (m, k) times b (k, n), row by row. */
-  multiply(
-    a: Float32Array,
-    b: Float32Array,
-    shape: readonly [m: number, k: number, n: number],
-  ): Promise<Float32Array>
-}
-
-/** Rows of a panel. */
+/** Rows that are worked on at once; without G in turns, so that little memory is used. */
 const panel = 64
+const chunk = 1024
 
 /**
  * Improves `codes` in place. Returns, for each weight, the value at which the error would be smallest were it not rounded and
@@ -47,45 +39,77 @@ export async function refine(
   uniform: Uniform,
   target: Float32Array,
   weights: Float32Array,
-  { inputs: h, outputs: g }: Metric,
+  metric: Metric,
   sweeps: number,
   products: Multiplier,
 ): Promise<Float32Array> {
-  const n = Math.sqrt(h.length)
-  const out = Math.sqrt(g.length)
-  const row = new Row(codes, uniform, n, h)
+  const n = Math.sqrt(metric.inputs.length)
+  const out = weights.length / n
+  const row = new Row(codes, uniform, n, metric.inputs)
   const optimum = new Float32Array(weights.length)
-  const errors = weights.map((w, i) => w - target[i])
-  const product = await products.multiply(errors, h, [out, n, n]) // (W' - T) H
-  const change = new Float64Array(n)
-  for (let sweep = 0; sweep < sweeps; sweep++)
-    for (let from = 0; from < out; from += panel) {
-      const rows = Math.min(panel, out - from)
-      const slopes = await products.multiply(g.subarray(from * out, (from + rows) * out), product, [
-        rows,
-        out,
-        n,
-      ])
-      for (let r = 0; r < rows; r++) {
-        const i = from + r
-        const own = g[i * out + i]
-        const { slope } = row
-        for (let j = 0; j < n; j++) slope[j] = slopes[r * n + j] / own
-        change.set(slope)
-        row.improve(i)
-        for (let j = 0; j < n; j++) {
-          change[j] = slope[j] - change[j]
-          product[i * n + j] += change[j]
-        }
-        for (let later = r + 1; later < rows; later++) {
-          const x = g[(from + later) * out + i]
-          for (let j = 0, at = later * n; j < n; j++) slopes[at + j] += x * change[j]
-        }
-        if (sweep === sweeps - 1)
-          for (let j = 0; j < n; j++) optimum[i * n + j] = row.weight(i, j) - slope[j] / h[j * n + j]
-      }
+  const step = metric.outputs ? out : chunk
+  for (let from = 0; from < out; from += step) {
+    const rows = Math.min(step, out - from)
+    const errors = new Float32Array(rows * n)
+    for (let i = 0; i < errors.length; i++) errors[i] = weights[from * n + i] - target[from * n + i]
+    const product = await products.multiply(errors, metric.inputs, [rows, n, n]) // (W' - T) H
+    for (let sweep = 0; sweep < sweeps; sweep++) {
+      const into = sweep === sweeps - 1 ? optimum : undefined
+      if (metric.outputs) await sweepTogether(row, product, metric.outputs, products, into)
+      else sweepAlone(row, product, from, into)
     }
+  }
   return optimum
+}
+
+/** Visits rows from `from` on, each by itself. `product` are their rows of (W' - T) H, kept current. */
+function sweepAlone(row: Row, product: Float32Array, from: number, optimum?: Float32Array): void {
+  const { slope } = row
+  const n = slope.length
+  for (let r = 0; r < product.length / n; r++) {
+    for (let j = 0; j < n; j++) slope[j] = product[r * n + j]
+    row.improve(from + r)
+    for (let j = 0; j < n; j++) product[r * n + j] = slope[j]
+    if (optimum) row.optimum(from + r, optimum)
+  }
+}
+
+/** Visits all rows in the metric G. */
+async function sweepTogether(
+  row: Row,
+  product: Float32Array,
+  g: Float32Array,
+  products: Multiplier,
+  optimum?: Float32Array,
+): Promise<void> {
+  const { slope } = row
+  const n = slope.length
+  const out = product.length / n
+  const change = new Float64Array(n)
+  for (let from = 0; from < out; from += panel) {
+    const rows = Math.min(panel, out - from)
+    const slopes = await products.multiply(g.subarray(from * out, (from + rows) * out), product, [
+      rows,
+      out,
+      n,
+    ])
+    for (let r = 0; r < rows; r++) {
+      const i = from + r
+      const own = g[i * out + i]
+      for (let j = 0; j < n; j++) slope[j] = slopes[r * n + j] / own
+      change.set(slope)
+      row.improve(i)
+      for (let j = 0; j < n; j++) {
+        change[j] = slope[j] - change[j]
+        product[i * n + j] += change[j]
+      }
+      for (let later = r + 1; later < rows; later++) {
+        const x = g[(from + later) * out + i]
+        for (let j = 0, at = later * n; j < n; j++) slopes[at + j] += x * change[j]
+      }
+      if (optimum) row.optimum(i, optimum)
+    }
+  }
 }
 
 /** The coordinates of a row. Everything is divided by G_ii, so that the curvature is H. */
@@ -106,11 +130,17 @@ class Row {
     this.groups = n / uniform.groupSize
   }
 
-  weight(i: number, j: number): number {
+  /** Writes where the weights of row `i` would lie were each alone not rounded. */
+  optimum(i: number, into: Float32Array): void {
+    const { n, h, slope, codes } = this
     const { scale, offset, groupSize } = this.uniform
-    const group = i * this.groups + Math.floor(j / groupSize)
-    const shift = offset ? offset.sign * factorValue(this.codes, offset, group) : 0
-    return factorValue(this.codes, scale, group) * this.codes.q[i * this.n + j] + shift
+    for (let group = 0; group < this.groups; group++) {
+      const index = i * this.groups + group
+      const step = factorValue(codes, scale, index)
+      const shift = offset ? offset.sign * factorValue(codes, offset, index) : 0
+      for (let j = group * groupSize; j < (group + 1) * groupSize; j++)
+        into[i * n + j] = step * codes.q[i * n + j] + shift - slope[j] / h[j * n + j]
+    }
   }
 
   /** Visits every number of row `i`. */

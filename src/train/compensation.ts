@@ -12,7 +12,8 @@
  */
 import { gridOf } from '../formats/grids.js'
 import { quantizeRowsAsync } from '../llama/index.js'
-import { damp, inverseOf, type RoundingOrder, roundCompensated, roundingOrder } from '../quantize/gptq.js'
+import { damp, factorize, type InputFactor } from '../quantize/factor.js'
+import { leastSquares, roundCompensated } from '../quantize/gptq.js'
 import { refine } from '../quantize/refine.js'
 import type { Products } from '../runtime/products.js'
 import { blockMatrices, groupMoments, headMoments, type Side } from './moments.js'
@@ -45,7 +46,7 @@ export interface CompensationOptions {
 
 /** Moves the latents of the matrices to the solution. */
 export async function compensate(options: CompensationOptions): Promise<void> {
-  const { network, parameters, programs, student, teacher, batches, onProgress } = options
+  const { network, parameters, programs, products, student, teacher, batches, onProgress } = options
   const byName = new Map(parameters.map((p) => [p.name, p]))
   await compensateHead(options, byName)
   const sides: { student: Side; teacher: Side }[] = []
@@ -69,13 +70,13 @@ export async function compensate(options: CompensationOptions): Promise<void> {
       }
       const inputs = moments.get('inputs') as Float32Array
       const metric = damp(inputs, inputDamping)
-      const order = roundingOrder(metric)
-      const inverse = inverseOf(order)
+      const factor = await factorize(metric, products)
       for (const p of trained) {
         const wanted = moments.get(p.name) as Float32Array
-        const target = await solve(options, teacher.get(p.name) as Float32Array, wanted, inputs, inverse)
+        const weights = teacher.get(p.name) as Float32Array
+        const target = await leastSquares(weights, wanted, inputs, factor, products)
         const outputs = options.outputs.get(p.name)
-        await roundAnew(options, p, target, metric, order, outputs && damp(outputs, outputDamping))
+        await roundAnew(options, p, target, metric, factor, outputs && damp(outputs, outputDamping))
         await programs.round(p)
       }
     }
@@ -91,7 +92,7 @@ async function compensateHead(
   options: CompensationOptions,
   byName: ReadonlyMap<string, Parameter>,
 ): Promise<void> {
-  const { network, programs, teacher, batches } = options
+  const { network, programs, products, teacher, batches } = options
   const moments = new Map<string, Float32Array>()
   for (const tokens of batches) {
     await network.forward(tokens, teacher)
@@ -103,7 +104,7 @@ async function compensateHead(
   for (const [name, inputs] of moments) {
     const p = byName.get(name) as Parameter
     const metric = damp(inputs, inputDamping)
-    await roundAnew(options, p, teacher.get(name) as Float32Array, metric, roundingOrder(metric))
+    await roundAnew(options, p, teacher.get(name) as Float32Array, metric, await factorize(metric, products))
     await programs.round(p)
   }
 }
@@ -112,31 +113,13 @@ async function compensateHead(
 const canRefine = (p: Parameter | undefined): p is Parameter =>
   p?.format?.uniform !== undefined && p.shape.length === 2
 
-/** W + (Y'X - W X'X) (X'X)^-1, (out, in): the least-squares solution, drawn towards W by the damping of the inverse. */
-async function solve(
-  { products }: CompensationOptions,
-  weights: Float32Array,
-  wanted: Float32Array,
-  inputs: Float32Array,
-  inverse: Float32Array,
-): Promise<Float32Array> {
-  const n = Math.sqrt(inputs.length)
-  const out = weights.length / n
-  const shape = [out, n, n] as const
-  const missing = await products.multiply(weights, inputs, shape)
-  for (let i = 0; i < missing.length; i++) missing[i] = wanted[i] - missing[i]
-  const target = await products.multiply(missing, inverse, shape)
-  for (let i = 0; i < target.length; i++) target[i] += weights[i]
-  return target
-}
-
 /** Starts a parameter anew from a target, (out, in). Without `outputs` its rows do not know of each other. */
 async function roundAnew(
   { products }: CompensationOptions,
   parameter: Parameter,
   target: Float32Array,
   inputs: Float32Array,
-  order: RoundingOrder,
+  factor: InputFactor,
   outputs?: Float32Array,
 ): Promise<void> {
   const { format, shape } = parameter
@@ -144,7 +127,7 @@ async function roundAnew(
   const n = shape[1]
   const importance = Float32Array.from({ length: n }, (_, i) => inputs[i * n + i])
   const found = format.decode(await quantizeRowsAsync(format.type, target, n, importance))
-  const { weights, q } = roundCompensated(target, gridOf(format.uniform, found), order)
+  const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products)
   const codes = { ...found, q }
   const latents = outputs
     ? await refine(

@@ -1,8 +1,10 @@
 /** Error-compensating rounding: its codes are on the grid, and it loses less in the metric of the inputs. */
 import { describe, expect, it } from 'vitest'
 import type { Grid } from '../../src/formats/format.js'
-import { damp, roundCompensated, roundingOrder } from '../../src/quantize/gptq.js'
+import { damp, factorize } from '../../src/quantize/factor.js'
+import { leastSquares, roundCompensated } from '../../src/quantize/gptq.js'
 import { Random } from '../../src/random.js'
+import { products } from '../support/products.js'
 
 const [n, rows, groupSize] = [48, 12, 16]
 
@@ -47,41 +49,58 @@ const nearest = (grid: Grid, weights: Float32Array): Float32Array =>
   })
 
 describe('roundCompensated', () => {
-  it('loses far less than rounding to nearest where inputs are correlated', () => {
+  it('loses far less than rounding to nearest where inputs are correlated', async () => {
     const { weights, moments, grid } = setting()
     const plain = nearest(grid, weights)
-    const { q } = roundCompensated(weights, grid, roundingOrder(damp(moments, 0.01)))
+    const { q } = await roundCompensated(
+      weights,
+      grid,
+      await factorize(damp(moments, 0.01), products),
+      products,
+    )
     const errors = (codes: Float32Array) => weights.map((w, i) => value(grid, codes, i) - w)
     expect(loss(errors(q), moments)).toBeLessThan(0.5 * loss(errors(plain), moments))
   })
 
-  it('gives codes of the grid, and weights that round to them', () => {
+  it('gives codes of the grid, and weights that round to them', async () => {
     const { weights, moments, grid } = setting()
-    const rounded = roundCompensated(weights, grid, roundingOrder(damp(moments, 0.01)))
+    const rounded = await roundCompensated(
+      weights,
+      grid,
+      await factorize(damp(moments, 0.01), products),
+      products,
+    )
     expect(rounded.q.every((q) => Number.isInteger(q) && q >= 0 && q <= 3)).toBe(true)
     expect(nearest(grid, rounded.weights)).toEqual(rounded.q)
   })
 
-  it('is rounding to nearest where inputs are independent', () => {
+  it('is rounding to nearest where inputs are independent', async () => {
     const { weights, grid } = setting()
     const identity = Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0))
-    expect(roundCompensated(weights, grid, roundingOrder(identity)).q).toEqual(nearest(grid, weights))
+    expect((await roundCompensated(weights, grid, await factorize(identity, products), products)).q).toEqual(
+      nearest(grid, weights),
+    )
   })
 
-  it('gives code 0 where a group has no scale, and finite numbers where an input never occurs', () => {
+  it('gives code 0 where a group has no scale, and finite numbers where an input never occurs', async () => {
     const { weights, moments, grid } = setting()
     grid.scales[1] = 0
     for (let i = 0; i < n; i++) moments[5 * n + i] = moments[i * n + 5] = 0
-    const { q, weights: at } = roundCompensated(weights, grid, roundingOrder(damp(moments, 0.01)))
+    const { q, weights: at } = await roundCompensated(
+      weights,
+      grid,
+      await factorize(damp(moments, 0.01), products),
+      products,
+    )
     expect(q.subarray(groupSize, 2 * groupSize).every((code) => code === 0)).toBe(true)
     expect(at.every(Number.isFinite)).toBe(true)
   })
 })
 
-describe('roundingOrder', () => {
-  it("gives the factor of the inverse: U H U' is the unit matrix", () => {
+describe('factorize', () => {
+  it("gives the factor of the inverse: U H U' is the unit matrix", async () => {
     const { moments } = setting()
-    const { order, factor } = roundingOrder(damp(moments, 0.01))
+    const { order, inverse: factor } = await factorize(damp(moments, 0.01), products)
     let mean = 0
     for (let i = 0; i < n; i++) mean += moments[i * n + i] / n
     const h = (i: number, j: number): number => moments[order[i] * n + order[j]] + (i === j ? 0.01 * mean : 0)
@@ -91,7 +110,52 @@ describe('roundingOrder', () => {
         let product = 0
         for (let i = 0; i < n; i++)
           for (let j = 0; j < n; j++) product += factor[a * n + i] * h(i, j) * factor[b * n + j]
-        expect(product).toBeCloseTo(a === b ? 1 : 0, 6)
+        expect(product).toBeCloseTo(a === b ? 1 : 0, 4)
       }
+  })
+})
+
+describe('factorize', () => {
+  it("works in blocks: U H U' is the unit matrix for more columns than one block has", async () => {
+    const size = 300
+    const random = new Random(3)
+    const x = Float32Array.from({ length: 2 * size * size }, () => random.normal())
+    const moments = damp(await products.multiply(x, x, [size, 2 * size, size], { transA: true }), 0.1)
+    const { order, inverse } = await factorize(moments, products)
+    const h = Float32Array.from(
+      { length: size * size },
+      (_, i) => moments[order[Math.floor(i / size)] * size + order[i % size]],
+    )
+    const half = await products.multiply(inverse, h, [size, size, size])
+    const unit = await products.multiply(half, inverse, [size, size, size], { transB: true })
+    for (let i = 0; i < size; i++)
+      for (let j = 0; j < size; j++)
+        expect(Math.abs(unit[i * size + j] - (i === j ? 1 : 0))).toBeLessThan(1e-4)
+  })
+})
+
+describe('leastSquares', () => {
+  it('finds the matrix that gives the wanted products, and leaves one alone that does', async () => {
+    const { weights, moments } = setting()
+    const random = new Random(5)
+    const other = weights.map((w) => w + 0.1 * random.normal())
+    const damped = damp(moments, 1e-4)
+    const factor = await factorize(damped, products)
+    const wanted = await products.multiply(other, moments, [rows, n, n])
+    const found = await leastSquares(weights, wanted, moments, factor, products)
+    const off = (w: Float32Array) =>
+      loss(
+        w.map((x, i) => x - other[i]),
+        moments,
+      )
+    expect(off(found)).toBeLessThan(1e-3 * off(weights))
+    const same = await products.multiply(weights, moments, [rows, n, n])
+    const kept = await leastSquares(weights, same, moments, factor, products)
+    expect(
+      loss(
+        kept.map((x, i) => x - weights[i]),
+        moments,
+      ),
+    ).toBeLessThan(1e-6)
   })
 })
