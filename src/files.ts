@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { accessSync, constants, readdirSync, rmSync, statSync } from 'node:fs'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { access, type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FileError, QuenchError } from './errors.js'
 
@@ -57,6 +57,15 @@ function isRunning(pid: number): boolean {
     return true
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+/** Says before a long job whether a file or folder is there. @throws FileError if not */
+export async function checkReadable(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK)
+  } catch (error) {
+    throw systemError(path, error)
   }
 }
 

@@ -64,6 +64,15 @@ export function seconds(text: string): number {
   return value
 }
 
+/** `6GB`, `500MB` or `4GiB` in bytes. */
+export function memorySize(text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?) ?([MG]i?)B?$/i.exec(text.trim()) ?? []
+  const units: Record<string, number> = { m: 1e6, g: 1e9, mi: 2 ** 20, gi: 2 ** 30 }
+  const value = Number(amount) * (units[unit?.toLowerCase() ?? ''] ?? Number.NaN)
+  if (!(value > 0)) throw new InvalidArgumentError('It must be a size such as 6GB or 500MB.')
+  return value
+}
+
 /** Prints the one JSON document of `--json`. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`)

@@ -48,7 +48,7 @@ export function progressText(
 }
 
 /** Seconds as `3:05` or `1:03:05`. */
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   const whole = Math.ceil(seconds)
   const two = (n: number) => String(n).padStart(2, '0')
   const minutes = Math.floor(whole / 60)

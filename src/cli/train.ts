@@ -1,10 +1,11 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
-import type { Command } from 'commander'
-import type { TrainEvent, TrainReport } from '../train/train.js'
+import { type Command, Option } from 'commander'
+import type { TrainEvent, TrainReport } from '../train/options.js'
+import type { Method, Plan } from '../train/plan.js'
 import { humanBytes, humanCount } from './format.js'
 import { stopSignal } from './interrupt.js'
-import { positiveInteger, positiveNumber, printJson, seconds, wholeNumber } from './options.js'
-import { clearProgress, progressLine } from './progress.js'
+import { memorySize, positiveInteger, positiveNumber, printJson, seconds, wholeNumber } from './options.js'
+import { clearProgress, duration, progressLine } from './progress.js'
 
 interface Options {
   type: string
@@ -17,6 +18,8 @@ interface Options {
   context?: number
   batch?: number
   calibration?: number
+  method?: Method | 'auto'
+  memory?: number
   weightRate?: number
   scaleRate?: number
   seed?: number
@@ -37,6 +40,19 @@ export function addTrain(program: Command): void {
     .option('--time <time>', 'train for about this long instead, e.g. 90s, 10m, 2h', seconds)
     .option('--resume', 'go on from the checkpoint of a run that was stopped')
     .option('-c, --context <n>', 'tokens of a window (default: 128)', positiveInteger)
+    .addOption(
+      new Option(
+        '--method <method>',
+        'what trains after the block-wise start: all weights (distill), only scales and norms, nothing; auto: the most that fits',
+      )
+        .choices(['auto', 'distill', 'scales', 'blockwise'])
+        .default('auto'),
+    )
+    .option(
+      '--memory <size>',
+      'memory that may be used, e.g. 6GB (default: most of what is free)',
+      memorySize,
+    )
     .option('--calibration <n>', 'tokens from which the start is computed (default: 49152)', wholeNumber)
     .option('--batch <n>', 'tokens of a step (default: 512)', positiveInteger)
     .option('--weight-rate <x>', 'learning rate of weights, in quantization steps', positiveNumber)
@@ -59,6 +75,7 @@ export function addTrain(program: Command): void {
         type: type.toUpperCase(),
         ...rest,
         ...(time !== undefined && { seconds: time }),
+        ...(!json && { onPlan: (plan) => process.stdout.write(describePlan(plan)) }),
         onProgress: showTraining(),
         signal: stopSignal(),
       })
@@ -72,27 +89,41 @@ export function addTrain(program: Command): void {
 export function showTraining(label = ''): (event: TrainEvent) => void {
   const rates = {
     'write text': progressLine(`${label}the model writes text`, (rate) => `${humanCount(rate)} tokens/s`),
-    calibrate: progressLine(`${label}solving blocks`, (rate) => `${(60 * rate).toFixed(1)} blocks/min`),
+    blockwise: progressLine(`${label}solving blocks`, (rate) => `${(60 * rate).toFixed(1)} blocks/min`),
     train: progressLine(`${label}training`, (rate) => `${rate.toFixed(2)} steps/s`),
   }
   return ({ stage, done, total }) => rates[stage](done, total)
 }
 
+/** What will be done, before it is. */
+function describePlan({ stages, memory, whole, spillBytes, blockBytes }: Plan): string {
+  const lines = stages.map(
+    ({ stage, bytes, seconds }) =>
+      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${humanBytes(bytes)} of memory`,
+  )
+  const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
+  const disk = humanBytes(blockBytes + spillBytes)
+  return `plan: ${how} (${humanBytes(memory)} allowed), up to ${disk} of disk until the end\n${lines.join('\n')}\n`
+}
+
 function describe(report: TrainReport): string {
   const { validation, written, check } = report
   const kld = ({ mean, se }: { mean: number; se: number }) => `${mean.toPrecision(4)} ± ${se.toPrecision(2)}`
-  const [before, after] = [validation[0], validation[validation.length - 1]]
+  const [before] = validation
   const text = report.text === 'files' ? 'your text' : 'text that the model wrote'
   const lines = [
     `${report.path}  ${report.type}  ${humanBytes(report.bytes)}  ${report.bitsPerWeight.toFixed(3)} bits/weight`,
     `${report.steps} steps, ${humanCount(report.tokens)} tokens of ${text}, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
-    `held-out KLD, nats per token: PTQ ${kld(before)}, trained ${kld(after)}`,
+    `held-out KLD, nats per token: PTQ ${kld(before)}`,
+    ...report.stages.map(
+      ({ stage, seconds, kld: after }) => `  ${kld(after)} after ${stage}, ${duration(seconds)}`,
+    ),
   ]
   if (written === 'ptq')
     lines.push(
       'training did not help, so the file holds the PTQ weights; give it more time, more text or a lower rate',
     )
-  else if (report.steps > 0)
+  else if (report.stages.length > 0)
     lines.push(`${(100 * report.recovered).toFixed(1)} % of what PTQ lost is won back`)
   if (check.tensors > 0)
     lines.push(

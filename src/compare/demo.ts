@@ -18,7 +18,8 @@ import {
 import { systemError } from '../files.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import { TeacherCache } from '../train/distillation.js'
-import { type TrainEvent, type TrainReport, train } from '../train/train.js'
+import type { TrainEvent, TrainReport } from '../train/options.js'
+import { train } from '../train/train.js'
 
 const shipped = (name: string): string => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
 /** The model that ships, and the text that it has never seen. */

@@ -5,6 +5,7 @@
  * A model may be split over `NAME-00001-of-00003.gguf` and so on. The first file has all the metadata; opening it
  * opens the others, and the result looks like one file.
  */
+import { readSync } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FileError } from '../errors.js'
@@ -150,27 +151,48 @@ export class Gguf {
 
   /** `length` stored bytes of a tensor from byte `start` on (all of them by default), in a buffer of their own. */
   async read(tensor: TensorInfo, start = 0, length = tensor.bytes - start): Promise<Uint8Array<ArrayBuffer>> {
-    if (!(start >= 0 && length >= 0 && start + length <= tensor.bytes)) {
-      throw new RangeError(
-        `bytes ${start} to ${start + length} of ${quote(tensor.name)}, which has ${tensor.bytes}`,
-      )
-    }
-    const path = this.files[tensor.file]
-    const bytes = new Uint8Array(length)
+    const bytes = this.#bufferFor(tensor, start, length)
     for (let at = 0; at < length; ) {
       const position = tensor.offset + start + at
       const wanted = Math.min(length - at, readBytes)
       const { bytesRead } = await this.#handles[tensor.file]
         .read(bytes, at, wanted, position)
         .catch((error) => {
-          throw systemError(path, error)
+          throw systemError(this.files[tensor.file], error)
         })
-      if (bytesRead === 0) {
-        throw new FileError(path, `the file became shorter while ${quote(tensor.name)} was read`)
-      }
-      at += bytesRead
+      at += this.#whole(tensor, bytesRead)
     }
     return bytes
+  }
+
+  /** The same at once, for what cannot wait; blocks the caller. */
+  readSync(tensor: TensorInfo, start = 0, length = tensor.bytes - start): Uint8Array<ArrayBuffer> {
+    const bytes = this.#bufferFor(tensor, start, length)
+    for (let at = 0; at < length; ) {
+      const wanted = Math.min(length - at, readBytes)
+      try {
+        const { fd } = this.#handles[tensor.file]
+        at += this.#whole(tensor, readSync(fd, bytes, at, wanted, tensor.offset + start + at))
+      } catch (error) {
+        throw systemError(this.files[tensor.file], error)
+      }
+    }
+    return bytes
+  }
+
+  #bufferFor(tensor: TensorInfo, start: number, length: number): Uint8Array<ArrayBuffer> {
+    if (start >= 0 && length >= 0 && start + length <= tensor.bytes) return new Uint8Array(length)
+    throw new RangeError(
+      `bytes ${start} to ${start + length} of ${quote(tensor.name)}, which has ${tensor.bytes}`,
+    )
+  }
+
+  #whole(tensor: TensorInfo, bytesRead: number): number {
+    if (bytesRead > 0) return bytesRead
+    throw new FileError(
+      this.files[tensor.file],
+      `the file became shorter while ${quote(tensor.name)} was read`,
+    )
   }
 
   async close(): Promise<void> {

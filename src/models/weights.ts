@@ -1,21 +1,38 @@
-/** Reads the tensors of a model as f32, from any format that quench knows. */
+/** The tensors of a model as f32, from any format that quench knows, read when they are needed. */
 import { FileError } from '../errors.js'
+import type { Format } from '../formats/format.js'
 import { formatOf } from '../formats/table.js'
 import type { Gguf, TensorInfo } from '../gguf/index.js'
 import { ggmlTypes } from '../gguf/index.js'
 import type { Architecture, ModelConfig } from './architecture.js'
 
-/** The weights of one tensor, rows one after another. */
-export async function readWeights(gguf: Gguf, tensor: TensorInfo): Promise<Float32Array> {
+/** Weights by GGUF name, f32, rows of the matrix one after another. */
+export interface Weights {
+  get(name: string): Float32Array | undefined
+  /** The rows of a table that the tokens choose, (tokens, columns), for tables that are not held whole. */
+  rows?(name: string, tokens: Int32Array, columns: number): Float32Array | undefined
+}
+
+/** The format of a tensor that can be read. @throws FileError for others */
+function readableFormat(gguf: Gguf, tensor: TensorInfo): Format {
   const format = formatOf(tensor.type)
-  if (!format) {
-    const name = ggmlTypes.get(tensor.type)?.name ?? tensor.type
-    throw new FileError(
-      gguf.path,
-      `${tensor.name} is ${name}, which quench cannot train from; take an F16 or BF16 file`,
-    )
-  }
-  return format.dequantize(format.decode(await gguf.read(tensor)))
+  if (format) return format
+  const name = ggmlTypes.get(tensor.type)?.name ?? tensor.type
+  throw new FileError(
+    gguf.path,
+    `${tensor.name} is ${name}, which quench cannot train from; take an F16 or BF16 file`,
+  )
+}
+
+/** The weights of one tensor, or of some of its rows. */
+export async function readWeights(
+  gguf: Gguf,
+  tensor: TensorInfo,
+  start?: number,
+  length?: number,
+): Promise<Float32Array> {
+  const format = readableFormat(gguf, tensor)
+  return format.dequantize(format.decode(await gguf.read(tensor, start, length)))
 }
 
 /** Names and shapes, (out, in), of every tensor that a model computes with. */
@@ -43,12 +60,76 @@ export async function readModel(
   config: ModelConfig,
 ): Promise<Map<string, Float32Array>> {
   const weights = new Map<string, Float32Array>()
-  for (const [name, shape] of modelTensors(architecture, config)) {
-    const tensor = gguf.tensor(name)
-    const wanted = shape.toReversed().join(' x ')
-    const found = tensor.shape.join(' x ')
-    if (found !== wanted) throw new FileError(gguf.path, `${name} has the shape ${found}, not ${wanted}`)
-    weights.set(name, await readWeights(gguf, tensor))
-  }
+  for (const [name, shape] of modelTensors(architecture, config))
+    weights.set(name, await readWeights(gguf, checkedTensor(gguf, name, shape)))
   return weights
+}
+
+function checkedTensor(gguf: Gguf, name: string, shape: readonly number[]): TensorInfo {
+  const tensor = gguf.tensor(name)
+  const wanted = shape.toReversed().join(' x ')
+  const found = tensor.shape.join(' x ')
+  if (found !== wanted) throw new FileError(gguf.path, `${name} has the shape ${found}, not ${wanted}`)
+  return tensor
+}
+
+/**
+ * The weights of a file. What was asked for last is kept, up to a number of bytes; a tensor that is larger than that is
+ * kept alone. Reading blocks the caller for the time of the read.
+ */
+export class FileWeights implements Weights {
+  private readonly kept = new Map<string, Float32Array>()
+  private bytes = 0
+
+  /** @throws FileError if a tensor is missing, has another shape or a format that is not known */
+  constructor(
+    private readonly gguf: Gguf,
+    shapes: ReadonlyMap<string, readonly number[]>,
+    private readonly most = Number.POSITIVE_INFINITY,
+  ) {
+    for (const [name, shape] of shapes) readableFormat(gguf, checkedTensor(gguf, name, shape))
+  }
+
+  get(name: string): Float32Array | undefined {
+    const known = this.kept.get(name)
+    if (known) {
+      this.kept.delete(name) // to the end of the order
+      this.kept.set(name, known)
+      return known
+    }
+    if (!this.gguf.has(name)) return undefined
+    const tensor = this.gguf.tensor(name)
+    this.makeRoom(4 * tensor.elements)
+    const format = readableFormat(this.gguf, tensor)
+    const values = format.dequantize(format.decode(this.gguf.readSync(tensor)))
+    this.kept.set(name, values)
+    this.bytes += values.byteLength
+    return values
+  }
+
+  rows(name: string, tokens: Int32Array, columns: number): Float32Array | undefined {
+    if (this.kept.has(name) || !this.gguf.has(name)) return undefined
+    const tensor = this.gguf.tensor(name)
+    const format = readableFormat(this.gguf, tensor)
+    if (columns % format.blockSize !== 0) return undefined
+    const rowBytes = (columns / format.blockSize) * format.blockBytes
+    const rows = new Float32Array(tokens.length * columns)
+    for (const [i, token] of tokens.entries()) {
+      if (token < 0 || (token + 1) * rowBytes > tensor.bytes)
+        throw new RangeError(`no row for token ${token}`)
+      rows.set(
+        format.dequantize(format.decode(this.gguf.readSync(tensor, token * rowBytes, rowBytes))),
+        i * columns,
+      )
+    }
+    return rows
+  }
+
+  private makeRoom(bytes: number): void {
+    for (const [name, values] of this.kept) {
+      if (this.bytes + bytes <= this.most) break
+      this.kept.delete(name)
+      this.bytes -= values.byteLength
+    }
+  }
 }

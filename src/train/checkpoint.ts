@@ -6,6 +6,7 @@
 import { rm, stat } from 'node:fs/promises'
 import { FileError, UsageError } from '../errors.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
+import type { StageReport } from './options.js'
 import type { Parameter } from './parameter.js'
 
 /** What, besides the parameters, a run must know to go on. */
@@ -14,12 +15,12 @@ export interface Progress {
   step: number
   /** Steps in all, once that is known. */
   steps: number | undefined
-  /** The closed-form start is computed. */
-  calibrated: boolean
   /** Seconds spent in training. */
   seconds: number
   /** Validation so far: step, mean KL divergence and standard error. */
   curve: { step: number; mean: number; se: number }[]
+  /** Stages that are done. */
+  stages?: StageReport[]
 }
 
 export type Settings = Readonly<Record<string, string | number | boolean | null>>
@@ -39,13 +40,13 @@ export async function removeCheckpoint(output: string): Promise<void> {
 
 /** Writes the state; the checkpoint before it stays until the new one is whole and on disk. */
 export async function saveCheckpoint(
-  output: string,
+  path: string,
   parameters: readonly Parameter[],
-  progress: Progress,
+  progress: Readonly<Record<string, unknown>>,
   settings: Settings,
+  what: 'all' | 'latents' = 'all',
 ): Promise<void> {
-  const path = checkpointPath(output)
-  const arrays = stateArrays(parameters)
+  const arrays = stateArrays(parameters, what)
   const metadata = new Metadata(path, [
     ['general.architecture', { type: 'string', value: 'quench-checkpoint' }],
     ['quench.settings', { type: 'string', value: JSON.stringify(settings) }],
@@ -62,12 +63,12 @@ export async function saveCheckpoint(
  * Reads the state into the parameters and returns the progress.
  * @throws UsageError if the run was started with other settings, FileError if the file is damaged
  */
-export async function loadCheckpoint(
-  output: string,
+export async function loadCheckpoint<P>(
+  path: string,
   parameters: readonly Parameter[],
   settings: Settings,
-): Promise<Progress> {
-  const path = checkpointPath(output)
+  what: 'all' | 'latents' = 'all',
+): Promise<P> {
   const gguf = await openGguf(path)
   try {
     const saved = parse(path, gguf.metadata.string('quench.settings')) as Settings
@@ -76,14 +77,14 @@ export async function loadCheckpoint(
         throw new UsageError(
           `${path} is of a run with another ${key} (${saved[key]}, now ${settings[key]}); resume with the same, or delete it to start anew`,
         )
-    for (const [name, values] of stateArrays(parameters)) {
+    for (const [name, values] of stateArrays(parameters, what)) {
       const tensor = gguf.tensor(name)
       if (tensor.type !== 0 || tensor.elements !== values.length)
         throw new FileError(path, `${name} does not fit the model; delete the checkpoint to start anew`)
       const bytes = await gguf.read(tensor)
       new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes)
     }
-    return parse(path, gguf.metadata.string('quench.progress')) as Progress
+    return parse(path, gguf.metadata.string('quench.progress')) as P
   } finally {
     await gguf.close()
   }
@@ -98,15 +99,16 @@ function parse(path: string, json: string): unknown {
 }
 
 /** Every array of the state by a name that fits in a GGUF file whatever the tensors are called. */
-function stateArrays(parameters: readonly Parameter[]): Map<string, Float32Array> {
+function stateArrays(parameters: readonly Parameter[], what: 'all' | 'latents'): Map<string, Float32Array> {
   const arrays = new Map<string, Float32Array>()
-  parameters.forEach((p, i) => {
+  for (const [i, p] of parameters.entries())
     for (const [key, { values, unit }] of Object.entries(p.latents)) {
       arrays.set(`${i}/${key}/value`, values)
       arrays.set(`${i}/${key}/unit`, unit)
-      arrays.set(`${i}/${key}/first`, p.moments[key].first)
-      arrays.set(`${i}/${key}/second`, p.moments[key].second)
+      const moments = what === 'all' ? p.moments[key] : undefined
+      if (!moments) continue
+      arrays.set(`${i}/${key}/first`, moments.first)
+      arrays.set(`${i}/${key}/second`, moments.second)
     }
-  })
   return arrays
 }

@@ -7,18 +7,13 @@
  * than its logits by the ratio of vocabulary to width.
  */
 import { digest } from '../data/order.js'
-import { Products } from '../runtime/products.js'
-import { add, compensate } from './compensation.js'
+import type { Weights } from '../models/weights.js'
+import { type MeanError, meanError } from './estimate.js'
 import { outputMoments } from './moments.js'
-import type { Network, Target, Weights } from './network.js'
+import type { Gradients, Network, Target } from './network.js'
 import { optimize, type StepRates } from './optimizer.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
-
-/** A mean over windows with its standard error, in nats per token. */
-export interface MeanError {
-  readonly mean: number
-  readonly se: number
-}
+import { addSums } from './solve.js'
 
 /** What one teacher gave for windows of text; residual streams up to a number of bytes. */
 export class TeacherCache {
@@ -51,8 +46,8 @@ const fisherTokens = 8192
 
 export class Distillation {
   /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
-  private readonly student: Map<string, Float32Array>
-  private readonly gradients: Weights
+  readonly student: Map<string, Float32Array>
+  private gradients: Gradients | undefined
 
   constructor(
     readonly network: Network,
@@ -60,11 +55,10 @@ export class Distillation {
     readonly cache: TeacherCache,
     readonly parameters: readonly Parameter[],
     readonly programs: ParameterPrograms,
-    frozen: Weights,
+    frozen: ReadonlyMap<string, Float32Array>,
   ) {
     this.student = new Map(frozen)
     for (const p of parameters) this.student.set(p.name, p.weights)
-    this.gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   }
 
   /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
@@ -73,51 +67,11 @@ export class Distillation {
   }
 
   /**
-   * Moves the start from the reference quantizer's codes to the closed-form solution (compensation.ts), with moments from
-   * `windows`. Back to the codes as they were if that makes the mean over `validation` worse than `before`.
-   */
-  async compensate(
-    windows: readonly Int32Array[],
-    validation: readonly Int32Array[],
-    before: MeanError,
-    onProgress?: (done: number, total: number) => void,
-  ): Promise<void> {
-    const copies = this.parameters.map(({ latents }) =>
-      Object.fromEntries(
-        Object.entries(latents).map(([key, l]) => [
-          key,
-          { ...l, values: l.values.slice(), unit: l.unit.slice() },
-        ]),
-      ),
-    )
-    const batches = [...this.batches(windows)]
-    const products = new Products()
-    try {
-      await compensate({
-        network: this.network,
-        parameters: this.parameters,
-        programs: this.programs,
-        products,
-        student: this.student,
-        teacher: this.teacher,
-        batches: batches.map(join),
-        outputs: await this.fisher(batches.slice(0, Math.ceil(fisherTokens / this.network.tokens))),
-        ...(onProgress && { onProgress }),
-      })
-    } finally {
-      await products.dispose()
-    }
-    const { mean } = await this.validate(validation)
-    if (mean < before.mean) return
-    for (const [i, p] of this.parameters.entries()) p.restart(copies[i])
-    await this.round()
-  }
-
-  /**
    * The teacher's Fisher information at the outputs of its matrices, from the next tokens of the text as targets: drawn from
    * the model itself where it wrote the text, and otherwise the empirical Fisher.
    */
-  private async fisher(batches: readonly (readonly Int32Array[])[]): Promise<Map<string, Float32Array>> {
+  async fisher(windows: readonly Int32Array[]): Promise<Map<string, Float32Array>> {
+    const batches = [...this.batches(windows)].slice(0, Math.ceil(fisherTokens / this.network.tokens))
     const known = this.cache.moments.get(digest(batches.flat()))
     if (known) return known
     const total = new Map<string, Float32Array>()
@@ -125,7 +79,7 @@ export class Distillation {
       const next = batch.map((window) => Int32Array.of(...window.subarray(1), -1))
       const target = { kind: 'tokens', tokens: join(next) } as const
       for (const [name, sums] of await outputMoments(this.network, join(batch), this.teacher, target))
-        add(total, name, sums)
+        addSums(total, name, sums)
     }
     this.cache.moments.set(digest(batches.flat()), total)
     return total
@@ -141,6 +95,7 @@ export class Distillation {
     rates: StepRates,
     clip: number,
   ): Promise<number> {
+    this.gradients ??= new Map(this.parameters.map((p) => [p.name, p.gradient]))
     let loss = 0
     for (const batch of this.batches(windows)) {
       const target = await this.target(batch)
@@ -161,12 +116,7 @@ export class Distillation {
       await this.network.forward(join(batch), this.student)
       means.push((await this.network.loss(this.student, target)) / this.network.tokens)
     }
-    const mean = means.reduce((a, b) => a + b, 0) / means.length
-    const squares = means.reduce((s, m) => s + (m - mean) ** 2, 0)
-    return {
-      mean,
-      se: means.length > 1 ? Math.sqrt(squares / (means.length - 1) / means.length) : Number.NaN,
-    }
+    return meanError(means)
   }
 
   private *batches(windows: readonly Int32Array[]): Generator<readonly Int32Array[]> {
@@ -194,7 +144,7 @@ export class Distillation {
   }
 }
 
-function join(windows: readonly Int32Array[]): Int32Array {
+export function join(windows: readonly Int32Array[]): Int32Array {
   const tokens = new Int32Array(windows.length * windows[0].length)
   windows.forEach((window, i) => {
     tokens.set(window, i * window.length)

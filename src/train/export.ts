@@ -6,7 +6,7 @@
 import { QuenchError } from '../errors.js'
 import { F32 } from '../formats/f32.js'
 import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
-import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
+import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 
@@ -21,7 +21,7 @@ export interface ExportCheck {
 }
 
 /** The bytes of a quantized parameter, compared with libggml. @throws QuenchError if a weight differs */
-async function trainedBytes(
+export async function trainedBytes(
   p: Parameter,
   programs: ParameterPrograms,
   check: ExportCheck,
@@ -41,44 +41,67 @@ async function trainedBytes(
   return bytes
 }
 
+/** Bytes of f32 that a conversion holds at once. */
+const conversionBytes = 64 << 20
+
 /** Bytes of a tensor in another type, by ggml's own quantizer; the same bytes if the type is the same. */
 async function convertedBytes(gguf: Gguf, tensor: TensorInfo, type: number): Promise<Uint8Array> {
   if (tensor.type === type) return gguf.read(tensor)
-  return quantizeRowsAsync(type, await readWeights(gguf, tensor), tensor.shape[0])
+  const columns = tensor.shape[0]
+  const rows = tensor.elements / columns
+  const [from, to] = [tensor.bytes / rows, rowSize(type, columns)]
+  const bytes = new Uint8Array(rows * to)
+  const step = Math.max(1, Math.floor(conversionBytes / (4 * columns)))
+  for (let row = 0; row < rows; row += step) {
+    const count = Math.min(step, rows - row)
+    const weights = await readWeights(gguf, tensor, row * from, count * from)
+    bytes.set(await quantizeRowsAsync(type, weights, columns), row * to)
+  }
+  return bytes
+}
+
+/** The bytes of a trained tensor; undefined for one that did not train. */
+export type TrainedTensors = (name: string) => Promise<Uint8Array | undefined>
+
+/** Those of parameters in memory. */
+export function trainedParameters(
+  parameters: readonly Parameter[],
+  programs: ParameterPrograms,
+  check: ExportCheck,
+): TrainedTensors {
+  const byName = new Map(parameters.map((p) => [p.name, p]))
+  return async (name) => {
+    const p = byName.get(name)
+    return p && trainedBytes(p, programs, check)
+  }
 }
 
 /**
- * Writes `gguf` to `output` with the given metadata and a type for each tensor. Tensors that are among `parameters`
- * come from training, the others are converted by ggml's quantizer.
+ * Writes `gguf` to `output` with the given metadata and a type for each tensor. Tensors that did not train are converted by
+ * ggml's quantizer.
  */
 export async function exportModel(
   gguf: Gguf,
   output: string,
   metadata: Metadata,
   types: ReadonlyMap<string, number>,
-  parameters: readonly Parameter[],
-  programs: ParameterPrograms,
-): Promise<ExportCheck> {
-  const trained = new Map(parameters.map((p) => [p.name, p]))
+  trained: TrainedTensors,
+): Promise<void> {
   const tensors = gguf.tensors.map((t) => ({
     name: t.name,
     shape: t.shape,
     type: types.get(t.name) ?? t.type,
   }))
-  const check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
   const writer = await createGguf(output, { metadata, tensors })
   try {
-    for (const [i, tensor] of gguf.tensors.entries()) {
-      const parameter = trained.get(tensor.name)
-      const bytes = parameter
-        ? await trainedBytes(parameter, programs, check)
-        : await convertedBytes(gguf, tensor, tensors[i].type)
-      await writer.write(tensor.name, bytes)
-    }
+    for (const [i, tensor] of gguf.tensors.entries())
+      await writer.write(
+        tensor.name,
+        (await trained(tensor.name)) ?? (await convertedBytes(gguf, tensor, tensors[i].type)),
+      )
     await writer.finish()
   } catch (error) {
     await writer.abort()
     throw error
   }
-  return check
 }

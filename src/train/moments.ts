@@ -3,9 +3,10 @@
  * and what their products should be. All are sums over the tokens of a batch.
  */
 import { matmul, sub, type Tensor } from '../graph/index.js'
+import type { Weights } from '../models/weights.js'
 import { backwardGraph, blockGraph, blockKey, headInputs } from './graphs.js'
 import { type MatrixUse, matrixGroups } from './matrices.js'
-import type { Flow, Network, Target, Weights } from './network.js'
+import type { Flow, Network, Target } from './network.js'
 
 /** What a matrix and those that read the same input are rounded for. */
 export interface GroupMoments {

@@ -10,12 +10,13 @@
 
 import { grad, type ProgramGraph } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig, Source } from '../models/architecture.js'
+import type { Weights } from '../models/weights.js'
 import { Program, type Values } from '../runtime/program.js'
 import { addRows, rowsOf } from './embedding.js'
 import { backwardGraph, blockGraph, blockKey, embedGraph, headInputs, lossGraph, result } from './graphs.js'
 
-/** Weights or gradients by GGUF name, f32, rows of the matrix one after another. */
-export type Weights = ReadonlyMap<string, Float32Array>
+/** Gradients by GGUF name, laid out as the weights are. Those that are not there are not computed. */
+export type Gradients = ReadonlyMap<string, Float32Array>
 
 /** What passes from block to block. */
 export interface Flow {
@@ -124,7 +125,12 @@ export class Network {
    * Backward pass after a forward pass on the same tokens and weights. Adds the gradients of the summed loss to
    * `gradients` and returns the loss in nats.
    */
-  async backward(tokens: Int32Array, weights: Weights, target: Target, gradients: Weights): Promise<number> {
+  async backward(
+    tokens: Int32Array,
+    weights: Weights,
+    target: Target,
+    gradients: Gradients,
+  ): Promise<number> {
     const { loss, dx } = await this.backwardThrough(weights, target, gradients, {
       key: 'block backward',
       graph: (layer) => {
@@ -148,7 +154,7 @@ export class Network {
   async backwardThrough(
     weights: Weights,
     target: Target,
-    gradients: Weights,
+    gradients: Gradients,
     { key, graph, take }: BlockBackward,
   ): Promise<{ loss: number; dx: Float32Array }> {
     const { architecture, config, batch } = this
@@ -204,11 +210,13 @@ export class Network {
     weights: Weights,
     target: Target,
     dx: Float32Array,
-    gradients: Weights,
+    gradients: Gradients,
   ): Promise<number> {
     const { width } = this.config
-    const names = Object.keys(this.architecture.headTensors(this.config))
-    const head = await this.program(`head backward ${target.kind}`, () => {
+    const names = Object.keys(this.architecture.headTensors(this.config)).filter((name) =>
+      gradients.has(name),
+    )
+    const head = await this.program(`head backward ${target.kind} ${names}`, () => {
       const { inputs, loss } = lossGraph(this, this.slice, target.kind)
       const [dIn, ...dWeights] = grad(loss, [inputs.x, ...names.map((name) => inputs[name])])
       return {
@@ -230,7 +238,7 @@ export class Network {
     tokens: Int32Array,
     weights: Weights,
     dx: Float32Array,
-    gradients: Weights,
+    gradients: Gradients,
   ): Promise<void> {
     const names = Object.keys({
       ...this.architecture.tables(this.config),
@@ -278,7 +286,7 @@ export class Network {
     const { tables, embedTensors } = this.architecture
     const values: Values = {}
     for (const [name, [, columns]] of Object.entries(tables(this.config)))
-      values[name] = rowsOf(weight(weights, name), tokens, columns)
+      values[name] = weights.rows?.(name, tokens, columns) ?? rowsOf(weight(weights, name), tokens, columns)
     for (const name of Object.keys(embedTensors(this.config))) values[name] = weight(weights, name)
     return values
   }
@@ -315,9 +323,9 @@ export class Network {
   }
 }
 
-/** The largest divisor of `tokens` whose logits stay near `sliceBytes`; at least 16 tokens where they divide. */
+/** The largest divisor of `tokens` whose logits stay near `sliceBytes`; about 128 tokens at least, or products get slow. */
 function sliceLength(tokens: number, vocabulary: number): number {
-  const wanted = Math.max(16, Math.floor(sliceBytes / (4 * vocabulary)))
+  const wanted = Math.max(128, Math.floor(sliceBytes / (4 * vocabulary)))
   let slice = Math.min(tokens, wanted)
   while (tokens % slice !== 0) slice--
   return slice
@@ -326,13 +334,13 @@ function sliceLength(tokens: number, vocabulary: number): number {
 const pick = <T>(record: Readonly<Record<string, T>>, names: readonly string[]): Record<string, T> =>
   Object.fromEntries(names.map((name) => [name, record[name]]))
 
-function weight(weights: Weights, name: string): Float32Array {
+function weight(weights: Pick<Weights, 'get'>, name: string): Float32Array {
   const values = weights.get(name)
   if (!values) throw new RangeError(`no values for ${name}`)
   return values
 }
 
-function accumulate(gradients: Weights, name: string, values: Float32Array): void {
+function accumulate(gradients: Gradients, name: string, values: Float32Array): void {
   const total = gradients.get(name)
   if (total) addTo(total, values) // frozen without
 }

@@ -17,11 +17,12 @@ export interface Step {
 }
 
 export class Parameter {
+  /** Codes that stay while scales train, one for each weight; set by `ParameterPrograms.fix`. */
+  codes: Int8Array | undefined
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: Float32Array
-  /** Gradient of the loss with respect to `weights`. */
-  readonly gradient: Float32Array
-  readonly moments: Record<string, Moments>
+  private ownGradient: Float32Array | undefined
+  private ownMoments: Record<string, Moments> | undefined
 
   constructor(
     readonly name: string,
@@ -32,13 +33,25 @@ export class Parameter {
   ) {
     const size = shape.reduce((n, d) => n * d, 1)
     this.weights = new Float32Array(size)
-    this.gradient = new Float32Array(size)
-    this.moments = Object.fromEntries(
-      Object.entries(latents).map(([key, { values }]) => [
-        key,
-        { first: new Float32Array(values.length), second: new Float32Array(values.length) },
-      ]),
+  }
+
+  /** Gradient of the loss with respect to `weights`, made when it is first asked for. */
+  get gradient(): Float32Array {
+    this.ownGradient ??= new Float32Array(this.weights.length)
+    return this.ownGradient
+  }
+
+  /** Adam's moments of every latent that trains, made when they are first asked for. */
+  get moments(): Record<string, Moments> {
+    this.ownMoments ??= Object.fromEntries(
+      Object.entries(this.latents)
+        .filter(([, { kind }]) => kind === 'scale' || !this.codes)
+        .map(([key, { values }]) => [
+          key,
+          { first: new Float32Array(values.length), second: new Float32Array(values.length) },
+        ]),
     )
+    return this.ownMoments
   }
 
   /** A parameter that starts from the codes of a quantizer. */
@@ -111,9 +124,25 @@ export class ParameterPrograms {
   async update(p: Parameter, step: Step): Promise<void> {
     const gradients = p.format ? await this.latentGradients(p) : { w: p.gradient }
     for (const [key, { kind, values, unit }] of Object.entries(p.latents)) {
+      if (kind === 'weight' && p.codes) continue
       const rate = kind === 'weight' ? step.weightRate : step.scaleRate
       adam(values, gradients[key], p.moments[key], unit, { ...step, rate })
     }
+    if (p.codes) await this.centre(p)
+  }
+
+  /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
+  async fix(p: Parameter): Promise<void> {
+    if (!p.format) return
+    p.codes = Int8Array.from((await this.codes(p)).codes.q)
+    await this.centre(p)
+  }
+
+  /** Moves the weights' latents to the middle of the cells of the codes that stay, where scales have moved. */
+  private async centre(p: Parameter): Promise<void> {
+    const { codes } = await this.codes(p)
+    codes.q.set(p.codes as Int8Array)
+    p.latents.w.values.set(p.format?.dequantize(codes) as Float32Array)
   }
 
   /** The gradient with respect to every latent, from that with respect to the rounded weights. */

@@ -1,5 +1,5 @@
 /** The model that is to be trained: its file, architecture and weights, and the type each tensor gets. */
-import { QuenchError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
@@ -7,49 +7,40 @@ import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
 import type { Architecture, ModelConfig } from '../models/architecture.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { architectureOf } from '../models/table.js'
-import { modelTensors, readModel } from '../models/weights.js'
+import { FileWeights, modelTensors, type Weights } from '../models/weights.js'
 import { Parameter } from './parameter.js'
 
-export interface Source {
-  readonly gguf: Gguf
+/** An architecture with the numbers of a model. */
+export interface Model {
   readonly architecture: Architecture
   readonly config: ModelConfig
+}
+
+export interface Source extends Model {
+  readonly gguf: Gguf
   /** Identifies the file's contents. */
   readonly fingerprint: string
   /** The full-precision weights by name: the teacher. */
-  readonly weights: ReadonlyMap<string, Float32Array>
+  readonly weights: Weights
 }
 
-/** Opens a model and reads its weights. @throws FileError if it is damaged or of an architecture not known */
-export async function openSource(path: string): Promise<Source> {
+/**
+ * Opens a model; its weights are read when they are needed.
+ * @param keep most bytes of weights that are kept in memory
+ * @throws FileError if it is damaged or of an architecture not known
+ */
+export async function openSource(path: string, keep?: (model: Model) => number): Promise<Source> {
   const gguf = await openGguf(path)
   try {
     const architecture = architectureOf(gguf)
     const config = await architecture.read(gguf)
-    checkMemory(gguf)
-    const weights = await readModel(gguf, architecture, config)
+    const shapes = modelTensors(architecture, config)
+    const weights = new FileWeights(gguf, shapes, keep?.({ architecture, config }))
     return { gguf, architecture, config, fingerprint: await fingerprint(gguf), weights }
   } catch (error) {
     await gguf.close()
     throw error
   }
-}
-
-/**
- * Bytes that training takes for each weight: f32 teacher, rounded weight, gradient, latent and two moments, and the
- * gradient of a latent while it is used.
- */
-const bytesPerWeight = 4 * 7
-
-/** @throws QuenchError if the machine has clearly too little memory, before any of it is taken */
-function checkMemory({ path, tensors }: Gguf): void {
-  const needed = bytesPerWeight * tensors.reduce((n, t) => n + t.elements, 0)
-  const available = process.availableMemory()
-  if (needed <= available) return
-  const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
-  throw new QuenchError(
-    `training ${path} takes about ${gigabytes(needed)} of memory and ${gigabytes(available)} are free; close other programs, train on a larger machine, or use quench quantize`,
-  )
 }
 
 /** The recipes that have something to learn. */
@@ -93,10 +84,27 @@ export interface Student {
 }
 
 /** Quantizes the model with the reference quantizer and makes a parameter of every tensor that can be trained. */
-export async function makeStudent(source: Source, types: ReadonlyMap<string, number>): Promise<Student> {
+export const makeStudent = (source: Source, types: ReadonlyMap<string, number>): Promise<Student> =>
+  studentOf(source, types, modelTensors(source.architecture, source.config))
+
+/** The same of one block. */
+export function makeBlock(
+  source: Source,
+  types: ReadonlyMap<string, number>,
+  layer: number,
+): Promise<Student> {
+  const shapes = Object.entries(source.architecture.blockTensors(source.config, layer))
+  return studentOf(source, types, new Map(shapes.map(([name, shape]) => [`blk.${layer}.${name}`, shape])))
+}
+
+async function studentOf(
+  source: Source,
+  types: ReadonlyMap<string, number>,
+  shapes: ReadonlyMap<string, readonly number[]>,
+): Promise<Student> {
   const parameters: Parameter[] = []
   const frozen = new Map<string, Float32Array>()
-  for (const [name, shape] of modelTensors(source.architecture, source.config)) {
+  for (const [name, shape] of shapes) {
     const weights = source.weights.get(name) as Float32Array
     const type = types.get(name) ?? source.gguf.tensor(name).type
     const format = formatOf(type)

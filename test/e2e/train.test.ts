@@ -41,7 +41,10 @@ test('trains, says what was won, and leaves only the file', async () => {
   )
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/12 steps, .* tokens of your text/)
-  expect(stdout).toMatch(/held-out KLD, nats per token: PTQ [\d.e-]+ ± [\d.e-]+, trained [\d.e-]+ ± /)
+  expect(stdout).toMatch(
+    /held-out KLD, nats per token: PTQ [\d.e-]+ ± [\d.e-]+\n {2}[\d.e-]+ ± [\d.e-]+ after blockwise, /,
+  )
+  expect(stdout).toMatch(/^plan: the whole model in memory/)
   expect(stdout).toMatch(/[\d.]+ % of what PTQ lost is won back/)
   expect(stdout).toMatch(/trained weights, 0 of them differ/)
   expect((await readdir(folder)).filter((name) => name.includes('out.gguf'))).toEqual(['out.gguf'])
@@ -80,8 +83,10 @@ test('--time sets the number of steps', async () => {
     '-d',
     text,
     ...settings,
+    '--calibration',
+    '512',
     '--time',
-    '3s',
+    '5s',
     '--json',
   )
   expect(code).toBe(0)
@@ -145,9 +150,11 @@ test('Ctrl-C stops with a checkpoint and says how to go on', async () => {
   const output = join(folder, 'stopped.gguf')
   const { code, stderr } = await started(output, ['--steps', '100000'], 'SIGINT', 4000)
   expect(code).toBe(130)
-  expect(stderr).toMatch(/^quench: stopped (after step \d+; .*--resume|before training began)[^\n]*\n$/)
+  expect(stderr).toMatch(
+    /^quench: stopped ((after step|in block) \d+.*--resume|before training began)[^\n]*\n$/,
+  )
   const left = (await readdir(folder)).filter((name) => name.includes('stopped'))
-  expect(left.every((name) => name === 'stopped.gguf.checkpoint')).toBe(true)
+  expect(left.every((name) => ['stopped.gguf.checkpoint', 'stopped.gguf.blocks'].includes(name))).toBe(true)
 })
 
 test.each([

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
-import { Random } from '../../src/random.js'
 import { checkpointPath } from '../../src/train/checkpoint.js'
-import { type TrainOptions, type TrainReport, train } from '../../src/train/train.js'
+import type { TrainOptions, TrainReport } from '../../src/train/options.js'
+import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { wordText } from '../support/word-text.js'
 
 let folder: string
 let input: string
@@ -19,24 +20,7 @@ beforeAll(async () => {
   input = join(folder, 'model.gguf')
   await writeTinyGguf(input, { layers: 2, width: 256, heads: 4, headsKV: 2, feedForward: 256 })
   text = join(folder, 'text.txt')
-  const random = new Random(3)
-  const words = [
-    'the',
-    'and',
-    'of',
-    'a',
-    'sea',
-    'ship',
-    'whale',
-    'state',
-    'union',
-    'year',
-    'on',
-    'in',
-    'her',
-    'that',
-  ]
-  await writeFile(text, Array.from({ length: 4000 }, () => words[random.int(words.length)]).join(' '))
+  await writeFile(text, wordText(4000))
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 

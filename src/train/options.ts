@@ -1,0 +1,90 @@
+/** What a training run is told, what it tells while it runs, and what it gives. */
+import type { TeacherCache } from './distillation.js'
+import type { MeanError } from './estimate.js'
+import type { ExportCheck } from './export.js'
+import type { Method, Plan } from './plan.js'
+
+export interface TrainOptions {
+  /** A full-precision GGUF file (F32, F16 or BF16). */
+  readonly input: string
+  readonly output: string
+  /** A recipe such as `Q4_0` or `Q3_K_M`. */
+  readonly type: string
+  /** Text files and folders; without them the model writes its own text. */
+  readonly data?: readonly string[]
+  /** Most distinct training tokens. Default 131,072. */
+  readonly tokens?: number
+  /** Optimizer steps. Default 300, unless `seconds` is given. */
+  readonly steps?: number
+  /** Train for about this long: the number of steps is set after the first few were timed. */
+  readonly seconds?: number
+  /** Go on from the checkpoint beside the output. */
+  readonly resume?: boolean
+  /** Tokens of a window. Default 128, or the model's context if that is smaller. */
+  readonly context?: number
+  /** What trains after the block-wise start. Default: `auto`, the most that fits in the memory. */
+  readonly method?: Method | 'auto'
+  /** Bytes that the process may take. Default: most of what is free. */
+  readonly memory?: number
+  /** Tokens from which the block-wise start is computed; 0 for none. Default 49,152. */
+  readonly calibration?: number
+  /** Tokens of a step. Default 512. */
+  readonly batch?: number
+  /** Highest rates, in units of a quantization step (weights) and relative (scales, norms). */
+  readonly weightRate?: number
+  readonly scaleRate?: number
+  readonly seed?: number
+  /** Seconds between checkpoints. Default 30. */
+  readonly checkpointEvery?: number
+  /** Teacher activations kept by window; share one between runs on the same model and text. */
+  readonly teacher?: TeacherCache
+  readonly onPlan?: (plan: Plan) => void
+  readonly onProgress?: (event: TrainEvent) => void
+  /** Stops after the current step, with a checkpoint. */
+  readonly signal?: AbortSignal
+}
+
+/** What a run is doing: `done` of `total`, in tokens, blocks or steps. */
+export interface TrainEvent {
+  readonly stage: 'write text' | 'blockwise' | 'train'
+  readonly done: number
+  readonly total: number
+  /** Mean KL divergence of the last step, in nats per token. */
+  readonly loss?: number
+}
+
+/** A stage as it was. */
+export interface StageReport {
+  readonly stage: 'blockwise' | 'distill' | 'scales'
+  readonly seconds: number
+  /** Mean KL divergence on the held-out windows after it. */
+  readonly kld: MeanError
+}
+
+export interface TrainReport {
+  readonly path: string
+  readonly type: string
+  readonly bytes: number
+  readonly bitsPerWeight: number
+  /** What the file holds: trained weights, or those of the reference quantizer because training did not help. */
+  readonly written: 'qat' | 'ptq'
+  readonly method: Method
+  /** What was planned. */
+  readonly plan: Plan
+  /** Seconds and held-out divergence of each stage, nats per token. */
+  readonly stages: readonly StageReport[]
+  readonly steps: number
+  /** Largest resident size of the process so far, bytes. */
+  readonly peakBytes: number
+  /** Tokens seen in training, counting repetitions, and distinct ones. */
+  readonly tokens: number
+  readonly distinctTokens: number
+  readonly text: 'self-written' | 'files'
+  readonly seconds: number
+  readonly tokensPerSecond: number
+  /** Mean KL divergence on the held-out windows, nats per token, by step; step 0 is PTQ. */
+  readonly validation: readonly { step: number; mean: number; se: number }[]
+  /** 1 - KL divergence after / before, on the held-out windows. */
+  readonly recovered: number
+  readonly check: ExportCheck
+}

@@ -1,0 +1,187 @@
+/**
+ * What a run will do on this model with this much memory and time, decided and told before it starts. The figures are
+ * estimates: bytes from the sizes of what is held, seconds from the speed of a matrix product measured on the spot.
+ */
+import { QuenchError } from '../errors.js'
+import { modelTensors } from '../models/weights.js'
+import { Products } from '../runtime/products.js'
+import type { Model } from './source.js'
+
+/** How a run trains after the block-wise start: all weights, only scales and norms, or not at all. */
+export type Method = 'distill' | 'scales' | 'blockwise'
+const methods: readonly Method[] = ['distill', 'scales', 'blockwise']
+
+interface PlannedStage {
+  readonly stage: 'blockwise' | 'distill' | 'scales'
+  /** Largest resident size of the process, bytes. */
+  readonly bytes: number
+  readonly seconds: number
+}
+
+export interface Plan {
+  readonly method: Method
+  /** The whole student is in memory; otherwise one block at a time. */
+  readonly whole: boolean
+  /** The streams between blocks lie on disk, this many bytes; 0 if they fit in memory. */
+  readonly spillBytes: number
+  /** Bytes of finished blocks that are kept on disk until the end. */
+  readonly blockBytes: number
+  readonly memory: number
+  readonly stages: readonly PlannedStage[]
+}
+
+export interface PlanOptions {
+  readonly method: Method | 'auto'
+  /** Bytes that the process may take. */
+  readonly memory: number
+  /** Tokens of a step, of the block-wise start and of the held-out text. */
+  readonly batch: number
+  readonly calibration: number
+  readonly validation: number
+  readonly steps: number | undefined
+  readonly seconds: number | undefined
+}
+
+/** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
+const processBytes = 400e6
+/** What is free now, less a part for others. */
+export const defaultMemory = (): number => Math.floor(0.85 * process.availableMemory())
+
+interface Sizes {
+  /** Weights in all, of the largest block, outside the blocks, and of the largest matrix of a block. */
+  readonly all: number
+  readonly block: number
+  readonly outside: number
+  readonly matrix: number
+  /** Most inputs of a matrix of a block, and the sum of the squares of all outputs. */
+  readonly inputs: number
+  readonly squares: number
+}
+
+export function sizesOf({ architecture, config }: Model): Sizes {
+  const blocks = Array.from({ length: config.layers }, (_, layer) =>
+    Object.values(architecture.blockTensors(config, layer)),
+  )
+  const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
+  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
+  const perBlock = blocks.map((shapes) => sum(shapes.map(count)))
+  const all = sum([...modelTensors(architecture, config).values()].map(count))
+  const matrices = blocks.flat().filter((shape) => shape.length === 2)
+  return {
+    all,
+    block: Math.max(...perBlock),
+    outside: all - sum(perBlock),
+    matrix: Math.max(...matrices.map(count)),
+    inputs: Math.max(...matrices.map(([, width]) => width)),
+    squares: sum(matrices.map(([out]) => out ** 2)),
+  }
+}
+
+/** Bytes of what a stage holds. */
+export function bytesOf(
+  stage: 'solve' | 'solve streamed' | 'distill' | 'scales',
+  model: Model,
+  o: PlanOptions,
+): number {
+  const { all, block, outside, matrix, inputs, squares } = sizesOf(model)
+  const { width, vocabulary } = model.config
+  // Activations of two copies of a block, and logits of teacher and student with their gradients.
+  const activations = 4 * o.batch * (60 * width + 6 * (block / width))
+  const logits = 4 * 8 * Math.min(o.batch, 128) * vocabulary
+  const work = processBytes + activations + logits
+  const streams = 4 * 2 * (o.calibration + 2 * o.validation) * width
+  // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
+  const algebra = 16 * inputs ** 2 + 4 * 8 * matrix
+  switch (stage) {
+    case 'solve':
+      return work + 12 * all + streams + algebra + 4 * squares
+    case 'solve streamed':
+      return work + 16 * block + 8 * outside + algebra
+    case 'distill':
+      return work + 24 * all
+    case 'scales':
+      return work + 18 * all
+  }
+}
+
+/** Decides. @throws QuenchError naming what would fit where nothing that was asked for does */
+export async function planRun(model: Model, options: PlanOptions): Promise<Plan> {
+  const { memory, method } = options
+  const bytes = (stage: Parameters<typeof bytesOf>[0]): number => Math.ceil(bytesOf(stage, model, options))
+  const whole = bytes('solve') <= memory
+  const fits = (m: Method): boolean =>
+    m === 'blockwise' ? bytes('solve streamed') <= memory || whole : whole && bytes(m) <= memory
+  const wanted = method === 'auto' ? methods.find(fits) : method
+  if (wanted === undefined || !fits(wanted)) {
+    const other = methods.find(fits)
+    const needed = Math.max(
+      bytes(wanted === 'blockwise' || !wanted ? 'solve streamed' : wanted),
+      wanted && wanted !== 'blockwise' ? bytes('solve') : 0,
+    )
+    const advice = other
+      ? `--method ${other} fits`
+      : 'give it more, take a smaller model, or use quench quantize'
+    throw new QuenchError(
+      `training this model${wanted ? ` with --method ${wanted}` : ''} takes about ${gigabytes(needed)} of memory and ${gigabytes(memory)} are allowed; ${advice}`,
+    )
+  }
+  const { width } = model.config
+  const streamBytes = 4 * 2 * (options.calibration + 2 * options.validation) * width
+  const spill = !whole && bytes('solve streamed') + streamBytes > memory
+  const speed = await productSpeed(width)
+  const stages: PlannedStage[] = [
+    {
+      stage: 'blockwise',
+      bytes: whole ? bytes('solve') : bytes('solve streamed') + (spill ? 0 : streamBytes),
+      seconds: solveSeconds(model, options, speed),
+    },
+  ]
+  const seconds = trainingSeconds(model, options, speed)
+  if (wanted !== 'blockwise') stages.push({ stage: wanted, bytes: bytes(wanted), seconds })
+  const { block } = sizesOf(model)
+  return {
+    method: wanted,
+    whole,
+    spillBytes: spill ? streamBytes : 0,
+    blockBytes: model.config.layers * block * (whole ? 4.3 : 1.1),
+    memory,
+    stages,
+  }
+}
+
+/** Operations a second of f32 products as wide as the model. */
+async function productSpeed(width: number): Promise<number> {
+  const products = new Products()
+  const [m, n] = [512, Math.min(width, 2048)]
+  const [a, b] = [new Float32Array(m * n).fill(0.1), new Float32Array(n * n).fill(0.1)]
+  try {
+    await products.multiply(a, b, [m, n, n])
+    const began = performance.now()
+    let runs = 0
+    while (performance.now() - began < 60) {
+      await products.multiply(a, b, [m, n, n])
+      runs++
+    }
+    return (runs * 2 * m * n * n) / ((performance.now() - began) / 1000)
+  } finally {
+    await products.dispose()
+  }
+}
+
+/**
+ * Moments take some 18 operations for each weight of the blocks and token (two copies of the block, and the products), coordinate
+ * descent some 1.5 microseconds a weight.
+ */
+const solveSeconds = (model: Model, { calibration }: PlanOptions, speed: number): number => {
+  const { all, outside } = sizesOf(model)
+  return (18 * (all - outside) * calibration) / speed + 1.5e-6 * (all - outside)
+}
+
+/** Forward, backward and once more forward in blocks, the teacher's pass, and passes over the weights. */
+function trainingSeconds(model: Model, { batch, steps, seconds }: PlanOptions, speed: number): number {
+  if (steps === undefined && seconds !== undefined) return seconds
+  const { all } = sizesOf(model)
+  return (steps ?? 0) * ((10 * all * batch) / speed + 30e-9 * all)
+}
+
+export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`

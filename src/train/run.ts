@@ -1,0 +1,374 @@
+/**
+ * A training run from the text to the file. A stage's result stays only where validation improves; if nothing helped, the PTQ
+ * weights are written and the report says so. Finished blocks and, every half minute, the whole state are saved, and a resumed
+ * run ends with the same file: the order of windows depends on seed and step alone.
+ */
+import { digest, WindowOrder } from '../data/order.js'
+import { QuenchError, UsageError } from '../errors.js'
+import { recipes } from '../formats/recipes.js'
+import { Metadata, openGguf } from '../gguf/index.js'
+import { summarize } from '../gguf/summary.js'
+import { BlocksOnDisk } from './blocks-on-disk.js'
+import { type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
+import {
+  checkpointExists,
+  checkpointPath,
+  loadCheckpoint,
+  type Progress,
+  removeCheckpoint,
+  type Settings,
+  saveCheckpoint,
+} from './checkpoint.js'
+import { Distillation, join, TeacherCache } from './distillation.js'
+import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
+import type { Network } from './network.js'
+import type { StageReport, TrainOptions, TrainReport } from './options.js'
+import type { ParameterPrograms } from './parameter.js'
+import type { Plan } from './plan.js'
+import { isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
+import { makeStudent, type Source, type Student, targetTypes } from './source.js'
+import { trainingText } from './text.js'
+
+const clip = 1
+const floor = 0.02
+/** Held-out tokens. */
+export const validationTokens = 4096
+export const defaultCalibration = 49_152
+export const defaultSteps = 300
+
+/** Text of a run, in windows; of the validation a whole number of batches. */
+interface Text {
+  readonly order: WindowOrder
+  readonly windows: readonly Int32Array[]
+  readonly validation: readonly Int32Array[]
+}
+
+export class Run {
+  private readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
+  private readonly stages: StageReport[] = []
+  private readonly types: ReadonlyMap<string, number>
+  private readonly rates: { weightRate: number; scaleRate: number }
+
+  constructor(
+    private readonly source: Source,
+    private readonly options: TrainOptions,
+    private readonly plan: Plan,
+    private readonly network: Network,
+    private readonly programs: ParameterPrograms,
+  ) {
+    this.types = targetTypes(source, options.type)
+    this.rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.0005 }
+  }
+
+  async run(): Promise<TrainReport> {
+    const { output, resume = false } = this.options
+    const folder = `${output}.blocks`
+    const checkpoint = checkpointPath(output)
+    const text = await this.text()
+    const settings = this.settings(text)
+    // A run that never saves leaves nothing behind to go on from.
+    const disk = Number.isFinite(this.options.checkpointEvery ?? 30)
+      ? new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
+      : undefined
+    for (const [path, exists] of [
+      [checkpoint, await checkpointExists(output)],
+      [folder, disk?.exists ?? false],
+    ] as const)
+      if (exists && !resume)
+        throw new UsageError(
+          `${path} is left of a run that did not end; add --resume to go on, or delete it to start anew`,
+        )
+    try {
+      const report = this.plan.whole
+        ? await this.whole(text, settings, disk)
+        : await this.streamed(text, disk, folder)
+      await removeCheckpoint(output)
+      await disk?.remove()
+      return report
+    } finally {
+      await disk?.close()
+    }
+  }
+
+  private async text(): Promise<Text> {
+    const { input, data, tokens = 131_072, seed = 1, onProgress, signal } = this.options
+    const { windows, length } = this.network.batch
+    const split = await trainingText(input, {
+      data: data ?? [],
+      tokens,
+      length,
+      validation: windows * Math.ceil(validationTokens / length / windows),
+      seed,
+      fingerprint: this.source.fingerprint,
+      onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total }),
+      ...(signal && { signal }),
+    })
+    return {
+      order: new WindowOrder(split.train, seed),
+      windows: split.train,
+      validation: wholeBatches(split.validation, windows),
+    }
+  }
+
+  private settings({ windows, validation }: Text): Settings {
+    const { type, tokens = 131_072, steps = null, seconds = null, calibration, seed = 1 } = this.options
+    return {
+      model: this.source.fingerprint,
+      type,
+      method: this.plan.method,
+      text: digest([...windows, ...validation]),
+      tokens,
+      steps,
+      seconds,
+      context: this.network.batch.length,
+      batch: this.network.tokens,
+      calibration: calibration ?? defaultCalibration,
+      seed,
+      ...this.rates,
+    }
+  }
+
+  /** Windows of the block-wise start: a whole number of batches. */
+  private calibration({ order, windows }: Text): Int32Array[] {
+    const { windows: perBatch, length } = this.network.batch
+    const wanted = Math.min((this.options.calibration ?? defaultCalibration) / length, windows.length)
+    return order.take(0, Math.floor(wanted / perBatch) * perBatch)
+  }
+
+  /** Batches of tokens. */
+  private batches(windows: readonly Int32Array[]): Int32Array[] {
+    const { windows: size } = this.network.batch
+    return Array.from({ length: windows.length / size }, (_, i) =>
+      join(windows.slice(i * size, (i + 1) * size)),
+    )
+  }
+
+  private readonly onBlock = (done: number, total: number): void => {
+    if (this.options.signal?.aborted)
+      throw new QuenchError(
+        `stopped in block ${Math.floor(done) + 1} of ${total}; the same command with --resume goes on from there`,
+      )
+    this.options.onProgress?.({ stage: 'blockwise', done, total })
+  }
+
+  /** One block in memory at a time. */
+  private async streamed(text: Text, disk: BlocksOnDisk | undefined, folder: string): Promise<TrainReport> {
+    const { source, network, programs, types, plan, check } = this
+    if (!disk) throw new UsageError('a model that does not fit in memory needs checkpoints')
+    const began = performance.now()
+    const result = await solveStreamed({
+      source,
+      network,
+      programs,
+      types,
+      disk,
+      check,
+      batches: this.batches(this.calibration(text)),
+      validation: this.batches(text.validation),
+      spill: plan.spillBytes > 0 ? `${folder}/streams` : undefined,
+      onProgress: this.onBlock,
+    })
+    const seconds = (performance.now() - began) / 1000
+    this.stages.push({ stage: 'blockwise', seconds, kld: result.after })
+    const better = result.after.mean < result.before.mean
+    const trained: TrainedTensors = async (name) => {
+      const layer = /^blk\.(\d+)\./.exec(name)?.[1]
+      return layer === undefined ? undefined : disk.bytes(`block-${layer}`, name)
+    }
+    const progress: Progress = { step: 0, steps: 0, seconds, curve: [{ step: 0, ...result.before }] }
+    return this.write(progress, text, result, better ? trained : async () => undefined, better)
+  }
+
+  /** The whole student in memory. */
+  private async whole(text: Text, settings: Settings, disk: BlocksOnDisk | undefined): Promise<TrainReport> {
+    const { source, network, programs, plan, options } = this
+    const student = await makeStudent(source, this.types)
+    const cache = options.teacher ?? new TeacherCache(Math.min(256 << 20, plan.memory / 20))
+    const distillation = new Distillation(
+      network,
+      source.weights,
+      cache,
+      student.parameters,
+      programs,
+      student.frozen,
+    )
+    await distillation.round()
+    const resumed =
+      options.resume && (await checkpointExists(options.output))
+        ? await loadCheckpoint<Progress>(checkpointPath(options.output), student.parameters, settings)
+        : undefined
+    const steps =
+      plan.method === 'blockwise'
+        ? 0
+        : (options.steps ?? (options.seconds === undefined ? defaultSteps : undefined))
+    const progress = resumed ?? { step: 0, steps, seconds: 0, curve: [] }
+    if (!resumed) {
+      progress.curve.push({ step: 0, ...(await distillation.validate(text.validation)) })
+      if (options.steps !== 0 || options.method === 'blockwise')
+        await this.solve(distillation, student, text, progress, disk)
+    } else {
+      this.stages.push(...(progress.stages ?? []))
+      await distillation.round()
+    }
+    const solved = this.stages.at(-1)?.kld ?? progress.curve[0]
+    if (plan.method === 'scales') for (const p of student.parameters) await programs.fix(p)
+    await distillation.round()
+    const began = progress.seconds
+    await this.loop(distillation, student, text, settings, progress)
+    const last = progress.step > 0 ? progress.curve[progress.curve.length - 1] : solved
+    if (progress.step > 0 && plan.method !== 'blockwise')
+      this.stages.push({
+        stage: plan.method,
+        seconds: progress.seconds - began,
+        kld: { mean: last.mean, se: last.se },
+      })
+    const [before] = progress.curve
+    const trained = progress.steps === 0 && this.stages.length === 0 ? true : last.mean < before.mean
+    const tensors = trainedParameters(trained ? student.parameters : [], programs, this.check)
+    return this.write(progress, text, { before, after: last }, tensors, trained)
+  }
+
+  /** The block-wise start; the parameters are as they were if it did not help. */
+  private async solve(
+    distillation: Distillation,
+    student: Student,
+    text: Text,
+    progress: Progress,
+    disk: BlocksOnDisk | undefined,
+  ): Promise<void> {
+    const windows = this.calibration(text)
+    if (windows.length === 0) return
+    const { source, network, programs } = this
+    const began = performance.now()
+    this.onBlock(0, network.config.layers)
+    await solveWhole({
+      source,
+      network,
+      programs,
+      student,
+      disk,
+      weights: distillation.student,
+      outputs: await distillation.fisher(windows),
+      batches: this.batches(windows),
+      onProgress: this.onBlock,
+    })
+    let kld = await distillation.validate(text.validation)
+    if (kld.mean >= progress.curve[0].mean) {
+      const plain = await makeStudent(source, this.types)
+      for (const [i, p] of student.parameters.entries()) p.restart(plain.parameters[i].latents)
+      await distillation.round()
+      kld = progress.curve[0]
+    }
+    const seconds = (performance.now() - began) / 1000
+    progress.seconds += seconds
+    this.stages.push({ stage: 'blockwise', seconds, kld: { mean: kld.mean, se: kld.se } })
+    progress.stages = [...this.stages]
+  }
+
+  /** Trains end to end until all steps are done. */
+  private async loop(
+    distillation: Distillation,
+    { parameters }: Student,
+    { order, validation }: Text,
+    settings: Settings,
+    progress: Progress,
+  ): Promise<void> {
+    const { options, rates } = this
+    const { windows: perStep } = this.network.batch
+    const save = (): Promise<void> =>
+      saveCheckpoint(checkpointPath(options.output), parameters, { ...progress }, settings)
+    let saved = performance.now()
+    const timing: number[] = []
+    while (progress.steps === undefined || progress.step < progress.steps) {
+      const began = performance.now()
+      const number = progress.step + 1
+      const total = progress.steps
+      const share = rateAt(
+        { steps: total ?? Number.POSITIVE_INFINITY, warmup: warmupOf(total), floor },
+        number,
+      )
+      const step = { weightRate: rates.weightRate * share, scaleRate: rates.scaleRate * share }
+      const loss = await distillation.step(order.take((number - 1) * perStep, perStep), number, step, clip)
+      if (!Number.isFinite(loss))
+        throw new QuenchError(`training diverged at step ${number}; try again with a smaller --weight-rate`)
+      progress.step = number
+      progress.seconds += (performance.now() - began) / 1000
+      timing.push((performance.now() - began) / 1000)
+      const planned = progress.steps === undefined && options.seconds !== undefined && timing.length === 4
+      if (planned) progress.steps = planSteps(options.seconds ?? 0, number, progress.seconds, timing)
+      options.onProgress?.({ stage: 'train', done: number, total: progress.steps ?? number, loss })
+      if (isValidationStep(number, progress.steps))
+        progress.curve.push({ step: number, ...(await distillation.validate(validation)) })
+      const stop = options.signal?.aborted ?? false
+      if (planned || stop || performance.now() - saved > 1000 * (options.checkpointEvery ?? 30)) {
+        await save()
+        saved = performance.now()
+      }
+      if (stop)
+        throw new QuenchError(
+          `stopped after step ${number}; the same command with --resume goes on from there`,
+        )
+    }
+  }
+
+  /** Writes the file and says what is in it. */
+  private async write(
+    progress: Progress,
+    text: Text,
+    { before, after }: StreamedResult,
+    tensors: TrainedTensors,
+    trained: boolean,
+  ): Promise<TrainReport> {
+    const { source, options, plan, network, types, check } = this
+    const { output, type } = options
+    const seen = progress.step * network.tokens
+    const metadata = new Metadata(output, source.gguf.metadata)
+      .set('general.file_type', { type: 'uint32', value: recipes[type].fileType })
+      .set('general.quantization_version', { type: 'uint32', value: 2 })
+    if (trained && this.stages.length > 0)
+      metadata
+        .set('quench.method', { type: 'string', value: this.stages.map(({ stage }) => stage).join('+') })
+        .set('quench.steps', { type: 'uint32', value: progress.step })
+        .set('quench.tokens', { type: 'uint64', value: BigInt(seen) })
+        .set('quench.validation_kld_before', { type: 'float32', value: before.mean })
+        .set('quench.validation_kld_after', { type: 'float32', value: after.mean })
+    await exportModel(source.gguf, output, metadata, types, tensors)
+    const { bytes, bitsPerWeight } = await sizeOf(output)
+    const trainingSeconds = progress.seconds - (this.stages[0]?.seconds ?? 0)
+    return {
+      path: output,
+      type,
+      bytes,
+      bitsPerWeight,
+      written: trained ? 'qat' : 'ptq',
+      method: plan.method,
+      plan,
+      stages: this.stages,
+      steps: progress.step,
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+      tokens: seen,
+      distinctTokens: Math.min(seen, text.windows.length * network.batch.length),
+      text: (options.data ?? []).length > 0 ? 'files' : 'self-written',
+      seconds: progress.seconds,
+      tokensPerSecond: trainingSeconds > 0 ? seen / trainingSeconds : 0,
+      validation: progress.curve,
+      recovered: 1 - after.mean / before.mean,
+      check,
+    }
+  }
+}
+
+/** As many windows as fill whole batches; a single incomplete batch is filled up by repeating windows. */
+function wholeBatches(windows: readonly Int32Array[], size: number): Int32Array[] {
+  const count = Math.max(size, Math.floor(windows.length / size) * size)
+  return Array.from({ length: count }, (_, i) => windows[i % windows.length])
+}
+
+async function sizeOf(path: string): Promise<{ bytes: number; bitsPerWeight: number }> {
+  const gguf = await openGguf(path)
+  try {
+    return await summarize(gguf)
+  } finally {
+    await gguf.close()
+  }
+}

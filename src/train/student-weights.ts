@@ -1,0 +1,45 @@
+/**
+ * The weights of a student of which only one block is in memory: those of the block as they were given, and those outside the
+ * blocks as the reference quantizer rounds them, made when they are needed.
+ */
+import { dequantizeRows, quantizeRows } from '../llama/index.js'
+import type { Weights } from '../models/weights.js'
+import type { Source, Student } from './source.js'
+
+export class StudentWeights implements Weights {
+  private readonly block = new Map<string, Float32Array>()
+  private readonly outer = new Map<string, Float32Array>()
+
+  constructor(
+    private readonly source: Source,
+    private readonly types: ReadonlyMap<string, number>,
+  ) {}
+
+  /** Takes the weights of a block in place of those of the block before. */
+  take({ parameters, frozen }: Student): void {
+    this.block.clear()
+    for (const p of parameters) this.block.set(p.name, p.weights)
+    for (const [name, weights] of frozen) this.block.set(name, weights)
+  }
+
+  get(name: string): Float32Array | undefined {
+    const known = this.block.get(name) ?? this.outer.get(name)
+    if (known) return known
+    const full = this.source.weights.get(name)
+    if (!full) return undefined
+    const rounded = this.rounded(name, full, this.source.gguf.tensor(name).shape[0])
+    this.outer.set(name, rounded)
+    return rounded
+  }
+
+  rows(name: string, tokens: Int32Array, columns: number): Float32Array | undefined {
+    const rows = this.source.weights.rows?.(name, tokens, columns)
+    return rows && this.rounded(name, rows, columns)
+  }
+
+  private rounded(name: string, weights: Float32Array, columns: number): Float32Array {
+    const type = this.types.get(name) ?? this.source.gguf.tensor(name).type
+    if (type === this.source.gguf.tensor(name).type) return weights
+    return dequantizeRows(type, quantizeRows(type, weights, columns), weights.length)
+  }
+}

@@ -1,0 +1,167 @@
+/** The block-wise stage and training of scales: what they win, what they hold in memory, and that killed runs go on. */
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { formatOf } from '../../src/formats/table.js'
+import { openGguf } from '../../src/gguf/index.js'
+import { LlamaModel } from '../../src/llama/index.js'
+import { llama } from '../../src/models/llama.js'
+import type { TrainOptions, TrainReport } from '../../src/train/options.js'
+import { bytesOf, planRun } from '../../src/train/plan.js'
+import { train } from '../../src/train/train.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { wordText } from '../support/word-text.js'
+
+let folder: string
+let input: string
+let text: string
+/** Memory in which a block fits, but not the whole student. */
+let little: number
+const small = { tokens: 4096, context: 64, batch: 128, calibration: 2048 }
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-blockwise-'))
+  process.env.QUENCH_CACHE = join(folder, 'cache')
+  input = join(folder, 'model.gguf')
+  await writeTinyGguf(input, { layers: 3, width: 256, heads: 4, headsKV: 2, feedForward: 512 })
+  text = join(folder, 'text.txt')
+  await writeFile(text, wordText(8000))
+  const gguf = await openGguf(input)
+  const model = { architecture: llama, config: await llama.read(gguf) }
+  await gguf.close()
+  const plan = { ...planned, memory: 0 }
+  const [streamed, whole] = [bytesOf('solve streamed', model, plan), bytesOf('solve', model, plan)]
+  little = Math.ceil((streamed + whole) / 2)
+  expect(streamed).toBeLessThan(whole)
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+const planned = {
+  method: 'auto' as const,
+  batch: 128,
+  calibration: 2048,
+  validation: 4096,
+  steps: 0,
+  seconds: undefined,
+}
+
+const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> =>
+  train({ input, output: join(folder, output), type: 'Q2_K', data: [text], ...small, ...more })
+
+/** The codes of every quantized tensor of the blocks. */
+async function blockCodes(path: string): Promise<Map<string, Float32Array>> {
+  const gguf = await openGguf(path)
+  const codes = new Map<string, Float32Array>()
+  for (const tensor of gguf.tensors) {
+    const format = formatOf(tensor.type)
+    if (format?.uniform && tensor.name.startsWith('blk.'))
+      codes.set(tensor.name, format.decode(await gguf.read(tensor)).q)
+  }
+  await gguf.close()
+  return codes
+}
+
+/** Starts a run, stops it where `when` says so, goes on, and returns the bytes of the file. */
+async function interrupted(
+  output: string,
+  more: Partial<TrainOptions>,
+  when: (done: number) => boolean,
+): Promise<Buffer> {
+  const stop = new AbortController()
+  const onProgress: TrainOptions['onProgress'] = ({ stage, done }) => {
+    if (stage === 'blockwise' && when(done)) stop.abort()
+  }
+  await expect(run(output, { ...more, signal: stop.signal, onProgress })).rejects.toThrow('--resume')
+  expect(existsSync(`${join(folder, output)}.blocks`)).toBe(true)
+  await expect(run(output, more)).rejects.toThrow('is left of a run that did not end')
+  const report = await run(output, { ...more, resume: true })
+  expect(existsSync(`${join(folder, output)}.blocks`)).toBe(false)
+  return readFile(report.path)
+}
+
+describe('the block-wise method', () => {
+  it('wins a good part of the loss, and libllama loads the file', async () => {
+    const report = await run('whole.gguf', { method: 'blockwise' })
+    expect(report.plan.whole).toBe(true)
+    expect(report.stages.map(({ stage }) => stage)).toEqual(['blockwise'])
+    expect(report.recovered).toBeGreaterThan(0.3)
+    expect(report.check.differing).toBe(0)
+    const model = await LlamaModel.load(report.path)
+    model.dispose()
+  })
+
+  it('ends with the same file when it was stopped in a block', async () => {
+    const undisturbed = await readFile(join(folder, 'whole.gguf'))
+    const again = await interrupted('whole-again.gguf', { method: 'blockwise' }, (done) => done >= 1.5)
+    expect(again.equals(undisturbed)).toBe(true)
+  })
+
+  it('works with one block in memory, where the model does not fit', async () => {
+    const report = await run('streamed.gguf', { memory: little })
+    expect(report.plan).toMatchObject({ whole: false, method: 'blockwise', memory: little })
+    expect(report.recovered).toBeGreaterThan(0.25)
+    expect(report.check.differing).toBe(0)
+    expect(report.check.tensors).toBeGreaterThan(20)
+    const model = await LlamaModel.load(report.path)
+    model.dispose()
+    const undisturbed = await readFile(report.path)
+    const again = await interrupted('streamed-again.gguf', { memory: little }, (done) => done >= 2)
+    expect(again.equals(undisturbed)).toBe(true)
+  })
+
+  it('carries streams through files where they do not fit either, to the same result', async () => {
+    const gguf = await openGguf(input)
+    const model = { architecture: llama, config: await llama.read(gguf) }
+    await gguf.close()
+    const memory = Math.ceil(bytesOf('solve streamed', model, { ...planned, memory: 0 })) + 1
+    const report = await run('spilled.gguf', { memory })
+    expect(report.plan.spillBytes).toBeGreaterThan(0)
+    const streamed = await readFile(join(folder, 'streamed.gguf'))
+    expect((await readFile(report.path)).equals(streamed)).toBe(true)
+  })
+})
+
+describe('training of scales', () => {
+  it('leaves the codes of the blocks as they are and lowers the divergence', async () => {
+    const report = await run('scales.gguf', { method: 'scales', steps: 20, scaleRate: 0.002 })
+    expect(report.stages.map(({ stage }) => stage)).toEqual(['blockwise', 'scales'])
+    expect(report.stages[1].kld.mean).toBeLessThan(report.stages[0].kld.mean)
+    expect(report.check.differing).toBe(0)
+    const [before, after] = [await blockCodes(join(folder, 'whole.gguf')), await blockCodes(report.path)]
+    expect(after).toEqual(before)
+  })
+})
+
+describe('the plan', () => {
+  const model = async () => {
+    const gguf = await openGguf(input)
+    const config = await llama.read(gguf)
+    await gguf.close()
+    return { architecture: llama, config }
+  }
+
+  it('takes the most that fits', async () => {
+    const tight = await planRun(await model(), { ...planned, memory: little })
+    const wide = await planRun(await model(), { ...planned, memory: 8e9 })
+    expect([tight.method, tight.whole, wide.method, wide.whole]).toEqual([
+      'blockwise',
+      false,
+      'distill',
+      true,
+    ])
+    for (const { bytes } of [...tight.stages, ...wide.stages]) expect(bytes).toBeGreaterThan(1e8)
+    expect(tight.stages.every(({ bytes }) => bytes <= little)).toBe(true)
+  })
+
+  it('refuses what does not fit and says what does', async () => {
+    await expect(run('no.gguf', { memory: 1e6 })).rejects.toThrow(
+      /takes about .* GB of memory and 0.0 GB are allowed/,
+    )
+    await expect(run('no.gguf', { memory: little, method: 'distill' })).rejects.toThrow(
+      '--method blockwise fits',
+    )
+    expect(existsSync(join(folder, 'no.gguf'))).toBe(false)
+  })
+})
