@@ -10,7 +10,8 @@ import { inspectFile } from '../inspect.js'
 import { FILE_TYPES } from '../llama/index.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import { TeacherCache } from '../train/distillation.js'
-import { type TrainEvent, type TrainReport, train } from '../train/train.js'
+import type { TrainEvent, TrainReport } from '../train/options.js'
+import { train } from '../train/train.js'
 import type { Store } from './store.js'
 
 /** A file of the comparison. */
