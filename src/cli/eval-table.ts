@@ -1,12 +1,27 @@
 /** The result of `quench eval` as tables for a terminal. */
 import { basename } from 'node:path'
 import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../evaluate/index.js'
+import type { SectionResult } from './eval-sections.js'
+import { describeChoices, describeGeneration } from './eval-tasks.js'
 import { humanBytes, plain, table } from './format.js'
 
 /** Documents that lose most. */
 const worstDocuments = 5
 
-export function describeEvaluation(evaluation: Evaluation): string {
+export function describeSections(result: SectionResult): string {
+  const { chat, tasks = [], generation } = result
+  const sections = [
+    ...(isEvaluation(result) ? [describeEvaluation(result)] : []),
+    ...(chat ? [`Conversations, tokens of the assistant\n${describeEvaluation(chat)}`] : []),
+    ...tasks.map(describeChoices),
+    ...(generation ? [describeGeneration(generation)] : []),
+  ]
+  return sections.join('\n')
+}
+
+const isEvaluation = (result: Partial<Evaluation>): result is Evaluation => result.files !== undefined
+
+function describeEvaluation(evaluation: Evaluation): string {
   const { reference, original, files, tokens, windows, context } = evaluation
   const name = namer([reference, ...(original ? [original] : []), ...files])
   const sorted = [...files].sort((a, b) => b.bytes - a.bytes)

@@ -1,14 +1,20 @@
-/** Choice tasks of `quench eval` as a table. */
+/** Tasks of `quench eval` as tables: questions with choices, and continuations. */
 import { basename } from 'node:path'
-import type { ChoiceEvaluation, ChoiceScore, Share } from '../evaluate/index.js'
+import type {
+  ChoiceEvaluation,
+  ChoiceScore,
+  GenerationEvaluation,
+  GenerationScore,
+  Share,
+} from '../evaluate/index.js'
 import { plain, table } from './format.js'
 
 export function describeChoices(evaluation: ChoiceEvaluation): string {
   const { path, questions, reference, files } = evaluation
   const header = ['file', 'right', '95 %', 'by sum', '95 %', 'as the reference', '95 %', 'lost', 'won']
-  const several = new Set(files.map(({ kvType }) => kvType)).size > 1
+  const name = namer(files)
   const start = (score: ChoiceScore): string[] => [
-    `${plain(basename(score.path))}${several ? ` kv ${score.kvType}` : ''}`,
+    name(score),
     ...share(score.accuracyNorm),
     ...share(score.accuracy),
   ]
@@ -21,6 +27,33 @@ export function describeChoices(evaluation: ChoiceEvaluation): string {
   const all = [header, ...(reference ? [start(reference)] : []), ...rows]
   const title = `${plain(basename(path))}: ${questions} questions, choices by their mean log-probability per token\n`
   return title + table(all, new Set([...header.keys()].slice(1)))
+}
+
+export function describeGeneration({ prompts, tokens, reference, files }: GenerationEvaluation): string {
+  const header = ['file', 'identical', '95 %', 'agreed tokens', '', 'median']
+  const called = reference.toolCalls !== undefined
+  if (called) header.push('calls parse', '95 %', 'as the reference', '95 %')
+  const name = namer(files)
+  const calls = ({ toolCalls }: GenerationScore): string[] => (toolCalls ? share(toolCalls.parsed) : [])
+  const rows = files.map((file) => [
+    name(file),
+    ...share(file.identical),
+    file.agreed.mean.toFixed(1),
+    `± ${file.agreed.se.toFixed(1)}`,
+    String(file.agreed.median),
+    ...calls(file),
+    ...(file.toolCalls ? share(file.toolCalls.identical) : []),
+  ])
+  const first = [name(reference), '', '', '', '', '', ...calls(reference)]
+  const title = `${prompts.length} prompts continued greedily by up to ${tokens} tokens; agreed: before the first that differs\n`
+  return title + table([header, first, ...rows], new Set([...header.keys()].slice(1)))
+}
+
+/** The name of a file, with the type of its cache where there are several. */
+function namer(files: readonly { readonly kvType: string }[]) {
+  const several = new Set(files.map(({ kvType }) => kvType)).size > 1
+  return ({ path, kvType }: { readonly path: string; readonly kvType: string }): string =>
+    `${plain(basename(path))}${several ? ` kv ${kvType}` : ''}`
 }
 
 const share = ({ mean, interval: [low, high] }: Share): string[] => [

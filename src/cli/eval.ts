@@ -1,23 +1,11 @@
 /** `quench eval`: how far quantized files are from their reference on text, and how they do at tasks. */
 import { type Command, InvalidArgumentError } from 'commander'
-import type { ChoiceEvaluation, Evaluation, ModelOptions } from '../evaluate/index.js'
-import { describeEvaluation } from './eval-table.js'
-import { describeChoices } from './eval-tasks.js'
-import { humanCount } from './format.js'
+import type { SectionOptions } from './eval-sections.js'
+import { describeSections } from './eval-table.js'
 import { positiveInteger, printJson, threadCount } from './options.js'
-import { clearProgress, progressLine } from './progress.js'
+import { clearProgress } from './progress.js'
 
-interface EvalOptions {
-  reference: string
-  original?: string
-  data?: string[]
-  tasks?: string[]
-  context: number
-  tokens?: number
-  saveReference?: string
-  kvType: string[]
-  gpuLayers?: number
-  threads?: number
+interface EvalOptions extends SectionOptions {
   json?: true
 }
 
@@ -36,7 +24,15 @@ export function addEval(program: Command): void {
       '--tasks <files...>',
       'questions with choices: JSON lines, HellaSwag, or multiple choice of llama.cpp',
     )
-    .option('-c, --context <n>', 'tokens of a window', positiveInteger, 512)
+    .option('--chat <files...>', "conversations as JSON lines, scored on the assistant's tokens")
+    .option('--generate <file|n>', 'continue these prompts (JSON lines), or n prompts from --data, greedily')
+    .option('--generate-tokens <n>', 'tokens to write after each prompt', positiveInteger, 64)
+    .option(
+      '-c, --context <n>',
+      'tokens of a window; of conversations at most (default: all)',
+      positiveInteger,
+      512,
+    )
     .option('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger)
     .option(
       '--save-reference <file>',
@@ -57,63 +53,27 @@ export function addEval(program: Command): void {
         '\n± is a standard error over windows.' +
         '\n\nExamples:' +
         '\n  quench eval model-Q4_0.gguf model-Q4_K_M.gguf --reference model-F16.gguf --data heldout.txt' +
-        '\n  quench eval model-Q4_0.gguf --reference model-F16.gguf --tasks hellaswag.txt',
+        '\n  quench eval model-Q4_0.gguf --reference model-F16.gguf --tasks hellaswag.txt' +
+        '\n  quench eval model-Q4_0.gguf --reference model-F16.gguf --chat talks.jsonl --generate tools.jsonl',
     )
     .action(async (files: string[], options: EvalOptions, command: Command) => {
-      const { data, tasks = [], json } = options
-      if (!data && tasks.length === 0)
-        command.error('error: give text with --data <paths...>, or questions with --tasks <files...>', {
+      const { data, tasks = [], chat = [], generate, json } = options
+      if (!data && tasks.length === 0 && chat.length === 0 && generate === undefined)
+        command.error('error: give text with --data, or one of --chat, --tasks and --generate', {
           exitCode: 2,
         })
-      const common: Common = {
-        reference: options.reference,
-        files,
-        kvTypes: [...new Set(['f16', ...options.kvType])],
-        ...(options.gpuLayers !== undefined && { gpuLayers: options.gpuLayers }),
-        ...(options.threads !== undefined && { threads: options.threads }),
-      }
-      const onText = data && (await evaluateText(common, data, options))
-      const choices: ChoiceEvaluation[] = []
-      for (const path of tasks) choices.push(await askQuestions(common, path))
+      const { evaluateSections } = await import('./eval-sections.js')
+      const given = command.getOptionValueSource('context') === 'cli'
+      const result = await evaluateSections(files, {
+        ...options,
+        ...(given && { chatContext: options.context }),
+      })
       clearProgress()
-      for (const warning of onText?.warnings ?? []) process.stderr.write(`quench: warning: ${warning}\n`)
-      if (json) {
-        printJson({ ...onText, ...(choices.length > 0 && { tasks: choices }) })
-        return
-      }
-      const sections = [...(onText ? [describeEvaluation(onText)] : []), ...choices.map(describeChoices)]
-      process.stdout.write(sections.join('\n'))
+      for (const warning of [...(result.warnings ?? []), ...(result.chat?.warnings ?? [])])
+        process.stderr.write(`quench: warning: ${warning}\n`)
+      if (json) printJson(result)
+      else process.stdout.write(describeSections(result))
     })
-}
-
-/** What every kind of evaluation takes. */
-interface Common extends ModelOptions {
-  readonly reference: string
-  readonly files: readonly string[]
-}
-
-async function evaluateText(common: Common, data: string[], options: EvalOptions): Promise<Evaluation> {
-  const { original, tokens, saveReference, context } = options
-  const { evaluateFiles } = await import('../evaluate/index.js')
-  const { readDocuments } = await import('../data/texts.js')
-  return evaluateFiles({
-    ...common,
-    text: await readDocuments(data),
-    context,
-    onProgress: progressLine('evaluating', (rate) => `${humanCount(rate)} tokens/s`),
-    ...(original !== undefined && { original }),
-    ...(tokens !== undefined && { maxTokens: tokens }),
-    ...(saveReference !== undefined && { saveReference }),
-  })
-}
-
-async function askQuestions(common: Common, path: string): Promise<ChoiceEvaluation> {
-  const { evaluateChoices, readChoices } = await import('../evaluate/index.js')
-  return evaluateChoices({
-    ...common,
-    tasks: await readChoices(path),
-    onProgress: progressLine('asking questions', (rate) => `${humanCount(rate)} tokens/s`),
-  })
 }
 
 /** Types of a KV cache that llama.cpp has attention for. */

@@ -79,7 +79,9 @@ export class Distribution {
       return shares.map((share) => quantile(sorted, share))
     }
     const clamp = (value: number): number => Math.min(this.max, Math.max(this.min, value))
-    return fromCounts(this.fine ?? new Float64Array(1), this.count, shares, finePerOctave).map(clamp)
+    return fromCounts(this.fine ?? new Float64Array(1), undefined, this.count, shares, finePerOctave).map(
+      clamp,
+    )
   }
 
   /** Standard error and 95 % interval of each quantile, by the bootstrap over blocks of windows. */
@@ -88,19 +90,19 @@ export class Distribution {
     const random = new Random(seed, 0xb007)
     const draws = shares.map(() => new Float64Array(replicates))
     const used = usedBins(blocks)
-    const counts = new Float64Array(octaves * coarsePerOctave + 1)
-    const drawn = new Uint16Array(blocks.length)
+    const matrix = blocks.map((block) => Float64Array.from(used, (bin) => block[bin]))
+    const counts = new Float64Array(used.length)
     for (let b = 0; b < replicates; b++) {
-      drawn.fill(0)
-      for (let i = 0; i < blocks.length; i++) drawn[random.int(blocks.length)]++
+      counts.fill(0)
       let total = 0
-      for (const bin of used) {
-        let n = 0
-        for (let i = 0; i < blocks.length; i++) n += drawn[i] * blocks[i][bin]
-        counts[bin] = n
-        total += n
+      for (let i = 0; i < blocks.length; i++) {
+        const block = matrix[random.int(blocks.length)]
+        for (let u = 0; u < counts.length; u++) {
+          counts[u] += block[u]
+          total += block[u]
+        }
       }
-      const quantiles = fromCounts(counts, total, shares, coarsePerOctave)
+      const quantiles = fromCounts(counts, used, total, shares, coarsePerOctave)
       for (const [i, value] of quantiles.entries()) draws[i][b] = value
     }
     return draws.map((values) => spread(values.sort(), blocks.length))
@@ -114,19 +116,21 @@ function usedBins(blocks: readonly Uint32Array[]): number[] {
   return used
 }
 
-/** Quantiles of counted values; within a bin they are spread evenly. */
+/** Quantiles of values counted in `bins` (all bins, if none are named); within a bin they are spread evenly. */
 function fromCounts(
   counts: Float64Array,
+  bins: readonly number[] | undefined,
   total: number,
   shares: readonly number[],
   perOctave: number,
 ): number[] {
-  let bin = 0
+  let at = 0
   let below = 0
   return shares.map((share) => {
     const rank = share * (total - 1) + 0.5
-    while (bin < counts.length - 1 && below + counts[bin] < rank) below += counts[bin++]
-    return valueIn(bin, perOctave, counts[bin] > 0 ? Math.min(1, (rank - below) / counts[bin]) : 0.5)
+    while (at < counts.length - 1 && below + counts[at] < rank) below += counts[at++]
+    const within = counts[at] > 0 ? Math.min(1, (rank - below) / counts[at]) : 0.5
+    return valueIn(bins ? bins[at] : at, perOctave, within)
   })
 }
 

@@ -58,13 +58,12 @@ const microBatch = 512
 /** @throws FileError for a file that cannot be loaded or compared, UsageError for a text that is too short */
 export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluation> {
   const { text, context = 512, maxTokens } = options
-  return evaluateWindows(options, context, (model) => cutEvaluation(model, text, context, maxTokens))
+  return evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
 }
 
 /** The same on windows that are made otherwise. @param cut makes them with the tokenizer of all files */
-async function evaluateWindows(
+export async function evaluateWindows(
   options: Omit<EvaluateOptions, 'text' | 'maxTokens'>,
-  context: number,
   cut: (model: LlamaModel) => Promise<Windows>,
 ): Promise<Evaluation> {
   const { reference, original, files, saveReference, kvTypes = ['f16'], gpuLayers = 0, threads } = options
@@ -89,6 +88,7 @@ async function evaluateWindows(
     }
     const first = await load(facts[0].path)
     const windows = await cut(first)
+    const context = windows.longest
     const sequences = Math.min(Math.max(1, Math.floor(microBatch / context)), windows.count)
     const create = async (model: LlamaModel, kvType: string): Promise<LlamaContext> => {
       const made = await LlamaContext.create(model, {

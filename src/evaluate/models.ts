@@ -2,6 +2,7 @@
 import { LlamaModel } from '../llama/index.js'
 import type { ModelOptions } from './evaluate.js'
 import { type ComparableFile, openComparable } from './files.js'
+import { needModel } from './saved-reference.js'
 
 /** A file as it is run. */
 export interface RunFile {
@@ -27,6 +28,7 @@ export async function forEachModel<T>(
   work: (model: LlamaModel, file: RunFile, report: Report) => Promise<T>,
 ): Promise<{ reference: T | undefined; files: T[] }> {
   const { reference, files, kvTypes = ['f16'], gpuLayers = 0, onProgress, signal } = options
+  if (reference !== undefined) await needModel(reference)
   const paths = [...(reference === undefined ? [] : [reference]), ...files]
   const facts = await openComparable(paths)
   const typesOf = (i: number): readonly string[] => (reference !== undefined && i === 0 ? ['f16'] : kvTypes)

@@ -9,7 +9,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
-import { FileError } from '../errors.js'
+import { FileError, UsageError } from '../errors.js'
 import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
 import { type RowLayout, rowLayout } from './saved-row.js'
 
@@ -124,6 +124,14 @@ export async function isSavedReference(path: string): Promise<boolean> {
   } finally {
     await handle.close()
   }
+}
+
+/** @throws UsageError where a model that can run is needed and a saved reference is named */
+export async function needModel(path: string): Promise<void> {
+  if (await isSavedReference(path))
+    throw new UsageError(
+      `${path} is a saved reference, which serves for --data alone; give the model as --reference`,
+    )
 }
 
 /** A saved reference, opened and checked. */

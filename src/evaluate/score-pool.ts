@@ -5,11 +5,10 @@
  * A file waits for a free slot; a base is replaced when everything that is compared with it has been scored. So memory
  * is that of the bases and of `slotCount` files, however many files there are.
  */
-import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
-import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { workerEntry } from '../workers.js'
 import type { RowLayout } from './saved-row.js'
 import { liveMemory } from './score-bases.js'
 import type { Answer, Job, SharedRows, Source } from './score-worker.js'
@@ -67,7 +66,7 @@ export class ScorePool {
   }
 
   private startWorker(): Worker {
-    const worker = new Worker(workerEntry(), { workerData: this.shared })
+    const worker = new Worker(workerEntry('./score-worker', import.meta.url), { workerData: this.shared })
     worker.on('message', (answer: Answer) => this.receive(answer))
     worker.on('error', (error) => {
       this.failure ??= error instanceof Error ? error : new Error(String(error))
@@ -155,19 +154,6 @@ export class ScorePool {
   async close(): Promise<void> {
     await Promise.all(this.workers.map((worker) => worker.terminate()))
   }
-}
-
-/** The worker's module; run from source, as in the tests, it first needs the loader of TypeScript. */
-function workerEntry(): URL {
-  if (!import.meta.url.endsWith('.ts')) return new URL('./score-worker.js', import.meta.url)
-  const loader = pathToFileURL(
-    createRequire(import.meta.url)
-      .resolve('tsx/esm/api')
-      .replace(/cjs$/, 'mjs'),
-  )
-  const worker = new URL('./score-worker.ts', import.meta.url)
-  const code = `import { register } from ${JSON.stringify(loader)}; register(); await import(${JSON.stringify(worker)})`
-  return new URL(`data:text/javascript,${encodeURIComponent(code)}`)
 }
 
 /** Scores that are on their way; wrapped, so that waiting for the copy does not wait for them. */

@@ -3,10 +3,11 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
+import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
 import { quench } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { stringValue, withMetadata } from '../support/with-metadata.js'
 
 let folder: string
 let model: string
@@ -75,6 +76,31 @@ test('two references, and a reference that is saved and read back', async () => 
   )
 })
 
+test('conversations and continuations', async () => {
+  const chatty = join(folder, 'chatty.gguf')
+  const template = '{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}'
+  await withMetadata(model, chatty, { 'tokenizer.chat_template': stringValue(template) })
+  const talk = ['user', 'assistant'].map((role) => ({ role, content: 'the sea and the rain' }))
+  const chat = join(folder, 'talks.jsonl')
+  await writeFile(chat, `${JSON.stringify({ messages: talk })}\n`.repeat(3))
+  const args = [q4, '-r', chatty, '--chat', chat, '--generate', chat, '--generate-tokens', '5']
+  const { code, stdout, stderr } = await typed(...args)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^Conversations, tokens of the assistant\nfile /)
+  expect(stdout).toMatch(/3 prompts continued greedily by up to 5 tokens/)
+  const saved = join(folder, 'for-text.saved')
+  const more = ['-d', text, '-c', '64', '--generate', '2', '--generate-tokens', '4']
+  const ran = await typed(q4, '-r', model, ...more, '--save-reference', saved, '--json')
+  expect(JSON.parse(ran.stdout)).toMatchObject({
+    context: 64,
+    generation: { tokens: 4, files: [{ path: q4 }] },
+  })
+  expect(await typed(q4, '-r', saved, ...more)).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/serves for --data alone/),
+  })
+})
+
 test('choice tasks beside text', async () => {
   const tasks = join(folder, 'tasks.jsonl')
   const question = { context: 'the sea', choices: ['and the rain', 'on the stone'], answer: 0 }
@@ -94,13 +120,9 @@ test('choice tasks beside text', async () => {
 /** The model with another token in the place of the first. */
 async function otherVocabulary(path: string): Promise<void> {
   const gguf = await openGguf(model)
-  const tokens = gguf.metadata.strings('tokenizer.ggml.tokens').with(0, 'zzz')
-  const metadata = new Metadata(path, gguf.metadata)
-  metadata.set('tokenizer.ggml.tokens', { type: 'array', itemType: 'string', value: tokens })
-  const writer = await createGguf(path, { metadata, tensors: gguf.tensors })
-  for (const tensor of gguf.tensors) await writer.write(tensor.name, await gguf.read(tensor))
-  await writer.finish()
+  const value = gguf.metadata.strings('tokenizer.ggml.tokens').with(0, 'zzz')
   await gguf.close()
+  await withMetadata(model, path, { 'tokenizer.ggml.tokens': { type: 'array', itemType: 'string', value } })
 }
 
 test('what is wrong is told in one line', async () => {
@@ -111,13 +133,16 @@ test('what is wrong is told in one line', async () => {
   const before = await readdir(folder)
   for (const [args, code, problem] of [
     [[q4, '-d', text], 2, /required option '-r, --reference <file>' not specified/],
-    [[q4, '-r', model], 2, /give text with --data <paths...>, or questions with --tasks/],
+    [[q4, '-r', model], 2, /give text with --data, or one of --chat, --tasks/],
     [['-r', model, '-d', text], 2, /missing required argument 'files'/],
     [[q4, '-r', model, '-d', text, '-c', '0'], 2, /--context.*whole number/],
     [[q4, '-r', model, '-d', text, '-c', '4'], 2, /--context is 4/],
     [[q4, '-r', model, '-d', text, '-c', '1000'], 2, /only \d+ tokens.*at least 2000/],
     [[q4, '-r', model, '-d', text, '--tokens', '9'], 2, /--tokens is 9/],
     [[q4, '-r', model, '-d', text, '--kv-type', 'q3_0'], 2, /"q3_0" is not one of f32, f16/],
+    [[q4, '-r', model, '--generate', '5'], 2, /takes prompts from the text of --data/],
+    [[q4, '-r', model, '--chat', text], 1, /text\.txt: line 1: this is not JSON/],
+    [[q4, '-r', model, '--tasks', text], 1, /text\.txt: it has 1 lines; questions are/],
     [[q4, '-r', model, '-d', text, '--gpu-layers', '-2'], 2, /--gpu-layers.*whole number/],
     [[q4, '-r', model, '-d', join(folder, 'none.txt')], 1, /none\.txt: no such file/],
     [[join(folder, 'none.gguf'), '-r', model, '-d', text], 1, /none\.gguf: no such file/],

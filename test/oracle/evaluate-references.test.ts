@@ -7,10 +7,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Evaluation, evaluateFiles } from '../../src/evaluate/index.js'
 import { SavedReference } from '../../src/evaluate/saved-reference.js'
 import { rowLayout } from '../../src/evaluate/saved-row.js'
-import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
-import type { GgufValue } from '../../src/gguf/metadata.js'
+import { type GgufValue, openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { withMetadata } from '../support/with-metadata.js'
 
 let folder: string
 let reference: string
@@ -154,30 +154,19 @@ test('where the loss sits adds up', async () => {
 
 test('another tokenizer is refused, by what differs', async () => {
   const value = (type: string, of: unknown) => ({ type, value: of }) as GgufValue
+  const merges = await openGguf(reference).then(async (gguf) => {
+    await gguf.close()
+    return gguf.metadata.strings('tokenizer.ggml.merges')
+  })
+  const reversed = { type: 'array', itemType: 'string', value: merges.toReversed() } as GgufValue
   for (const [key, change, problem] of [
     ['pre', value('string', 'llama-bpe'), /tokenizer\.ggml\.pre is llama-bpe, not the gpt-2/],
     ['bos_token_id', value('uint32', 3), /tokenizer\.ggml\.bos_token_id is 3, not the 270/],
     ['add_bos_token', value('bool', false), /tokenizer\.ggml\.add_bos_token is false, not the true/],
-    ['merges', undefined, /merge 0 of its tokenizer is not that/],
+    ['merges', reversed, /merge 0 of its tokenizer is not that/],
   ] as const) {
     const other = join(folder, `${key}.gguf`)
-    await withMetadata(other, `tokenizer.ggml.${key}`, change)
+    await withMetadata(reference, other, { [`tokenizer.ggml.${key}`]: change })
     await expect(evaluateFiles({ reference, files: [other], ...setting })).rejects.toThrow(problem)
   }
 })
-
-/** The reference with another value; without one, its array of merges in reverse. */
-async function withMetadata(path: string, key: string, change: GgufValue | undefined): Promise<void> {
-  const gguf = await openGguf(reference)
-  const metadata = new Metadata(path, gguf.metadata)
-  const reversed: GgufValue = {
-    type: 'array',
-    itemType: 'string',
-    value: gguf.metadata.strings('tokenizer.ggml.merges').toReversed(),
-  }
-  metadata.set(key, change ?? reversed)
-  const writer = await createGguf(path, { metadata, tensors: gguf.tensors })
-  for (const tensor of gguf.tensors) await writer.write(tensor.name, await gguf.read(tensor))
-  await writer.finish()
-  await gguf.close()
-}

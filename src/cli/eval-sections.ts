@@ -1,0 +1,119 @@
+/** The work of `quench eval`: one kind of evaluation after another, as the options ask for them. */
+import { readDocuments } from '../data/texts.js'
+import { UsageError } from '../errors.js'
+import {
+  type ChoiceEvaluation,
+  type Evaluation,
+  evaluateChat,
+  evaluateChoices,
+  evaluateFiles,
+  evaluateGeneration,
+  type GenerationEvaluation,
+  type ModelOptions,
+  needModel,
+  promptsFromTexts,
+  readChoices,
+  readConversations,
+  readPrompts,
+} from '../evaluate/index.js'
+import { humanCount } from './format.js'
+import { progressLine } from './progress.js'
+
+export interface SectionOptions {
+  reference: string
+  original?: string
+  data?: string[]
+  chat?: string[]
+  tasks?: string[]
+  generate?: string
+  generateTokens: number
+  context: number
+  /** A context that was asked for, and so holds for conversations as well. */
+  chatContext?: number
+  tokens?: number
+  saveReference?: string
+  kvType: string[]
+  gpuLayers?: number
+  threads?: number
+}
+
+/** The one JSON document: figures on text at the top, the others by name. */
+export interface SectionResult extends Partial<Evaluation> {
+  readonly chat?: Evaluation
+  readonly tasks?: readonly ChoiceEvaluation[]
+  readonly generation?: GenerationEvaluation
+}
+
+/** What every kind of evaluation takes. */
+interface Common extends ModelOptions {
+  readonly reference: string
+  readonly files: readonly string[]
+}
+
+export async function evaluateSections(files: string[], options: SectionOptions): Promise<SectionResult> {
+  const { data, chat, tasks, generate, generateTokens, reference, original, gpuLayers, threads } = options
+  const common: Common = {
+    reference,
+    files,
+    kvTypes: [...new Set(['f16', ...options.kvType])],
+    ...(gpuLayers !== undefined && { gpuLayers }),
+    ...(threads !== undefined && { threads }),
+  }
+  const second = original === undefined ? {} : { original }
+  // What can be wrong with the inputs is found before the work begins.
+  if (chat || tasks || generate !== undefined) await needModel(reference)
+  const documents = data && (await readDocuments(data))
+  const conversations = chat && (await Promise.all(chat.map(readConversations))).flat()
+  const questions = tasks && (await Promise.all(tasks.map(readChoices)))
+  const prompts = generate === undefined ? undefined : await promptsOf(generate, documents)
+
+  const { tokens, saveReference, context, chatContext } = options
+  const onText =
+    documents &&
+    (await evaluateFiles({
+      ...common,
+      ...second,
+      text: documents,
+      context,
+      onProgress: progress('evaluating'),
+      ...(tokens !== undefined && { maxTokens: tokens }),
+      ...(saveReference !== undefined && { saveReference }),
+    }))
+  const onChat =
+    conversations &&
+    (await evaluateChat({
+      ...common,
+      ...second,
+      conversations,
+      onProgress: progress('evaluating conversations'),
+      ...(chatContext !== undefined && { context: chatContext }),
+    }))
+  const answers: ChoiceEvaluation[] = []
+  for (const asked of questions ?? [])
+    answers.push(await evaluateChoices({ ...common, tasks: asked, onProgress: progress('asking questions') }))
+  const generation =
+    prompts &&
+    (await evaluateGeneration({
+      ...common,
+      prompts,
+      tokens: generateTokens,
+      onProgress: progress('writing'),
+    }))
+  return {
+    ...onText,
+    ...(onChat && { chat: onChat }),
+    ...(questions && { tasks: answers }),
+    ...(generation && { generation }),
+  }
+}
+
+const progress = (label: string) => progressLine(label, (rate) => `${humanCount(rate)} tokens/s`)
+
+async function promptsOf(generate: string, documents: Awaited<ReturnType<typeof readDocuments>> | undefined) {
+  if (!/^\d+$/.test(generate)) return readPrompts(generate)
+  if (!documents)
+    throw new UsageError('--generate with a number takes prompts from the text of --data, which is missing')
+  const count = Number(generate)
+  if (count < 1 || count > 100_000) throw new UsageError(`--generate is ${generate}, not from 1 to 100000`)
+  return promptsFromTexts(documents, count)
+}

@@ -1,0 +1,193 @@
+/**
+ * How long a file writes what its reference writes. Figures on given text do not see a model drift away from its reference
+ * while it writes, since each of its tokens is put right before the next. Here both continue the same prompts greedily,
+ * and what counts is the first token in which they differ. Prompts with tools are asked for calls as well: whether they
+ * parse, and whether they are the reference's.
+ */
+
+import type { Document } from '../data/texts.js'
+import { QuenchError, UsageError } from '../errors.js'
+import type { LlamaModel } from '../llama/index.js'
+import type { Prompt } from './chat-files.js'
+import { ChatTemplate } from './chat-template.js'
+import type { Share } from './choices.js'
+import { continueGreedily } from './greedy.js'
+import { forEachModel, type ModelsOptions, type RunFile } from './models.js'
+import { type Estimate, estimate, quantile, wilson } from './statistics.js'
+import { sameCalls, type ToolCall, Tools } from './tool-calls.js'
+
+/** Calls of tools over the prompts that have tools. */
+export interface ToolCallScore {
+  readonly prompts: number
+  /** Share of prompts after which there is a call, and all calls are right by the schemas. */
+  readonly parsed: Share
+}
+
+/** What a model has written. */
+export interface GenerationScore extends RunFile {
+  /** The text after each prompt, special tokens by name. */
+  readonly texts: readonly string[]
+  readonly toolCalls?: ToolCallScore
+}
+
+export interface GenerationComparison extends GenerationScore {
+  /** Share of prompts whose whole continuation is the reference's. */
+  readonly identical: Share
+  /** Tokens before the first that differs, of each prompt; all of them where none differs. */
+  readonly agreedTokens: readonly number[]
+  /** Their mean over prompts, and their median. */
+  readonly agreed: Estimate & { readonly median: number }
+  /** Characters of each text that are the reference's, for showing where the two part. */
+  readonly agreedCharacters: readonly number[]
+  readonly toolCalls?: ToolCallScore & {
+    /** Share of prompts whose calls are right and the reference's. */
+    readonly identical: Share
+  }
+}
+
+export interface GenerationEvaluation {
+  readonly prompts: readonly string[]
+  /** Most tokens that were written after each prompt. */
+  readonly tokens: number
+  readonly reference: GenerationScore
+  readonly files: readonly GenerationComparison[]
+}
+
+export interface GenerationOptions extends ModelsOptions {
+  readonly reference: string
+  readonly prompts: readonly Prompt[]
+  /** Most tokens to write after each prompt. Default 64. */
+  readonly tokens?: number
+}
+
+/** @throws FileError for files that cannot be run or compared, or for conversations without a chat template */
+export async function evaluateGeneration(options: GenerationOptions): Promise<GenerationEvaluation> {
+  const { prompts, tokens = 64, threads, signal } = options
+  if (prompts.length === 0) throw new UsageError('there is no prompt to continue')
+  const texts = await promptTexts(options.reference, prompts)
+  const tools = prompts.map((prompt) =>
+    'tools' in prompt && prompt.tools ? new Tools(prompt.tools) : undefined,
+  )
+  const { reference, files } = await forEachModel(options, async (model, run, report) => {
+    const written = await continueGreedily(model, tokenizeAll(model, texts), {
+      tokens,
+      kvType: run.kvType,
+      threads,
+      signal,
+      onTokens: (count) => report(count, tokens * prompts.length),
+    })
+    report(tokens * prompts.length, tokens * prompts.length)
+    const textOf = (ids: Int32Array): string => model.detokenize(ids, { special: true })
+    const withoutEnd = (ids: Int32Array) => (model.isEog(ids[ids.length - 1]) ? ids.subarray(0, -1) : ids)
+    const calls = written.map((ids, i) => tools[i]?.parse(textOf(withoutEnd(ids))))
+    return { run, written, texts: written.map(textOf), calls }
+  })
+  if (!reference) throw new QuenchError('there is no reference')
+  const asked = [...tools.keys()].filter((i) => tools[i] !== undefined)
+  return {
+    prompts: texts.map(({ text }) => text),
+    tokens,
+    reference: score(reference, asked),
+    files: files.map((file) => compare(reference, file, asked)),
+  }
+}
+
+interface PromptText {
+  readonly text: string
+  /** Whether names of special tokens in it are these tokens, and BOS is there already. */
+  readonly special: boolean
+  readonly hasBos: boolean
+}
+
+async function promptTexts(reference: string, prompts: readonly Prompt[]): Promise<PromptText[]> {
+  const chats = prompts.flatMap((prompt) => ('messages' in prompt ? [prompt] : []))
+  const template = chats.length > 0 ? await ChatTemplate.open(reference) : undefined
+  const open = chats.map(({ messages, tools }) => ({ messages, open: true, ...(tools && { tools }) }))
+  const rendered = (await template?.render(open, (i) => chats[i].name)) ?? []
+  const bos = template?.bos ?? ''
+  return prompts.map((prompt) => {
+    if ('text' in prompt) return { text: prompt.text, special: false, hasBos: false }
+    const text = rendered[chats.indexOf(prompt)]
+    return { text, special: true, hasBos: bos !== '' && text.startsWith(bos) }
+  })
+}
+
+function tokenizeAll(model: LlamaModel, texts: readonly PromptText[]): Int32Array[] {
+  return texts.map(({ text, special, hasBos }) => {
+    const tokens = model.tokenize(text, { addSpecial: !hasBos, parseSpecial: special })
+    // Some vocabularies add EOS; after it nothing would be continued.
+    return tokens.length > 1 && tokens[tokens.length - 1] === model.eos && !special
+      ? tokens.subarray(0, -1)
+      : tokens
+  })
+}
+
+interface Written {
+  readonly run: RunFile
+  readonly written: readonly Int32Array[]
+  readonly texts: readonly string[]
+  readonly calls: readonly (ToolCall[] | undefined)[]
+}
+
+function score({ run, texts, calls }: Written, asked: readonly number[]): GenerationScore {
+  if (asked.length === 0) return { ...run, texts }
+  const parsed = asked.filter((i) => calls[i] !== undefined).length
+  return { ...run, texts, toolCalls: { prompts: asked.length, parsed: share(parsed, asked.length) } }
+}
+
+function compare(reference: Written, file: Written, asked: readonly number[]): GenerationComparison {
+  const { toolCalls, ...own } = score(file, asked)
+  const count = reference.written.length
+  const agreedTokens = file.written.map((ids, i) => commonLength(ids, reference.written[i]))
+  const same = file.written.filter(
+    (ids, i) => agreedTokens[i] === ids.length && ids.length === reference.written[i].length,
+  ).length
+  const sorted = Float64Array.from(agreedTokens).sort()
+  const sameCall = asked.filter((i) => {
+    const [a, b] = [file.calls[i], reference.calls[i]]
+    return a !== undefined && b !== undefined && sameCalls(a, b)
+  }).length
+  return {
+    ...own,
+    identical: share(same, count),
+    agreedTokens,
+    agreed: { ...estimate(agreedTokens), median: quantile(sorted, 0.5) },
+    agreedCharacters: file.texts.map((text, i) => commonLength(text, reference.texts[i])),
+    ...(toolCalls && { toolCalls: { ...toolCalls, identical: share(sameCall, asked.length) } }),
+  }
+}
+
+const share = (successes: number, n: number): Share => ({
+  mean: successes / n,
+  interval: wilson(successes, n),
+})
+
+/** Items that two lists begin with together. */
+function commonLength(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number {
+  let i = 0
+  while (i < a.length && i < b.length && a[i] === b[i]) i++
+  return i
+}
+
+const promptWords = 24
+
+/** `count` prompts from evenly spaced places of texts. @throws UsageError for texts that are too short for that */
+export function promptsFromTexts(documents: readonly Document[], count: number): Prompt[] {
+  const prompts: Prompt[] = []
+  const sizes = documents.map(({ text }) => text.length)
+  const total = sizes.reduce((sum, size) => sum + size, 0)
+  for (let i = 0; i < count; i++) {
+    let at = Math.floor((total * i) / count)
+    let d = 0
+    while (at >= sizes[d]) at -= sizes[d++]
+    const { name, text } = documents[d]
+    // From the next whole word on.
+    const words = text.slice(at, at + 40 * promptWords).match(at === 0 ? /\S+/g : /(?<=\s)\S+/g) ?? []
+    const start = words.slice(0, promptWords).join(' ')
+    if (words.length < 2) continue
+    prompts.push({ name: `${name} at ${at}`, text: start })
+  }
+  if (prompts.length === 0)
+    throw new UsageError('the text is too short to take prompts from; give more text with --data')
+  return prompts
+}
