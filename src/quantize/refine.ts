@@ -8,8 +8,8 @@
  * (out, out) those of the loss's gradients at its outputs: the second-order model of the loss with a Kronecker-factored Fisher
  * matrix (K-FAC, arXiv 1503.05671). Nothing is relaxed: every step stays on the grid of the file, and the error never grows.
  *
- * A row's slope (G (W' - T) H)_i needs all rows. It is computed for a panel of rows at once, as a matrix product, and kept
- * current within the panel.
+ * The slope G (W' - T) H of a panel of rows is a matrix product. Within the panel, columns are visited 256 at a time: what a
+ * step changes is followed within these columns at once, and for all others by another matrix product when they are done.
  */
 import type { Codes, Factor, Uniform } from '../formats/format.js'
 import { floatToHalf, halfToFloat } from '../formats/half.js'
@@ -23,9 +23,13 @@ export interface Metric {
   readonly outputs?: Float32Array
 }
 
-/** Rows that are worked on at once; without G in turns, so that little memory is used. */
-const panel = 64
-const chunk = 1024
+/** Rows that are worked on at once: with G, each of them feels the others; without, in turns, so that little memory is used. */
+const panelRows = 64
+const chunkRows = 1024
+/** A scale that would change by less than this share stays: it is not worth the time. */
+const smallest = 0.004
+/** Columns whose slopes are followed at once: a multiple of every block's size. */
+const panelColumns = 256
 
 /**
  * Improves `codes` in place. Returns, for each weight, the value at which the error would be smallest were it not rounded and
@@ -39,140 +43,146 @@ export async function refine(
   uniform: Uniform,
   target: Float32Array,
   weights: Float32Array,
-  metric: Metric,
+  { inputs: h, outputs: g }: Metric,
   sweeps: number,
   products: Multiplier,
 ): Promise<Float32Array> {
-  const n = Math.sqrt(metric.inputs.length)
+  const n = Math.sqrt(h.length)
   const out = weights.length / n
-  const row = new Row(codes, uniform, n, metric.inputs)
   const optimum = new Float32Array(weights.length)
-  const step = metric.outputs ? out : chunk
+  const coordinates = new Coordinates(codes, uniform, n, h, optimum)
+  const step = g ? out : chunkRows
   for (let from = 0; from < out; from += step) {
     const rows = Math.min(step, out - from)
     const errors = new Float32Array(rows * n)
     for (let i = 0; i < errors.length; i++) errors[i] = weights[from * n + i] - target[from * n + i]
-    const product = await products.multiply(errors, metric.inputs, [rows, n, n]) // (W' - T) H
-    for (let sweep = 0; sweep < sweeps; sweep++) {
-      const into = sweep === sweeps - 1 ? optimum : undefined
-      if (metric.outputs) await sweepTogether(row, product, metric.outputs, products, into)
-      else sweepAlone(row, product, from, into)
-    }
+    const product = await products.multiply(errors, h, [rows, n, n]) // (W' - T) H
+    for (let sweep = 0; sweep < sweeps; sweep++)
+      if (!g) await sweepRows(coordinates, from, product, products)
+      else
+        for (let row = 0; row < out; row += panelRows) {
+          const count = Math.min(panelRows, out - row)
+          const rowsOfG = g.subarray(row * out, (row + count) * out)
+          const slopes = await products.multiply(rowsOfG, product, [count, out, n])
+          const own = product.subarray(row * n, (row + count) * n)
+          const coupling = new Float32Array(count * count)
+          for (let r = 0; r < count; r++)
+            for (let k = 0; k < count; k++) coupling[r * count + k] = rowsOfG[r * out + row + k]
+          await sweepRows(coordinates, row, own, products, { slopes, coupling })
+        }
   }
   return optimum
 }
 
-/** Visits rows from `from` on, each by itself. `product` are their rows of (W' - T) H, kept current. */
-function sweepAlone(row: Row, product: Float32Array, from: number, optimum?: Float32Array): void {
-  const { slope } = row
-  const n = slope.length
-  for (let r = 0; r < product.length / n; r++) {
-    for (let j = 0; j < n; j++) slope[j] = product[r * n + j]
-    row.improve(from + r)
-    for (let j = 0; j < n; j++) product[r * n + j] = slope[j]
-    if (optimum) row.optimum(from + r, optimum)
-  }
-}
-
-/** Visits all rows in the metric G. */
-async function sweepTogether(
-  row: Row,
+/**
+ * Visits every number of some rows, from row `from` on.
+ * @param product their rows of (W' - T) H, (rows, n), kept current
+ * @param together their slopes G (W' - T) H, and G among them, (rows, rows); without it G is the unit matrix
+ */
+async function sweepRows(
+  coordinates: Coordinates,
+  from: number,
   product: Float32Array,
-  g: Float32Array,
   products: Multiplier,
-  optimum?: Float32Array,
+  together?: { slopes: Float32Array; coupling: Float32Array },
 ): Promise<void> {
-  const { slope } = row
-  const n = slope.length
-  const out = product.length / n
-  const change = new Float64Array(n)
-  for (let from = 0; from < out; from += panel) {
-    const rows = Math.min(panel, out - from)
-    const slopes = await products.multiply(g.subarray(from * out, (from + rows) * out), product, [
+  const { n, h, slope } = coordinates
+  const rows = product.length / n
+  const slopes = together?.slopes ?? product
+  const before = new Float64Array(panelColumns)
+  for (let column = 0; column < n; column += panelColumns) {
+    const width = Math.min(panelColumns, n - column)
+    coordinates.enter(column, width)
+    const moved = new Float32Array(rows * width)
+    for (let r = 0; r < rows; r++) {
+      const own = together ? together.coupling[r * rows + r] : 1
+      for (let j = 0; j < width; j++) slope[j] = slopes[r * n + column + j] / own
+      before.set(slope)
+      coordinates.improve(from + r, moved.subarray(r * width, (r + 1) * width))
+      if (!together) continue
+      // The rows that come later feel it through G, in these columns at once.
+      for (let j = 0; j < width; j++) before[j] = slope[j] - before[j]
+      for (let later = r + 1; later < rows; later++) {
+        const x = together.coupling[later * rows + r]
+        for (let j = 0, at = later * n + column; j < width; j++) slopes[at + j] += x * before[j]
+      }
+    }
+    const change = await products.multiply(moved, h.subarray(column * n, (column + width) * n), [
       rows,
-      out,
+      width,
       n,
     ])
-    for (let r = 0; r < rows; r++) {
-      const i = from + r
-      const own = g[i * out + i]
-      for (let j = 0; j < n; j++) slope[j] = slopes[r * n + j] / own
-      change.set(slope)
-      row.improve(i)
-      for (let j = 0; j < n; j++) {
-        change[j] = slope[j] - change[j]
-        product[i * n + j] += change[j]
-      }
-      for (let later = r + 1; later < rows; later++) {
-        const x = g[(from + later) * out + i]
-        for (let j = 0, at = later * n; j < n; j++) slopes[at + j] += x * change[j]
-      }
-      if (optimum) row.optimum(i, optimum)
-    }
+    for (let i = 0; i < product.length; i++) product[i] += change[i]
+    if (!together || column + width === n) continue
+    const felt = await products.multiply(together.coupling, change, [rows, rows, n])
+    for (let r = 0; r < rows; r++)
+      for (let j = column + width, at = r * n; j < n; j++) slopes[at + j] += felt[at + j]
   }
 }
 
-/** The coordinates of a row. Everything is divided by G_ii, so that the curvature is H. */
-class Row {
-  /** Half the gradient with respect to the row's weights. */
-  readonly slope: Float64Array
-  private readonly direction: Float64Array
-  private readonly groups: number
+/** The numbers of a row in a panel of columns. Everything is divided by G_ii, so that the curvature is H. */
+class Coordinates {
+  /** Half the gradient with respect to the row's weights in the panel. */
+  readonly slope = new Float64Array(panelColumns)
+  private readonly direction = new Float64Array(panelColumns)
+  private readonly block: Float32Array
+  private column = 0
+  private width = 0
+  private moved: Float32Array = new Float32Array(0)
 
   constructor(
     private readonly codes: Codes,
     private readonly uniform: Uniform,
-    private readonly n: number,
-    private readonly h: Float32Array,
+    readonly n: number,
+    readonly h: Float32Array,
+    private readonly optimum: Float32Array,
   ) {
-    this.slope = new Float64Array(n)
-    this.direction = new Float64Array(n)
-    this.groups = n / uniform.groupSize
+    this.block = new Float32Array(panelColumns * panelColumns)
   }
 
-  /** Writes where the weights of row `i` would lie were each alone not rounded. */
-  optimum(i: number, into: Float32Array): void {
-    const { n, h, slope, codes } = this
+  /** Goes to a panel. */
+  enter(column: number, width: number): void {
+    this.column = column
+    this.width = width
+    for (let j = 0; j < width; j++) {
+      const at = (column + j) * this.n + column
+      this.block.set(this.h.subarray(at, at + width), j * width)
+    }
+  }
+
+  /** Visits every number of row `i` in the panel; adds how far each weight has moved to `moved`. */
+  improve(i: number, moved: Float32Array): void {
+    this.moved = moved
     const { scale, offset, groupSize } = this.uniform
-    for (let group = 0; group < this.groups; group++) {
-      const index = i * this.groups + group
-      const step = factorValue(codes, scale, index)
-      const shift = offset ? offset.sign * factorValue(codes, offset, index) : 0
-      for (let j = group * groupSize; j < (group + 1) * groupSize; j++)
-        into[i * n + j] = step * codes.q[i * n + j] + shift - slope[j] / h[j * n + j]
-    }
-  }
-
-  /** Visits every number of row `i`. */
-  improve(i: number): void {
-    const { scale, offset } = this.uniform
+    const first = (i * this.n + this.column) / groupSize
+    const at = i * this.n + this.column
+    const q = (j: number): number => this.codes.q[at + j]
     const sign = offset?.sign ?? 1
-    const q = (j: number): number => this.codes.q[i * this.n + j]
-    for (let group = 0; group < this.groups; group++) {
-      const index = i * this.groups + group
-      this.improveCodes(i, group, factorValue(this.codes, scale, index))
-      this.improveFactor(scale, index, group, q)
-      if (offset) this.improveFactor(offset, index, group, () => sign)
+    for (let group = 0; group < this.width / groupSize; group++) {
+      this.improveCodes(at, group, factorValue(this.codes, scale, first + group))
+      this.improveFactor(scale, first + group, group, q)
+      if (offset) this.improveFactor(offset, first + group, group, () => sign)
     }
+    for (let group = 0; group < this.width / groupSize; group++) this.writeOptimum(at, group, first + group)
   }
 
-  private improveCodes(i: number, group: number, step: number): void {
+  private improveCodes(at: number, group: number, step: number): void {
     if (step === 0) return
-    const { slope, n, h } = this
+    const { slope, width, block } = this
     const { groupSize, range } = this.uniform
     const { q } = this.codes
-    for (let j = group * groupSize, at = i * n + j; j < (group + 1) * groupSize; j++, at++) {
-      const wanted = Math.floor(q[at] - slope[j] / (h[j * n + j] * step) + 0.5)
+    for (let j = group * groupSize; j < (group + 1) * groupSize; j++) {
+      const wanted = Math.floor(q[at + j] - slope[j] / (block[j * width + j] * step) + 0.5)
       const code = Math.min(range[1], Math.max(range[0], wanted))
-      if (code === q[at]) continue
-      this.move(j, step * (code - q[at]))
-      q[at] = code
+      if (code === q[at + j]) continue
+      this.move(j, step * (code - q[at + j]))
+      q[at + j] = code
     }
   }
 
   /** The integer of a group, or the f16 of a block that is one group; an f16 that several groups share stays. */
   private improveFactor(factor: Factor, index: number, group: number, along: (j: number) => number): void {
-    const { slope, direction, n, h } = this
+    const { slope, direction, width, block } = this
     const { groupSize } = this.uniform
     const field = factor.group?.field ?? factor.block
     const stored = this.codes[field]
@@ -187,7 +197,7 @@ class Row {
     }
     for (let j = from; j < to; j++) {
       let sum = 0
-      for (let k = from, at = j * n + from; k < to; k++, at++) sum += direction[k] * h[at]
+      for (let k = from, at = j * width + from; k < to; k++, at++) sum += direction[k] * block[at]
       curvature += direction[j] * sum
     }
     if (!(curvature > 0)) return
@@ -196,16 +206,28 @@ class Row {
       ? clamp(Math.floor(wanted + 0.5), factor.group.range)
       : halfToFloat(floatToHalf(wanted))
     const by = value - stored[index]
+    if (Math.abs(by) < smallest * Math.abs(stored[index])) return
     // A step that rounding or the range has made too long, or an f16 that overflowed.
     if (!(by * (2 * descent + by * curvature) < 0)) return
     stored[index] = value
     for (let j = from; j < to; j++) if (direction[j] !== 0) this.move(j, by * direction[j])
   }
 
-  /** Weight `j` has changed. */
+  /** Weight `j` of the panel has changed. */
   private move(j: number, by: number): void {
-    const { slope, h, n } = this
-    for (let k = 0, at = j * n; k < n; k++, at++) slope[k] += by * h[at]
+    const { slope, block, width } = this
+    this.moved[j] += by
+    for (let k = 0, at = j * width; k < width; k++, at++) slope[k] += by * block[at]
+  }
+
+  /** Where the weights of a group would lie were each alone not rounded. */
+  private writeOptimum(at: number, group: number, index: number): void {
+    const { codes, slope, block, width, optimum } = this
+    const { scale, offset, groupSize } = this.uniform
+    const step = factorValue(codes, scale, index)
+    const shift = offset ? offset.sign * factorValue(codes, offset, index) : 0
+    for (let j = group * groupSize; j < (group + 1) * groupSize; j++)
+      optimum[at + j] = step * codes.q[at + j] + shift - slope[j] / block[j * width + j]
   }
 }
 

@@ -27,8 +27,8 @@ const inputDamping = 0.1
 const outputDamping = 1
 /** Times that every number of a matrix is visited. */
 const sweeps = 3
-/** The output matrix is left as it is where its rounding would take more multiplications than this (minutes). */
-const mostHeadWork = 1e11
+/** The output matrix is left as it is where its rounding would take more multiplications than this. */
+const mostHeadWork = 1e10
 
 export interface Solver {
   readonly network: Network

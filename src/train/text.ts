@@ -23,7 +23,7 @@ export interface TextOptions {
 export async function trainingText(path: string, options: TextOptions): Promise<Split> {
   const { data, length, validation, seed, fingerprint } = options
   const wanted = Math.ceil(options.tokens / length)
-  const model = await LlamaModel.load(path)
+  const model = await LlamaModel.load(path, { vocabOnly: data.length > 0 })
   try {
     if (data.length === 0) {
       const windows = await selfWritten(model, {

@@ -11,7 +11,7 @@ import { type Metric, refine } from '../../src/quantize/refine.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
 
-const [out, n] = [70, 256] // more rows than a panel
+const [out, n] = [70, 512] // more rows than a panel
 
 /** Second moments of vectors with a few large directions. */
 function moments(size: number, random: Random): Float32Array {
