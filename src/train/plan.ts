@@ -1,10 +1,11 @@
 /**
  * What a run will do on this model with this much memory and time, decided and told before it starts. The figures are
- * estimates: bytes from the sizes of what is held, seconds from the speed of a matrix product measured on the spot.
+ * estimates: bytes from the sizes of what is held, seconds from a little of the work, measured on the spot.
  */
 import { QuenchError } from '../errors.js'
 import { modelTensors } from '../models/weights.js'
 import { Products } from '../runtime/products.js'
+import type { Speeds } from './sample.js'
 import type { Model } from './source.js'
 
 /** How a run trains after the block-wise start: all weights, only scales and norms, or not at all. */
@@ -40,6 +41,8 @@ export interface PlanOptions {
   readonly validation: number
   readonly steps: number | undefined
   readonly seconds: number | undefined
+  /** How fast the block-wise method is here. */
+  readonly speeds: () => Promise<Speeds>
 }
 
 /** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
@@ -133,7 +136,7 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
     {
       stage: 'blockwise',
       bytes: whole ? bytes('solve') : bytes('solve streamed') + (spill ? 0 : streamBytes),
-      seconds: solveSeconds(model, options, speed),
+      seconds: options.calibration > 0 ? solveSeconds(model, options, await options.speeds()) : 0,
     },
   ]
   const seconds = trainingSeconds(model, options, speed)
@@ -168,13 +171,10 @@ async function productSpeed(width: number): Promise<number> {
   }
 }
 
-/**
- * Moments take some 18 operations for each weight of the blocks and token (two copies of the block, and the products), coordinate
- * descent some 1.5 microseconds a weight.
- */
-const solveSeconds = (model: Model, { calibration }: PlanOptions, speed: number): number => {
+function solveSeconds(model: Model, { calibration, batch }: PlanOptions, speeds: Speeds): number {
   const { all, outside } = sizesOf(model)
-  return (18 * (all - outside) * calibration) / speed + 1.5e-6 * (all - outside)
+  const { layers } = model.config
+  return layers * (speeds.batch * (calibration / batch) + speeds.factors) + speeds.weight * (all - outside)
 }
 
 /** Forward, backward and once more forward in blocks, the teacher's pass, and passes over the weights. */

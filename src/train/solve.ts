@@ -26,7 +26,7 @@ import type { Streams } from './streams.js'
 const inputDamping = 0.1
 const outputDamping = 1
 /** Times that every number of a matrix is visited. */
-const sweeps = 3
+export const sweeps = 3
 /** The output matrix is left as it is where its rounding would take more multiplications than this. */
 const mostHeadWork = 1e10
 

@@ -14,7 +14,8 @@ import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
 import { defaultMemory, gigabytes, type Plan, planRun, sizesOf } from './plan.js'
 import { defaultCalibration, defaultSteps, Run, validationTokens } from './run.js'
-import { checkTrainable, openSource, type Source } from './source.js'
+import { sampleSpeeds } from './sample.js'
+import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function train(options: TrainOptions): Promise<TrainReport> {
@@ -29,7 +30,9 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   const programs = new ParameterPrograms()
   let network: Network | undefined
   try {
-    network = new Network(source.architecture, source.config, batchOf(source, options))
+    const own = new Network(source.architecture, source.config, batchOf(source, options))
+    network = own
+    const types = targetTypes(source, options.type)
     const plan = await planRun(source, {
       method: options.method ?? 'auto',
       memory,
@@ -38,6 +41,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       validation: validationTokens,
       steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
       seconds: options.seconds,
+      speeds: () => sampleSpeeds(source, own, types),
     })
     await checkDisk(options.output, plan)
     options.onPlan?.(plan)
