@@ -56,6 +56,8 @@ interface Sizes {
   readonly block: number
   readonly outside: number
   readonly matrix: number
+  /** Weights of the largest tensor that is made a parameter whole. */
+  readonly largest: number
   /** Most inputs of a matrix of a block, and the sum of the squares of all outputs. */
   readonly inputs: number
   readonly squares: number
@@ -68,13 +70,15 @@ export function sizesOf({ architecture, config }: Model): Sizes {
   const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
   const perBlock = blocks.map((shapes) => sum(shapes.map(count)))
-  const all = sum([...modelTensors(architecture, config).values()].map(count))
+  const counts = [...modelTensors(architecture, config).values()].map(count)
+  const all = sum(counts)
   const matrices = blocks.flat().filter((shape) => shape.length === 2)
   return {
     all,
     block: Math.max(...perBlock),
     outside: all - sum(perBlock),
     matrix: Math.max(...matrices.map(count)),
+    largest: Math.max(...counts),
     inputs: Math.max(...matrices.map(([, width]) => width)),
     squares: sum(matrices.map(([out]) => out ** 2)),
   }
@@ -86,12 +90,13 @@ export function bytesOf(
   model: Model,
   o: PlanOptions,
 ): number {
-  const { all, block, outside, matrix, inputs, squares } = sizesOf(model)
+  const { all, block, outside, largest, matrix, inputs, squares } = sizesOf(model)
   const { width, vocabulary } = model.config
-  // Activations of two copies of a block, and logits of teacher and student with their gradients.
+  // Activations of two copies of a block; logits of teacher and student, their exponentials and gradients; what making a parameter
+  // of the largest tensor takes for a moment.
   const activations = 4 * o.batch * (60 * width + 6 * (block / width))
-  const logits = 4 * 8 * Math.min(o.batch, 128) * vocabulary
-  const work = processBytes + activations + logits
+  const logits = 4 * 16 * Math.min(o.batch, 128) * vocabulary
+  const work = processBytes + activations + logits + 12 * largest
   const streams = 4 * 2 * (o.calibration + 2 * o.validation) * width
   // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
   const algebra = 16 * inputs ** 2 + 4 * 8 * matrix
@@ -99,7 +104,7 @@ export function bytesOf(
     case 'solve':
       return work + 12 * all + streams + algebra + 4 * squares
     case 'solve streamed':
-      return work + 16 * block + 8 * outside + algebra
+      return work - 12 * (largest - matrix) + 16 * block + 8 * outside + algebra
     case 'distill':
       return work + 24 * all
     case 'scales':
