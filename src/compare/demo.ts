@@ -75,7 +75,7 @@ export interface DemoReport {
 }
 
 export async function demo(options: DemoOptions): Promise<DemoReport> {
-  const { folder, seed = 1, steps = 80, tokens = 49_152, onProgress } = options
+  const { folder, seed = 1, steps = 60, tokens = 49_152, onProgress } = options
   const began = performance.now()
   try {
     await mkdir(folder, { recursive: true })
