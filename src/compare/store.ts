@@ -132,6 +132,7 @@ export class Store {
   }
 
   close(): void {
+    this.database.pragma('wal_checkpoint(TRUNCATE)')
     this.database.close()
   }
 }
