@@ -1,5 +1,5 @@
 export * from './elementwise.js'
-export { grad, gradOfAll, topological } from './grad.js'
+export { grad, gradOfAll } from './grad.js'
 export { lower, type ProgramGraph } from './lower.js'
 export { matmul } from './matmul.js'
 export { expand, logSoftmax, mean, rmsNorm, rsqrt, softmax, sum } from './reduce.js'
@@ -11,7 +11,6 @@ export {
   input,
   type Operand,
   type Shape,
-  sameShape,
   Tensor,
   type TypedArray,
 } from './tensor.js'

@@ -1,5 +1,6 @@
 /** Finds in a graph what its matrices are multiplied with and what becomes of the products, so that an architecture need not say it. */
-import { sameShape, type Tensor, topological } from '../graph/index.js'
+import { topological } from '../graph/grad.js'
+import { sameShape, type Tensor } from '../graph/tensor.js'
 import type { Tensors } from '../models/architecture.js'
 
 /** A matrix in a graph. */
