@@ -131,8 +131,13 @@ export class Store {
     })
   }
 
+  /** Moves what is in the write-ahead log into the file, which then is all there is, and closes. */
   close(): void {
-    this.database.pragma('wal_checkpoint(TRUNCATE)')
+    try {
+      this.database.pragma('wal_checkpoint(TRUNCATE)')
+    } catch {
+      // Damaged, which has been told, or another process is at it: the log then stays beside the file.
+    }
     this.database.close()
   }
 }

@@ -12,7 +12,8 @@ import { ggmlTypeId, rowSize } from './ggml.js'
 import { library } from './library.js'
 import type { LlamaModel } from './model.js'
 import { callAsync, Handle, type NativeBuffer } from './native.js'
-import type { Pointer } from './structs.js'
+import type { Batch, Pointer } from './structs.js'
+import { ThreadPool } from './threadpool.js'
 
 const MAX_SEQUENCES = 256
 const FLASH_ATTENTION = { auto: -1, off: 0, on: 1 } as const
@@ -69,6 +70,7 @@ export class LlamaContext {
     private readonly kvType: number,
     /** Memory that it takes besides the model's: keys and values, compute and output buffers. */
     readonly buffers: readonly NativeBuffer[],
+    private readonly pool: ThreadPool | undefined,
   ) {
     this.contextSize = options.contextSize
     this.batchSize = options.batchSize
@@ -111,36 +113,46 @@ export class LlamaContext {
       model.handle.release()
       throw new QuenchError(`${model.path}: llama.cpp cannot make a context of ${total} tokens: ${reason()}`)
     }
+    const pool = ThreadPool.acquire(threads)
+    if (pool) llama.attachThreadpool(result, pool.pointer, pool.pointer)
     const free = (context: Pointer): void => {
       llama.contextFree(context)
+      pool?.release()
       model.handle.release()
     }
     const handle = new Handle(result, free, `a context of ${model.path}`)
-    return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type, buffers)
+    return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type, buffers, pool)
   }
 
   /** Computes a batch of up to `batchSize` tokens on another thread and adds them to their sequences. */
   async decode(tokens: ArrayLike<number>, options: DecodeOptions = {}): Promise<void> {
     if (this.busy) throw new Error('a decode of this context is still under way')
-    const llama = library()
-    const start = performance.now()
     this.outputs = this.batch.fill(tokens, options, this.model.vocabSize, this.sequences)
     const batch = this.batch.asStruct(tokens.length, options)
     const context = this.handle.hold()
     this.busy = true
     try {
-      const status = await callAsync(llama.decode, context, batch)
-      if (status !== 0) {
-        this.outputs = 0
-        throw decodeError(this.model.path, status)
-      }
-      if (this.model.gpuLayers === 0) llama.contextSynchronize(context)
-      else await callAsync(llama.contextSynchronize, context)
-      this.count(tokens.length, options.sequenceIds, performance.now() - start)
+      const compute = () => this.compute(context, batch)
+      const ms = await (this.pool ? this.pool.run(compute) : compute())
+      this.count(tokens.length, options.sequenceIds, ms)
     } finally {
       this.busy = false
       this.handle.release()
     }
+  }
+
+  /** Milliseconds that a batch took. */
+  private async compute(context: Pointer, batch: Batch): Promise<number> {
+    const llama = library()
+    const start = performance.now()
+    const status = await callAsync(llama.decode, context, batch)
+    if (status !== 0) {
+      this.outputs = 0
+      throw decodeError(this.model.path, status)
+    }
+    if (this.model.gpuLayers === 0) llama.contextSynchronize(context)
+    else await callAsync(llama.contextSynchronize, context)
+    return performance.now() - start
   }
 
   /**

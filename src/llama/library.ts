@@ -44,7 +44,8 @@ function load() {
   const ggml = koffi.load(files.ggml)
   const llama = koffi.load(files.llama)
   const fn = <A extends unknown[], R>(name: string, result: CType, parameters: CType[]): Fn<A, R> => {
-    const from = name.startsWith('ggml_backend') ? ggml : name.startsWith('ggml_') ? base : llama
+    const inGgml = name.startsWith('ggml_backend') && name !== 'ggml_backend_reg_get_proc_address'
+    const from = inGgml ? ggml : name.startsWith('ggml_') ? base : llama
     return from.func(name, result, parameters)
   }
   const P = 'void *'
@@ -134,6 +135,7 @@ function load() {
     contextSynchronize: fn<[P], void>('llama_synchronize', 'void', [P]),
     decode: fn<[P, Batch], number>('llama_decode', 'int32_t', [P, BatchStruct]),
     logits: fn<[P], P | null>('llama_get_logits', P, [P]),
+    attachThreadpool: fn<[P, P, P], void>('llama_attach_threadpool', 'void', [P, P, P]),
     stateSize: fn<[P], number>('llama_state_get_size', 'size_t', [P]),
     memoryClear: fn<[P, boolean], void>('llama_memory_clear', 'void', [P, 'bool']),
     memoryRemove: fn<[P, number, number, number], boolean>('llama_memory_seq_rm', 'bool', [
@@ -150,6 +152,10 @@ function load() {
       'int32_t',
     ]),
     memoryLastPosition: fn<[P, number], number>('llama_memory_seq_pos_max', 'int32_t', [P, 'int32_t']),
+
+    backendByName: fn<[string], P | null>('ggml_backend_reg_by_name', P, ['str']),
+    backendFunction: fn<[P, string], P | null>('ggml_backend_reg_get_proc_address', P, [P, 'str']),
+    threadpoolParams: fn<[Bytes, number], void>('ggml_threadpool_params_init', 'void', [P, 'int']),
 
     typeTraits: fn<[number], P>('ggml_get_type_traits', P, ['int']),
     quantizeChunk: fn<[number, Bytes, Bytes, number, number, number, Bytes | null], number>(
