@@ -24,6 +24,14 @@ export function positiveNumber(text: string): number {
   return value
 }
 
+/** A number from 0 to 1. */
+export function share(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !(value >= 0 && value <= 1))
+    throw new InvalidArgumentError('It must be a number from 0 to 1.')
+  return value
+}
+
 /** A whole number from 0 on. */
 export function wholeNumber(text: string): number {
   return text === '0' ? 0 : positiveInteger(text)

@@ -4,13 +4,22 @@ import type { TrainEvent, TrainReport } from '../train/options.js'
 import type { Method, Plan } from '../train/plan.js'
 import { humanBytes, humanCount } from './format.js'
 import { stopSignal } from './interrupt.js'
-import { memorySize, positiveInteger, positiveNumber, printJson, seconds, wholeNumber } from './options.js'
+import {
+  memorySize,
+  positiveInteger,
+  positiveNumber,
+  printJson,
+  seconds,
+  share,
+  wholeNumber,
+} from './options.js'
 import { clearProgress, duration, progressLine } from './progress.js'
 
 interface Options {
   type: string
   output: string
   data?: string[]
+  selfWritten?: number
   tokens?: number
   steps?: number
   time?: number
@@ -35,6 +44,11 @@ export function addTrain(program: Command): void {
     .requiredOption('-t, --type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
     .requiredOption('-o, --output <file>', 'file to write; one that exists is replaced')
     .option('-d, --data <paths...>', 'text to train on (default: the model writes its own)')
+    .option(
+      '--self-written <share>',
+      'share of the tokens that the model writes beside --data, 0 to 1',
+      share,
+    )
     .option('--tokens <n>', 'most distinct training tokens (default: 131072)', positiveInteger)
     .option('--steps <n>', 'optimizer steps (default: 300)', wholeNumber)
     .option('--time <time>', 'train for about this long instead, e.g. 90s, 10m, 2h', seconds)
@@ -96,21 +110,30 @@ export function showTraining(label = ''): (event: TrainEvent) => void {
 }
 
 /** What will be done, before it is. */
-function describePlan({ stages, memory, whole, spillBytes, blockBytes }: Plan): string {
+function describePlan({ stages, memory, whole, spillBytes, blockBytes, writing }: Plan): string {
   const lines = stages.map(
     ({ stage, bytes, seconds }) =>
       `  ${stage.padEnd(10)} about ${duration(seconds)}, ${humanBytes(bytes)} of memory`,
   )
   const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
   const disk = humanBytes(blockBytes + spillBytes)
-  return `plan: ${how} (${humanBytes(memory)} allowed), up to ${disk} of disk until the end\n${lines.join('\n')}\n`
+  const text =
+    writing.text > 0
+      ? `  text       written by the model, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile\n`
+      : ''
+  return `plan: ${how} (${humanBytes(memory)} allowed), up to ${disk} of disk until the end\n${text}${lines.join('\n')}\n`
 }
 
 function describe(report: TrainReport): string {
   const { validation, written, check } = report
   const kld = ({ mean, se }: { mean: number; se: number }) => `${mean.toPrecision(4)} ± ${se.toPrecision(2)}`
   const [before] = validation
-  const text = report.text === 'files' ? 'your text' : 'text that the model wrote'
+  const { files, selfWritten } = report.textTokens
+  const text = {
+    files: 'your text',
+    'self-written': 'text that the model wrote',
+    mixed: `${humanCount(files)} of your text and ${humanCount(selfWritten)} that the model wrote`,
+  }[report.text]
   const lines = [
     `${report.path}  ${report.type}  ${humanBytes(report.bytes)}  ${report.bitsPerWeight.toFixed(3)} bits/weight`,
     `${report.steps} steps, ${humanCount(report.tokens)} tokens of ${text}, ${report.tokensPerSecond.toFixed(0)} tokens/s`,

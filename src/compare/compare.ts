@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { cacheFolder } from '../data/self-written.js'
+import { cacheFolder } from '../data/text-cache.js'
 import { type Document, readDocuments } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import type { EvaluatedFile } from '../evaluate/index.js'

@@ -1,17 +1,24 @@
 /**
  * Training text that the model writes itself (data-free distillation, LLM-QAT, arXiv 2305.17888): sampled at
- * temperature 1 through libllama, so that it has the distribution the model itself believes in. Half of the texts start
- * as any text does; the others start with a random token, so that rare corners of the vocabulary are visited.
+ * temperature 1 through libllama, so that it has the distribution the model itself believes in; starts.ts says how texts
+ * begin. Of a model with a chat template every second text is a conversation whose user the model plays too (as in Magpie,
+ * arXiv 2406.08464).
  *
- * The result is cached by the model's fingerprint and the settings, since writing takes longer than reading it back.
+ * Large models write with a copy of themselves at Q8_0: its predictions are almost the same (KL divergence of some 0.001), the
+ * processor is several times faster at it, and what is learned from stays the full precision. The copy lies in the cache
+ * folder until it is read.
+ *
+ * The result is cached by the model's fingerprint and the settings, in parts of at most 32,768 tokens or so (text-cache.ts).
  */
-import { createHash } from 'node:crypto'
-import { mkdir, readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
+import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { atomicWrite } from '../files.js'
-import { type LlamaModel, sampleSequences } from '../llama/index.js'
-import { Random } from '../random.js'
+import { FileError, QuenchError } from '../errors.js'
+import { discardTemporary, temporaryPath } from '../files.js'
+import { humanBytes } from '../format.js'
+import { LlamaModel, quantizeModel, sampleSequences, sideBySide } from '../llama/index.js'
+import { type Conversation, conversationOf } from './conversation.js'
+import { startOf } from './starts.js'
+import { cachedBytes, TextCache } from './text-cache.js'
 
 export interface SelfWrittenOptions {
   readonly sequences: number
@@ -20,62 +27,140 @@ export interface SelfWrittenOptions {
   readonly seed: number
   /** Identifies the model's contents, for the cache. */
   readonly fingerprint: string
+  /** Bytes that the process may take. Default: any. */
+  readonly memory?: number
+  /** Tokens of a part of the cache, which is what a kill can lose; 8 sequences at least. Default 32,768. */
+  readonly partTokens?: number
   readonly onProgress?: (tokens: number, total: number) => void
   readonly signal?: AbortSignal
 }
 
-/** Windows of tokens that the model has written, from the cache if they were written before. */
-export async function selfWritten(model: LlamaModel, options: SelfWrittenOptions): Promise<Int32Array[]> {
-  const { sequences, length, seed, fingerprint } = options
-  const key = createHash('sha256')
-    .update(JSON.stringify({ version: 1, fingerprint, sequences, length, seed }))
-    .digest('hex')
-  const folder = join(cacheFolder(), 'text')
-  const path = join(folder, `${key.slice(0, 32)}.tokens`)
-  const cached = await readCached(path, sequences * length, model.vocabSize)
-  if (cached) return cut(cached, length)
+/** A model of fewer bytes writes as fast as its copy does. */
+const copiedFromBytes = 64 << 20
+const bytesPerWeightOfCopy = 34 / 32
+/** Node, libllama, and the caches of sequences side by side. */
+const processBytes = 1e9
 
-  const random = new Random(seed, 0x7e47)
-  const prompts = Array.from({ length: sequences }, (_, i) => {
-    const bos = model.addBos && model.bos !== undefined ? [model.bos] : []
-    return Int32Array.from(i % 2 === 0 && bos.length > 0 ? bos : [...bos, ordinaryToken(model, random)])
-  })
-  const written = await sampleSequences(model, {
-    sequences,
+/**
+ * Windows of tokens that a model has written, from the cache as far as they were written before.
+ * @param path a full-precision GGUF file
+ * @param vocabulary the same model, at least its tokenizer
+ * @throws FileError if the disk has no room for the copy to write with or for the text
+ */
+export async function selfWritten(
+  path: string,
+  vocabulary: LlamaModel,
+  options: SelfWrittenOptions,
+): Promise<Int32Array[]> {
+  const { sequences, length, seed, fingerprint, onProgress, signal } = options
+  const copied = copiedAt(vocabulary)
+  const conversation = await conversationOf(path, vocabulary, length)
+  const size = partSequences(vocabulary, options)
+  const cache = await TextCache.open(
+    { version: 2, fingerprint, seed, size, copied, conversation: described(conversation) },
     length,
-    seed,
-    prompts,
-    ...(options.onProgress && { onProgress: options.onProgress }),
-    ...(options.signal && { signal: options.signal }),
-  })
-  const tokens = new Int32Array(sequences * length)
-  written.forEach((sequence, i) => {
-    tokens.set(sequence, i * length)
-  })
-  await mkdir(folder, { recursive: true })
-  await atomicWrite(path, new Uint8Array(tokens.buffer))
-  return cut(tokens, length)
+  )
+  let writer: LlamaModel | undefined
+  const windows: Int32Array[] = []
+  try {
+    for (let first = 0; first < sequences; first += size) {
+      const count = Math.min(size, sequences - first)
+      const known = await cache.read(first, count)
+      if (known?.every((tokens) => tokens.every((token) => token >= 0 && token < vocabulary.vocabSize))) {
+        windows.push(...known)
+        continue
+      }
+      if (!writer) checkWritingMemory(vocabulary, options.memory)
+      writer ??= await openWriter(path, copied, cache.folder, vocabulary)
+      const starts = Array.from({ length: count }, (_, i) =>
+        startOf(vocabulary, seed, first + i, conversation),
+      )
+      const written = await sampleSequences(writer, {
+        sequences: count,
+        parallel: count,
+        first,
+        length,
+        seed,
+        wellFormed: true,
+        prompts: starts.map(({ tokens }) => tokens),
+        turns: starts.map(({ turns }) => turns),
+        onProgress: (tokens) => onProgress?.(first * length + tokens, sequences * length),
+        ...(signal && { signal }),
+      })
+      await cache.write(first, written)
+      windows.push(...written)
+    }
+  } finally {
+    writer?.dispose()
+  }
+  return windows
 }
 
-/** `QUENCH_CACHE`, else `quench` in the user's cache folder. */
-export function cacheFolder(): string {
-  return process.env.QUENCH_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'quench')
+/** @throws QuenchError if writing with the model takes more than `memory` bytes, or undefined for any */
+export function checkWritingMemory(model: LlamaModel, memory = Number.POSITIVE_INFINITY): void {
+  const { bytes, parameters } = model
+  // The quantizer maps the whole file.
+  const weights = copiedAt(model) === undefined ? bytes : Math.max(bytes, bytesPerWeightOfCopy * parameters)
+  const needed = processBytes + weights
+  if (needed > memory)
+    throw new QuenchError(
+      `writing text with this model takes about ${humanBytes(needed)} of memory and ${humanBytes(memory)} are allowed; ` +
+        'give text with --data or allow more',
+    )
 }
 
-function ordinaryToken(model: LlamaModel, random: Random): number {
-  for (;;) {
-    const token = random.int(model.vocabSize)
-    if (!model.isEog(token) && token !== model.bos) return token
+/** Bytes that a text takes in the cache folder, and a copy to write with while it is written. */
+export function selfWrittenBytes(
+  model: LlamaModel,
+  text: Pick<SelfWrittenOptions, 'sequences' | 'length' | 'partTokens'>,
+): { text: number; copy: number } {
+  const { sequences, length } = text
+  return {
+    text: cachedBytes(sequences * length, Math.ceil(sequences / partSequences(model, text))),
+    copy: copiedAt(model) === undefined ? 0 : Math.ceil(bytesPerWeightOfCopy * model.parameters),
   }
 }
 
-/** A cached file is taken only if it has the right size and every token is one of the vocabulary. */
-async function readCached(path: string, count: number, vocabulary: number): Promise<Int32Array | undefined> {
-  const bytes = await readFile(path).catch(() => undefined)
-  if (bytes?.length !== 4 * count) return undefined
-  const tokens = new Int32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
-  return tokens.every((t) => t >= 0 && t < vocabulary) ? tokens : undefined
+const copiedAt = (model: LlamaModel): 'Q8_0' | undefined =>
+  model.bytes < copiedFromBytes ? undefined : 'Q8_0'
+
+function partSequences(
+  model: LlamaModel,
+  { length, partTokens = 32_768 }: Pick<SelfWrittenOptions, 'length' | 'partTokens'>,
+): number {
+  return sideBySide(model, length, Math.max(8, Math.floor(partTokens / length)))
 }
 
-const cut = (tokens: Int32Array, length: number): Int32Array[] =>
-  Array.from({ length: tokens.length / length }, (_, i) => tokens.slice(i * length, (i + 1) * length))
+/** What a text depends on of a conversation. */
+function described(conversation: Conversation | undefined): unknown {
+  if (!conversation) return undefined
+  const { toAssistant, toUser, longestUserTurn } = conversation.turns
+  return [conversation.opening, toAssistant, toUser]
+    .map((tokens) => Array.from(tokens))
+    .concat([[longestUserTurn]])
+}
+
+/** The model to write with. A copy is read into memory, and its file removed before it is used. */
+async function openWriter(
+  path: string,
+  copied: 'Q8_0' | undefined,
+  folder: string,
+  { parameters }: LlamaModel,
+): Promise<LlamaModel> {
+  if (copied === undefined) return LlamaModel.load(path)
+  const needed = bytesPerWeightOfCopy * parameters
+  const { bavail, bsize } = await statfs(folder)
+  if (bavail * bsize < needed)
+    throw new FileError(
+      folder,
+      `a copy of the model to write text with takes ${humanBytes(needed)} and ${humanBytes(bavail * bsize)} are free; ` +
+        'make room, set QUENCH_CACHE to a folder on another disk, or give text with --data',
+    )
+  const temporary = temporaryPath(join(folder, 'writer.gguf'))
+  try {
+    await quantizeModel(path, temporary, { type: copied })
+    return await LlamaModel.load(temporary, { mmap: false })
+  } finally {
+    await discardTemporary(temporary)
+  }
+}

@@ -3,9 +3,9 @@
  * `{"conversations": [{"from", "value"}, ...]}` (ShareGPT), or `{"prompt": "..."}` for a text that is to be continued.
  */
 import { readFile, stat } from 'node:fs/promises'
+import type { Message } from '../data/chat-template.js'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
-import type { Message } from './chat-template.js'
 
 export interface Conversation {
   /** File and line. */

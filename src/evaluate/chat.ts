@@ -6,10 +6,11 @@
  * Where it is not (some templates drop the thoughts of earlier turns), every answer is a window with all that came before
  * it, as the model saw it when it wrote.
  */
+
+import { type ChatPrompt, ChatTemplate } from '../data/chat-template.js'
 import { UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 import type { Conversation } from './chat-files.js'
-import { type ChatPrompt, ChatTemplate } from './chat-template.js'
 import { evaluateWindows, type ModelOptions } from './evaluate.js'
 import type { Evaluation } from './evaluation.js'
 import { needModel } from './saved-reference.js'

@@ -5,11 +5,11 @@
  * parse, and whether they are the reference's.
  */
 
+import { ChatTemplate } from '../data/chat-template.js'
 import type { Document } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 import type { Prompt } from './chat-files.js'
-import { ChatTemplate } from './chat-template.js'
 import type { Share } from './choices.js'
 import { continueGreedily } from './greedy.js'
 import { forEachModel, type ModelsOptions, type RunFile } from './models.js'

@@ -105,6 +105,7 @@ function load() {
     vocabBos: fn<[P], number>('llama_vocab_bos', 'int32_t', [P]),
     vocabEos: fn<[P], number>('llama_vocab_eos', 'int32_t', [P]),
     vocabEot: fn<[P], number>('llama_vocab_eot', 'int32_t', [P]),
+    vocabAttributes: fn<[P, number], number>('llama_vocab_get_attr', 'int', [P, 'int32_t']),
     vocabIsEog: fn<[P, number], boolean>('llama_vocab_is_eog', 'bool', [P, 'int32_t']),
     tokenize: fn<[P, Bytes, number, Bytes, number, boolean, boolean], number>('llama_tokenize', 'int32_t', [
       P,

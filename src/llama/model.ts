@@ -9,6 +9,8 @@ import { library } from './library.js'
 import { callAsync, Handle, type NativeBuffer } from './native.js'
 import type { Pointer } from './structs.js'
 
+/** Bits of `llama_token_attr`. */
+const ATTRIBUTE = { unknown: 1, unused: 2, normal: 4, control: 8 } as const
 const LOAD_NONE = 0
 const LOAD_MMAP = 1
 
@@ -110,6 +112,23 @@ export class LlamaModel {
   /** Whether a token ends a text or a turn. */
   isEog(token: number): boolean {
     return library().vocabIsEog(this.vocabulary(), this.checkToken(token))
+  }
+
+  /** Whether a token is part of ordinary text: not a control token, a byte, or a placeholder such as `<unused7>`. */
+  isOrdinary(token: number): boolean {
+    const attributes = library().vocabAttributes(this.vocabulary(), this.checkToken(token))
+    return (attributes & ATTRIBUTE.normal) !== 0 && !this.isEog(token)
+  }
+
+  /** Tokens that no text holds, in order: unused ones, and control tokens other than those that end something. */
+  neverWritten(): Int32Array {
+    const { vocabAttributes } = library()
+    const vocab = this.vocabulary()
+    const never = ATTRIBUTE.unknown | ATTRIBUTE.unused | ATTRIBUTE.control
+    const found: number[] = []
+    for (let id = 0; id < this.vocabSize; id++)
+      if ((vocabAttributes(vocab, id) & never) !== 0 && !this.isEog(id)) found.push(id)
+    return Int32Array.from(found)
   }
 
   /**

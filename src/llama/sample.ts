@@ -1,5 +1,6 @@
 /**
- * Text that the model writes itself: many sequences side by side, one decode per token of all of them.
+ * Text that the model writes itself: many sequences side by side, one decode per token of all of them, logits of the last
+ * token of each only.
  *
  * Sampling is done here, from the logits where llama.cpp left them. Each sequence has its own random numbers, so what
  * it becomes depends on the seed and its number only, not on how many are written at once (apart from rounding, since
@@ -9,11 +10,14 @@ import { Random } from '../random.js'
 import { LlamaContext } from './context.js'
 import type { LlamaModel } from './model.js'
 import { Sampler } from './sampler.js'
+import { type Turns, Writer } from './writer.js'
 
 /** Options of `sampleSequences`. */
 export interface SampleOptions {
   /** How many sequences to write. */
   sequences: number
+  /** Number of the first, on which its random numbers depend. Default 0. */
+  first?: number
   /** Tokens of each, its beginning included. */
   length: number
   /** Divides the logits; 0 takes the likeliest token. Default 1. */
@@ -23,9 +27,13 @@ export interface SampleOptions {
   /** Of these, keep the likeliest that together have this probability. Default 1: all. */
   topP?: number
   seed: number
-  /** Beginnings; sequence i takes number i modulo their count. Default: BOS, or a random token where there is none. */
+  /** Beginnings; the i-th sequence takes number i modulo their count. Default: BOS, or a random token where there is none. */
   prompts?: readonly Int32Array[]
-  /** Sequences in one context, up to 256. Default 224. */
+  /** For each prompt that begins a conversation, what its template puts between turns. */
+  turns?: readonly (Turns | undefined)[]
+  /** Cut loops (writer.ts), and draw no tokens that no text holds: unused ones, control tokens that end nothing. */
+  wellFormed?: boolean
+  /** Sequences in one context, up to 256. Default: `sideBySide`. */
   parallel?: number
   threads?: number
   /** Called after every decode with the tokens written so far and in all. */
@@ -34,26 +42,44 @@ export interface SampleOptions {
   signal?: AbortSignal
 }
 
+const mostSideBySide = 224
+/** Matrix units work on so many rows at once: 72 sequences took longer than 96. */
+const tile = 32
+/** Memory for keys, values and logits of sequences that are written side by side. */
+const memoryBytes = 512 << 20
+
+/** Sequences of `length` tokens to write side by side: 8 to 224, by the model's cache and vocabulary. More are faster. */
+export function sideBySide(model: LlamaModel, length: number, most = mostSideBySide): number {
+  const cells = Math.ceil(length / 256) * 256
+  // llama.cpp keeps the logits twice: where they are computed, and where they are read.
+  const each = cells * cellBytes(model) + 8 * model.vocabSize
+  const count = Math.min(most, mostSideBySide, Math.floor(memoryBytes / each))
+  return count < tile ? Math.max(8, count) : Math.floor(count / tile) * tile
+}
+
+/** Bytes of a token's keys and values (f16) in ordinary attention: an upper bound where some layers have none of their own. */
+function cellBytes(model: LlamaModel): number {
+  const meta = (key: string): number => Number(model.meta(`${model.architecture}.${key}`) ?? Number.NaN)
+  const heads = meta('attention.head_count') || 1
+  const width = meta('attention.key_length') || meta('embedding_length') / heads
+  return 4 * (meta('block_count') || 1) * (meta('attention.head_count_kv') || heads) * (width || 1)
+}
+
 /**
  * Writes `sequences` texts of exactly `length` tokens. After a token that ends a text, a new one begins with BOS
- * in the same sequence, where the model has BOS.
+ * in the same sequence, where the model has BOS; after one that ends a turn, the template's text and the next turn.
  */
 export async function sampleSequences(model: LlamaModel, options: SampleOptions): Promise<Int32Array[]> {
-  const { sequences, length, seed, prompts = [] } = options
+  const { sequences, length } = options
   const written: Int32Array[] = []
-  const parallel = Math.min(options.parallel ?? 224, sequences)
+  const parallel = Math.min(options.parallel ?? sideBySide(model, length), sequences)
   let done = 0
-  for (let first = 0; first < sequences; first += parallel) {
-    const group = Array.from({ length: Math.min(parallel, sequences - first) }, (_, i) => {
-      const random = new Random(seed, first + i)
-      const start = prompts.length > 0 ? prompts[(first + i) % prompts.length] : firstToken(model, random)
-      return new Writer(model, random, start, length)
-    })
-    await writeGroup(model, group, options, (tokens) => {
+  for (let at = 0; at < sequences; at += parallel) {
+    const group = await writeGroup(model, at, Math.min(parallel, sequences - at), options, (tokens) => {
       done += tokens
       options.onProgress?.(done, sequences * length)
     })
-    written.push(...group.map((writer) => writer.tokens))
+    written.push(...group)
   }
   return written
 }
@@ -62,87 +88,78 @@ function firstToken(model: LlamaModel, random: Random): Int32Array {
   return Int32Array.of(model.bos ?? random.int(model.vocabSize))
 }
 
-/** One sequence as it grows. */
-class Writer {
-  readonly tokens: Int32Array
-  /** Tokens known. */
-  count: number
-  /** Tokens decoded. */
-  decoded = 0
-
-  constructor(
-    private readonly model: LlamaModel,
-    readonly random: Random,
-    start: Int32Array,
-    length: number,
-  ) {
-    this.tokens = new Int32Array(length)
-    this.count = Math.min(start.length, length)
-    this.tokens.set(start.subarray(0, length))
-    if (start.length === 0) throw new RangeError('a prompt has no token')
-  }
-
-  get finished(): boolean {
-    return this.count === this.tokens.length
-  }
-
-  add(token: number): void {
-    const { bos } = this.model
-    this.tokens[this.count++] = token
-    if (!this.finished && bos !== undefined && token !== bos && this.model.isEog(token))
-      this.tokens[this.count++] = bos
-  }
-}
-
+/** Writes the texts `start` to `start + count` of those that were asked for. */
 async function writeGroup(
   model: LlamaModel,
-  group: Writer[],
+  start: number,
+  count: number,
   options: SampleOptions,
   onTokens: (tokens: number) => void,
-): Promise<void> {
-  const { length, threads, signal } = options
+): Promise<Int32Array[]> {
+  const { length, seed, first = 0, prompts = [], turns = [], wellFormed = false, threads, signal } = options
   const context = await LlamaContext.create(model, {
     contextSize: length,
-    sequences: group.length,
-    batchSize: Math.min(2048, length * group.length),
+    sequences: count,
+    batchSize: Math.min(2048, length * count),
+    // No more logits at once than there are sequences.
+    microBatchSize: Math.min(512, Math.max(count, 64)),
     ...(threads ? { threads } : {}),
   })
-  const sampler = new Sampler(model.vocabSize, options)
-  const tokens: number[] = []
-  const sequenceIds: number[] = []
-  const wanted: boolean[] = []
-  const sampling: Writer[] = []
-  const add = (writer: Writer, sequence: number): void => {
-    while (writer.decoded < writer.count && tokens.length < context.batchSize) {
-      tokens.push(writer.tokens[writer.decoded++])
-      sequenceIds.push(sequence)
-      wanted.push(writer.decoded === writer.count)
-    }
-    if (wanted.at(-1)) sampling.push(writer)
-  }
   try {
-    onTokens(group.reduce((sum, writer) => sum + writer.count, 0))
+    const group = Array.from({ length: count }, (_, i) => {
+      const random = new Random(seed, first + start + i)
+      const number = (start + i) % Math.max(1, prompts.length)
+      return new Writer(model, random, prompts[number] ?? firstToken(model, random), {
+        length,
+        turns: turns[number],
+        ...(wellFormed && { forget: (position: number) => context.removeSequence(i, position) }),
+      })
+    })
+    const sampler = new Sampler(model.vocabSize, options)
+    const never = wellFormed ? model.neverWritten() : []
+    let known = group.reduce((sum, writer) => sum + writer.count, 0)
+    onTokens(known)
     for (;;) {
       signal?.throwIfAborted()
-      for (const array of [tokens, sequenceIds, wanted, sampling]) array.length = 0
-      for (let i = 0; i < group.length && tokens.length < context.batchSize; i++) {
-        if (!group[i].finished) add(group[i], i)
-      }
-      if (tokens.length === 0) return
-      await context.decode(tokens, { sequenceIds, logits: wanted })
+      const sampling = await decodeNext(context, group)
+      if (sampling === undefined) return group.map(({ tokens }) => tokens)
       if (sampling.length === 0) continue
       const logits = context.logits()
-      let before = 0
-      let after = 0
-      for (let row = 0; row < sampling.length; row++) {
-        const writer = sampling[row]
-        before += writer.count
-        writer.add(sampler.pick(logits, row * model.vocabSize, writer.random.uniform()))
-        after += writer.count
+      for (const [row, writer] of sampling.entries()) {
+        const at = row * model.vocabSize
+        for (const id of never) logits[at + id] = Number.NEGATIVE_INFINITY
+        writer.add(sampler.pick(logits, at, writer.random.uniform()))
       }
-      onTokens(after - before)
+      const now = group.reduce((sum, writer) => sum + writer.count, 0)
+      // What is taken back of a loop does not make the work look undone.
+      if (now > known) onTokens(now - known)
+      known = Math.max(known, now)
     }
   } finally {
     context.dispose()
   }
+}
+
+/** Decodes what is known and not decoded; gives those whose next token can be drawn, undefined if all are finished. */
+async function decodeNext(
+  context: LlamaContext,
+  group: readonly Writer[],
+): Promise<readonly Writer[] | undefined> {
+  const tokens: number[] = []
+  const sequenceIds: number[] = []
+  const wanted: boolean[] = []
+  const sampling: Writer[] = []
+  for (let i = 0; i < group.length && tokens.length < context.batchSize; i++) {
+    const writer = group[i]
+    if (writer.finished) continue
+    while (writer.decoded < writer.count && tokens.length < context.batchSize) {
+      tokens.push(writer.tokens[writer.decoded++])
+      sequenceIds.push(i)
+      wanted.push(writer.decoded === writer.count)
+    }
+    if (wanted.at(-1)) sampling.push(writer)
+  }
+  if (tokens.length === 0) return undefined
+  await context.decode(tokens, { sequenceIds, logits: wanted })
+  return sampling
 }

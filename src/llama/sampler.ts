@@ -1,5 +1,5 @@
 /**
- * Draws a token from a row of logits, at the cost of one pass and one binary search where nothing is cut off.
+ * Draws a token from a row of logits, at the cost of two passes where nothing is cut off.
  *
  * Top-k and top-p both become one number, the least logit that stays, so nothing is sorted: top-k keeps a heap of the
  * k largest, top-p a histogram of probability over logits in steps of 1/256 nat, which is how exact its cut is.
@@ -8,11 +8,21 @@
 const BINS_PER_NAT = 256
 const BINS = 32 * BINS_PER_NAT
 
+/** Tokens whose probabilities are added up before the next is written down. */
+const BLOCK = 256
+/**
+ * exp of minus the middle of each step of 1/1024 nat, up to 32 nats below the likeliest token: a token's share is right to 0.05 %.
+ * `Math.exp` for every token of a vocabulary of 262,144 took longer than the model.
+ */
+const STEPS_PER_NAT = 1024
+const STEPS = 32 * STEPS_PER_NAT
+const odds = Float64Array.from({ length: STEPS }, (_, i) => Math.exp(-(i + 0.5) / STEPS_PER_NAT))
+
 export class Sampler {
   private readonly temperature: number
   private readonly topK: number
   private readonly topP: number
-  /** Running sums of the unnormalized probabilities, by token. */
+  /** Running sums of the unnormalized probabilities, after each block of tokens. */
   private readonly sums: Float64Array
   private readonly heap: Float32Array
   private readonly mass = new Float64Array(BINS)
@@ -29,7 +39,7 @@ export class Sampler {
     if (!Number.isInteger(this.topK) || this.topK < 1)
       throw new RangeError(`topK ${this.topK} is not 1 or more`)
     if (!(this.topP > 0 && this.topP <= 1)) throw new RangeError(`topP ${this.topP} is not in (0, 1]`)
-    this.sums = new Float64Array(vocabSize)
+    this.sums = new Float64Array(Math.ceil(vocabSize / BLOCK))
     this.heap = new Float32Array(this.topK)
   }
 
@@ -45,23 +55,30 @@ export class Sampler {
     if (this.topP < 1) least = this.leastOfTopP(logits, offset, max, least)
 
     const { sums, vocabSize } = this
-    const scale = 1 / this.temperature
+    const row = logits.subarray(offset, offset + vocabSize)
+    const scale = STEPS_PER_NAT / this.temperature
+    const floor = Math.max(least, max - (STEPS - 1) / scale)
     let total = 0
-    for (let i = 0; i < vocabSize; i++) {
-      const logit = logits[offset + i]
-      if (logit >= least) total += Math.exp((logit - max) * scale)
-      sums[i] = total
+    for (let block = 0, i = 0; i < vocabSize; block++) {
+      for (const end = Math.min(i + BLOCK, vocabSize); i < end; i++) {
+        const logit = row[i]
+        if (logit >= floor) total += odds[((max - logit) * scale) | 0]
+      }
+      sums[block] = total
     }
     // The first sum above the point: a token that was left out adds nothing to the sum before it, so is never it.
     const point = uniform * total
-    let low = 0
-    let high = vocabSize - 1
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (sums[middle] > point) high = middle
-      else low = middle + 1
+    let block = 0
+    while (sums[block] <= point && block < sums.length - 1) block++
+    let sum = block === 0 ? 0 : sums[block - 1]
+    let last = 0
+    for (let i = block * BLOCK; i < Math.min((block + 1) * BLOCK, vocabSize); i++) {
+      if (!(row[i] >= floor)) continue
+      sum += odds[((max - row[i]) * scale) | 0]
+      last = i
+      if (sum > point) break
     }
-    return low
+    return last
   }
 
   /** The k-th largest logit: the root of a heap of the k largest, whose root is its least. */
@@ -99,9 +116,15 @@ export class Sampler {
 }
 
 function maximum(logits: Float32Array, offset: number, count: number): number {
-  let max = Number.NEGATIVE_INFINITY
-  for (let i = offset; i < offset + count; i++) if (logits[i] > max) max = logits[i]
-  return max
+  // Two at once, since a comparison waits for the one before it.
+  let even = Number.NEGATIVE_INFINITY
+  let odd = even
+  const end = offset + count
+  for (let i = offset; i + 1 < end; i += 2) {
+    if (logits[i] > even) even = logits[i]
+    if (logits[i + 1] > odd) odd = logits[i + 1]
+  }
+  return Math.max(even, odd, logits[end - 1])
 }
 
 /** Lets the value at `start` sink to its place in a heap whose root is the least. */

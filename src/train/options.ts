@@ -3,6 +3,7 @@ import type { TeacherCache } from './distillation.js'
 import type { MeanError } from './estimate.js'
 import type { ExportCheck } from './export.js'
 import type { Method, Plan } from './plan.js'
+import type { TextReport } from './text.js'
 
 export interface TrainOptions {
   /** A full-precision GGUF file (F32, F16 or BF16). */
@@ -12,6 +13,8 @@ export interface TrainOptions {
   readonly type: string
   /** Text files and folders; without them the model writes its own text. */
   readonly data?: readonly string[]
+  /** Share of the tokens that the model writes itself beside `data`, from 0 to 1. Default: 0 with data, 1 without. */
+  readonly selfWritten?: number
   /** Most distinct training tokens. Default 131,072. */
   readonly tokens?: number
   /** Optimizer steps. Default 300, unless `seconds` is given. */
@@ -79,7 +82,9 @@ export interface TrainReport {
   /** Tokens seen in training, counting repetitions, and distinct ones. */
   readonly tokens: number
   readonly distinctTokens: number
-  readonly text: 'self-written' | 'files'
+  readonly text: TextReport['text']
+  /** Tokens of each kind, with those that were held out, and how little the text repeats itself (distinct sequences of four). */
+  readonly textTokens: { readonly files: number; readonly selfWritten: number; readonly distinct4: number }
   readonly seconds: number
   readonly tokensPerSecond: number
   /** Mean KL divergence on the held-out windows, nats per token, by step; step 0 is PTQ. */

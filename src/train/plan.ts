@@ -19,7 +19,7 @@ interface PlannedStage {
   readonly seconds: number
 }
 
-export interface Plan {
+interface PlannedRun {
   readonly method: Method
   /** The whole student is in memory; otherwise one block at a time. */
   readonly whole: boolean
@@ -29,6 +29,11 @@ export interface Plan {
   readonly blockBytes: number
   readonly memory: number
   readonly stages: readonly PlannedStage[]
+}
+
+export interface Plan extends PlannedRun {
+  /** Disk in the cache folder that text takes which the model writes, and for a moment a copy of the model; bytes. */
+  readonly writing: { readonly text: number; readonly copy: number }
 }
 
 export interface PlanOptions {
@@ -113,7 +118,7 @@ export function bytesOf(
 }
 
 /** Decides. @throws QuenchError naming what would fit where nothing that was asked for does */
-export async function planRun(model: Model, options: PlanOptions): Promise<Plan> {
+export async function planRun(model: Model, options: PlanOptions): Promise<PlannedRun> {
   const { memory, method } = options
   const bytes = (stage: Parameters<typeof bytesOf>[0]): number => Math.ceil(bytesOf(stage, model, options))
   const whole = bytes('solve') <= memory

@@ -27,7 +27,7 @@ import type { ParameterPrograms } from './parameter.js'
 import type { Plan } from './plan.js'
 import { isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
 import { makeStudent, type Source, type Student, targetTypes } from './source.js'
-import { trainingText } from './text.js'
+import { type TextReport, trainingText } from './text.js'
 
 const clip = 1
 const floor = 0.02
@@ -38,6 +38,7 @@ export const defaultSteps = 300
 
 /** Text of a run, in windows; of the validation a whole number of batches. */
 interface Text {
+  readonly report: TextReport
   readonly order: WindowOrder
   readonly windows: readonly Int32Array[]
   readonly validation: readonly Int32Array[]
@@ -91,15 +92,17 @@ export class Run {
   }
 
   private async text(): Promise<Text> {
-    const { input, data, tokens = 131_072, seed = 1, onProgress, signal } = this.options
+    const { input, data, selfWritten, tokens = 131_072, seed = 1, onProgress, signal } = this.options
     const { windows, length } = this.network.batch
     const split = await trainingText(input, {
       data: data ?? [],
+      ...(selfWritten !== undefined && { selfWritten }),
       tokens,
       length,
       validation: windows * Math.ceil(validationTokens / length / windows),
       seed,
       fingerprint: this.source.fingerprint,
+      memory: this.plan.memory,
       onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total }),
       ...(signal && { signal }),
     })
@@ -107,6 +110,7 @@ export class Run {
       order: new WindowOrder(split.train, seed),
       windows: split.train,
       validation: wholeBatches(split.validation, windows),
+      report: split,
     }
   }
 
@@ -348,7 +352,12 @@ export class Run {
       peakBytes: process.resourceUsage().maxRSS * 1024,
       tokens: seen,
       distinctTokens: Math.min(seen, text.windows.length * network.batch.length),
-      text: (options.data ?? []).length > 0 ? 'files' : 'self-written',
+      text: text.report.text,
+      textTokens: {
+        files: text.report.fileTokens,
+        selfWritten: text.report.selfWrittenTokens,
+        distinct4: text.report.distinct4,
+      },
       seconds: progress.seconds,
       tokensPerSecond: trainingSeconds > 0 ? seen / trainingSeconds : 0,
       validation: progress.curve,

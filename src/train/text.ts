@@ -1,14 +1,17 @@
-/** The windows that a run trains and validates on: the user's text, or text that the model writes itself. */
+/** The windows that a run trains and validates on: the user's text, text that the model writes itself, or a share of each. */
 
-import { selfWritten } from '../data/self-written.js'
+import { checkWritingMemory, selfWritten, selfWrittenBytes } from '../data/self-written.js'
 import { readTexts } from '../data/texts.js'
 import { cutWindows, holdOut, type Split } from '../data/windows.js'
+import { UsageError } from '../errors.js'
 import { LlamaModel } from '../llama/index.js'
 
 export interface TextOptions {
-  /** Files and folders; none: the model writes. */
+  /** Files and folders. */
   readonly data: readonly string[]
-  /** Most training tokens to read or to write. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, 1 without. */
+  readonly selfWritten?: number
+  /** Most training tokens to read and to write. */
   readonly tokens: number
   /** Tokens of a window. */
   readonly length: number
@@ -16,32 +19,117 @@ export interface TextOptions {
   readonly validation: number
   readonly seed: number
   readonly fingerprint: string
+  /** Bytes that the process may take while the model writes. Default: any. */
+  readonly memory?: number
   readonly onProgress?: (tokens: number, total: number) => void
   readonly signal?: AbortSignal
 }
 
-export async function trainingText(path: string, options: TextOptions): Promise<Split> {
-  const { data, length, validation, seed, fingerprint } = options
+/** What a text consists of; tokens include those held out. */
+export interface TextReport {
+  readonly text: 'self-written' | 'files' | 'mixed'
+  readonly fileTokens: number
+  readonly selfWrittenTokens: number
+  /** Different sequences of four tokens within a window, as a share of all; low where text repeats itself. */
+  readonly distinct4: number
+  /** Bytes of the cache of what was written. */
+  readonly cacheBytes: number
+}
+
+/**
+ * Windows to train on and held-out ones, of both kinds in the same shares, which depend on the options alone. Files that
+ * hold less than their share are not made up for.
+ * @throws UsageError for a share that does not go with `data`, and for too little text
+ */
+export async function trainingText(path: string, options: TextOptions): Promise<Split & TextReport> {
+  const { data, length } = options
+  const share = shareOf(options)
   const wanted = Math.ceil(options.tokens / length)
-  const model = await LlamaModel.load(path, { vocabOnly: data.length > 0 })
+  const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
-    if (data.length === 0) {
-      const windows = await selfWritten(model, {
-        sequences: wanted + Math.min(validation, wanted),
-        length,
-        seed,
-        fingerprint,
-        ...(options.onProgress && { onProgress: options.onProgress }),
-        ...(options.signal && { signal: options.signal }),
-      })
-      return holdOut(windows, validation)
+    const split: Split = { train: [], validation: [] }
+    const add = ({ train, validation }: Split): number => {
+      split.train.push(...train)
+      split.validation.push(...validation)
+      return (train.length + validation.length) * length
     }
-    const documents = (await readTexts(data)).map((text) => model.tokenize(text))
-    const split = holdOut(cutWindows(documents, length, model), validation)
-    return { ...split, train: spread(split.train, wanted) }
+    const windows = share === 1 ? wanted : Math.min(wanted - 1, Math.round(share * wanted))
+    const held = share === 1 ? options.validation : Math.round(share * options.validation)
+    let fileTokens = 0
+    if (share < 1) {
+      const documents: Int32Array[] = []
+      for (const text of await readTexts(data)) documents.push(await model.tokenizeAsync(text))
+      const files = holdOut(cutWindows(documents, length, model), options.validation - held)
+      fileTokens = add({ ...files, train: spread(files.train, wanted - windows) })
+    }
+    if (windows === 0) return { ...split, ...reportOf(split, fileTokens, 0, 0) }
+    const sequences = windows + Math.min(held, windows)
+    const written = await selfWritten(path, model, {
+      sequences,
+      length,
+      seed: options.seed,
+      fingerprint: options.fingerprint,
+      ...(options.memory !== undefined && { memory: options.memory }),
+      ...(options.onProgress && { onProgress: options.onProgress }),
+      ...(options.signal && { signal: options.signal }),
+    })
+    const writtenTokens = add(held === 0 ? { train: written, validation: [] } : holdOut(written, held))
+    const { text } = selfWrittenBytes(model, { sequences, length })
+    return { ...split, ...reportOf(split, fileTokens, writtenTokens, text) }
   } finally {
     model.dispose()
   }
+}
+
+/**
+ * Bytes on disk, in the cache folder, that writing the text takes: to keep, and only while it is written.
+ * @throws UsageError for a share that does not go with `data`, QuenchError if writing takes more than `memory`
+ */
+export async function writingBytes(
+  path: string,
+  options: Pick<TextOptions, 'data' | 'selfWritten' | 'tokens' | 'length' | 'validation' | 'memory'>,
+): Promise<{ text: number; copy: number }> {
+  const share = shareOf(options)
+  if (share === 0) return { text: 0, copy: 0 }
+  const { length } = options
+  const sequences = Math.ceil(share * (options.tokens / length + options.validation))
+  const model = await LlamaModel.load(path, { vocabOnly: true })
+  try {
+    checkWritingMemory(model, options.memory)
+    return selfWrittenBytes(model, { sequences, length })
+  } finally {
+    model.dispose()
+  }
+}
+
+function shareOf({ data, selfWritten }: Pick<TextOptions, 'data' | 'selfWritten'>): number {
+  const share = selfWritten ?? (data.length > 0 ? 0 : 1)
+  if (!(share >= 0 && share <= 1)) throw new UsageError(`--self-written ${share} is not from 0 to 1`)
+  if (data.length === 0 && share < 1)
+    throw new UsageError(`--self-written ${share} needs text for the rest; name it with --data`)
+  if (data.length > 0 && share === 1)
+    throw new UsageError('--self-written 1 leaves nothing to be read of --data; leave one of them out')
+  return share
+}
+
+function reportOf(
+  { train, validation }: Split,
+  fileTokens: number,
+  selfWrittenTokens: number,
+  cacheBytes: number,
+): TextReport {
+  const text = fileTokens === 0 ? 'self-written' : selfWrittenTokens === 0 ? 'files' : 'mixed'
+  const distinct4 = distinct([...train, ...validation], 4)
+  return { text, fileTokens, selfWrittenTokens, distinct4, cacheBytes }
+}
+
+/** Share of different sequences of `n` tokens within a window, mean over windows. */
+function distinct(windows: readonly Int32Array[], n: number): number {
+  const shares = windows.map((window) => {
+    const count = window.length - n + 1
+    return new Set(Array.from({ length: count }, (_, i) => window.subarray(i, i + n).join())).size / count
+  })
+  return shares.reduce((a, b) => a + b, 0) / shares.length
 }
 
 /** At most `count` items, evenly spread. */

@@ -16,6 +16,7 @@ import { defaultMemory, gigabytes, type Plan, planRun, sizesOf } from './plan.js
 import { defaultCalibration, defaultSteps, Run, validationTokens } from './run.js'
 import { sampleSpeeds } from './sample.js'
 import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
+import { writingBytes } from './text.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function train(options: TrainOptions): Promise<TrainReport> {
@@ -33,7 +34,15 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const own = new Network(source.architecture, source.config, batchOf(source, options))
     network = own
     const types = targetTypes(source, options.type)
-    const plan = await planRun(source, {
+    const writing = await writingBytes(options.input, {
+      data: options.data ?? [],
+      ...(options.selfWritten !== undefined && { selfWritten: options.selfWritten }),
+      tokens: options.tokens ?? 131_072,
+      length: network.batch.length,
+      validation: Math.ceil(validationTokens / network.batch.length),
+      memory,
+    })
+    const planned = await planRun(source, {
       method: options.method ?? 'auto',
       memory,
       batch: network.tokens,
@@ -43,6 +52,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       seconds: options.seconds,
       speeds: () => sampleSpeeds(source, own, types),
     })
+    const plan = { ...planned, writing }
     await checkDisk(options.output, plan)
     options.onPlan?.(plan)
     return await new Run(source, options, plan, network, programs).run()

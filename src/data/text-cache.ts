@@ -1,0 +1,88 @@
+/**
+ * Written text on disk, in parts: a part is written whole or not at all, so that what was killed goes on after the last
+ * whole one.
+ *
+ * A part holds sequences `first` to `first + count` of a text. File: SHA-256 of the text's key and the tokens (32 bytes), then the
+ * tokens, int32, little endian. A file that is of another size, or whose sum is wrong, counts as absent.
+ */
+import { createHash } from 'node:crypto'
+import { mkdir, open } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { atomicWrite, systemError } from '../files.js'
+
+const digestBytes = 32
+
+export class TextCache {
+  private constructor(
+    readonly folder: string,
+    private readonly key: string,
+    /** Tokens of a sequence. */
+    private readonly length: number,
+  ) {}
+
+  /** @param settings all that the text depends on but the number of sequences */
+  static async open(settings: Readonly<Record<string, unknown>>, length: number): Promise<TextCache> {
+    const key = createHash('sha256')
+      .update(JSON.stringify({ ...settings, length }))
+      .digest('hex')
+    const folder = join(cacheFolder(), 'text', key.slice(0, 32))
+    try {
+      await mkdir(folder, { recursive: true })
+    } catch (error) {
+      throw systemError(folder, error)
+    }
+    return new TextCache(folder, key, length)
+  }
+
+  /** The sequences of a part, or undefined if it is not there or damaged. */
+  async read(first: number, count: number): Promise<Int32Array[] | undefined> {
+    const size = digestBytes + 4 * count * this.length
+    const bytes = await readExactly(this.path(first, count), size)
+    if (bytes === undefined) return undefined
+    const data = bytes.subarray(digestBytes)
+    if (!this.digest(data).equals(bytes.subarray(0, digestBytes))) return undefined
+    const tokens = Int32Array.from({ length: count * this.length }, (_, i) => data.readInt32LE(4 * i))
+    return Array.from({ length: count }, (_, i) => tokens.slice(i * this.length, (i + 1) * this.length))
+  }
+
+  /** @throws FileError, e.g. where the disk is full */
+  async write(first: number, sequences: readonly Int32Array[]): Promise<void> {
+    const data = Buffer.alloc(4 * sequences.length * this.length)
+    for (const [s, tokens] of sequences.entries())
+      for (const [i, token] of tokens.entries()) data.writeInt32LE(token, 4 * (s * this.length + i))
+    await atomicWrite(this.path(first, sequences.length), Buffer.concat([this.digest(data), data]))
+  }
+
+  private path(first: number, count: number): string {
+    return join(this.folder, `${first}-${first + count - 1}.tokens`)
+  }
+
+  private digest(data: Uint8Array): Buffer {
+    return createHash('sha256').update(this.key).update(data).digest()
+  }
+}
+
+/** Bytes on disk of a text in `parts` parts. */
+export const cachedBytes = (tokens: number, parts: number): number => 4 * tokens + digestBytes * parts
+
+/** `QUENCH_CACHE`, else `quench` in the user's cache folder. */
+export function cacheFolder(): string {
+  return process.env.QUENCH_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'quench')
+}
+
+/** A file's content if it has this size. */
+async function readExactly(path: string, size: number): Promise<Buffer | undefined> {
+  const file = await open(path).catch(() => undefined)
+  if (file === undefined) return undefined
+  try {
+    if ((await file.stat()).size !== size) return undefined
+    const bytes = Buffer.alloc(size)
+    const { bytesRead } = await file.read(bytes, 0, size, 0)
+    return bytesRead === size ? bytes : undefined
+  } catch {
+    return undefined
+  } finally {
+    await file.close()
+  }
+}
