@@ -1,6 +1,63 @@
-/** Where a worker thread's module is: compiled beside its caller, or as source, as the tests run it. */
+/**
+ * Work on a thread of its own: what takes long or may never end, such as reading headers with long vocabularies or running a
+ * template from a stranger's file. The module of the thread calls `answer` with its work.
+ */
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
+import { parentPort, Worker } from 'node:worker_threads'
+import { FileError } from './errors.js'
+
+const memoryMb = 2048
+
+/** What a thread sends back. */
+type Answer<T> =
+  | { readonly result: T }
+  | { readonly fileError: { readonly path: string; readonly problem: string } }
+
+/** Runs a module on a thread. @param timeout in ms. @throws FileError of the work, or about `path` if the thread fails */
+export async function runOnThread<T>(
+  name: string,
+  from: string,
+  input: unknown,
+  { path, timeout }: { readonly path: string; readonly timeout?: number },
+): Promise<T> {
+  const worker = new Worker(workerEntry(name, from), {
+    workerData: input,
+    resourceLimits: { maxOldGenerationSizeMb: memoryMb },
+  })
+  let timer: NodeJS.Timeout | undefined
+  try {
+    const answer = await new Promise<Answer<T>>((resolve, reject) => {
+      if (timeout !== undefined)
+        timer = setTimeout(
+          () => reject(new FileError(path, `it keeps a thread busy for more than ${timeout / 1000} s`)),
+          timeout,
+        )
+      worker.once('message', resolve)
+      worker.once('error', (error: NodeJS.ErrnoException) =>
+        reject(
+          error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? new FileError(path, 'it takes too much memory') : error,
+        ),
+      )
+    })
+    if ('result' in answer) return answer.result
+    throw new FileError(answer.fileError.path, answer.fileError.problem)
+  } finally {
+    clearTimeout(timer)
+    await worker.terminate()
+  }
+}
+
+/** In the thread: does the work and sends what it gives, or the FileError that it throws. */
+export async function answer<T>(work: () => Promise<T>): Promise<void> {
+  try {
+    parentPort?.postMessage({ result: await work() } satisfies Answer<T>)
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error
+    const problem = error.message.slice(error.path.length + 2) // without the path that the message begins with
+    parentPort?.postMessage({ fileError: { path: error.path, problem } } satisfies Answer<T>)
+  }
+}
 
 /**
  * @param name of the module, without ending, e.g. `./score-worker`

@@ -4,7 +4,7 @@
  */
 import { FileError } from '../errors.js'
 import type { LlamaModel, Turns } from '../llama/index.js'
-import { ChatTemplate } from './chat-template.js'
+import { type Rendered, renderChat } from './chat-template.js'
 
 /** What a conversation begins with, up to the first word of the user, and what stands between its turns. */
 export interface Conversation {
@@ -52,16 +52,17 @@ async function templatePieces(path: string): Promise<[string, string, string, st
     { role: 'assistant', content: second },
     { role: 'user', content: third },
   ]
-  let text: string
-  let bos: string
+  let rendered: Rendered
   try {
-    const template = await ChatTemplate.open(path)
-    bos = template.bos
-    text = (await template.render([{ messages, open: true }], () => 'a plain conversation'))[0]
+    rendered = await renderChat(path, [{ name: 'a plain conversation', messages, open: true }])
   } catch (error) {
     if (error instanceof FileError) return undefined
     throw error
   }
+  const {
+    texts: [text],
+    bos,
+  } = rendered
   const [at1, at2, at3] = marks.map((mark) => text.indexOf(mark))
   if (!(at1 >= 0 && at2 > at1 && at3 > at2)) return undefined
   // The text before an answer that is to be written can differ from that before one that is known, e.g. in where thoughts begin.

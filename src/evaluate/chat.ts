@@ -6,8 +6,8 @@
  * Where it is not (some templates drop the thoughts of earlier turns), every answer is a window with all that came before
  * it, as the model saw it when it wrote.
  */
-
-import { type ChatPrompt, ChatTemplate } from '../data/chat-template.js'
+import { setImmediate } from 'node:timers/promises'
+import { type ChatPrompt, renderChat } from '../data/chat-template.js'
 import { UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 import type { Conversation } from './chat-files.js'
@@ -29,10 +29,9 @@ export interface ChatOptions extends ModelOptions {
 export async function evaluateChat(options: ChatOptions): Promise<Evaluation> {
   const { reference, conversations, context } = options
   await needModel(reference)
-  const template = await ChatTemplate.open(reference)
-  const turns = await renderTurns(template, conversations)
+  const { turns, bos } = await renderTurns(reference, conversations)
   return evaluateWindows(options, async (model) =>
-    cutConversations(model, template, turns, conversations, context),
+    cutConversations(model, bos, turns, conversations, context),
   )
 }
 
@@ -42,17 +41,14 @@ interface Turn {
   readonly with: string
 }
 
-/** For each conversation its answers. */
-async function renderTurns(
-  template: ChatTemplate,
-  conversations: readonly Conversation[],
-): Promise<Turn[][]> {
+/** For each conversation its answers; and the text of BOS. */
+async function renderTurns(reference: string, conversations: readonly Conversation[]) {
   const prompts: ChatPrompt[] = []
   const owners: number[] = []
-  for (const [c, { messages, tools }] of conversations.entries())
+  for (const [c, { name, messages, tools }] of conversations.entries())
     for (const [m, { role }] of messages.entries()) {
       if (role !== 'assistant') continue
-      const more = tools ? { tools } : {}
+      const more = tools ? { name, tools } : { name }
       prompts.push({ messages: messages.slice(0, m), open: true, ...more })
       prompts.push({ messages: messages.slice(0, m + 1), open: false, ...more })
       owners.push(c)
@@ -61,28 +57,29 @@ async function renderTurns(
     throw new UsageError(
       'the conversations have no message of the role "assistant", so nothing can be scored',
     )
-  const texts = await template.render(prompts, (i) => conversations[owners[i >> 1]].name)
+  const { texts, bos } = await renderChat(reference, prompts)
   const turns: Turn[][] = conversations.map(() => [])
   for (const [i, c] of owners.entries()) turns[c].push({ before: texts[2 * i], with: texts[2 * i + 1] })
-  return turns
+  return { turns, bos }
 }
 
-function cutConversations(
+async function cutConversations(
   model: LlamaModel,
-  template: ChatTemplate,
+  bos: string,
   turns: readonly (readonly Turn[])[],
   conversations: readonly Conversation[],
   context = model.trainContext,
-): Windows {
+): Promise<Windows> {
   const windows: Window[] = []
   const tokenize = (text: string): Int32Array =>
     model.tokenize(text, {
-      addSpecial: template.bos === '' || !text.startsWith(template.bos),
+      addSpecial: bos === '' || !text.startsWith(bos),
       parseSpecial: true,
     })
   for (const [c, answers] of turns.entries()) {
     const last = answers.at(-1)
     if (!last) continue
+    await setImmediate() // tokenizing takes its time
     const whole = answers.every((turn) => last.with.startsWith(turn.with))
     for (const group of whole ? [answers] : answers.map((turn) => [turn])) {
       const window = cutWindow(model, tokenize, group, c, context)

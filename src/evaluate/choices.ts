@@ -4,8 +4,14 @@
  * differ. `accuracyNorm` takes the choice with the best mean per token (what llama-perplexity prints for HellaSwag and
  * multiple choice), `accuracy` that with the best sum.
  */
+import { setImmediate } from 'node:timers/promises'
 import type { ChoiceFile, ChoiceForm, ChoiceTask } from './choice-files.js'
-import { prepareQuestion, type ScoredQuestion, scoreQuestions } from './choice-scores.js'
+import {
+  type PreparedQuestion,
+  prepareQuestion,
+  type ScoredQuestion,
+  scoreQuestions,
+} from './choice-scores.js'
 import { forEachModel, type ModelsOptions, type RunFile } from './models.js'
 import { wilson } from './statistics.js'
 
@@ -47,7 +53,11 @@ export async function evaluateChoices(options: ChoiceOptions): Promise<ChoiceEva
   const { tasks: file, threads, signal } = options
   const { tasks } = file
   const { reference, files } = await forEachModel(options, async (model, run, report) => {
-    const prepared = tasks.map((task) => prepareQuestion(model, task, file.form))
+    const prepared: PreparedQuestion[] = []
+    for (const task of tasks) {
+      if (prepared.length % 32 === 0) await setImmediate() // tokenizing takes its time
+      prepared.push(prepareQuestion(model, task, file.form))
+    }
     const scored = await scoreQuestions(model, prepared, run.kvType, report, { threads, signal })
     return summarize(run, tasks, scored)
   })

@@ -38,20 +38,27 @@ export interface BaseRow {
 
 /** Finds the `top.length` largest logits of a row: their ids, largest first; of equals the first comes first. */
 export function topTokens(logits: Float32Array, offset: number, size: number, top: Int32Array): void {
-  const count = top.length
-  let filled = 0
-  let least = Number.NEGATIVE_INFINITY
-  for (let i = 0; i < size; i++) {
-    const x = logits[offset + i]
-    if (filled === count && !(x > least)) continue
-    let at = filled < count ? filled++ : count - 1
-    while (at > 0 && logits[offset + top[at - 1]] < x) {
-      top[at] = top[at - 1]
-      at--
+  const count = Math.min(top.length, size)
+  for (let i = 0; i < count; i++) insert(logits, offset, top, i, i)
+  let least = logits[offset + top[count - 1]]
+  const end = offset + size
+  for (let i = offset + count; i < end; i++) {
+    if (logits[i] > least) {
+      insert(logits, offset, top, count - 1, i - offset)
+      least = logits[offset + top[count - 1]]
     }
-    top[at] = i
-    least = logits[offset + top[filled - 1]]
   }
+}
+
+/** Puts a token in its place among the first `last` of `top`, which are in order; the one in place `last` is lost. */
+function insert(logits: Float32Array, offset: number, top: Int32Array, last: number, token: number): void {
+  const x = logits[offset + token]
+  let at = last
+  while (at > 0 && logits[offset + top[at - 1]] < x) {
+    top[at] = top[at - 1]
+    at--
+  }
+  top[at] = token
 }
 
 /**

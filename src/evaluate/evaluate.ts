@@ -11,7 +11,7 @@ import { UsageError } from '../errors.js'
 import { checkWritable } from '../files.js'
 import { LlamaContext, LlamaModel } from '../llama/index.js'
 import { type Evaluation, report } from './evaluation.js'
-import { type ComparableFile, openComparable, tokenizerHash } from './files.js'
+import { type ComparableFile, openComparable } from './files.js'
 import { cacheOptions } from './models.js'
 import { run } from './run.js'
 import {
@@ -52,8 +52,13 @@ export interface EvaluateOptions extends ModelOptions {
   readonly saveReference?: string
 }
 
-/** Tokens that libllama computes at once: shorter windows run side by side to fill this. */
+/** Tokens that libllama computes at once. */
 const microBatch = 512
+/**
+ * Tokens of a decode: windows run side by side to fill this, as in llama-perplexity. libllama then takes a part of each
+ * window at a time, so that attention has less to look back on than with a whole window at once.
+ */
+const batchTokens = 2048
 
 /** @throws FileError for a file that cannot be loaded or compared, UsageError for a text that is too short */
 export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluation> {
@@ -89,7 +94,7 @@ export async function evaluateWindows(
     const first = await load(facts[0].path)
     const windows = await cut(first)
     const context = windows.longest
-    const sequences = Math.min(Math.max(1, Math.floor(microBatch / context)), windows.count)
+    const sequences = Math.min(Math.max(1, Math.floor(batchTokens / context)), windows.count)
     const create = async (model: LlamaModel, kvType: string): Promise<LlamaContext> => {
       const made = await LlamaContext.create(model, {
         contextSize: windows.longest,
@@ -163,8 +168,8 @@ async function savedSettings(file: ComparableFile, windows: Windows, context: nu
     hash.update(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength))
   }
   return {
-    tokenizer: tokenizerHash(file.tokenizer),
-    vocabulary: file.tokenizer.tokens.length,
+    tokenizer: file.tokenizer,
+    vocabulary: file.vocabulary,
     text: hash.digest('hex'),
     context,
     windows: windows.count,

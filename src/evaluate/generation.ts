@@ -5,7 +5,7 @@
  * parse, and whether they are the reference's.
  */
 
-import { ChatTemplate } from '../data/chat-template.js'
+import { renderChat } from '../data/chat-template.js'
 import type { Document } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
@@ -101,13 +101,11 @@ interface PromptText {
 
 async function promptTexts(reference: string, prompts: readonly Prompt[]): Promise<PromptText[]> {
   const chats = prompts.flatMap((prompt) => ('messages' in prompt ? [prompt] : []))
-  const template = chats.length > 0 ? await ChatTemplate.open(reference) : undefined
-  const open = chats.map(({ messages, tools }) => ({ messages, open: true, ...(tools && { tools }) }))
-  const rendered = (await template?.render(open, (i) => chats[i].name)) ?? []
-  const bos = template?.bos ?? ''
+  const open = chats.map((chat) => ({ ...chat, open: true }))
+  const { texts, bos } = chats.length > 0 ? await renderChat(reference, open) : { texts: [], bos: '' }
   return prompts.map((prompt) => {
     if ('text' in prompt) return { text: prompt.text, special: false, hasBos: false }
-    const text = rendered[chats.indexOf(prompt)]
+    const text = texts[chats.indexOf(prompt)]
     return { text, special: true, hasBos: bos !== '' && text.startsWith(bos) }
   })
 }
