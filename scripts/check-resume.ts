@@ -1,62 +1,194 @@
 /**
- * Kills `quench train` with SIGKILL at random moments of all its stages, goes on with --resume each time, and compares the final file
- * with that of an undisturbed run, byte for byte. Takes some minutes.
+ * Disturbs `quench train` in every way that a machine can, goes on with --resume each time, and compares the final file with that of
+ * an undisturbed run, byte for byte: SIGKILL at random moments of all stages, and a disk that becomes full. Both with the
+ * whole model in memory and with one block at a time, its streams on disk. Takes some minutes.
  *
- *   npx tsx scripts/check-resume.ts [kills = 20] [seed = 1]
+ *   npm run build && npx tsx scripts/check-resume.ts [kills = 20] [fills = 5] [seed = 1]
+ *
+ * The disk is a small one in memory, mounted in a namespace of its own; that needs Linux and `unshare` (util-linux).
  */
-import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { openGguf } from '../src/gguf/index.js'
+import { llama } from '../src/models/llama.js'
 import { Random } from '../src/random.js'
+import { bytesOf } from '../src/train/plan.js'
 
-const [kills, seed] = [Number(process.argv[2] ?? 20), Number(process.argv[3] ?? 1)]
-const folder = await mkdtemp(join(tmpdir(), 'quench-resume-'))
+const input = 'models/quench-5m-f16.gguf'
+const diskBytes = 1 << 30
+const [kills = 20, fills = 5, seed = 1] = process.argv.slice(2).map(Number)
 const random = new Random(seed)
-const settings = ['--tokens', '8192', '--calibration', '4096', '--steps', '30', '--batch', '256']
-const common = ['train', 'models/quench-5m-f16.gguf', '-t', 'Q2_K', ...settings, '--checkpoint-every', '1']
+const sizes = { tokens: 4096, calibration: 2048, batch: 256, steps: 12 }
+const settings = [
+  '-t',
+  'Q2_K',
+  '--context',
+  '64',
+  ...Object.entries(sizes).flatMap(([k, v]) => [`--${k}`, `${v}`]),
+]
 
-/** Runs to the end, or until it is killed after `seconds`; resolves to the exit code, null if it was killed. */
-function run(output: string, seconds?: number): Promise<number | null> {
-  const args = ['dist/cli/main.js', ...common, '-o', output, '--resume', '--json']
+interface Ended {
+  readonly code: number | null
+  readonly stderr: string
+  readonly seconds: number
+}
+
+/** Runs to the end unless `disturb`, called after `seconds`, does something about it. */
+async function run(
+  folder: string,
+  more: readonly string[],
+  seconds = Number.POSITIVE_INFINITY,
+  disturb: (child: ChildProcess) => void = () => {},
+): Promise<Ended> {
+  const output = join(folder, 'out.gguf')
+  const args = ['dist/cli/main.js', 'train', input, ...settings, ...more, '-o', output, '--resume', '--json']
   const env = { ...process.env, QUENCH_CACHE: join(folder, 'cache') }
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], env })
-  const timer = seconds === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), 1000 * seconds)
-  return new Promise((resolve) =>
-    child.on('exit', (code) => {
-      clearTimeout(timer)
-      resolve(code)
-    }),
-  )
-}
-
-try {
-  const whole = join(folder, 'whole.gguf')
   const began = performance.now()
-  if ((await run(whole)) !== 0) throw new Error('the undisturbed run failed')
-  const length = (performance.now() - began) / 1000
-  console.log(`undisturbed: ${length.toFixed(1)} s`)
-  const killed = join(folder, 'killed.gguf')
-  let done = 0
-  let finished = 0
-  while (done < kills) {
-    const after = 0.5 + random.uniform() * length
-    if ((await run(killed, after)) === null) {
-      done++
-      console.log(`killed after ${after.toFixed(1)} s (${done} of ${kills})`)
-    } else {
-      finished++
-      compare(await readFile(whole), await readFile(killed))
-      await rm(killed)
-    }
-  }
-  if ((await run(killed)) !== 0) throw new Error('the last run failed')
-  compare(await readFile(whole), await readFile(killed))
-  console.log(`${kills} kills, ${finished + 1} files, each equal to the undisturbed one byte for byte`)
-} finally {
-  await rm(folder, { recursive: true, force: true })
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env })
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  const timer = Number.isFinite(seconds) ? setTimeout(() => disturb(child), 1000 * seconds) : undefined
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  clearTimeout(timer)
+  return { code, stderr, seconds: (performance.now() - began) / 1000 }
 }
 
-function compare(a: Buffer, b: Buffer): void {
-  if (!a.equals(b)) throw new Error('the file of the killed run differs')
+/** Takes all that is free. */
+function fill(path: string): void {
+  const file = openSync(path, 'w')
+  try {
+    for (let bytes = 1 << 20; bytes >= 4096; )
+      try {
+        writeSync(file, new Uint8Array(bytes))
+      } catch {
+        bytes >>= 1
+      }
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** The file is the undisturbed one and nothing else is left; then both are away. */
+async function compare(folder: string, whole: Buffer): Promise<void> {
+  const file = await readFile(join(folder, 'out.gguf'))
+  if (!file.equals(whole)) throw new Error('the file of the disturbed run differs')
+  const left = readdirSync(folder).filter((name) => name !== 'cache')
+  if (left.length !== 1) throw new Error(`left: ${left}`)
+  await reset(folder)
+}
+
+async function reset(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder)
+}
+
+async function killed(folder: string, more: readonly string[], whole: Buffer, length: number): Promise<void> {
+  let files = 0
+  for (let done = 0; done < kills; ) {
+    const after = 0.3 + random.uniform() * length
+    const { code, stderr } = await run(folder, more, after, (child) => child.kill('SIGKILL'))
+    if (code === null)
+      console.log(`  killed after ${after.toFixed(1)} s (${++done} of ${kills}): ${leftIn(folder)}`)
+    else if (code === 0) {
+      files++
+      await compare(folder, whole)
+    } else throw new Error(stderr)
+  }
+  const { code, stderr } = await run(folder, more)
+  if (code !== 0) throw new Error(stderr)
+  await compare(folder, whole)
+  console.log(`  ${kills} kills, ${files + 1} files, each equal to the undisturbed one byte for byte`)
+}
+
+async function filled(folder: string, more: readonly string[], whole: Buffer, length: number): Promise<void> {
+  const ballast = `${folder}.ballast`
+  for (let i = 0; i < fills; ) {
+    const after = ((i + random.uniform()) / fills) * length
+    const { code, stderr } = await run(folder, more, after, () => fill(ballast))
+    rmSync(ballast, { force: true })
+    if (code === 0) {
+      await compare(folder, whole)
+      continue
+    }
+    const said =
+      /^quench: (.*): the disk is full; make room, and the same command with --resume goes on from there\n$/
+    const path = said.exec(stderr)?.[1]
+    if (code !== 1 || !path?.startsWith(folder)) throw new Error(`exit code ${code}: ${stderr}`)
+    if (existsSync(join(folder, 'out.gguf'))) throw new Error('a file was left')
+    console.log(
+      `  full after ${after.toFixed(1)} s (${++i} of ${fills}), at ${path.slice(folder.length + 1)}`,
+    )
+    const { code: second, stderr: problem, seconds } = await run(folder, more)
+    if (second !== 0) throw new Error(problem)
+    console.log(`    went on for ${seconds.toFixed(1)} s, equal byte for byte`)
+    await compare(folder, whole)
+  }
+}
+
+/** What there is to go on from. */
+function leftIn(folder: string): string {
+  const names = readdirSync(folder)
+  if (names.some((name) => name.endsWith('.checkpoint'))) return 'a checkpoint'
+  const blocks = join(folder, 'out.gguf.blocks')
+  const parts = existsSync(blocks)
+    ? readdirSync(blocks).filter((name) => /^[a-z]+(-\d+)?\.gguf$/.test(name))
+    : []
+  if (parts.length > 0) return `${parts.length} blocks`
+  return names.includes('out.gguf') ? 'the file' : 'text at most'
+}
+
+/** The least memory in which a block fits, and no streams. */
+async function littleMemory(): Promise<number> {
+  const gguf = await openGguf(input)
+  const model = { architecture: llama, config: await llama.read(gguf) }
+  await gguf.close()
+  const speeds = () => Promise.reject(new Error('not asked for'))
+  const plan = { ...sizes, method: 'auto', memory: 0, validation: 4096, seconds: undefined, speeds } as const
+  return Math.ceil(bytesOf('solve streamed', model, plan) / 1e6 + 1) * 1e6
+}
+
+async function check(disk: string): Promise<void> {
+  const little = ['--memory', `${(await littleMemory()) / 1e6}MB`]
+  for (const [name, more] of [
+    ['whole model in memory', []],
+    ['one block in memory, streams on disk', little],
+  ] as const) {
+    const folder = join(disk, 'run')
+    await reset(folder)
+    const { code, stderr, seconds } = await run(folder, more)
+    if (code !== 0) throw new Error(stderr)
+    console.log(`${name}: undisturbed ${seconds.toFixed(1)} s`)
+    const whole = await readFile(join(folder, 'out.gguf'))
+    await reset(folder)
+    await killed(folder, more, whole, seconds)
+    await filled(folder, more, whole, seconds)
+  }
+}
+
+if (process.env.QUENCH_SMALL_DISK) {
+  const disk = process.env.QUENCH_SMALL_DISK
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${diskBytes}`, 'tmpfs', disk], {
+    stdio: 'inherit',
+  })
+  if (status !== 0) throw new Error(`no disk can be mounted at ${disk}`)
+  await check(disk)
+} else {
+  const disk = await mkdtemp(join(tmpdir(), 'quench-disk-'))
+  const env = { ...process.env, QUENCH_SMALL_DISK: disk }
+  const again = [
+    process.execPath,
+    ...process.execArgv,
+    fileURLToPath(import.meta.url),
+    ...process.argv.slice(2),
+  ]
+  const { status, error } = spawnSync('unshare', ['-rm', ...again], { stdio: 'inherit', env })
+  await rm(disk, { recursive: true, force: true })
+  if (error) throw error
+  process.exitCode = status ?? 1
 }

@@ -11,7 +11,9 @@ import { accessSync, constants, readdirSync, rmSync, statSync } from 'node:fs'
 import { access, type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FileError, QuenchError } from './errors.js'
+import { discardRoom, keepRoom, roomPath, takeRoom } from './room.js'
 
+const chunkBytes = 1 << 20
 const temporaries = new Set<string>()
 
 /**
@@ -80,8 +82,26 @@ export function checkWritable(path: string): void {
   }
 }
 
-/** Flushes a closed temporary file to the disk and renames it onto `path`. On failure it is removed: FileError. */
-export async function commitTemporary(temporary: string, path: string): Promise<void> {
+/**
+ * Opens a new temporary file of `path`, on the room that was reserved for it (room.ts) if there is any: cut it to size when it
+ * is written.
+ */
+export async function openTemporary(path: string): Promise<{ temporary: string; handle: FileHandle }> {
+  const temporary = temporaryPath(path)
+  try {
+    const handle = await open(temporary, (await takeRoom(path, temporary)) ? 'r+' : 'wx')
+    return { temporary, handle }
+  } catch (error) {
+    await discardTemporary(temporary)
+    throw systemError(path, error)
+  }
+}
+
+/**
+ * Flushes a closed temporary file to the disk and renames it onto `path`. On failure it is removed: FileError.
+ * @param keep the file that is replaced stays as room for the next one
+ */
+export async function commitTemporary(temporary: string, path: string, keep = false): Promise<void> {
   try {
     const handle = await open(temporary, 'r+')
     try {
@@ -89,12 +109,21 @@ export async function commitTemporary(temporary: string, path: string): Promise<
     } finally {
       await handle.close()
     }
+    if (keep) await keepRoom(path)
     await rename(temporary, path)
     temporaries.delete(temporary)
+    await syncFolder(dirname(path))
   } catch (error) {
     await discardTemporary(temporary)
     throw systemError(path, error)
   }
+}
+
+/** So that the new name is still there after a loss of power. Not every system can do this to a folder. */
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r').catch(() => undefined)
+  await handle?.sync().catch(() => {})
+  await handle?.close()
 }
 
 /** Removes a temporary file, if it is there. */
@@ -123,12 +152,16 @@ export async function atomicWrite(
   path: string,
   data: string | Uint8Array | ((handle: FileHandle) => Promise<void>),
 ): Promise<void> {
-  const temporary = temporaryPath(path)
+  const { temporary, handle } = await openTemporary(path)
   try {
-    const handle = await open(temporary, 'wx')
     try {
-      if (typeof data === 'function') await data(handle)
-      else await handle.writeFile(data)
+      if (typeof data === 'function') {
+        await handle.truncate()
+        await data(handle)
+      } else {
+        await handle.writeFile(data)
+        await handle.truncate(Buffer.byteLength(data))
+      }
     } finally {
       await handle.close()
     }
@@ -137,6 +170,28 @@ export async function atomicWrite(
     throw systemError(path, error)
   }
   await commitTemporary(temporary, path)
+}
+
+/** Takes `bytes` of room for the file `path`, with what it has already. @throws FileError where the disk is full */
+export async function reserveRoom(path: string, bytes: number): Promise<void> {
+  const room = roomPath(path)
+  try {
+    const handle = await open(room, 'a')
+    try {
+      const zeros = new Uint8Array(chunkBytes)
+      let { size } = await handle.stat()
+      while (size < bytes) {
+        const { bytesWritten } = await handle.write(zeros, 0, Math.min(chunkBytes, bytes - size))
+        size += bytesWritten
+      }
+      await handle.datasync()
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    await discardRoom(path)
+    throw systemError(path, error)
+  }
 }
 
 const reasons: Record<string, string> = {
@@ -160,3 +215,10 @@ export function systemError(path: string, error: unknown): unknown {
   const code = String(error.code)
   return new FileError(path, reasons[code] ?? `the system answered ${code}`, { cause: error })
 }
+
+/** Whether it is an error of `systemError` that says that there is no room. */
+export const isDiskFull = (error: unknown): error is FileError =>
+  error instanceof FileError &&
+  error.cause instanceof Error &&
+  'code' in error.cause &&
+  (error.cause.code === 'ENOSPC' || error.cause.code === 'EDQUOT')

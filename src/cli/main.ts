@@ -9,7 +9,7 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
-import { removeTemporaryFiles } from '../files.js'
+import { removeTemporaryFiles, systemError } from '../files.js'
 import { addBench } from './bench.js'
 import { addCompare } from './compare.js'
 import { addDemo } from './demo.js'
@@ -38,8 +38,8 @@ addBench(program)
 addCompare(program)
 addDemo(program)
 
-process.stdout.on('error', leaveQuietly)
-process.stderr.on('error', leaveQuietly)
+process.stdout.on('error', (error) => leave('standard output', error))
+process.stderr.on('error', (error) => leave('standard error', error))
 let interruption: number | undefined
 process.on('SIGINT', () => interrupted(130))
 process.on('SIGTERM', () => interrupted(143))
@@ -69,11 +69,12 @@ function fail(error: unknown): number {
   return expected ? error.exitCode : 1
 }
 
-/** The reader of a pipe has seen enough, as `head` does. */
-function leaveQuietly(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
+/** The reader of a pipe has seen enough, as `head` does, or the disk is full that the output goes to. */
+function leave(where: string, error: NodeJS.ErrnoException): void {
   removeTemporaryFiles()
-  process.exit(0)
+  if (error.code === 'EPIPE') process.exit(0)
+  fail(systemError(where, error))
+  process.exit(1)
 }
 
 function interrupted(code: number): void {

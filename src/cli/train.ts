@@ -72,7 +72,11 @@ export function addTrain(program: Command): void {
     .option('--weight-rate <x>', 'learning rate of weights, in quantization steps', positiveNumber)
     .option('--scale-rate <x>', 'learning rate of scales and norms, relative', positiveNumber)
     .option('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber)
-    .option('--checkpoint-every <seconds>', 'time between checkpoints (default: 30)', wholeNumber)
+    .option(
+      '--checkpoint-every <seconds>',
+      'time between checkpoints, 0: every step (default: as often as they take a twentieth of the time)',
+      wholeNumber,
+    )
     .option('--json', 'print one JSON document')
     .addHelpText(
       'after',
@@ -110,13 +114,21 @@ export function showTraining(label = ''): (event: TrainEvent) => void {
 }
 
 /** What will be done, before it is. */
-function describePlan({ stages, memory, whole, spillBytes, blockBytes, writing }: Plan): string {
+function describePlan({
+  stages,
+  memory,
+  whole,
+  spillBytes,
+  blockBytes,
+  checkpointBytes,
+  writing,
+}: Plan): string {
   const lines = stages.map(
     ({ stage, bytes, seconds }) =>
       `  ${stage.padEnd(10)} about ${duration(seconds)}, ${humanBytes(bytes)} of memory`,
   )
   const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
-  const disk = humanBytes(blockBytes + spillBytes)
+  const disk = humanBytes(blockBytes + spillBytes + checkpointBytes)
   const text =
     writing.text > 0
       ? `  text       written by the model, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile\n`

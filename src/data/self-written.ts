@@ -71,6 +71,7 @@ export async function selfWritten(
         continue
       }
       if (!writer) checkWritingMemory(vocabulary, options.memory)
+      await cache.reserve(first, count)
       writer ??= await openWriter(path, copied, cache.folder, vocabulary)
       const starts = Array.from({ length: count }, (_, i) =>
         startOf(vocabulary, seed, first + i, conversation),

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, open } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { atomicWrite, systemError } from '../files.js'
+import { atomicWrite, reserveRoom, systemError } from '../files.js'
 
 const digestBytes = 32
 
@@ -46,7 +46,11 @@ export class TextCache {
     return Array.from({ length: count }, (_, i) => tokens.slice(i * this.length, (i + 1) * this.length))
   }
 
-  /** @throws FileError, e.g. where the disk is full */
+  /** Takes room for a part before it is written. @throws FileError where the disk is full */
+  async reserve(first: number, count: number): Promise<void> {
+    await reserveRoom(this.path(first, count), digestBytes + 4 * count * this.length)
+  }
+
   async write(first: number, sequences: readonly Int32Array[]): Promise<void> {
     const data = Buffer.alloc(4 * sequences.length * this.length)
     for (const [s, tokens] of sequences.entries())

@@ -3,9 +3,9 @@
  * given, so a file of any size needs only the memory of one chunk. The file appears under its name when it is
  * finished and whole, not before.
  */
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { FileError } from '../errors.js'
-import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
+import { commitTemporary, discardTemporary, openTemporary, systemError } from '../files.js'
 import { encodeHeader } from './encode.js'
 import { alignmentOf, padded, tensorSize } from './header.js'
 import { Metadata } from './metadata.js'
@@ -24,6 +24,8 @@ export interface GgufContent {
   readonly version?: 2 | 3
   /** In bytes, a power of two. By default the metadata's `general.alignment`, or 32. */
   readonly alignment?: number
+  /** A file that this one replaces stays as room for the next (room.ts). */
+  readonly keepRoom?: boolean
 }
 
 interface Part {
@@ -55,16 +57,10 @@ export async function createGguf(path: string, content: GgufContent): Promise<Gg
   }
   const header = encodeHeader(content.version ?? 3, alignment, metadata, tensors)
 
-  const temporary = temporaryPath(path)
-  try {
-    const handle = await open(temporary, 'wx')
-    const writer = new GgufWriter(path, temporary, handle, tensors, alignment)
-    await writer.start(header)
-    return writer
-  } catch (error) {
-    await discardTemporary(temporary)
-    throw systemError(path, error)
-  }
+  const { temporary, handle } = await openTemporary(path)
+  const writer = new GgufWriter(path, temporary, handle, tensors, alignment, content.keepRoom ?? false)
+  await writer.start(header)
+  return writer
 }
 
 function checkName(path: string, name: string, shape: readonly number[]): void {
@@ -87,6 +83,7 @@ function checkName(path: string, name: string, shape: readonly number[]): void {
 export class GgufWriter {
   #current = 0 // index of the tensor that is written
   #written = 0 // bytes of it so far
+  #size = 0 // bytes of the file so far
   #closed = false
 
   /** Called by `createGguf`. */
@@ -96,6 +93,7 @@ export class GgufWriter {
     readonly handle: FileHandle,
     readonly parts: readonly Part[],
     readonly alignment: number,
+    private readonly keepRoom: boolean,
   ) {}
 
   /** Called by `createGguf`. */
@@ -133,8 +131,9 @@ export class GgufWriter {
         const missing = part.bytes - this.#written
         throw new FileError(this.path, `the tensor ${quote(part.name)} still needs ${missing} bytes`)
       }
+      await this.handle.truncate(this.#size) // what is left of room that was reserved
       await this.handle.close()
-      await commitTemporary(this.temporary, this.path)
+      await commitTemporary(this.temporary, this.path, this.keepRoom)
       this.#closed = true
     })
   }
@@ -155,6 +154,7 @@ export class GgufWriter {
       const { bytesWritten } = await this.handle.write(bytes, at, bytes.length - at)
       at += bytesWritten
     }
+    this.#size += bytes.length
   }
 
   async #orAbort(work: () => Promise<void>): Promise<void> {

@@ -6,9 +6,16 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FileError } from '../errors.js'
-import { systemError } from '../files.js'
+import { reserveRoom, systemError } from '../files.js'
 import { createGguf, type Gguf, Metadata, openGguf } from '../gguf/index.js'
-import { loadCheckpoint, type Settings, saveCheckpoint } from './checkpoint.js'
+import {
+  headerBytes,
+  loadCheckpoint,
+  type Settings,
+  saveCheckpoint,
+  stateBytes,
+  tensorHeaderBytes,
+} from './checkpoint.js'
 import { type ExportCheck, trainedBytes } from './export.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 
@@ -50,6 +57,20 @@ export class BlocksOnDisk {
     return true
   }
 
+  /** Takes room for a block before it is solved for. @throws FileError where the disk is full */
+  async reserve(name: string, parameters: readonly Parameter[]): Promise<void> {
+    try {
+      mkdirSync(this.folder, { recursive: true })
+    } catch (error) {
+      throw systemError(this.folder, error)
+    }
+    await reserveRoom(
+      this.path(name),
+      this.what === 'latents' ? stateBytes(parameters, 'latents') : tensorBytes(parameters),
+    )
+  }
+
+  /** Saves a block for which `reserve` has been called. */
   async save(
     name: string,
     parameters: readonly Parameter[],
@@ -57,11 +78,6 @@ export class BlocksOnDisk {
     check: ExportCheck,
   ): Promise<void> {
     const path = this.path(name)
-    try {
-      mkdirSync(this.folder, { recursive: true })
-    } catch (error) {
-      throw systemError(this.folder, error)
-    }
     if (this.what === 'latents') return saveCheckpoint(path, parameters, {}, this.settings, 'latents')
     const metadata = new Metadata(path, [
       ['general.architecture', { type: 'string', value: 'quench-block' }],
@@ -113,4 +129,12 @@ export class BlocksOnDisk {
     await this.close()
     rmSync(this.folder, { recursive: true, force: true })
   }
+}
+
+/** At least the bytes of a file of tensors as they go to the output. */
+function tensorBytes(parameters: readonly Parameter[]): number {
+  const sizes = parameters.map(({ weights, format }) =>
+    format ? (weights.length / format.blockSize) * format.blockBytes : weights.byteLength,
+  )
+  return sizes.reduce((a, b) => a + b, headerBytes + tensorHeaderBytes * sizes.length)
 }

@@ -57,6 +57,7 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
     const check = { tensors: 0, weights: 0, differing: 0 }
     const outside = student.parameters.filter(({ name }) => !name.startsWith('blk.'))
     if (!(await disk?.load('outside', outside, programs))) {
+      await disk?.reserve('outside', outside)
       await solveHead(solver, batches, source.weights, byName(outside))
       await disk?.save('outside', outside, programs, check)
     }
@@ -72,6 +73,7 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
       onProgress?.(layer, layers)
       const block = student.parameters.filter(({ name }) => name.startsWith(`blk.${layer}.`))
       if (!(await disk?.load(`block-${layer}`, block, programs))) {
+        await disk?.reserve(`block-${layer}`, block)
         await solveBlock(solver, layer, sides, byName(block), (share) => onProgress?.(layer + share, layers))
         await disk?.save(`block-${layer}`, block, programs, check)
       }
@@ -122,6 +124,7 @@ export async function solveStreamed(options: StreamedOptions): Promise<StreamedR
       await advance(network, layer, held.plain.streams, plain)
       if (!(await disk.load(`block-${layer}`, block.parameters, programs))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
+        await disk.reserve(`block-${layer}`, block.parameters)
         await solveBlock(solver, layer, sides, byName(block.parameters), report)
         await disk.save(`block-${layer}`, block.parameters, programs, check)
       }

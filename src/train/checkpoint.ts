@@ -5,7 +5,9 @@
  */
 import { rm, stat } from 'node:fs/promises'
 import { FileError, UsageError } from '../errors.js'
+import { reserveRoom } from '../files.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
+import { discardRoom } from '../room.js'
 import type { StageReport } from './options.js'
 import type { Parameter } from './parameter.js'
 
@@ -38,6 +40,58 @@ export async function removeCheckpoint(output: string): Promise<void> {
   await rm(checkpointPath(output), { force: true })
 }
 
+/** Saving may take this share of the time where nothing else is asked for. */
+const savingShare = 0.05
+
+/**
+ * The checkpoint of a run while it trains. There is room for two of them from the start, so that a disk that becomes full meanwhile
+ * cannot lose a step: each is written over the one before the last.
+ */
+export class Checkpoints {
+  private readonly path: string
+  private saved = Number.NEGATIVE_INFINITY
+  private cost = 0
+
+  /** @param every seconds between checkpoints; by default as often as it takes a twentieth of the time */
+  constructor(
+    output: string,
+    private readonly parameters: readonly Parameter[],
+    private readonly settings: Settings,
+    private readonly every: number | undefined,
+  ) {
+    this.path = checkpointPath(output)
+  }
+
+  /** Whether the run saves anything by itself. */
+  get wanted(): boolean {
+    return this.every !== Number.POSITIVE_INFINITY
+  }
+
+  /** Saves where a run starts, unless a checkpoint says that already, and takes room for the next. */
+  async begin(progress: Progress, resumed: boolean): Promise<void> {
+    if (!resumed) await this.save(progress)
+    this.saved = performance.now()
+    await reserveRoom(this.path, stateBytes(this.parameters, 'all'))
+  }
+
+  get due(): boolean {
+    const since = (performance.now() - this.saved) / 1000
+    return since > (this.every ?? this.cost / savingShare)
+  }
+
+  async save(progress: Progress): Promise<void> {
+    const began = performance.now()
+    await saveCheckpoint(this.path, this.parameters, { ...progress }, this.settings)
+    this.saved = performance.now()
+    this.cost = (this.saved - began) / 1000
+  }
+
+  /** Gives the room back. The checkpoint stays. */
+  async end(): Promise<void> {
+    await discardRoom(this.path)
+  }
+}
+
 /** Writes the state; the checkpoint before it stays until the new one is whole and on disk. */
 export async function saveCheckpoint(
   path: string,
@@ -50,10 +104,10 @@ export async function saveCheckpoint(
   const metadata = new Metadata(path, [
     ['general.architecture', { type: 'string', value: 'quench-checkpoint' }],
     ['quench.settings', { type: 'string', value: JSON.stringify(settings) }],
-    ['quench.progress', { type: 'string', value: JSON.stringify(progress) }],
+    ['quench.progress', { type: 'string', value: JSON.stringify(progress).padEnd(progressBytes) }],
   ])
   const tensors = [...arrays].map(([name, values]) => ({ name, shape: [values.length], type: 0 }))
-  const writer = await createGguf(path, { metadata, tensors })
+  const writer = await createGguf(path, { metadata, tensors, keepRoom: what === 'all' })
   for (const [name, values] of arrays)
     await writer.write(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
   await writer.finish()
@@ -112,3 +166,16 @@ function stateArrays(parameters: readonly Parameter[], what: 'all' | 'latents'):
     }
   return arrays
 }
+
+/** At least the bytes of a file of the state. */
+export function stateBytes(parameters: readonly Parameter[], what: 'all' | 'latents'): number {
+  let bytes = headerBytes
+  for (const values of stateArrays(parameters, what).values()) bytes += values.byteLength + tensorHeaderBytes
+  return bytes
+}
+
+/** Progress takes this much however far it is, so that a checkpoint fits where the one before was. */
+const progressBytes = 16 << 10
+/** Metadata with the validation so far, and what says of a tensor where it lies. */
+export const headerBytes = 64 << 10
+export const tensorHeaderBytes = 192

@@ -60,6 +60,14 @@ async function convertedBytes(gguf: Gguf, tensor: TensorInfo, type: number): Pro
   return bytes
 }
 
+/** Bytes of the tensors of a file in other types. */
+export function assignedBytes(gguf: Gguf, types: ReadonlyMap<string, number>): number {
+  let bytes = 0
+  for (const { name, type, shape, elements } of gguf.tensors)
+    bytes += rowSize(types.get(name) ?? type, shape[0]) * (elements / shape[0])
+  return bytes
+}
+
 /** The bytes of a trained tensor; undefined for one that did not train. */
 export type TrainedTensors = (name: string) => Promise<Uint8Array | undefined>
 

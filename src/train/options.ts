@@ -37,7 +37,7 @@ export interface TrainOptions {
   readonly weightRate?: number
   readonly scaleRate?: number
   readonly seed?: number
-  /** Seconds between checkpoints. Default 30. */
+  /** Seconds between checkpoints. Default: as often as they take a twentieth of the time. */
   readonly checkpointEvery?: number
   /** Teacher activations kept by window; share one between runs on the same model and text. */
   readonly teacher?: TeacherCache

@@ -27,6 +27,8 @@ interface PlannedRun {
   readonly spillBytes: number
   /** Bytes of finished blocks that are kept on disk until the end. */
   readonly blockBytes: number
+  /** Bytes of checkpoints of the whole state, of which there is room for two. */
+  readonly checkpointBytes: number
   readonly memory: number
   readonly stages: readonly PlannedStage[]
 }
@@ -151,12 +153,13 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plann
   ]
   const seconds = trainingSeconds(model, options, speed)
   if (wanted !== 'blockwise') stages.push({ stage: wanted, bytes: bytes(wanted), seconds })
-  const { block } = sizesOf(model)
+  const { all, block } = sizesOf(model)
   return {
     method: wanted,
     whole,
     spillBytes: spill ? streamBytes : 0,
-    blockBytes: model.config.layers * block * (whole ? 4.3 : 1.1),
+    blockBytes: model.config.layers * block * (whole ? 5.3 : 1.1),
+    checkpointBytes: wanted === 'blockwise' ? 0 : 2 * all * (wanted === 'distill' ? 14.4 : 7.3),
     memory,
     stages,
   }

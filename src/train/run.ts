@@ -1,10 +1,11 @@
 /**
  * A training run from the text to the file. A stage's result stays only where validation improves; if nothing helped, the PTQ
- * weights are written and the report says so. Finished blocks and, every half minute, the whole state are saved, and a resumed
+ * weights are written and the report says so. Finished blocks and, every now and then, the whole state are saved, and a resumed
  * run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { digest, WindowOrder } from '../data/order.js'
-import { QuenchError, UsageError } from '../errors.js'
+import { FileError, QuenchError, UsageError } from '../errors.js'
+import { isDiskFull } from '../files.js'
 import { recipes } from '../formats/recipes.js'
 import { Metadata, openGguf } from '../gguf/index.js'
 import { summarize } from '../gguf/summary.js'
@@ -17,20 +18,18 @@ import {
   type Progress,
   removeCheckpoint,
   type Settings,
-  saveCheckpoint,
 } from './checkpoint.js'
+import { blocksFolder } from './disk.js'
 import { Distillation, join, TeacherCache } from './distillation.js'
 import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
 import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
 import type { Plan } from './plan.js'
-import { isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
 import { makeStudent, type Source, type Student, targetTypes } from './source.js'
+import { trainSteps } from './steps.js'
 import { type TextReport, trainingText } from './text.js'
 
-const clip = 1
-const floor = 0.02
 /** Held-out tokens. */
 export const validationTokens = 4096
 export const defaultCalibration = 49_152
@@ -62,30 +61,29 @@ export class Run {
   }
 
   async run(): Promise<TrainReport> {
-    const { output, resume = false } = this.options
-    const folder = `${output}.blocks`
-    const checkpoint = checkpointPath(output)
-    const text = await this.text()
-    const settings = this.settings(text)
+    const { output } = this.options
+    const folder = blocksFolder(output)
     // A run that never saves leaves nothing behind to go on from.
-    const disk = Number.isFinite(this.options.checkpointEvery ?? 30)
-      ? new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
-      : undefined
-    for (const [path, exists] of [
-      [checkpoint, await checkpointExists(output)],
-      [folder, disk?.exists ?? false],
-    ] as const)
-      if (exists && !resume)
-        throw new UsageError(
-          `${path} is left of a run that did not end; add --resume to go on, or delete it to start anew`,
-        )
+    const keeps = Number.isFinite(this.options.checkpointEvery ?? 0)
+    let disk: BlocksOnDisk | undefined
     try {
+      const text = await this.text()
+      const settings = this.settings(text)
+      if (keeps) disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
       const report = this.plan.whole
         ? await this.whole(text, settings, disk)
         : await this.streamed(text, disk, folder)
-      await removeCheckpoint(output)
       await disk?.remove()
+      await removeCheckpoint(output)
       return report
+    } catch (error) {
+      if (!keeps || !isDiskFull(error)) throw error
+      const { path } = error
+      throw new FileError(
+        path,
+        'the disk is full; make room, and the same command with --resume goes on from there',
+        { cause: error },
+      )
     } finally {
       await disk?.close()
     }
@@ -199,7 +197,7 @@ export class Run {
     await distillation.round()
     const resumed =
       options.resume && (await checkpointExists(options.output))
-        ? await loadCheckpoint<Progress>(checkpointPath(options.output), student.parameters, settings)
+        ? await this.resumed(student, settings)
         : undefined
     const steps =
       plan.method === 'blockwise'
@@ -215,10 +213,20 @@ export class Run {
       await distillation.round()
     }
     const solved = this.stages.at(-1)?.kld ?? progress.curve[0]
-    if (plan.method === 'scales') for (const p of student.parameters) await programs.fix(p)
+    if (plan.method === 'scales' && !resumed) for (const p of student.parameters) await programs.fix(p)
     await distillation.round()
     const began = progress.seconds
-    await this.loop(distillation, student, text, settings, progress)
+    const { order, validation } = text
+    const rest = {
+      distillation,
+      order,
+      validation,
+      options,
+      rates: this.rates,
+      settings,
+      resumed: resumed !== undefined,
+    }
+    await trainSteps(rest, progress)
     const last = progress.step > 0 ? progress.curve[progress.curve.length - 1] : solved
     if (progress.step > 0 && plan.method !== 'blockwise')
       this.stages.push({
@@ -230,6 +238,17 @@ export class Run {
     const trained = progress.steps === 0 && this.stages.length === 0 ? true : last.mean < before.mean
     const tensors = trainedParameters(trained ? student.parameters : [], programs, this.check)
     return this.write(progress, text, { before, after: last }, tensors, trained)
+  }
+
+  /** Takes the state of a checkpoint. */
+  private async resumed({ parameters }: Student, settings: Settings): Promise<Progress> {
+    const path = checkpointPath(this.options.output)
+    if (this.plan.method === 'scales') {
+      // Codes first: what stays has no moments.
+      await loadCheckpoint(path, parameters, settings, 'latents')
+      for (const p of parameters) await this.programs.fix(p)
+    }
+    return loadCheckpoint<Progress>(path, parameters, settings)
   }
 
   /** The block-wise start; the parameters are as they were if it did not help. */
@@ -267,52 +286,6 @@ export class Run {
     progress.seconds += seconds
     this.stages.push({ stage: 'blockwise', seconds, kld: { mean: kld.mean, se: kld.se } })
     progress.stages = [...this.stages]
-  }
-
-  /** Trains end to end until all steps are done. */
-  private async loop(
-    distillation: Distillation,
-    { parameters }: Student,
-    { order, validation }: Text,
-    settings: Settings,
-    progress: Progress,
-  ): Promise<void> {
-    const { options, rates } = this
-    const { windows: perStep } = this.network.batch
-    const save = (): Promise<void> =>
-      saveCheckpoint(checkpointPath(options.output), parameters, { ...progress }, settings)
-    let saved = performance.now()
-    const timing: number[] = []
-    while (progress.steps === undefined || progress.step < progress.steps) {
-      const began = performance.now()
-      const number = progress.step + 1
-      const total = progress.steps
-      const share = rateAt(
-        { steps: total ?? Number.POSITIVE_INFINITY, warmup: warmupOf(total), floor },
-        number,
-      )
-      const step = { weightRate: rates.weightRate * share, scaleRate: rates.scaleRate * share }
-      const loss = await distillation.step(order.take((number - 1) * perStep, perStep), number, step, clip)
-      if (!Number.isFinite(loss))
-        throw new QuenchError(`training diverged at step ${number}; try again with a smaller --weight-rate`)
-      progress.step = number
-      progress.seconds += (performance.now() - began) / 1000
-      timing.push((performance.now() - began) / 1000)
-      const planned = progress.steps === undefined && options.seconds !== undefined && timing.length === 4
-      if (planned) progress.steps = planSteps(options.seconds ?? 0, number, progress.seconds, timing)
-      options.onProgress?.({ stage: 'train', done: number, total: progress.steps ?? number, loss })
-      if (isValidationStep(number, progress.steps))
-        progress.curve.push({ step: number, ...(await distillation.validate(validation)) })
-      const stop = options.signal?.aborted ?? false
-      if (planned || stop || performance.now() - saved > 1000 * (options.checkpointEvery ?? 30)) {
-        await save()
-        saved = performance.now()
-      }
-      if (stop)
-        throw new QuenchError(
-          `stopped after step ${number}; the same command with --resume goes on from there`,
-        )
-    }
   }
 
   /** Writes the file and says what is in it. */

@@ -40,7 +40,11 @@ export class DiskStreams implements Streams {
     private readonly folder: string,
     private readonly label: string,
   ) {
-    mkdirSync(folder, { recursive: true })
+    try {
+      mkdirSync(folder, { recursive: true })
+    } catch (error) {
+      throw systemError(folder, error)
+    }
   }
 
   get count(): number {
@@ -68,12 +72,14 @@ export class DiskStreams implements Streams {
 
   set(i: number, { x, beside }: Flow): void {
     const path = this.path(i)
+    // A stream is written over the one before, so that it needs no more room than is taken from the start.
+    const flag = this.names[i] ? 'r+' : 'w'
     const arrays = [x, ...beside.values()]
     this.names[i] = [...beside.keys()]
     this.sizes[i] = arrays.map((values) => values.length)
     const bytes = arrays.map((a) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength))
     try {
-      writeFileSync(path, Buffer.concat(bytes))
+      writeFileSync(path, Buffer.concat(bytes), { flag })
     } catch (error) {
       throw systemError(path, error)
     }

@@ -5,14 +5,13 @@
  *   by block for a better start (blockwise.ts) -> train end to end by distillation, all weights or only scales -> write the codes
  *   of the training graph, checked by libggml
  */
-import { statfs } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { FileError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
+import { checkDisk, checkLeftovers } from './disk.js'
 import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
-import { defaultMemory, gigabytes, type Plan, planRun, sizesOf } from './plan.js'
+import { defaultMemory, planRun, sizesOf } from './plan.js'
 import { defaultCalibration, defaultSteps, Run, validationTokens } from './run.js'
 import { sampleSpeeds } from './sample.js'
 import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
@@ -22,6 +21,7 @@ import { writingBytes } from './text.js'
 export async function train(options: TrainOptions): Promise<TrainReport> {
   checkTrainable(options.type)
   checkWritable(options.output)
+  checkLeftovers(options.output, options.resume ?? false)
   for (const path of options.data ?? []) await checkReadable(path)
   const memory = options.memory ?? defaultMemory()
   const source = await openSource(options.input, (model) => {
@@ -53,7 +53,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       speeds: () => sampleSpeeds(source, own, types),
     })
     const plan = { ...planned, writing }
-    await checkDisk(options.output, plan)
+    await checkDisk(options.output, plan, source, types)
     options.onPlan?.(plan)
     return await new Run(source, options, plan, network, programs).run()
   } finally {
@@ -61,17 +61,6 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     await programs.dispose()
     await source.gguf.close()
   }
-}
-
-/** @throws FileError if the disk of the output has too little room for finished blocks and streams */
-async function checkDisk(output: string, { blockBytes, spillBytes }: Plan): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(output))
-  const [needed, free] = [blockBytes + spillBytes, bavail * bsize]
-  if (needed > free)
-    throw new FileError(
-      output,
-      `training needs about ${gigabytes(needed)} of disk beside it for finished blocks, and ${gigabytes(free)} are free`,
-    )
 }
 
 function batchOf(

@@ -68,6 +68,7 @@ function file(
           whole: true,
           spillBytes: 0,
           blockBytes: 1e6,
+          checkpointBytes: 0,
           memory: 8e9,
           stages: [{ stage: 'distill' as const, bytes: 1e9, seconds: 10 }],
           writing: { text: 0, copy: 0 },

@@ -1,0 +1,50 @@
+/** What a run takes on the disk beside its output, and what an earlier one has left there. */
+import { existsSync } from 'node:fs'
+import { readdir, stat, statfs } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { FileError, UsageError } from '../errors.js'
+import { checkpointPath } from './checkpoint.js'
+import { assignedBytes } from './export.js'
+import { gigabytes, type Plan } from './plan.js'
+import type { Source } from './source.js'
+
+/** The folder of finished blocks. */
+export const blocksFolder = (output: string): string => `${output}.blocks`
+
+/** @throws UsageError if an earlier run left something that this one would go on from only if told to */
+export function checkLeftovers(output: string, resume: boolean): void {
+  for (const path of [checkpointPath(output), blocksFolder(output)])
+    if (!resume && existsSync(path))
+      throw new UsageError(
+        `${path} is left of a run that did not end; add --resume to go on, or delete it to start anew`,
+      )
+}
+
+/** @throws FileError if the disk of the output has too little room for it, finished blocks, streams and checkpoints */
+export async function checkDisk(
+  output: string,
+  { blockBytes, spillBytes, checkpointBytes }: Plan,
+  source: Source,
+  types: ReadonlyMap<string, number>,
+): Promise<void> {
+  const { bavail, bsize } = await statfs(dirname(output))
+  const needed = blockBytes + spillBytes + checkpointBytes + assignedBytes(source.gguf, types)
+  const free = bavail * bsize + (await takenBytes(output))
+  if (needed > free)
+    throw new FileError(
+      output,
+      `training needs about ${gigabytes(needed)} of disk for it and what is kept beside it until the end, and ${gigabytes(free)} are free; make room or choose another folder`,
+    )
+}
+
+/** Bytes that an earlier run has taken already of what this one needs. */
+async function takenBytes(output: string): Promise<number> {
+  const folder = blocksFolder(output)
+  const names = existsSync(folder) ? await readdir(folder, { recursive: true }) : []
+  let bytes = 0
+  for (const path of [checkpointPath(output), ...names.map((name) => join(folder, name))]) {
+    const found = await stat(path).catch(() => undefined)
+    if (found?.isFile()) bytes += found.size
+  }
+  return bytes
+}

@@ -1,0 +1,73 @@
+/**
+ * The steps of training end to end, from wherever a run is to its last one. What has been done is saved as it goes (checkpoint.ts);
+ * the order of windows depends on seed and step alone.
+ */
+import type { WindowOrder } from '../data/order.js'
+import { QuenchError } from '../errors.js'
+import { Checkpoints, type Progress, type Settings } from './checkpoint.js'
+import type { Distillation } from './distillation.js'
+import type { TrainOptions } from './options.js'
+import { isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
+
+const clip = 1
+const floor = 0.02
+
+interface Steps {
+  readonly distillation: Distillation
+  readonly order: WindowOrder
+  readonly validation: readonly Int32Array[]
+  readonly options: TrainOptions
+  /** Highest rates. */
+  readonly rates: { readonly weightRate: number; readonly scaleRate: number }
+  readonly settings: Settings
+  /** It came from a checkpoint, so that none has to be written at first. */
+  readonly resumed: boolean
+}
+
+/** Takes all steps that are left; `progress` is kept current. */
+export async function trainSteps(steps: Steps, progress: Progress): Promise<void> {
+  if (progress.step === progress.steps) return
+  const { distillation, options, settings, resumed } = steps
+  const { output, checkpointEvery } = options
+  const checkpoints = new Checkpoints(output, distillation.parameters, settings, checkpointEvery)
+  try {
+    if (checkpoints.wanted) await checkpoints.begin(progress, resumed)
+    await loop(steps, progress, checkpoints)
+  } finally {
+    await checkpoints.end()
+  }
+}
+
+async function loop(
+  { distillation, order, validation, options, rates }: Steps,
+  progress: Progress,
+  checkpoints: Checkpoints,
+): Promise<void> {
+  const perStep = distillation.network.batch.windows
+  const timing: number[] = []
+  while (progress.steps === undefined || progress.step < progress.steps) {
+    const began = performance.now()
+    const number = progress.step + 1
+    const total = progress.steps
+    const schedule = { steps: total ?? Number.POSITIVE_INFINITY, warmup: warmupOf(total), floor }
+    const share = rateAt(schedule, number)
+    const step = { weightRate: rates.weightRate * share, scaleRate: rates.scaleRate * share }
+    const loss = await distillation.step(order.take((number - 1) * perStep, perStep), number, step, clip)
+    if (!Number.isFinite(loss))
+      throw new QuenchError(`training diverged at step ${number}; try again with a smaller --weight-rate`)
+    progress.step = number
+    progress.seconds += (performance.now() - began) / 1000
+    timing.push((performance.now() - began) / 1000)
+    const planned = progress.steps === undefined && options.seconds !== undefined && timing.length === 4
+    if (planned) progress.steps = planSteps(options.seconds ?? 0, number, progress.seconds, timing)
+    options.onProgress?.({ stage: 'train', done: number, total: progress.steps ?? number, loss })
+    if (isValidationStep(number, progress.steps))
+      progress.curve.push({ step: number, ...(await distillation.validate(validation)) })
+    const stop = options.signal?.aborted ?? false
+    // The last step is saved too: the disk may be too full for the output.
+    const due = planned || progress.step === progress.steps || checkpoints.due
+    if (stop || (checkpoints.wanted && due)) await checkpoints.save(progress)
+    if (stop)
+      throw new QuenchError(`stopped after step ${number}; the same command with --resume goes on from there`)
+  }
+}
