@@ -1,6 +1,6 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
 import { type Command, Option } from 'commander'
-import type { TrainEvent, TrainReport } from '../train/options.js'
+import type { MeasuredBlock, TrainEvent, TrainReport } from '../train/options.js'
 import type { Method, Plan } from '../train/plan.js'
 import { humanBytes, humanCount } from './format.js'
 import { stopSignal } from './interrupt.js'
@@ -93,7 +93,10 @@ export function addTrain(program: Command): void {
         type: type.toUpperCase(),
         ...rest,
         ...(time !== undefined && { seconds: time }),
-        ...(!json && { onPlan: (plan) => process.stdout.write(describePlan(plan)) }),
+        ...(!json && {
+          onPlan: (plan) => say(describePlan(plan)),
+          onBlock: (measured) => say(describeBlock(measured)),
+        }),
         onProgress: showTraining(),
         signal: stopSignal(),
       })
@@ -105,13 +108,33 @@ export function addTrain(program: Command): void {
 
 /** Shows the events of a run on the progress line. */
 export function showTraining(label = ''): (event: TrainEvent) => void {
+  let each = 0 // tokens of a block or a step
   const rates = {
-    'write text': progressLine(`${label}the model writes text`, (rate) => `${humanCount(rate)} tokens/s`),
-    blockwise: progressLine(`${label}solving blocks`, (rate) => `${(60 * rate).toFixed(1)} blocks/min`),
-    train: progressLine(`${label}training`, (rate) => `${rate.toFixed(2)} steps/s`),
+    measure: progressLine(`${label}measuring a block`, () => ''),
+    'write text': progressLine(`${label}the model writes text`, (rate) => tokens(rate)),
+    blockwise: progressLine(
+      `${label}solving blocks`,
+      (rate) => `${(60 * rate).toFixed(1)} blocks/min, ${tokens(rate * each)}`,
+    ),
+    train: progressLine(`${label}training`, (rate) => `${rate.toFixed(2)} steps/s, ${tokens(rate * each)}`),
   }
-  return ({ stage, done, total }) => rates[stage](done, total)
+  return (event) => {
+    each = event.tokens / event.total
+    rates[event.stage](event.done, event.total)
+  }
 }
+
+const tokens = (perSecond: number): string =>
+  `${perSecond < 10 ? perSecond.toFixed(2) : humanCount(perSecond)} tokens/s`
+
+function say(text: string): void {
+  clearProgress()
+  process.stdout.write(text)
+}
+
+/** What the first block tells of the others. */
+const describeBlock = ({ seconds, tokensPerSecond, left, blocksLeft, peakBytes }: MeasuredBlock): string =>
+  `  the first block took ${duration(seconds)} (${tokens(tokensPerSecond)}), the ${blocksLeft} others about ${duration(left)}; ${humanBytes(peakBytes)} of memory so far\n`
 
 /** What will be done, before it is. */
 function describePlan({
@@ -124,8 +147,8 @@ function describePlan({
   writing,
 }: Plan): string {
   const lines = stages.map(
-    ({ stage, bytes, seconds }) =>
-      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${humanBytes(bytes)} of memory`,
+    ({ stage, bytes, seconds, tokensPerSecond }) =>
+      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}, ${humanBytes(bytes)} of memory`,
   )
   const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
   const disk = humanBytes(blockBytes + spillBytes + checkpointBytes)

@@ -43,17 +43,33 @@ export interface TrainOptions {
   readonly teacher?: TeacherCache
   readonly onPlan?: (plan: Plan) => void
   readonly onProgress?: (event: TrainEvent) => void
+  /** Called once, after the first block: a better projection than the plan's. */
+  readonly onBlock?: (measured: MeasuredBlock) => void
   /** Stops after the current step, with a checkpoint. */
   readonly signal?: AbortSignal
 }
 
-/** What a run is doing: `done` of `total`, in tokens, blocks or steps. */
+/** What a run is doing: `done` of `total`, in parts of a sample, tokens, blocks or steps. */
 export interface TrainEvent {
-  readonly stage: 'write text' | 'blockwise' | 'train'
+  readonly stage: 'measure' | 'write text' | 'blockwise' | 'train'
   readonly done: number
   readonly total: number
+  /** What `total` is in tokens. */
+  readonly tokens: number
   /** Mean KL divergence of the last step, in nats per token. */
   readonly loss?: number
+}
+
+/** The first block that was solved for, and what follows from it. */
+export interface MeasuredBlock {
+  readonly seconds: number
+  /** Tokens a second that pass through the whole stage at this rate. */
+  readonly tokensPerSecond: number
+  /** Seconds for the blocks that are left, and how many they are. */
+  readonly left: number
+  readonly blocksLeft: number
+  /** Largest resident size of the process so far. */
+  readonly peakBytes: number
 }
 
 /** A stage as it was. */

@@ -5,7 +5,7 @@
 import { QuenchError } from '../errors.js'
 import { modelTensors } from '../models/weights.js'
 import { Products } from '../runtime/products.js'
-import type { Speeds } from './sample.js'
+import type { BlockSeconds } from './sample.js'
 import type { Model } from './source.js'
 
 /** How a run trains after the block-wise start: all weights, only scales and norms, or not at all. */
@@ -17,6 +17,8 @@ interface PlannedStage {
   /** Largest resident size of the process, bytes. */
   readonly bytes: number
   readonly seconds: number
+  /** Tokens a second that pass through the whole of it. */
+  readonly tokensPerSecond: number
 }
 
 interface PlannedRun {
@@ -49,7 +51,7 @@ export interface PlanOptions {
   readonly steps: number | undefined
   readonly seconds: number | undefined
   /** How fast the block-wise method is here. */
-  readonly speeds: () => Promise<Speeds>
+  readonly speeds: () => Promise<BlockSeconds>
 }
 
 /** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
@@ -58,8 +60,9 @@ const processBytes = 400e6
 export const defaultMemory = (): number => Math.floor(0.85 * process.availableMemory())
 
 interface Sizes {
-  /** Weights in all, of the largest block, outside the blocks, and of the largest matrix of a block. */
+  /** Weights in all, of the first and of the largest block, outside the blocks, and of the largest matrix of a block. */
   readonly all: number
+  readonly first: number
   readonly block: number
   readonly outside: number
   readonly matrix: number
@@ -82,6 +85,7 @@ export function sizesOf({ architecture, config }: Model): Sizes {
   const matrices = blocks.flat().filter((shape) => shape.length === 2)
   return {
     all,
+    first: perBlock[0],
     block: Math.max(...perBlock),
     outside: all - sum(perBlock),
     matrix: Math.max(...matrices.map(count)),
@@ -143,16 +147,24 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plann
   const { width } = model.config
   const streamBytes = 4 * 2 * (options.calibration + 2 * options.validation) * width
   const spill = !whole && bytes('solve streamed') + streamBytes > memory
-  const speed = await productSpeed(width)
+  const speeds = await options.speeds()
+  const solving = options.calibration > 0 ? solveSeconds(model, options, whole, speeds) : 0
   const stages: PlannedStage[] = [
     {
       stage: 'blockwise',
       bytes: whole ? bytes('solve') : bytes('solve streamed') + (spill ? 0 : streamBytes),
-      seconds: options.calibration > 0 ? solveSeconds(model, options, await options.speeds()) : 0,
+      seconds: solving,
+      tokensPerSecond: solving > 0 ? options.calibration / solving : 0,
     },
   ]
-  const seconds = trainingSeconds(model, options, speed)
-  if (wanted !== 'blockwise') stages.push({ stage: wanted, bytes: bytes(wanted), seconds })
+  if (wanted !== 'blockwise') {
+    const step = stepSeconds(model, options, speeds, await productSpeed(width))
+    const seconds =
+      options.steps === undefined && options.seconds !== undefined
+        ? options.seconds
+        : (options.steps ?? 0) * step
+    stages.push({ stage: wanted, bytes: bytes(wanted), seconds, tokensPerSecond: options.batch / step })
+  }
   const { all, block } = sizesOf(model)
   return {
     method: wanted,
@@ -184,17 +196,26 @@ async function productSpeed(width: number): Promise<number> {
   }
 }
 
-function solveSeconds(model: Model, { calibration, batch }: PlanOptions, speeds: Speeds): number {
-  const { all, outside } = sizesOf(model)
-  const { layers } = model.config
-  return layers * (speeds.batch * (calibration / batch) + speeds.factors) + speeds.weight * (all - outside)
+/** Of all blocks; every one that differs from the first counts by its weights. */
+function solveSeconds(
+  model: Model,
+  { calibration, validation, batch }: PlanOptions,
+  whole: boolean,
+  { prepare, forward, moments, factors, rounding }: BlockSeconds,
+): number {
+  const batches = Math.floor(calibration / batch)
+  // Student and teacher; one block at a time the held-out text goes along, also through the reference quantizer's block.
+  const passes = 2 * batches + (whole ? 0 : 3 * Math.ceil(validation / batch))
+  const first = prepare + passes * forward + batches * moments + factors
+  const { all, outside, first: weights } = sizesOf(model)
+  return first * ((all - outside) / weights) + model.config.layers * rounding
 }
 
-/** Forward, backward and once more forward in blocks, the teacher's pass, and passes over the weights. */
-function trainingSeconds(model: Model, { batch, steps, seconds }: PlanOptions, speed: number): number {
-  if (steps === undefined && seconds !== undefined) return seconds
-  const { all } = sizesOf(model)
-  return (steps ?? 0) * ((10 * all * batch) / speed + 30e-9 * all)
+/** The teacher's pass, the student's, once more and backward through the blocks; the heads; and passes over the weights. */
+function stepSeconds(model: Model, { batch }: PlanOptions, { forward }: BlockSeconds, speed: number): number {
+  const { all, outside, first } = sizesOf(model)
+  const blocks = 5 * forward * ((all - outside) / first)
+  return blocks + (8 * model.config.vocabulary * model.config.width * batch) / speed + 30e-9 * all
 }
 
 export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`

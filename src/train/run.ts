@@ -3,12 +3,13 @@
  * weights are written and the report says so. Finished blocks and, every now and then, the whole state are saved, and a resumed
  * run ends with the same file: the order of windows depends on seed and step alone.
  */
-import { digest, WindowOrder } from '../data/order.js'
+import { digest } from '../data/order.js'
 import { FileError, QuenchError, UsageError } from '../errors.js'
 import { isDiskFull } from '../files.js'
 import { recipes } from '../formats/recipes.js'
 import { Metadata, openGguf } from '../gguf/index.js'
 import { summarize } from '../gguf/summary.js'
+import { BlockClock } from './block-clock.js'
 import { BlocksOnDisk } from './blocks-on-disk.js'
 import { type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
 import {
@@ -26,27 +27,17 @@ import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
 import type { Plan } from './plan.js'
+import { defaultCalibration, defaultTokens, type RunText, runText } from './run-text.js'
 import { makeStudent, type Source, type Student, targetTypes } from './source.js'
 import { trainSteps } from './steps.js'
-import { type TextReport, trainingText } from './text.js'
 
-/** Held-out tokens. */
-export const validationTokens = 4096
-export const defaultCalibration = 49_152
 export const defaultSteps = 300
-
-/** Text of a run, in windows; of the validation a whole number of batches. */
-interface Text {
-  readonly report: TextReport
-  readonly order: WindowOrder
-  readonly windows: readonly Int32Array[]
-  readonly validation: readonly Int32Array[]
-}
 
 export class Run {
   private readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
   private readonly stages: StageReport[] = []
   private readonly types: ReadonlyMap<string, number>
+  private clock: BlockClock | undefined
   private readonly rates: { weightRate: number; scaleRate: number }
 
   constructor(
@@ -55,6 +46,8 @@ export class Run {
     private readonly plan: Plan,
     private readonly network: Network,
     private readonly programs: ParameterPrograms,
+    /** Where it was known before the plan. */
+    private readonly text: RunText | undefined,
   ) {
     this.types = targetTypes(source, options.type)
     this.rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.0005 }
@@ -67,7 +60,8 @@ export class Run {
     const keeps = Number.isFinite(this.options.checkpointEvery ?? 0)
     let disk: BlocksOnDisk | undefined
     try {
-      const text = await this.text()
+      const text = this.text ?? (await runText(this.source, this.network, this.options, this.plan.memory))
+      this.clock = new BlockClock(text.calibration.length * this.network.batch.length, this.options.onBlock)
       const settings = this.settings(text)
       if (keeps) disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
       const report = this.plan.whole
@@ -89,31 +83,8 @@ export class Run {
     }
   }
 
-  private async text(): Promise<Text> {
-    const { input, data, selfWritten, tokens = 131_072, seed = 1, onProgress, signal } = this.options
-    const { windows, length } = this.network.batch
-    const split = await trainingText(input, {
-      data: data ?? [],
-      ...(selfWritten !== undefined && { selfWritten }),
-      tokens,
-      length,
-      validation: windows * Math.ceil(validationTokens / length / windows),
-      seed,
-      fingerprint: this.source.fingerprint,
-      memory: this.plan.memory,
-      onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total }),
-      ...(signal && { signal }),
-    })
-    return {
-      order: new WindowOrder(split.train, seed),
-      windows: split.train,
-      validation: wholeBatches(split.validation, windows),
-      report: split,
-    }
-  }
-
-  private settings({ windows, validation }: Text): Settings {
-    const { type, tokens = 131_072, steps = null, seconds = null, calibration, seed = 1 } = this.options
+  private settings({ windows, validation }: RunText): Settings {
+    const { type, tokens = defaultTokens, steps = null, seconds = null, calibration, seed = 1 } = this.options
     return {
       model: this.source.fingerprint,
       type,
@@ -130,13 +101,6 @@ export class Run {
     }
   }
 
-  /** Windows of the block-wise start: a whole number of batches. */
-  private calibration({ order, windows }: Text): Int32Array[] {
-    const { windows: perBatch, length } = this.network.batch
-    const wanted = Math.min((this.options.calibration ?? defaultCalibration) / length, windows.length)
-    return order.take(0, Math.floor(wanted / perBatch) * perBatch)
-  }
-
   /** Batches of tokens. */
   private batches(windows: readonly Int32Array[]): Int32Array[] {
     const { windows: size } = this.network.batch
@@ -150,11 +114,16 @@ export class Run {
       throw new QuenchError(
         `stopped in block ${Math.floor(done) + 1} of ${total}; the same command with --resume goes on from there`,
       )
-    this.options.onProgress?.({ stage: 'blockwise', done, total })
+    this.clock?.at(done, total)
+    this.options.onProgress?.({ stage: 'blockwise', done, total, tokens: this.clock?.tokens ?? 0 })
   }
 
   /** One block in memory at a time. */
-  private async streamed(text: Text, disk: BlocksOnDisk | undefined, folder: string): Promise<TrainReport> {
+  private async streamed(
+    text: RunText,
+    disk: BlocksOnDisk | undefined,
+    folder: string,
+  ): Promise<TrainReport> {
     const { source, network, programs, types, plan, check } = this
     if (!disk) throw new UsageError('a model that does not fit in memory needs checkpoints')
     const began = performance.now()
@@ -165,7 +134,7 @@ export class Run {
       types,
       disk,
       check,
-      batches: this.batches(this.calibration(text)),
+      batches: this.batches(text.calibration),
       validation: this.batches(text.validation),
       spill: plan.spillBytes > 0 ? `${folder}/streams` : undefined,
       onProgress: this.onBlock,
@@ -182,7 +151,11 @@ export class Run {
   }
 
   /** The whole student in memory. */
-  private async whole(text: Text, settings: Settings, disk: BlocksOnDisk | undefined): Promise<TrainReport> {
+  private async whole(
+    text: RunText,
+    settings: Settings,
+    disk: BlocksOnDisk | undefined,
+  ): Promise<TrainReport> {
     const { source, network, programs, plan, options } = this
     const student = await makeStudent(source, this.types)
     const cache = options.teacher ?? new TeacherCache(Math.min(256 << 20, plan.memory / 20))
@@ -255,11 +228,11 @@ export class Run {
   private async solve(
     distillation: Distillation,
     student: Student,
-    text: Text,
+    text: RunText,
     progress: Progress,
     disk: BlocksOnDisk | undefined,
   ): Promise<void> {
-    const windows = this.calibration(text)
+    const windows = text.calibration
     if (windows.length === 0) return
     const { source, network, programs } = this
     const began = performance.now()
@@ -291,7 +264,7 @@ export class Run {
   /** Writes the file and says what is in it. */
   private async write(
     progress: Progress,
-    text: Text,
+    text: RunText,
     { before, after }: StreamedResult,
     tensors: TrainedTensors,
     trained: boolean,
@@ -338,12 +311,6 @@ export class Run {
       check,
     }
   }
-}
-
-/** As many windows as fill whole batches; a single incomplete batch is filled up by repeating windows. */
-function wholeBatches(windows: readonly Int32Array[], size: number): Int32Array[] {
-  const count = Math.max(size, Math.floor(windows.length / size) * size)
-  return Array.from({ length: count }, (_, i) => windows[i % windows.length])
 }
 
 async function sizeOf(path: string): Promise<{ bytes: number; bitsPerWeight: number }> {

@@ -1,86 +1,148 @@
 /**
- * How fast this machine does what the block-wise method consists of, measured on a little of this model: a batch through the
- * moments of a block, and some rows of its largest matrix rounded. The plan's estimates of time come from here.
+ * How fast this machine does what the block-wise method consists of: the very programs of the first block, on tensors of their real
+ * sizes, one batch of random tokens and some rows of a matrix of each kind. The plan's estimates of time come from here.
+ *
+ * What runs for every batch is run once to compile it and get warm, and then timed several times; the median counts. What runs once
+ * for a block is long enough to be timed once.
  */
-import { gridOf } from '../formats/grids.js'
 import { formatOf } from '../formats/table.js'
-import { quantizeRows } from '../llama/index.js'
-import { damp, factorize } from '../quantize/factor.js'
-import { roundCompensated } from '../quantize/gptq.js'
-import { refine } from '../quantize/refine.js'
+import { damp, factorize, type InputFactor } from '../quantize/factor.js'
+import { leastSquares } from '../quantize/gptq.js'
 import { Random } from '../random.js'
 import { Products } from '../runtime/products.js'
-import { blockMatrices, groupMoments } from './moments.js'
+import { trainedBytes } from './export.js'
+import { blockMatrices, type GroupMoments, groupMoments } from './moments.js'
 import type { Flow, Network } from './network.js'
-import { sweeps } from './solve.js'
-import type { Source } from './source.js'
+import type { ParameterPrograms } from './parameter.js'
+import { addSums, roundedLatents } from './solve.js'
+import { makeBlock, type Source } from './source.js'
 
-export interface Speeds {
-  /** Seconds that the moments of a block and the way through it take for a batch. */
-  readonly batch: number
-  /** Seconds that rounding takes for a weight. */
-  readonly weight: number
-  /** Seconds of factoring the moments of a block. */
+/** Seconds that the block-wise method takes for a block. */
+export interface BlockSeconds {
+  /** Reading it, quantizing it by the reference quantizer, and checking and packing the result. */
+  readonly prepare: number
+  /** The way of a batch through it. */
+  readonly forward: number
+  /** All moments of a batch. */
+  readonly moments: number
+  /** Factoring the moments. */
   readonly factors: number
+  /** Rounding its matrices; the mean over all blocks, whose types differ. */
+  readonly rounding: number
 }
 
-/** Rows of a matrix that are rounded for the sample. */
+/** Least numbers of a matrix that are rounded for the sample, and least rows. */
+const sampleWeights = 1 << 20
 const sampleRows = 256
+const dampingOfSample = 0.1
 
-export async function sampleSpeeds(
+export async function sampleBlock(
   source: Source,
   network: Network,
+  programs: ParameterPrograms,
   types: ReadonlyMap<string, number>,
-): Promise<Speeds> {
+  onProgress?: (done: number, total: number) => void,
+): Promise<BlockSeconds> {
   const products = new Products()
   try {
     const random = new Random(1)
     const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
     const flow = await network.embed(tokens, source.weights)
+    const prepare = await timed(async () => {
+      const block = await makeBlock(source, types, 0)
+      for (const p of block.parameters) await programs.round(p)
+      for (const p of block.parameters)
+        await trainedBytes(p, programs, { tensors: 0, weights: 0, differing: 0 })
+    })
+    const copy: Flow = { x: flow.x, beside: new Map(flow.beside) }
+    const forward = await median(() => network.block(0, copy, source.weights))
+    const rounding = new Rounding(source, network, types, products)
+    let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
-    let moments = 0
-    const inputs: Float32Array[] = []
     for (const group of groups.keys()) {
+      onProgress?.(group + 1, groups.length + 1)
       const side = { weights: source.weights, flow }
-      inputs.push((await groupMoments(network, 0, group, side, side)).inputs)
-      moments += await timed(() => groupMoments(network, 0, group, side, side))
+      const sums = new Map<string, Float32Array>()
+      let found: GroupMoments | undefined
+      moments += await median(async () => {
+        found = await groupMoments(network, 0, group, side, side)
+        addSums(sums, 'inputs', found.inputs)
+        for (const [name, values] of found.targets) addSums(sums, name, values)
+      })
+      sums.clear()
+      const metric = damp((found as GroupMoments).inputs, dampingOfSample)
+      let factor: InputFactor | undefined
+      factors += await timed(async () => {
+        factor = await factorize(metric, products)
+      })
+      await rounding.sample(group, found as GroupMoments, metric, factor as InputFactor)
     }
-    const through = (): Promise<unknown> => network.block(0, copyOf(flow), source.weights)
-    await through()
-    const advance = await timed(through)
-    let factors = 0
-    let weight = 0
-    for (const [group, names] of groups.entries()) {
-      const metric = damp(inputs[group], 0.1)
-      const began = performance.now()
-      const factor = await factorize(metric, products)
-      factors += (performance.now() - began) / 1000
-      if (weight > 0) continue
-      const name = names.find((each) => formatOf(types.get(`blk.0.${each}`) ?? -1)?.uniform)
-      const format = formatOf(types.get(`blk.0.${name}`) ?? -1)
-      const values = name && source.weights.get(`blk.0.${name}`)
-      if (!format?.uniform || !values) continue
-      const n = factor.order.length
-      const rows = values.slice(0, Math.min(values.length, sampleRows * n))
-      const { uniform } = format
-      weight =
-        (await timed(async () => {
-          const found = format.decode(quantizeRows(format.type, rows, n))
-          const { q } = await roundCompensated(rows, gridOf(uniform, found), factor, products)
-          const codes = { ...found, q }
-          await refine(codes, uniform, rows, format.dequantize(codes), { inputs: metric }, sweeps, products)
-        })) / rows.length
-    }
-    return { batch: moments + 2 * advance, weight, factors }
+    return { prepare, forward, moments, factors, rounding: rounding.seconds / network.config.layers }
   } finally {
     await products.dispose()
   }
 }
 
-const copyOf = ({ x, beside }: Flow): Flow => ({ x, beside: new Map(beside) })
+/** Rounds some rows of a matrix of each width and format that the blocks have. */
+class Rounding {
+  /** Of all blocks. */
+  seconds = 0
+  private readonly known = new Map<string, number>()
+
+  constructor(
+    private readonly source: Source,
+    private readonly network: Network,
+    private readonly types: ReadonlyMap<string, number>,
+    private readonly products: Products,
+  ) {}
+
+  /** Adds what the matrices of a group take in all blocks. */
+  async sample(
+    group: number,
+    { inputs, targets }: GroupMoments,
+    metric: Float32Array,
+    factor: InputFactor,
+  ): Promise<void> {
+    const { source, network, types } = this
+    for (let layer = 0; layer < network.config.layers; layer++)
+      for (const name of blockMatrices(network, layer)[group] ?? []) {
+        const tensor = `blk.${layer}.${name}`
+        const format = formatOf(types.get(tensor) ?? source.gguf.tensor(tensor).type)
+        if (!format?.uniform || !format.latents) continue
+        const n = factor.order.length
+        const key = `${n} ${format.name}`
+        if (!this.known.has(key)) {
+          const rows = Math.max(sampleRows, Math.ceil(sampleWeights / n))
+          const weights = source.weights.get(`blk.0.${name}`)?.subarray(0, rows * n)
+          const wanted = targets.get(name)?.subarray(0, rows * n)
+          if (!weights || !wanted) continue
+          const round = async (from: Float32Array): Promise<void> => {
+            const target = await leastSquares(from, wanted, inputs, factor, this.products)
+            await roundedLatents(format, target, metric, factor, this.products)
+          }
+          await round(weights.subarray(0, 8 * n))
+          this.known.set(key, (await timed(() => round(weights))) / weights.length)
+        }
+        this.seconds += (this.known.get(key) ?? 0) * source.gguf.tensor(tensor).elements
+      }
+  }
+}
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const began = performance.now()
   await work()
   return (performance.now() - began) / 1000
+}
+
+/** Of three runs or more, until half a second has passed; after one that does not count. */
+async function median(work: () => Promise<unknown>): Promise<number> {
+  await work()
+  const times: number[] = []
+  let total = 0
+  while (times.length < 3 || (total < 0.5 && times.length < 25)) {
+    times.push(await timed(work))
+    total += times.at(-1) as number
+  }
+  times.sort((a, b) => a - b)
+  return times[times.length >> 1]
 }

@@ -10,6 +10,7 @@
  *
  * It takes the time of some tens of training steps and wins more than hundreds of them.
  */
+import type { Format, Latents } from '../formats/format.js'
 import { gridOf } from '../formats/grids.js'
 import { quantizeRowsAsync } from '../llama/index.js'
 import type { Weights } from '../models/weights.js'
@@ -26,7 +27,7 @@ import type { Streams } from './streams.js'
 const inputDamping = 0.1
 const outputDamping = 1
 /** Times that every number of a matrix is visited. */
-export const sweeps = 3
+const sweeps = 3
 /** The output matrix is left as it is where its rounding would take more multiplications than this. */
 const mostHeadWork = 1e10
 
@@ -121,9 +122,21 @@ async function roundAnew(
   products: Multiplier,
   outputs?: Float32Array,
 ): Promise<void> {
-  const { format, shape } = parameter
-  if (!format?.uniform || !format.latents) return
-  const n = shape[1]
+  const { format } = parameter
+  if (format) parameter.restart(await roundedLatents(format, target, inputs, factor, products, outputs))
+}
+
+/** The latents of a target, (out, in), rounded in the metric of `inputs` and `outputs`. @throws RangeError for a format without them */
+export async function roundedLatents(
+  format: Format,
+  target: Float32Array,
+  inputs: Float32Array,
+  factor: InputFactor,
+  products: Multiplier,
+  outputs?: Float32Array,
+): Promise<Latents> {
+  if (!format.uniform || !format.latents) throw new RangeError(`${format.name} has nothing to solve for`)
+  const n = factor.order.length
   const importance = Float32Array.from({ length: n }, (_, i) => inputs[i * n + i])
   const found = format.decode(await quantizeRowsAsync(format.type, target, n, importance))
   const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products)
@@ -131,7 +144,7 @@ async function roundAnew(
   const metric = { inputs, ...(outputs && { outputs }) }
   const start = format.dequantize(codes)
   const latents = await refine(codes, format.uniform, target, start, metric, sweeps, products)
-  parameter.restart(format.latents(latents, codes))
+  return format.latents(latents, codes)
 }
 
 /** Adds to sums that are kept by name. */

@@ -60,7 +60,9 @@ async function loop(
     timing.push((performance.now() - began) / 1000)
     const planned = progress.steps === undefined && options.seconds !== undefined && timing.length === 4
     if (planned) progress.steps = planSteps(options.seconds ?? 0, number, progress.seconds, timing)
-    options.onProgress?.({ stage: 'train', done: number, total: progress.steps ?? number, loss })
+    const steps = progress.steps ?? number
+    const tokens = steps * distillation.network.tokens
+    options.onProgress?.({ stage: 'train', done: number, total: steps, tokens, loss })
     if (isValidationStep(number, progress.steps))
       progress.curve.push({ step: number, ...(await distillation.validate(validation)) })
     const stop = options.signal?.aborted ?? false

@@ -12,8 +12,9 @@ import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
 import { defaultMemory, planRun, sizesOf } from './plan.js'
-import { defaultCalibration, defaultSteps, Run, validationTokens } from './run.js'
-import { sampleSpeeds } from './sample.js'
+import { defaultSteps, Run } from './run.js'
+import { defaultCalibration, defaultTokens, runText, validationTokens } from './run-text.js'
+import { sampleBlock } from './sample.js'
 import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
 import { writingBytes } from './text.js'
 
@@ -37,25 +38,33 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const writing = await writingBytes(options.input, {
       data: options.data ?? [],
       ...(options.selfWritten !== undefined && { selfWritten: options.selfWritten }),
-      tokens: options.tokens ?? 131_072,
+      tokens: options.tokens ?? defaultTokens,
       length: network.batch.length,
       validation: Math.ceil(validationTokens / network.batch.length),
       memory,
     })
+    // What is read is known before the plan, what is written is not.
+    const text = writing.text > 0 ? undefined : await runText(source, network, options, memory)
+    const { length } = network.batch
+    const tokens = (windows: readonly unknown[] | undefined, otherwise: number): number =>
+      windows ? windows.length * length : otherwise
     const planned = await planRun(source, {
       method: options.method ?? 'auto',
       memory,
       batch: network.tokens,
-      calibration: options.calibration ?? defaultCalibration,
-      validation: validationTokens,
+      calibration: tokens(text?.calibration, options.calibration ?? defaultCalibration),
+      validation: tokens(text?.validation, validationTokens),
       steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
       seconds: options.seconds,
-      speeds: () => sampleSpeeds(source, own, types),
+      speeds: () =>
+        sampleBlock(source, own, programs, types, (done, total) =>
+          options.onProgress?.({ stage: 'measure', done, total, tokens: total }),
+        ),
     })
     const plan = { ...planned, writing }
     await checkDisk(options.output, plan, source, types)
     options.onPlan?.(plan)
-    return await new Run(source, options, plan, network, programs).run()
+    return await new Run(source, options, plan, network, programs, text).run()
   } finally {
     await network?.dispose()
     await programs.dispose()

@@ -45,7 +45,7 @@ const planned = {
   validation: 4096,
   steps: 0,
   seconds: undefined,
-  speeds: async () => ({ batch: 0.01, weight: 1e-7, factors: 0.01 }),
+  speeds: async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 }),
 }
 
 const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> =>

@@ -70,7 +70,7 @@ function file(
           blockBytes: 1e6,
           checkpointBytes: 0,
           memory: 8e9,
-          stages: [{ stage: 'distill' as const, bytes: 1e9, seconds: 10 }],
+          stages: [{ stage: 'distill' as const, bytes: 1e9, seconds: 10, tokensPerSecond: 512 }],
           writing: { text: 0, copy: 0 },
         },
         stages: [{ stage: 'distill' as const, seconds: 10, kld: estimate(0.01) }],
