@@ -11,6 +11,12 @@ import { threadCount } from './threads.js'
 export type Values = Record<string, TypedArray>
 
 export class Program {
+  /**
+   * Whether programs that are compiled from now on keep the memory of their intermediate values from one run to the next, which is
+   * faster. Where memory is scarce they give it back.
+   */
+  static keepsMemory = true
+
   readonly inputs: Readonly<Record<string, Shape>>
   readonly outputs: Readonly<Record<string, Shape>>
   private constructor(
@@ -30,8 +36,8 @@ export class Program {
       intraOpNumThreads: threadCount(),
       interOpNumThreads: 1,
       logSeverityLevel: 3,
-      enableCpuMemArena: true,
-      enableMemPattern: true,
+      enableCpuMemArena: Program.keepsMemory,
+      enableMemPattern: Program.keepsMemory,
       extra: { session: { intra_op: { allow_spinning: '0' } } },
     })
     return new Program(session, graph)

@@ -50,8 +50,8 @@ export interface PlanOptions {
   readonly validation: number
   readonly steps: number | undefined
   readonly seconds: number | undefined
-  /** How fast the block-wise method is here. */
-  readonly speeds: () => Promise<BlockSeconds>
+  /** How fast the block-wise method is here, with the whole student in memory or one block at a time. */
+  readonly speeds: (whole: boolean) => Promise<BlockSeconds>
 }
 
 /** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
@@ -147,7 +147,7 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plann
   const { width } = model.config
   const streamBytes = 4 * 2 * (options.calibration + 2 * options.validation) * width
   const spill = !whole && bytes('solve streamed') + streamBytes > memory
-  const speeds = await options.speeds()
+  const speeds = await options.speeds(whole)
   const solving = options.calibration > 0 ? solveSeconds(model, options, whole, speeds) : 0
   const stages: PlannedStage[] = [
     {

@@ -7,6 +7,7 @@
  */
 import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
+import { Program } from '../runtime/program.js'
 import { checkDisk, checkLeftovers } from './disk.js'
 import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
@@ -56,16 +57,19 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       validation: tokens(text?.validation, validationTokens),
       steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
       seconds: options.seconds,
-      speeds: () =>
-        sampleBlock(source, own, programs, types, (done, total) =>
+      speeds: (whole) => {
+        Program.keepsMemory = whole
+        return sampleBlock(source, own, programs, types, (done, total) =>
           options.onProgress?.({ stage: 'measure', done, total, tokens: total }),
-        ),
+        )
+      },
     })
     const plan = { ...planned, writing }
     await checkDisk(options.output, plan, source, types)
     options.onPlan?.(plan)
     return await new Run(source, options, plan, network, programs, text).run()
   } finally {
+    Program.keepsMemory = true
     await network?.dispose()
     await programs.dispose()
     await source.gguf.close()
