@@ -69,14 +69,14 @@ async function cholesky(a: Float32Array, n: number, products: Multiplier): Promi
     const below = n - to
     if (below === 0) break
     const panel = await products.multiply(
-      copy(a, n, to, below, from, size),
+      copyPart(a, n, to, below, from, size),
       diagonals.at(-1)!,
       [below, size, size],
       {
         transB: true,
       },
     )
-    paste(panel, a, n, to, below, from, size)
+    pastePart(panel, a, n, to, below, from, size)
     for (let row = 0; row < below; row += chunk) {
       const rows = Math.min(chunk, below - row)
       const reach = row + rows
@@ -128,10 +128,10 @@ async function invertLower(
   for (const [b, own] of diagonals.entries()) {
     const from = b * block
     const size = Math.min(block, n - from)
-    paste(own, inverse, n, from, size, from, size)
+    pastePart(own, inverse, n, from, size, from, size)
     if (b === 0) continue
     // Row block of L^-1 to the left of the diagonal: -L_bb^-1 (L_b,left L^-1_left)
-    const left = await products.multiply(copy(l, n, from, size, 0, from), inverse.subarray(0, from * n), [
+    const left = await products.multiply(copyPart(l, n, from, size, 0, from), inverse.subarray(0, from * n), [
       size,
       from,
       n,
@@ -144,7 +144,7 @@ async function invertLower(
 }
 
 /** Rows and columns of a matrix of n columns, as a matrix of its own. */
-function copy(
+export function copyPart(
   a: Float32Array,
   n: number,
   row: number,
@@ -160,7 +160,8 @@ function copy(
   return part
 }
 
-function paste(
+/** Puts it back. */
+export function pastePart(
   part: Float32Array,
   a: Float32Array,
   n: number,

@@ -7,7 +7,9 @@
  * columns, and as a matrix product for those behind it.
  */
 import type { Grid } from '../formats/format.js'
-import type { InputFactor, Multiplier } from './factor.js'
+import { copyPart, type InputFactor, type Multiplier } from './factor.js'
+import type { RoundPanel } from './panels.js'
+import { type RowPool, thisThread } from './row-pool.js'
 
 /** Columns of a block. */
 const block = 128
@@ -26,12 +28,13 @@ export async function roundCompensated(
   grid: Grid,
   factor: InputFactor,
   products: Multiplier,
+  pool: RowPool = thisThread,
 ): Promise<Rounded> {
   const n = factor.order.length
   const result = { weights: new Float32Array(weights.length), q: new Float32Array(weights.length) }
   for (let row = 0; row < weights.length / n; row += chunk) {
     const rows = Math.min(chunk, weights.length / n - row)
-    await roundRows(weights, row, rows, grid, factor, products, result)
+    await roundRows(weights, row, rows, grid, factor, products, pool, result)
   }
   return result
 }
@@ -44,11 +47,11 @@ async function roundRows(
   grid: Grid,
   { order, inverse }: InputFactor,
   products: Multiplier,
+  pool: RowPool,
   result: Rounded,
 ): Promise<void> {
   const n = order.length
   const groupSize = weights.length / grid.scales.length
-  const [lo, hi] = grid.range
   const left = new Float32Array(rows * n) // what is left to round, in the order of the columns
   for (let r = 0; r < rows; r++)
     for (let i = 0; i < n; i++) left[r * n + i] = weights[(row + r) * n + order[i]]
@@ -56,20 +59,36 @@ async function roundRows(
     const size = Math.min(block, n - from)
     const to = from + size
     const errors = new Float32Array(rows * size)
-    for (let r = 0; r < rows; r++)
-      for (let i = from; i < to; i++) {
-        const at = (row + r) * n + order[i]
-        const group = Math.floor(at / groupSize)
-        const scale = grid.scales[group]
-        const min = grid.mins?.[group] ?? 0
-        const w = left[r * n + i]
-        const q = scale === 0 ? 0 : Math.min(hi, Math.max(lo, Math.floor((w + min) / scale + 0.5)))
-        result.weights[at] = w
-        result.q[at] = q
-        const error = (w - (scale * q - min)) / inverse[i * n + i]
-        errors[r * size + i - from] = error
-        for (let j = i + 1; j < to; j++) left[r * n + j] -= error * inverse[i * n + j]
-      }
+    const groupOf = (r: number, i: number): number =>
+      Math.floor(((row + r) * n + order[from + i]) / groupSize)
+    const gathered = (values: Float32Array, first: number, count: number): Float32Array => {
+      const part = new Float32Array(count * size)
+      for (let r = 0; r < count; r++)
+        for (let i = 0; i < size; i++) part[r * size + i] = values[groupOf(first + r, i)]
+      return part
+    }
+    await pool.run(
+      rows,
+      (first, count): RoundPanel => ({
+        kind: 'round',
+        rows: count,
+        width: size,
+        range: grid.range,
+        inverse: copyPart(inverse, n, from, size, from, size),
+        left: copyPart(left, n, first, count, from, size),
+        scales: gathered(grid.scales, first, count),
+        mins: grid.mins && gathered(grid.mins, first, count),
+      }),
+      (first, rounded) => {
+        errors.set(rounded.errors, first * size)
+        for (let r = 0; r < rounded.errors.length / size; r++)
+          for (let i = 0; i < size; i++) {
+            const at = (row + first + r) * n + order[from + i]
+            result.weights[at] = rounded.weights[r * size + i]
+            result.q[at] = rounded.q[r * size + i]
+          }
+      },
+    )
     if (to === n) break
     const change = await products.multiply(errors, inverse.subarray(from * n, to * n), [rows, size, n])
     for (let r = 0; r < rows; r++) for (let j = to; j < n; j++) left[r * n + j] -= change[r * n + j]

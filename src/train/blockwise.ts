@@ -7,7 +7,9 @@
  * through them and goes on with the next, to the same result.
  */
 import type { Weights } from '../models/weights.js'
+import { WorkerRows } from '../quantize/row-pool.js'
 import { Products } from '../runtime/products.js'
+import { threadCount } from '../runtime/threads.js'
 import type { BlocksOnDisk } from './blocks-on-disk.js'
 import { type MeanError, meanError } from './estimate.js'
 import type { ExportCheck } from './export.js'
@@ -52,8 +54,9 @@ export interface StreamedOptions extends Options {
 export async function solveWhole(options: WholeOptions): Promise<void> {
   const { source, network, programs, student, weights, outputs, batches, disk, onProgress } = options
   const products = new Products()
+  const rows = new WorkerRows(threadCount())
   try {
-    const solver: Solver = { network, programs, products, outputs }
+    const solver: Solver = { network, programs, products, rows, outputs }
     const check = { tensors: 0, weights: 0, differing: 0 }
     const outside = student.parameters.filter(({ name }) => !name.startsWith('blk.'))
     if (!(await disk?.load('outside', outside, programs))) {
@@ -82,6 +85,7 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
     onProgress?.(layers, layers)
   } finally {
     await products.dispose()
+    await rows.dispose()
   }
 }
 
@@ -94,6 +98,7 @@ export interface StreamedResult {
 export async function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
   const { source, types, network, programs, batches, validation, disk, spill, check, onProgress } = options
   const products = new Products()
+  const rows = new WorkerRows(threadCount())
   const all: Streams[] = []
   const begin = async (label: string, tokens: readonly Int32Array[], weights: Weights): Promise<Streams> => {
     const streams = spill === undefined ? new MemoryStreams() : new DiskStreams(spill, label)
@@ -104,7 +109,7 @@ export async function solveStreamed(options: StreamedOptions): Promise<StreamedR
     const teacher = source.weights
     const plain = new StudentWeights(source, types)
     const own = new StudentWeights(source, types)
-    const solver: Solver = { network, programs, products, outputs: new Map() }
+    const solver: Solver = { network, programs, products, rows, outputs: new Map() }
     const sides = {
       student: { weights: own, streams: await begin('student', batches, own) },
       teacher: { weights: teacher, streams: await begin('teacher', batches, teacher) },
@@ -147,6 +152,7 @@ export async function solveStreamed(options: StreamedOptions): Promise<StreamedR
   } finally {
     for (const streams of all) streams.dispose()
     await products.dispose()
+    await rows.dispose()
   }
 }
 

@@ -8,8 +8,10 @@
 import { formatOf } from '../formats/table.js'
 import { damp, factorize, type InputFactor } from '../quantize/factor.js'
 import { leastSquares } from '../quantize/gptq.js'
+import { type RowPool, WorkerRows } from '../quantize/row-pool.js'
 import { Random } from '../random.js'
 import { Products } from '../runtime/products.js'
+import { threadCount } from '../runtime/threads.js'
 import { trainedBytes } from './export.js'
 import { blockMatrices, type GroupMoments, groupMoments } from './moments.js'
 import type { Flow, Network } from './network.js'
@@ -44,6 +46,7 @@ export async function sampleBlock(
   onProgress?: (done: number, total: number) => void,
 ): Promise<BlockSeconds> {
   const products = new Products()
+  const rows = new WorkerRows(threadCount())
   try {
     const random = new Random(1)
     const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
@@ -56,7 +59,7 @@ export async function sampleBlock(
     })
     const copy: Flow = { x: flow.x, beside: new Map(flow.beside) }
     const forward = await median(() => network.block(0, copy, source.weights))
-    const rounding = new Rounding(source, network, types, products)
+    const rounding = new Rounding(source, network, types, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
     for (const group of groups.keys()) {
@@ -80,6 +83,7 @@ export async function sampleBlock(
     return { prepare, forward, moments, factors, rounding: rounding.seconds / network.config.layers }
   } finally {
     await products.dispose()
+    await rows.dispose()
   }
 }
 
@@ -93,7 +97,7 @@ class Rounding {
     private readonly source: Source,
     private readonly network: Network,
     private readonly types: ReadonlyMap<string, number>,
-    private readonly products: Products,
+    private readonly hands: { readonly products: Products; readonly rows: RowPool },
   ) {}
 
   /** Adds what the matrices of a group take in all blocks. */
@@ -117,8 +121,8 @@ class Rounding {
           const wanted = targets.get(name)?.subarray(0, rows * n)
           if (!weights || !wanted) continue
           const round = async (from: Float32Array): Promise<void> => {
-            const target = await leastSquares(from, wanted, inputs, factor, this.products)
-            await roundedLatents(format, target, metric, factor, this.products)
+            const target = await leastSquares(from, wanted, inputs, factor, this.hands.products)
+            await roundedLatents(format, target, metric, factor, this.hands)
           }
           await round(weights.subarray(0, 8 * n))
           this.known.set(key, (await timed(() => round(weights))) / weights.length)

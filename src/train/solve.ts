@@ -17,6 +17,7 @@ import type { Weights } from '../models/weights.js'
 import { damp, factorize, type InputFactor, type Multiplier } from '../quantize/factor.js'
 import { leastSquares, roundCompensated } from '../quantize/gptq.js'
 import { refine } from '../quantize/refine.js'
+import type { RowPool } from '../quantize/row-pool.js'
 import type { Products } from '../runtime/products.js'
 import { blockMatrices, groupMoments, headMoments } from './moments.js'
 import type { Network } from './network.js'
@@ -35,6 +36,7 @@ export interface Solver {
   readonly network: Network
   readonly programs: ParameterPrograms
   readonly products: Products
+  readonly rows: RowPool
   /** Second moments of the loss's gradients at the matrices' outputs, by tensor; those that are not there are the unit matrix. */
   readonly outputs: ReadonlyMap<string, Float32Array>
 }
@@ -57,7 +59,7 @@ export async function solveBlock(
   byName: ReadonlyMap<string, Parameter>,
   onMatrix?: (share: number) => void,
 ): Promise<void> {
-  const { network, programs, products } = solver
+  const { network, programs, products, rows } = solver
   const groups = blockMatrices(network, layer)
   for (const [group, names] of groups.entries()) {
     onMatrix?.(group / groups.length)
@@ -79,7 +81,7 @@ export async function solveBlock(
       const weights = teacher.weights.get(p.name) as Float32Array
       const target = await leastSquares(weights, wanted, inputs, factor, products)
       const outputs = solver.outputs.get(p.name)
-      await roundAnew(p, target, metric, factor, products, outputs && damp(outputs, outputDamping))
+      await roundAnew(p, target, metric, factor, { products, rows }, outputs && damp(outputs, outputDamping))
       await programs.round(p)
     }
   }
@@ -87,7 +89,7 @@ export async function solveBlock(
 
 /** The output matrix, in the metric of the teacher's own stream: what it reads of the student is not known yet. */
 export async function solveHead(
-  { network, programs, products }: Solver,
+  { network, programs, products, rows }: Solver,
   batches: readonly Int32Array[],
   teacher: Weights,
   byName: ReadonlyMap<string, Parameter>,
@@ -104,7 +106,7 @@ export async function solveHead(
     const p = byName.get(name) as Parameter
     const metric = damp(inputs, inputDamping)
     const factor = await factorize(metric, products)
-    await roundAnew(p, teacher.get(name) as Float32Array, metric, factor, products)
+    await roundAnew(p, teacher.get(name) as Float32Array, metric, factor, { products, rows })
     await programs.round(p)
   }
 }
@@ -113,17 +115,23 @@ export async function solveHead(
 const canRefine = (p: Parameter | undefined): p is Parameter =>
   p?.format?.uniform !== undefined && p.shape.length === 2
 
+/** Who does the work. */
+interface Hands {
+  readonly products: Multiplier
+  readonly rows: RowPool
+}
+
 /** Starts a parameter anew from a target, (out, in). Without `outputs` its rows do not know of each other. */
 async function roundAnew(
   parameter: Parameter,
   target: Float32Array,
   inputs: Float32Array,
   factor: InputFactor,
-  products: Multiplier,
+  hands: Hands,
   outputs?: Float32Array,
 ): Promise<void> {
   const { format } = parameter
-  if (format) parameter.restart(await roundedLatents(format, target, inputs, factor, products, outputs))
+  if (format) parameter.restart(await roundedLatents(format, target, inputs, factor, hands, outputs))
 }
 
 /** The latents of a target, (out, in), rounded in the metric of `inputs` and `outputs`. @throws RangeError for a format without them */
@@ -132,18 +140,18 @@ export async function roundedLatents(
   target: Float32Array,
   inputs: Float32Array,
   factor: InputFactor,
-  products: Multiplier,
+  { products, rows }: Hands,
   outputs?: Float32Array,
 ): Promise<Latents> {
   if (!format.uniform || !format.latents) throw new RangeError(`${format.name} has nothing to solve for`)
   const n = factor.order.length
   const importance = Float32Array.from({ length: n }, (_, i) => inputs[i * n + i])
   const found = format.decode(await quantizeRowsAsync(format.type, target, n, importance))
-  const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products)
+  const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products, rows)
   const codes = { ...found, q }
   const metric = { inputs, ...(outputs && { outputs }) }
   const start = format.dequantize(codes)
-  const latents = await refine(codes, format.uniform, target, start, metric, sweeps, products)
+  const latents = await refine(codes, format.uniform, target, start, metric, sweeps, products, rows)
   return format.latents(latents, codes)
 }
 

@@ -59,9 +59,10 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       seconds: options.seconds,
       speeds: (whole) => {
         Program.keepsMemory = whole
-        return sampleBlock(source, own, programs, types, (done, total) =>
-          options.onProgress?.({ stage: 'measure', done, total, tokens: total }),
-        )
+        return sampleBlock(source, own, programs, types, (done, total) => {
+          options.signal?.throwIfAborted()
+          options.onProgress?.({ stage: 'measure', done, total, tokens: total })
+        })
       },
     })
     const plan = { ...planned, writing }

@@ -1,0 +1,136 @@
+/**
+ * The numbers of the rows of a matrix, visited one after another within a panel of columns (refine.ts): each goes to the place on the
+ * file's grid at which the error is smallest while all others stay.
+ */
+import type { Codes, Factor, Uniform } from '../formats/format.js'
+import { floatToHalf, halfToFloat } from '../formats/half.js'
+
+/** Most columns of a panel: a multiple of every block's size. */
+export const panelColumns = 256
+/** A scale that would change by less than this share stays: it is not worth the time. */
+const smallest = 0.004
+
+/** The numbers of a row in a panel of columns. Everything is divided by G_ii, so that the curvature is H. */
+export class Coordinates {
+  /** Half the gradient with respect to the row's weights in the panel. */
+  readonly slope = new Float64Array(panelColumns)
+  private readonly direction = new Float64Array(panelColumns)
+  private readonly block: Float32Array
+  private column = 0
+  private width = 0
+  private moved: Float32Array = new Float32Array(0)
+
+  constructor(
+    private readonly codes: Codes,
+    private readonly uniform: Uniform,
+    readonly n: number,
+    readonly h: Float32Array,
+    private readonly optimum: Float32Array,
+  ) {
+    this.block = new Float32Array(panelColumns * panelColumns)
+  }
+
+  /** Goes to a panel. */
+  enter(column: number, width: number): void {
+    this.column = column
+    this.width = width
+    for (let j = 0; j < width; j++) {
+      const at = (column + j) * this.n + column
+      this.block.set(this.h.subarray(at, at + width), j * width)
+    }
+  }
+
+  /** Visits every number of row `i` in the panel; adds how far each weight has moved to `moved`. */
+  improve(i: number, moved: Float32Array): void {
+    this.moved = moved
+    const { scale, offset, groupSize } = this.uniform
+    const first = (i * this.n + this.column) / groupSize
+    const at = i * this.n + this.column
+    const q = (j: number): number => this.codes.q[at + j]
+    const sign = offset?.sign ?? 1
+    for (let group = 0; group < this.width / groupSize; group++) {
+      this.improveCodes(at, group, factorValue(this.codes, scale, first + group))
+      this.improveFactor(scale, first + group, group, q)
+      if (offset) this.improveFactor(offset, first + group, group, () => sign)
+    }
+    for (let group = 0; group < this.width / groupSize; group++) this.writeOptimum(at, group, first + group)
+  }
+
+  private improveCodes(at: number, group: number, step: number): void {
+    if (step === 0) return
+    const { slope, width, block } = this
+    const { groupSize, range } = this.uniform
+    const { q } = this.codes
+    for (let j = group * groupSize; j < (group + 1) * groupSize; j++) {
+      const wanted = Math.floor(q[at + j] - slope[j] / (block[j * width + j] * step) + 0.5)
+      const code = Math.min(range[1], Math.max(range[0], wanted))
+      if (code === q[at + j]) continue
+      this.move(j, step * (code - q[at + j]))
+      q[at + j] = code
+    }
+  }
+
+  /** The integer of a group, or the f16 of a block that is one group; an f16 that several groups share stays. */
+  private improveFactor(factor: Factor, index: number, group: number, along: (j: number) => number): void {
+    const { slope, direction, width, block } = this
+    const { groupSize } = this.uniform
+    const field = factor.group?.field ?? factor.block
+    const stored = this.codes[field]
+    const unit = factor.group ? blockValue(this.codes, factor, index) : 1
+    if (unit === 0) return
+    const [from, to] = [group * groupSize, (group + 1) * groupSize]
+    let descent = 0
+    let curvature = 0
+    for (let j = from; j < to; j++) {
+      direction[j] = unit * along(j)
+      descent += direction[j] * slope[j]
+    }
+    for (let j = from; j < to; j++) {
+      let sum = 0
+      for (let k = from, at = j * width + from; k < to; k++, at++) sum += direction[k] * block[at]
+      curvature += direction[j] * sum
+    }
+    if (!(curvature > 0)) return
+    const wanted = stored[index] - descent / curvature
+    const value = factor.group
+      ? clamp(Math.floor(wanted + 0.5), factor.group.range)
+      : halfToFloat(floatToHalf(wanted))
+    const by = value - stored[index]
+    if (Math.abs(by) < smallest * Math.abs(stored[index])) return
+    // A step that rounding or the range has made too long, or an f16 that overflowed.
+    if (!(by * (2 * descent + by * curvature) < 0)) return
+    stored[index] = value
+    for (let j = from; j < to; j++) if (direction[j] !== 0) this.move(j, by * direction[j])
+  }
+
+  /** Weight `j` of the panel has changed. */
+  private move(j: number, by: number): void {
+    const { slope, block, width } = this
+    this.moved[j] += by
+    for (let k = 0, at = j * width; k < width; k++, at++) slope[k] += by * block[at]
+  }
+
+  /** Where the weights of a group would lie were each alone not rounded. */
+  private writeOptimum(at: number, group: number, index: number): void {
+    const { codes, slope, block, width, optimum } = this
+    const { scale, offset, groupSize } = this.uniform
+    const step = factorValue(codes, scale, index)
+    const shift = offset ? offset.sign * factorValue(codes, offset, index) : 0
+    for (let j = group * groupSize; j < (group + 1) * groupSize; j++)
+      optimum[at + j] = step * codes.q[at + j] + shift - slope[j] / block[j * width + j]
+  }
+}
+
+const clamp = (x: number, [lo, hi]: readonly [number, number]): number => Math.min(hi, Math.max(lo, x))
+
+/** The f16 of the block that a group is in. */
+function blockValue(codes: Codes, { block, group }: Factor, index: number): number {
+  const stored = codes[block]
+  return group ? stored[Math.floor(index / (codes[group.field].length / stored.length))] : stored[index]
+}
+
+/** The scale or minimum of a group, as the file holds it. */
+function factorValue(codes: Codes, factor: Factor, index: number): number {
+  const value = blockValue(codes, factor, index)
+  return factor.group ? value * codes[factor.group.field][index] : value
+}

@@ -1,0 +1,80 @@
+/**
+ * What is done row by row in rounding and refining a matrix, as work on some rows of a panel of columns that knows of nothing else:
+ * so it can be done on any thread (row-pool.ts), to the same result.
+ */
+import type { Codes, Range, Uniform } from '../formats/format.js'
+import { Coordinates } from './coordinates.js'
+
+/** Rows of a panel to be refined; `width` columns. All arrays are (rows, width), codes as the format stores such a matrix. */
+export interface RefinePanel {
+  readonly kind: 'refine'
+  readonly rows: number
+  readonly width: number
+  readonly uniform: Uniform
+  /** H of these columns, (width, width). */
+  readonly h: Float32Array
+  readonly slopes: Float32Array
+  readonly codes: Codes
+}
+
+export interface Refined {
+  readonly codes: Codes
+  /** How far each weight has moved. */
+  readonly moved: Float32Array
+  /** Where each weight would lie were it alone not rounded. */
+  readonly optimum: Float32Array
+}
+
+/** Rows of a panel to be rounded, column after column. */
+export interface RoundPanel {
+  readonly kind: 'round'
+  readonly rows: number
+  readonly width: number
+  readonly range: Range
+  /** U of these columns, (width, width). */
+  readonly inverse: Float32Array
+  /** What is left to round, and the grid of each weight: (rows, width). */
+  readonly left: Float32Array
+  readonly scales: Float32Array
+  readonly mins: Float32Array | undefined
+}
+
+export interface RoundedPanel {
+  /** The weights as they were when each was rounded, and what was taken for them. */
+  readonly weights: Float32Array
+  readonly q: Float32Array
+  /** (w_i - w'_i) / U_ii */
+  readonly errors: Float32Array
+}
+
+export function refinePanel({ rows, width, uniform, h, slopes, codes }: RefinePanel): Refined {
+  const optimum = new Float32Array(rows * width)
+  const moved = new Float32Array(rows * width)
+  const coordinates = new Coordinates(codes, uniform, width, h, optimum)
+  coordinates.enter(0, width)
+  for (let r = 0; r < rows; r++) {
+    for (let j = 0; j < width; j++) coordinates.slope[j] = slopes[r * width + j]
+    coordinates.improve(r, moved.subarray(r * width, (r + 1) * width))
+  }
+  return { codes, moved, optimum }
+}
+
+export function roundPanel({ rows, width, range, inverse, left, scales, mins }: RoundPanel): RoundedPanel {
+  const [lo, hi] = range
+  const weights = new Float32Array(rows * width)
+  const q = new Float32Array(rows * width)
+  const errors = new Float32Array(rows * width)
+  for (let r = 0; r < rows; r++)
+    for (let i = 0, at = r * width; i < width; i++, at++) {
+      const w = left[at]
+      const scale = scales[at]
+      const min = mins?.[at] ?? 0
+      const code = scale === 0 ? 0 : Math.min(hi, Math.max(lo, Math.floor((w + min) / scale + 0.5)))
+      weights[at] = w
+      q[at] = code
+      const error = (w - (scale * code - min)) / inverse[i * width + i]
+      errors[at] = error
+      for (let j = i + 1, to = at + 1; j < width; j++, to++) left[to] -= error * inverse[i * width + j]
+    }
+  return { weights, q, errors }
+}

@@ -1,0 +1,101 @@
+/**
+ * Worker threads that take rows of a panel (panels.ts) beside the main thread, which takes its own share: rows do not know of
+ * each other, so the result does not depend on how many threads there are. Small panels stay where they are.
+ */
+import { Worker } from 'node:worker_threads'
+import { workerEntry } from '../workers.js'
+import {
+  type Refined,
+  type RefinePanel,
+  type RoundedPanel,
+  type RoundPanel,
+  refinePanel,
+  roundPanel,
+} from './panels.js'
+
+/** Splits `count` rows into runs that are worked on at the same time. */
+export interface RowPool {
+  /** Calls `panelOf` with a first row and a number of rows for every share, and `take` with the row and the result. */
+  run<P extends RefinePanel | RoundPanel>(
+    count: number,
+    panelOf: (row: number, rows: number) => P,
+    take: (row: number, result: ResultOf<P>) => void,
+  ): Promise<void>
+}
+
+export type ResultOf<P> = P extends RefinePanel ? Refined : RoundedPanel
+
+export function runPanel<P extends RefinePanel | RoundPanel>(panel: P): ResultOf<P> {
+  return (panel.kind === 'refine' ? refinePanel(panel) : roundPanel(panel)) as ResultOf<P>
+}
+
+/** Without other threads. */
+export const thisThread: RowPool = {
+  async run(count, panelOf, take) {
+    take(0, runPanel(panelOf(0, count)))
+  },
+}
+
+/** Rows of a share at least; below that the way to another thread is too long. */
+const leastRows = 64
+
+export class WorkerRows implements RowPool {
+  private readonly workers: Worker[] = []
+
+  /** @param threads in all, with the main thread; the others start when they are first needed */
+  constructor(private readonly threads: number) {}
+
+  async run<P extends RefinePanel | RoundPanel>(
+    count: number,
+    panelOf: (row: number, rows: number) => P,
+    take: (row: number, result: ResultOf<P>) => void,
+  ): Promise<void> {
+    const shares = Math.max(1, Math.min(this.threads, Math.floor(count / leastRows)))
+    const start = (share: number): number => Math.floor((share * count) / shares)
+    const others = Array.from({ length: shares - 1 }, (_, i) => {
+      const row = start(i + 1)
+      return this.ask(i, panelOf(row, start(i + 2) - row)).then((result) => take(row, result))
+    })
+    take(0, runPanel(panelOf(0, start(1))))
+    await Promise.all(others)
+  }
+
+  private ask<P extends RefinePanel | RoundPanel>(index: number, panel: P): Promise<ResultOf<P>> {
+    const worker = this.worker(index)
+    return new Promise((resolve, reject) => {
+      const done = (result: ResultOf<P>): void => {
+        worker.off('error', failed)
+        worker.unref()
+        resolve(result)
+      }
+      const failed = (error: unknown): void => {
+        worker.off('message', done)
+        reject(error)
+      }
+      worker.ref() // waited for
+      worker.once('message', done)
+      worker.once('error', failed)
+      worker.postMessage(panel, buffersOf(panel))
+    })
+  }
+
+  private worker(index: number): Worker {
+    const known = this.workers[index]
+    if (known) return known
+    const worker = new Worker(workerEntry('./row-worker', import.meta.url))
+    worker.unref()
+    this.workers[index] = worker
+    return worker
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.terminate()))
+    this.workers.length = 0
+  }
+}
+
+/** The memory of a panel or a result, which goes to the other thread instead of being copied. */
+export function buffersOf(panel: RefinePanel | RoundPanel | Refined | RoundedPanel): ArrayBuffer[] {
+  const arrays = Object.values({ ...panel, ...('codes' in panel ? panel.codes : {}) })
+  return arrays.filter((value) => value instanceof Float32Array).map(({ buffer }) => buffer as ArrayBuffer)
+}
