@@ -12,7 +12,8 @@ import { humanBytes } from '../src/format.js'
 import type { Plan } from '../src/train/plan.js'
 import { train } from '../src/train/train.js'
 
-const [input, allowed, type = 'Q4_0', calibration = '8192', text = 'models/quench-5m.test.txt'] = process.argv.slice(2)
+const [input, allowed, type = 'Q4_0', calibration = '8192', text = 'models/quench-5m.test.txt'] =
+  process.argv.slice(2)
 if (!input || !allowed) {
   console.error('usage: npx tsx bench/plan.ts MODEL.gguf MEMORY [TYPE [CALIBRATION [TEXT]]]')
   process.exit(2)
