@@ -22,7 +22,7 @@ const input = 'models/quench-5m-f16.gguf'
 const diskBytes = 1 << 30
 const [kills = 20, fills = 5, seed = 1] = process.argv.slice(2).map(Number)
 const random = new Random(seed)
-const sizes = { tokens: 4096, calibration: 2048, batch: 256, steps: 12 }
+const sizes = { tokens: 2048, calibration: 1024, batch: 256, steps: 8 }
 const settings = [
   '-t',
   'Q2_K',
