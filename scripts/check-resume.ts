@@ -3,8 +3,9 @@
  * an undisturbed run, byte for byte: SIGKILL at random moments of all stages, and a disk that becomes full. Both with the
  * whole model in memory and with one block at a time, its streams on disk. Takes some minutes.
  *
- *   npm run build && npx tsx scripts/check-resume.ts [kills = 20] [fills = 5] [seed = 1]
+ *   npm run build && npx tsx scripts/check-resume.ts [kills = 20] [fills = 5] [seed = 1] [model.gguf]
  *
+ * The model (Llama) is a tiny one of random weights unless one is named.
  * The disk is a small one in memory, mounted in a namespace of its own; that needs Linux and `unshare` (util-linux).
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
@@ -17,10 +18,11 @@ import { openGguf } from '../src/gguf/index.js'
 import { llama } from '../src/models/llama.js'
 import { Random } from '../src/random.js'
 import { bytesOf } from '../src/train/plan.js'
+import { writeTinyGguf } from '../test/support/tiny-gguf.js'
 
-const input = 'models/quench-5m-f16.gguf'
 const diskBytes = 1 << 30
-const [kills = 20, fills = 5, seed = 1] = process.argv.slice(2).map(Number)
+const [kills = 20, fills = 5, seed = 1] = process.argv.slice(2, 5).map(Number)
+let input = process.argv[5]
 const random = new Random(seed)
 const sizes = { tokens: 2048, calibration: 1024, batch: 256, steps: 8 }
 const settings = [
@@ -159,6 +161,10 @@ async function littleMemory(): Promise<number> {
 }
 
 async function check(disk: string): Promise<void> {
+  if (!input) {
+    input = join(disk, 'tiny.gguf')
+    await writeTinyGguf(input, { layers: 4, width: 256, heads: 4, headsKV: 2, feedForward: 512 })
+  }
   const little = ['--memory', `${(await littleMemory()) / 1e6}MB`]
   for (const [name, more] of [
     ['whole model in memory', []],
