@@ -3,7 +3,18 @@ export { grad, gradOfAll } from './grad.js'
 export { lower, type ProgramGraph } from './lower.js'
 export { matmul } from './matmul.js'
 export { expand, logSoftmax, mean, rmsNorm, rsqrt, softmax, sum } from './reduce.js'
-export { concat, gather, reshape, roll, scatterAdd, slice, transpose } from './shape.js'
+export {
+  concat,
+  gather,
+  gatherElements,
+  reshape,
+  roll,
+  scatterAdd,
+  scatterElements,
+  slice,
+  topK,
+  transpose,
+} from './shape.js'
 export {
   constant,
   type DType,

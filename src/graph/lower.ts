@@ -35,10 +35,11 @@ export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
   const initializers: onnxProto.onnx.ITensorProto[] = []
   const produced = new Set<string>()
   const emit: Emitter = {
-    node(type, nodeInputs, attributes = {}, domain = '') {
+    node(type, nodeInputs, attributes = {}, domain = '', number = 0) {
       const output = `%v${nodes.length}`
+      const unused = Array.from({ length: number }, (_, i) => `${output}.${i}`)
       const attribute = Object.entries(attributes).map(([name, value]) => encodeAttribute(name, value))
-      nodes.push({ opType: type, domain, input: nodeInputs, output: [output], attribute })
+      nodes.push({ opType: type, domain, input: nodeInputs, output: [...unused, output], attribute })
       produced.add(output)
       return output
     },

@@ -1,4 +1,4 @@
-/** Ops that move elements without changing them: reshape, transpose, slice, roll, concat, rows of a table. */
+/** Ops that move elements without changing them: reshape, transpose, slice, roll, concat, rows of a table, elements of rows. */
 import { apply, constant, type Op, type Shape, sameShape, sizeOf, type Tensor } from './tensor.js'
 
 const int64 = (...values: number[]): BigInt64Array => BigInt64Array.from(values, BigInt)
@@ -139,3 +139,52 @@ const scatterAddOp: Op<{ rows: number }> = {
 /** A table of zeros to whose rows the values are added, the inverse direction of `gather`. */
 export const scatterAdd = (rows: Tensor, values: Tensor, count: number): Tensor =>
   apply(scatterAddOp, [rows, values], { rows: count })
+
+const gatherElementsOp: Op<undefined> = {
+  name: 'gatherElements',
+  shape: ([x, ids]) =>
+    x.shape.length === 2 && ids.dtype === 'int32' && ids.shape.length === 2 && ids.shape[0] === x.shape[0]
+      ? ids.shape
+      : 'needs a matrix and int32 column numbers for each of its rows',
+  gradient: (node, dy) => {
+    const [x, ids] = node.inputs
+    return [scatterElements(ids, dy, x.shape[1]), undefined]
+  },
+  lower: (emit, _node, inputs) => emit.node('GatherElements', inputs, { axis: 1n }),
+}
+/** Elements of each row of a matrix (R, C) by the numbers of their columns, (R, K). */
+export const gatherElements = (x: Tensor, ids: Tensor): Tensor => apply(gatherElementsOp, [x, ids], undefined)
+
+const scatterElementsOp: Op<{ columns: number }> = {
+  name: 'scatterElements',
+  shape: ([ids, values], { columns }) =>
+    ids.dtype === 'int32' && ids.shape.length === 2 && sameShape(ids.shape, values.shape)
+      ? [ids.shape[0], columns]
+      : 'needs int32 column numbers, one for each value of a matrix',
+  dtype: () => 'float32',
+  gradient: (node, dy) => [undefined, gatherElements(dy, node.inputs[0])],
+  lower: (emit, { shape }, [ids, values]) => {
+    const zero = emit.constant(Float32Array.of(0), [])
+    const zeros = emit.node('Expand', [zero, emit.constant(int64(...shape), [2])])
+    return emit.node('ScatterElements', [zeros, ids, values], { axis: 1n, reduction: 'add' })
+  },
+}
+/** Zeros (R, `columns`) to whose elements the values, (R, K), are added: the inverse direction of `gatherElements`. */
+export const scatterElements = (ids: Tensor, values: Tensor, columns: number): Tensor =>
+  apply(scatterElementsOp, [ids, values], { columns })
+
+const topKOp: Op<{ k: number }> = {
+  name: 'topK',
+  shape: ([x], { k }) =>
+    x.shape.length === 2 && k >= 1 && k <= x.shape[1]
+      ? [x.shape[0], k]
+      : `needs a matrix with at least ${k} columns`,
+  dtype: () => 'int32',
+  lower: (emit, { attributes: { k } }, [x]) => {
+    const count = emit.constant(int64(k), [1])
+    const ids = emit.node('TopK', [x, count], { axis: -1n, largest: 1n, sorted: 1n }, '', 1)
+    return emit.node('Cast', [ids], { to: 6n })
+  },
+}
+/** Column numbers of the `k` largest elements of each row of a matrix, the largest first; of equal ones the first. */
+export const topK = (x: Tensor, k: number): Tensor => apply(topKOp, [x], { k })

@@ -18,8 +18,14 @@ export class GraphError extends QuenchError {
 
 /** Writes ONNX nodes; handed to `Op.lower`. */
 export interface Emitter {
-  /** Adds a node with one output and returns the output's name. */
-  node(type: string, inputs: string[], attributes?: Record<string, OnnxAttribute>, domain?: string): string
+  /** Adds a node and returns the name of its first output, or of that with the number `output`. */
+  node(
+    type: string,
+    inputs: string[],
+    attributes?: Record<string, OnnxAttribute>,
+    domain?: string,
+    output?: number,
+  ): string
   /** Adds an initializer and returns its name. */
   constant(values: Float32Array | Int32Array | BigInt64Array, shape: Shape): string
 }

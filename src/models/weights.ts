@@ -80,12 +80,13 @@ function checkedTensor(gguf: Gguf, name: string, shape: readonly number[]): Tens
 export class FileWeights implements Weights {
   private readonly kept = new Map<string, Float32Array>()
   private bytes = 0
+  /** Most bytes that are kept. */
+  most = Number.POSITIVE_INFINITY
 
   /** @throws FileError if a tensor is missing, has another shape or a format that is not known */
   constructor(
     private readonly gguf: Gguf,
     shapes: ReadonlyMap<string, readonly number[]>,
-    private readonly most = Number.POSITIVE_INFINITY,
   ) {
     for (const [name, shape] of shapes) readableFormat(gguf, checkedTensor(gguf, name, shape))
   }

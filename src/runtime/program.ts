@@ -54,7 +54,7 @@ export class Program {
     const results: Record<string, Float32Array> = {}
     const fetches: Record<string, OrtTensor> = {}
     for (const [name, tensor] of Object.entries(this.graph.outputs)) {
-      const array = into[name] ?? new Float32Array(tensor.size)
+      const array = into[name] ?? new (tensor.dtype === 'int32' ? Int32Array : Float32Array)(tensor.size)
       results[name] = array as Float32Array
       fetches[name] = this.tensor(name, array, tensor)
     }

@@ -45,7 +45,7 @@ export class BlocksOnDisk {
   async load(name: string, parameters: readonly Parameter[], programs: ParameterPrograms): Promise<boolean> {
     if (!this.has(name)) return false
     if (this.what === 'latents') {
-      await loadCheckpoint(this.path(name), parameters, this.settings, 'latents')
+      await loadCheckpoint(this.path(name), parameters, this.settings)
       for (const p of parameters) await programs.round(p)
       return true
     }
@@ -66,7 +66,7 @@ export class BlocksOnDisk {
     }
     await reserveRoom(
       this.path(name),
-      this.what === 'latents' ? stateBytes(parameters, 'latents') : tensorBytes(parameters),
+      this.what === 'latents' ? stateBytes(parameters) : tensorBytes(parameters),
     )
   }
 
@@ -78,7 +78,7 @@ export class BlocksOnDisk {
     check: ExportCheck,
   ): Promise<void> {
     const path = this.path(name)
-    if (this.what === 'latents') return saveCheckpoint(path, parameters, {}, this.settings, 'latents')
+    if (this.what === 'latents') return saveCheckpoint(path, parameters, {}, this.settings)
     const metadata = new Metadata(path, [
       ['general.architecture', { type: 'string', value: 'quench-block' }],
       ['quench.settings', { type: 'string', value: JSON.stringify(this.settings) }],

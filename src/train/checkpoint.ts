@@ -8,6 +8,7 @@ import { FileError, UsageError } from '../errors.js'
 import { reserveRoom } from '../files.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
 import { discardRoom } from '../room.js'
+import { type MomentStore, type Piece, trainedLatents } from './moment-store.js'
 import type { StageReport } from './options.js'
 import type { Parameter } from './parameter.js'
 
@@ -57,6 +58,7 @@ export class Checkpoints {
     output: string,
     private readonly parameters: readonly Parameter[],
     private readonly settings: Settings,
+    private readonly store: MomentStore,
     private readonly every: number | undefined,
   ) {
     this.path = checkpointPath(output)
@@ -71,7 +73,7 @@ export class Checkpoints {
   async begin(progress: Progress, resumed: boolean): Promise<void> {
     if (!resumed) await this.save(progress)
     this.saved = performance.now()
-    await reserveRoom(this.path, stateBytes(this.parameters, 'all'))
+    await reserveRoom(this.path, stateBytes(this.parameters, this.store))
   }
 
   get due(): boolean {
@@ -81,7 +83,7 @@ export class Checkpoints {
 
   async save(progress: Progress): Promise<void> {
     const began = performance.now()
-    await saveCheckpoint(this.path, this.parameters, { ...progress }, this.settings)
+    await saveCheckpoint(this.path, this.parameters, { ...progress }, this.settings, this.store)
     this.saved = performance.now()
     this.cost = (this.saved - began) / 1000
   }
@@ -92,25 +94,33 @@ export class Checkpoints {
   }
 }
 
-/** Writes the state; the checkpoint before it stays until the new one is whole and on disk. */
+/**
+ * Writes the state, without a store of moments the latents alone; the checkpoint before it stays until the new one is whole and on
+ * disk.
+ */
 export async function saveCheckpoint(
   path: string,
   parameters: readonly Parameter[],
   progress: Readonly<Record<string, unknown>>,
   settings: Settings,
-  what: 'all' | 'latents' = 'all',
+  store?: MomentStore,
 ): Promise<void> {
-  const arrays = stateArrays(parameters, what)
+  const arrays = stateArrays(parameters, store)
   const metadata = new Metadata(path, [
     ['general.architecture', { type: 'string', value: 'quench-checkpoint' }],
     ['quench.settings', { type: 'string', value: JSON.stringify(settings) }],
     ['quench.progress', { type: 'string', value: JSON.stringify(progress).padEnd(progressBytes) }],
   ])
-  const tensors = [...arrays].map(([name, values]) => ({ name, shape: [values.length], type: 0 }))
-  const writer = await createGguf(path, { metadata, tensors, keepRoom: what === 'all' })
-  for (const [name, values] of arrays)
-    await writer.write(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
-  await writer.finish()
+  const tensors = arrays.map(({ name, length }) => ({ name, shape: [length], type: 0 }))
+  const writer = await createGguf(path, { metadata, tensors, keepRoom: store !== undefined })
+  try {
+    for (const { name, pieces, get } of arrays)
+      for (const piece of pieces) await writer.write(name, bytesOf(await get(piece)))
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
 }
 
 /**
@@ -121,7 +131,7 @@ export async function loadCheckpoint<P>(
   path: string,
   parameters: readonly Parameter[],
   settings: Settings,
-  what: 'all' | 'latents' = 'all',
+  store?: MomentStore,
 ): Promise<P> {
   const gguf = await openGguf(path)
   try {
@@ -131,12 +141,16 @@ export async function loadCheckpoint<P>(
         throw new UsageError(
           `${path} is of a run with another ${key} (${saved[key]}, now ${settings[key]}); resume with the same, or delete it to start anew`,
         )
-    for (const [name, values] of stateArrays(parameters, what)) {
+    for (const { name, length, pieces, set } of stateArrays(parameters, store)) {
       const tensor = gguf.tensor(name)
-      if (tensor.type !== 0 || tensor.elements !== values.length)
+      if (tensor.type !== 0 || tensor.elements !== length)
         throw new FileError(path, `${name} does not fit the model; delete the checkpoint to start anew`)
-      const bytes = await gguf.read(tensor)
-      new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes)
+      for (const piece of pieces) {
+        const [start, end] = piece
+        const values = new Float32Array(end - start)
+        bytesOf(values).set(await gguf.read(tensor, 4 * start, 4 * (end - start)))
+        await set(piece, values)
+      }
     }
     return parse(path, gguf.metadata.string('quench.progress')) as P
   } finally {
@@ -152,26 +166,51 @@ function parse(path: string, json: string): unknown {
   }
 }
 
-/** Every array of the state by a name that fits in a GGUF file whatever the tensors are called. */
-function stateArrays(parameters: readonly Parameter[], what: 'all' | 'latents'): Map<string, Float32Array> {
-  const arrays = new Map<string, Float32Array>()
-  for (const [i, p] of parameters.entries())
-    for (const [key, { values, unit }] of Object.entries(p.latents)) {
-      arrays.set(`${i}/${key}/value`, values)
-      arrays.set(`${i}/${key}/unit`, unit)
-      const moments = what === 'all' ? p.moments[key] : undefined
-      if (!moments) continue
-      arrays.set(`${i}/${key}/first`, moments.first)
-      arrays.set(`${i}/${key}/second`, moments.second)
-    }
-  return arrays
+/** An array of the state by a name that fits in a GGUF file whatever the tensors are called, in pieces. */
+interface StateArray {
+  readonly name: string
+  readonly length: number
+  readonly pieces: readonly Piece[]
+  get(piece: Piece): Promise<Float32Array>
+  set(piece: Piece, values: Float32Array): Promise<void>
 }
 
-/** At least the bytes of a file of the state. */
-export function stateBytes(parameters: readonly Parameter[], what: 'all' | 'latents'): number {
-  let bytes = headerBytes
-  for (const values of stateArrays(parameters, what).values()) bytes += values.byteLength + tensorHeaderBytes
-  return bytes
+/** Every array of the state; without a store those of the latents alone. */
+function stateArrays(parameters: readonly Parameter[], store: MomentStore | undefined): StateArray[] {
+  return parameters.flatMap((p, i) => {
+    const trained = store ? trainedLatents(p).map(({ key }) => key) : []
+    return Object.entries(p.latents).flatMap(([key, { values, unit }]) => {
+      const arrays = [held(`${i}/${key}/value`, values), held(`${i}/${key}/unit`, unit)]
+      if (!store || !trained.includes(key)) return arrays
+      const of = { p, key }
+      const pieces = store.pieces(of)
+      const moments = (['first', 'second'] as const).map((which) => ({
+        name: `${i}/${key}/${which}`,
+        length: values.length,
+        pieces,
+        get: (piece: Piece) => store.get(of, which, piece),
+        set: (piece: Piece, from: Float32Array) => store.set(of, which, piece, from),
+      }))
+      return [...arrays, ...moments]
+    })
+  })
+}
+
+/** One that is in memory. */
+const held = (name: string, values: Float32Array): StateArray => ({
+  name,
+  length: values.length,
+  pieces: [[0, values.length]],
+  get: async () => values,
+  set: async (_, from) => values.set(from),
+})
+
+/** At least the bytes of a file of the state; without a store that of the latents alone. */
+export function stateBytes(parameters: readonly Parameter[], store?: MomentStore): number {
+  return stateArrays(parameters, store).reduce(
+    (bytes, { length }) => bytes + 4 * length + tensorHeaderBytes,
+    headerBytes,
+  )
 }
 
 /** Progress takes this much however far it is, so that a checkpoint fits where the one before was. */
@@ -179,3 +218,6 @@ const progressBytes = 16 << 10
 /** Metadata with the validation so far, and what says of a tensor where it lies. */
 export const headerBytes = 64 << 10
 export const tensorHeaderBytes = 192
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)

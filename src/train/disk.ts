@@ -11,6 +11,12 @@ import type { Source } from './source.js'
 /** The folder of finished blocks. */
 export const blocksFolder = (output: string): string => `${output}.blocks`
 
+/** What the teacher finds likeliest (top-tokens.ts). */
+export const teacherPath = (output: string): string => join(blocksFolder(output), 'teacher')
+
+/** Adam's moments while a run trains (moment-file.ts). */
+export const momentsPath = (output: string): string => join(blocksFolder(output), 'moments')
+
 /** @throws UsageError if an earlier run left something that this one would go on from only if told to */
 export function checkLeftovers(output: string, resume: boolean): void {
   for (const path of [checkpointPath(output), blocksFolder(output)])
@@ -23,18 +29,23 @@ export function checkLeftovers(output: string, resume: boolean): void {
 /** @throws FileError if the disk of the output has too little room for it, finished blocks, streams and checkpoints */
 export async function checkDisk(
   output: string,
-  { blockBytes, spillBytes, checkpointBytes }: Plan,
+  plan: Plan,
   source: Source,
   types: ReadonlyMap<string, number>,
 ): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(output))
-  const needed = blockBytes + spillBytes + checkpointBytes + assignedBytes(source.gguf, types)
-  const free = bavail * bsize + (await takenBytes(output))
+  const needed = plan.diskBytes + assignedBytes(source.gguf, types)
+  const free = await freeBytes(output)
   if (needed > free)
     throw new FileError(
       output,
       `training needs about ${gigabytes(needed)} of disk for it and what is kept beside it until the end, and ${gigabytes(free)} are free; make room or choose another folder`,
     )
+}
+
+/** Bytes that a run may take on the disk of its output. */
+export async function freeBytes(output: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dirname(output))
+  return bavail * bsize + (await takenBytes(output))
 }
 
 /** Bytes that an earlier run has taken already of what this one needs. */

@@ -4,16 +4,18 @@
  * and the model is not changed into another one.
  *
  * The teacher's residual stream after the last block is kept for windows that come again: it is exact, and smaller
- * than its logits by the ratio of vocabulary to width.
+ * than its logits by the ratio of vocabulary to width. Or its likeliest tokens are, in a file (top-tokens.ts).
  */
 import { digest } from '../data/order.js'
 import type { Weights } from '../models/weights.js'
 import { type MeanError, meanError } from './estimate.js'
+import type { Target } from './head.js'
 import { outputMoments } from './moments.js'
-import type { Gradients, Network, Target } from './network.js'
+import type { Gradients, Network } from './network.js'
 import { optimize, type StepRates } from './optimizer.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 import { addSums } from './solve.js'
+import type { TopTokenCache } from './top-tokens.js'
 
 /** What one teacher gave for windows of text; residual streams up to a number of bytes. */
 export class TeacherCache {
@@ -45,9 +47,9 @@ const keyOf = (window: Int32Array): string =>
 const fisherTokens = 8192
 
 export class Distillation {
-  /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
-  readonly student: Map<string, Float32Array>
   private gradients: Gradients | undefined
+  /** Where it is set, steps train from these instead of the teacher's whole distribution. */
+  top: TopTokenCache | undefined
 
   constructor(
     readonly network: Network,
@@ -55,11 +57,9 @@ export class Distillation {
     readonly cache: TeacherCache,
     readonly parameters: readonly Parameter[],
     readonly programs: ParameterPrograms,
-    frozen: ReadonlyMap<string, Float32Array>,
-  ) {
-    this.student = new Map(frozen)
-    for (const p of parameters) this.student.set(p.name, p.weights)
-  }
+    /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
+    readonly student: Weights,
+  ) {}
 
   /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
   async round(): Promise<void> {
@@ -98,7 +98,9 @@ export class Distillation {
     this.gradients ??= new Map(this.parameters.map((p) => [p.name, p.gradient]))
     let loss = 0
     for (const batch of this.batches(windows)) {
-      const target = await this.target(batch)
+      const target: Target = this.top
+        ? { kind: 'top', k: this.top.k, ...(await this.top.get(batch)) }
+        : await this.target(batch)
       const tokens = join(batch)
       await this.network.forward(tokens, this.student)
       loss += await this.network.backward(tokens, this.student, target, this.gradients)

@@ -1,10 +1,14 @@
 /** The graphs of a model's parts as programs take them: inputs and results by name. */
 import {
+  add,
+  clip,
   constant,
   equal,
   exp,
+  gatherElements,
   gradOfAll,
   input,
+  log,
   logSoftmax,
   mul,
   neg,
@@ -74,24 +78,36 @@ export function headInputs({ architecture, config }: Model, slice: number): { x:
   return { x: input([slice, config.width]), outer: inputsOf(architecture.headTensors(config)) }
 }
 
-/**
- * The loss summed over a slice: the divergence from a teacher, whose head runs in the same program, or the cross-entropy of
- * the next tokens.
- */
+/** The probability of all tokens but the likeliest counts as this at least, so that its logarithm is one. */
+export const leastRest = 1e-6
+
+/** What the loss compares with, see head.ts: `k` likeliest tokens where it is those. */
+type Goal = { readonly kind: 'teacher' | 'tokens' } | { readonly kind: 'top'; readonly k: number }
+
+/** The loss summed over a slice. */
 export function lossGraph(
   model: Model,
   slice: number,
-  kind: 'teacher' | 'tokens',
+  goal: Goal,
 ): { inputs: Record<string, Tensor>; loss: Tensor } {
   const { architecture, config } = model
   const { x, outer } = headInputs(model, slice)
   const logProbabilities = logSoftmax(architecture.head(config, x, outer))
-  if (kind === 'teacher') {
+  if (goal.kind === 'teacher') {
     const { x: hidden, outer: own } = headInputs(model, slice)
     const expected = logSoftmax(architecture.head(config, hidden, own))
     const loss = sum(mul(exp(expected), sub(expected, logProbabilities)))
     const teacher = Object.entries(own).map(([name, tensor]) => [`teacher ${name}`, tensor])
     return { inputs: { x, ...outer, hidden, ...Object.fromEntries(teacher) }, loss }
+  }
+  if (goal.kind === 'top') {
+    const ids = input([slice, goal.k], 'int32')
+    const expected = input([slice, goal.k])
+    const rest = input([slice, 1])
+    const picked = gatherElements(logProbabilities, ids)
+    const own = clip(sub(1, sum(exp(picked), [1])), leastRest, 1)
+    const loss = add(sum(mul(exp(expected), sub(expected, picked))), sum(mul(rest, sub(log(rest), log(own)))))
+    return { inputs: { x, ...outer, ids, logProbabilities: expected, rest }, loss }
   }
   // A next token of -1 matches no column: a position that is not scored.
   const next = input([slice], 'int32')

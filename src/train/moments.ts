@@ -5,8 +5,9 @@
 import { matmul, sub, type Tensor } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
 import { backwardGraph, blockGraph, blockKey, headInputs } from './graphs.js'
+import type { Target } from './head.js'
 import { type MatrixUse, matrixGroups } from './matrices.js'
-import type { Flow, Network, Target } from './network.js'
+import type { Flow, Network } from './network.js'
 
 /** What a matrix and those that read the same input are rounded for. */
 export interface GroupMoments {

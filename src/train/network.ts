@@ -1,19 +1,19 @@
 /**
  * A model as compiled programs. One block is one program, compiled once and run for every layer with that layer's
  * weights as inputs. The forward pass keeps the input of every block; the backward pass computes a block again from
- * its input, so memory is one block's activations. The head runs on slices of tokens, since tokens x vocabulary does
- * not fit for real vocabularies.
+ * its input, so memory is one block's activations. The head runs on slices of tokens (head.ts).
  *
  * Measured on two cores (width 256, 2,048 tokens): keeping the activations of a block instead of computing them again
  * costs 23 ms in the forward pass, which writes them, and saves 14 ms in the backward pass.
  */
 
-import { grad, type ProgramGraph } from '../graph/index.js'
+import type { ProgramGraph } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig, Source } from '../models/architecture.js'
 import type { Weights } from '../models/weights.js'
 import { Program, type Values } from '../runtime/program.js'
 import { addRows, rowsOf } from './embedding.js'
-import { backwardGraph, blockGraph, blockKey, embedGraph, headInputs, lossGraph, result } from './graphs.js'
+import { backwardGraph, blockGraph, blockKey, embedGraph, result } from './graphs.js'
+import { addTo, Head, type Target } from './head.js'
 
 /** Gradients by GGUF name, laid out as the weights are. Those that are not there are not computed. */
 export type Gradients = ReadonlyMap<string, Float32Array>
@@ -26,11 +26,6 @@ export interface Flow {
   readonly beside: Map<string, Float32Array>
 }
 
-/** What the head compares with: the teacher's residual stream (KL divergence) or the next tokens (cross-entropy). */
-export type Target =
-  | { readonly kind: 'teacher'; readonly weights: Weights; readonly hidden: Float32Array }
-  | { readonly kind: 'tokens'; readonly tokens: Int32Array }
-
 /** How the gradient goes back through a block. */
 interface BlockBackward {
   /** Names the program. */
@@ -41,9 +36,6 @@ interface BlockBackward {
   take(layer: number, out: Record<string, Float32Array>): void
 }
 
-/** Logits of one slice of the head are to stay near this size, in bytes, so that they live in a processor's cache. */
-const sliceBytes = 4 << 20
-
 export class Network {
   /** Input of every block, and the output of the last: (windows * length, width) each. */
   private readonly stream: Float32Array[]
@@ -52,8 +44,7 @@ export class Network {
   private readonly besideGradients = new Map<string, Float32Array>()
   private readonly programs = new Map<string, Promise<Program>>()
   private readonly scratch = new Map<Program, Record<string, Float32Array>>()
-  /** Tokens of a slice of the head. */
-  private readonly slice: number
+  readonly head: Head
   readonly tokens: number
 
   constructor(
@@ -62,7 +53,7 @@ export class Network {
     readonly batch: Batch,
   ) {
     this.tokens = batch.windows * batch.length
-    this.slice = sliceLength(this.tokens, config.vocabulary)
+    this.head = new Head(this)
     const size = this.tokens * config.width
     this.stream = Array.from({ length: config.layers + 1 }, () => new Float32Array(size))
   }
@@ -108,17 +99,8 @@ export class Network {
   }
 
   /** Sum of the loss over all positions of the last forward pass, in nats. */
-  async loss(weights: Weights, target: Target): Promise<number> {
-    const head = await this.program(`loss ${target.kind}`, () => {
-      const { inputs, loss } = lossGraph(this, this.slice, target.kind)
-      return { inputs, outputs: { loss } }
-    })
-    let total = 0
-    for (let start = 0; start < this.tokens; start += this.slice) {
-      const { loss } = await head.run(this.headValues(start, weights, target))
-      total += loss[0]
-    }
-    return total
+  loss(weights: Weights, target: Target): Promise<number> {
+    return this.head.loss(weights, target)
   }
 
   /**
@@ -159,7 +141,7 @@ export class Network {
   ): Promise<{ loss: number; dx: Float32Array }> {
     const { architecture, config, batch } = this
     const dx = new Float32Array(this.tokens * config.width)
-    const loss = await this.headBackward(weights, target, dx, gradients)
+    const loss = await this.head.backward(weights, target, dx, gradients)
     for (const values of this.besideGradients.values()) values.fill(0)
     for (let layer = config.layers - 1; layer >= 0; layer--) {
       const block = await this.program(`${key} ${blockKey(this, layer)}`, () => graph(layer))
@@ -177,24 +159,12 @@ export class Network {
   }
 
   /** Logits (windows * length, vocabulary) of the last forward pass. */
-  async logits(weights: Weights): Promise<Float32Array> {
-    const head = await this.program('logits', () => {
-      const { x, outer } = headInputs(this, this.slice)
-      return { inputs: { x, ...outer }, outputs: { logits: this.architecture.head(this.config, x, outer) } }
-    })
-    const logits = new Float32Array(this.tokens * this.config.vocabulary)
-    for (let start = 0; start < this.tokens; start += this.slice) {
-      const into = logits.subarray(
-        start * this.config.vocabulary,
-        (start + this.slice) * this.config.vocabulary,
-      )
-      await head.run({ x: this.streamSlice(start), ...this.headWeights(weights) }, { logits: into })
-    }
-    return logits
+  logits(weights: Weights): Promise<Float32Array> {
+    return this.head.logits(weights)
   }
 
   /** Runs a program whose results are used at once: they are written to arrays that the next run overwrites. */
-  private async runIntoScratch(program: Program, values: Values): Promise<Record<string, Float32Array>> {
+  async runIntoScratch(program: Program, values: Values): Promise<Record<string, Float32Array>> {
     const results = await program.run(values, this.scratch.get(program) ?? {})
     this.scratch.set(program, results)
     return results
@@ -204,34 +174,6 @@ export class Network {
   async dispose(): Promise<void> {
     for (const program of this.programs.values()) await (await program).dispose()
     this.programs.clear()
-  }
-
-  private async headBackward(
-    weights: Weights,
-    target: Target,
-    dx: Float32Array,
-    gradients: Gradients,
-  ): Promise<number> {
-    const { width } = this.config
-    const names = Object.keys(this.architecture.headTensors(this.config)).filter((name) =>
-      gradients.has(name),
-    )
-    const head = await this.program(`head backward ${target.kind} ${names}`, () => {
-      const { inputs, loss } = lossGraph(this, this.slice, target.kind)
-      const [dIn, ...dWeights] = grad(loss, [inputs.x, ...names.map((name) => inputs[name])])
-      return {
-        inputs,
-        outputs: { loss, dx: dIn, ...Object.fromEntries(names.map((name, i) => [`d ${name}`, dWeights[i]])) },
-      }
-    })
-    let total = 0
-    for (let start = 0; start < this.tokens; start += this.slice) {
-      const out = await this.runIntoScratch(head, this.headValues(start, weights, target))
-      dx.set(out.dx, start * width)
-      total += out.loss[0]
-      for (const name of names) accumulate(gradients, name, out[`d ${name}`])
-    }
-    return total
   }
 
   private async embedBackward(
@@ -265,21 +207,6 @@ export class Network {
     const zeros = new Float32Array(weight(this.beside, name).length)
     this.besideGradients.set(name, zeros)
     return zeros
-  }
-
-  private headValues(start: number, weights: Weights, target: Target): Values {
-    const values: Values = { x: this.streamSlice(start), ...this.headWeights(weights) }
-    if (target.kind === 'tokens')
-      return { ...values, next: target.tokens.subarray(start, start + this.slice) }
-    const { width } = this.config
-    for (const name of Object.keys(this.architecture.headTensors(this.config)))
-      values[`teacher ${name}`] = weight(target.weights, name)
-    return { ...values, hidden: target.hidden.subarray(start * width, (start + this.slice) * width) }
-  }
-
-  private streamSlice(start: number): Float32Array {
-    const { width, layers } = this.config
-    return this.stream[layers].subarray(start * width, (start + this.slice) * width)
   }
 
   private embedValues(tokens: Int32Array, weights: Weights): Values {
@@ -323,14 +250,6 @@ export class Network {
   }
 }
 
-/** The largest divisor of `tokens` whose logits stay near `sliceBytes`; about 128 tokens at least, or products get slow. */
-function sliceLength(tokens: number, vocabulary: number): number {
-  const wanted = Math.max(128, Math.floor(sliceBytes / (4 * vocabulary)))
-  let slice = Math.min(tokens, wanted)
-  while (tokens % slice !== 0) slice--
-  return slice
-}
-
 const pick = <T>(record: Readonly<Record<string, T>>, names: readonly string[]): Record<string, T> =>
   Object.fromEntries(names.map((name) => [name, record[name]]))
 
@@ -343,10 +262,6 @@ function weight(weights: Pick<Weights, 'get'>, name: string): Float32Array {
 function accumulate(gradients: Gradients, name: string, values: Float32Array): void {
   const total = gradients.get(name)
   if (total) addTo(total, values) // frozen without
-}
-
-function addTo(total: Float32Array, values: Float32Array): void {
-  for (let i = 0; i < total.length; i++) total[i] += values[i]
 }
 
 /** What a block reads of something that is given to several blocks. */

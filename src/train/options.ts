@@ -1,5 +1,6 @@
 /** What a training run is told, what it tells while it runs, and what it gives. */
 import type { TeacherCache } from './distillation.js'
+import type { EmbeddingChoice } from './embeddings.js'
 import type { MeanError } from './estimate.js'
 import type { ExportCheck } from './export.js'
 import type { Method, Plan } from './plan.js'
@@ -25,6 +26,13 @@ export interface TrainOptions {
   readonly resume?: boolean
   /** Tokens of a window. Default 128, or the model's context if that is smaller. */
   readonly context?: number
+  /** Whether embedding and output matrices train or are only quantized. Default: `auto`, see embeddings.ts. */
+  readonly embeddings?: EmbeddingChoice
+  /**
+   * Train from so many of the teacher's likeliest tokens at each position, computed once and kept on disk; 0: from its whole
+   * distribution. Default: 256 where that saves a fifth of the time or more.
+   */
+  readonly teacherTopK?: number
   /** What trains after the block-wise start. Default: `auto`, the most that fits in the memory. */
   readonly method?: Method | 'auto'
   /** Bytes that the process may take. Default: most of what is free. */
@@ -51,7 +59,7 @@ export interface TrainOptions {
 
 /** What a run is doing: `done` of `total`, in parts of a sample, tokens, blocks or steps. */
 export interface TrainEvent {
-  readonly stage: 'measure' | 'write text' | 'blockwise' | 'train'
+  readonly stage: 'measure' | 'write text' | 'blockwise' | 'teacher' | 'train'
   readonly done: number
   readonly total: number
   /** What `total` is in tokens. */
@@ -88,6 +96,8 @@ export interface TrainReport {
   /** What the file holds: trained weights, or those of the reference quantizer because training did not help. */
   readonly written: 'qat' | 'ptq'
   readonly method: Method
+  /** Weights of tensors that a method changes, and of all; embedding and output matrices may be left to the reference quantizer. */
+  readonly weights: { readonly trained: number; readonly all: number; readonly untrained: readonly string[] }
   /** What was planned. */
   readonly plan: Plan
   /** Seconds and held-out divergence of each stage, nats per token. */

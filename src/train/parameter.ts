@@ -6,6 +6,7 @@ import type { Codes, Format, Latent, Latents } from '../formats/format.js'
 import { grad, input, reshape, type Shape, type Tensor } from '../graph/index.js'
 import { Program } from '../runtime/program.js'
 import { adam, type Moments } from './adam.js'
+import { type MomentStore, momentsInMemory, trainedLatents } from './moment-store.js'
 
 /** Learning rates of one step, and what multiplies every gradient (for clipping and averaging). */
 export interface Step {
@@ -44,12 +45,10 @@ export class Parameter {
   /** Adam's moments of every latent that trains, made when they are first asked for. */
   get moments(): Record<string, Moments> {
     this.ownMoments ??= Object.fromEntries(
-      Object.entries(this.latents)
-        .filter(([, { kind }]) => kind === 'scale' || !this.codes)
-        .map(([key, { values }]) => [
-          key,
-          { first: new Float32Array(values.length), second: new Float32Array(values.length) },
-        ]),
+      trainedLatents(this).map(({ key }) => {
+        const { length } = this.latents[key].values
+        return [key, { first: new Float32Array(length), second: new Float32Array(length) }]
+      }),
     )
     return this.ownMoments
   }
@@ -92,6 +91,8 @@ const rootMeanSquare = (x: Float32Array): number =>
 export class ParameterPrograms {
   private readonly programs = new Map<string, Promise<Program>>()
   private readonly arrays = new Map<string, Record<string, Float32Array>>()
+  /** Where the moments are. */
+  moments: MomentStore = momentsInMemory
 
   /** Computes `weights` from the latents. */
   async round(p: Parameter): Promise<void> {
@@ -123,10 +124,15 @@ export class ParameterPrograms {
   /** One step of Adam on the latents, from `gradient`. */
   async update(p: Parameter, step: Step): Promise<void> {
     const gradients = p.format ? await this.latentGradients(p) : { w: p.gradient }
-    for (const [key, { kind, values, unit }] of Object.entries(p.latents)) {
-      if (kind === 'weight' && p.codes) continue
+    for (const trained of trainedLatents(p)) {
+      const { kind, values, unit } = p.latents[trained.key]
+      const gradient = gradients[trained.key]
       const rate = kind === 'weight' ? step.weightRate : step.scaleRate
-      adam(values, gradients[key], p.moments[key], unit, { ...step, rate })
+      const run = values.length / unit.length
+      await this.moments.update(trained, (moments, [start, end]) => {
+        const units = unit.subarray(Math.floor(start / run), Math.ceil(end / run))
+        adam(values.subarray(start, end), gradient.subarray(start, end), moments, units, { ...step, rate })
+      })
     }
     if (p.codes) await this.centre(p)
   }
@@ -177,6 +183,7 @@ export class ParameterPrograms {
   }
 
   async dispose(): Promise<void> {
+    await this.moments.close?.()
     for (const program of this.programs.values()) await (await program).dispose()
     this.programs.clear()
   }

@@ -5,8 +5,10 @@
 import { QuenchError } from '../errors.js'
 import { modelTensors } from '../models/weights.js'
 import { Products } from '../runtime/products.js'
+import { vocabularyMatrices } from './embeddings.js'
 import type { BlockSeconds } from './sample.js'
-import type { Model } from './source.js'
+import { type Model, rowTables } from './source.js'
+import { planTraining } from './step-seconds.js'
 
 /** How a run trains after the block-wise start: all weights, only scales and norms, or not at all. */
 export type Method = 'distill' | 'scales' | 'blockwise'
@@ -31,7 +33,15 @@ interface PlannedRun {
   readonly blockBytes: number
   /** Bytes of checkpoints of the whole state, of which there is room for two. */
   readonly checkpointBytes: number
+  /** All that a run takes on the disk beside its output until it ends. */
+  readonly diskBytes: number
   readonly memory: number
+  /** Bytes of the optimizer's moments on disk; 0 if they are in memory. */
+  readonly momentBytes: number
+  /** So many of the teacher's likeliest tokens are kept on disk in so many bytes; 0: steps compare with all. */
+  readonly teacher: { readonly topK: number; readonly bytes: number }
+  /** Embedding and output matrices that are only quantized by the reference quantizer. */
+  readonly untrained: readonly string[]
   readonly stages: readonly PlannedStage[]
 }
 
@@ -50,6 +60,15 @@ export interface PlanOptions {
   readonly validation: number
   readonly steps: number | undefined
   readonly seconds: number | undefined
+  /** Bytes that are free on the disk of the output; absent: enough. */
+  readonly disk?: number
+  /** Tokens of the training text, and of a window of it. */
+  readonly text: number
+  readonly length: number
+  /** How many of the teacher's likeliest tokens are kept; undefined: to be decided. */
+  readonly topK: number | undefined
+  /** Sets of tensors that may be left untrained, the one to be preferred first; without it all tensors train. */
+  readonly untrained?: readonly ReadonlySet<string>[]
   /** How fast the block-wise method is here, with the whole student in memory or one block at a time. */
   readonly speeds: (whole: boolean) => Promise<BlockSeconds>
 }
@@ -59,13 +78,17 @@ const processBytes = 400e6
 /** What is free now, less a part for others. */
 export const defaultMemory = (): number => Math.floor(0.85 * process.availableMemory())
 
-interface Sizes {
+export interface Sizes {
   /** Weights in all, of the first and of the largest block, outside the blocks, and of the largest matrix of a block. */
   readonly all: number
   readonly first: number
   readonly block: number
   readonly outside: number
   readonly matrix: number
+  /** Weights that train, those of other tensors that are held whole, and those of the output matrix that train. */
+  readonly trained: number
+  readonly frozen: number
+  readonly trainedHead: number
   /** Weights of the largest tensor that is made a parameter whole. */
   readonly largest: number
   /** Most inputs of a matrix of a block, and the sum of the squares of all outputs. */
@@ -73,15 +96,22 @@ interface Sizes {
   readonly squares: number
 }
 
-export function sizesOf({ architecture, config }: Model): Sizes {
+export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()): Sizes {
+  const { architecture, config } = model
+  const byRows = new Set(rowTables(model, untrained))
   const blocks = Array.from({ length: config.layers }, (_, layer) =>
     Object.values(architecture.blockTensors(config, layer)),
   )
   const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
   const perBlock = blocks.map((shapes) => sum(shapes.map(count)))
-  const counts = [...modelTensors(architecture, config).values()].map(count)
-  const all = sum(counts)
+  const counts = Array.from(
+    modelTensors(architecture, config),
+    ([name, shape]) => [name, count(shape)] as const,
+  )
+  const weightsOf = (wanted: (name: string) => boolean): number =>
+    sum(counts.filter(([name]) => wanted(name)).map(([, n]) => n))
+  const all = weightsOf(() => true)
   const matrices = blocks.flat().filter((shape) => shape.length === 2)
   return {
     all,
@@ -89,7 +119,10 @@ export function sizesOf({ architecture, config }: Model): Sizes {
     block: Math.max(...perBlock),
     outside: all - sum(perBlock),
     matrix: Math.max(...matrices.map(count)),
-    largest: Math.max(...counts),
+    trained: weightsOf((name) => !untrained.has(name)),
+    frozen: weightsOf((name) => untrained.has(name) && !byRows.has(name)),
+    trainedHead: weightsOf((name) => name in architecture.headTensors(config) && !untrained.has(name)),
+    largest: Math.max(...counts.filter(([name]) => !byRows.has(name)).map(([, n]) => n)),
     inputs: Math.max(...matrices.map(([, width]) => width)),
     squares: sum(matrices.map(([out]) => out ** 2)),
   }
@@ -97,40 +130,86 @@ export function sizesOf({ architecture, config }: Model): Sizes {
 
 /** Bytes of what a stage holds. */
 export function bytesOf(
-  stage: 'solve' | 'solve streamed' | 'distill' | 'scales',
+  stage: 'solve' | 'solve streamed' | 'distill' | 'distill, moments on disk' | 'scales',
   model: Model,
-  o: PlanOptions,
+  o: Pick<PlanOptions, 'batch' | 'calibration'> & Partial<PlanOptions>,
+  untrained: ReadonlySet<string> = new Set(),
 ): number {
-  const { all, block, outside, largest, matrix, inputs, squares } = sizesOf(model)
+  const { trained, frozen, block, outside, largest, matrix, inputs, squares } = sizesOf(model, untrained)
   const { width, vocabulary } = model.config
   // Activations of two copies of a block; logits of teacher and student, their exponentials and gradients; what making a parameter
   // of the largest tensor takes for a moment.
   const activations = 4 * o.batch * (60 * width + 6 * (block / width))
   const logits = 4 * 16 * Math.min(o.batch, 128) * vocabulary
   const work = processBytes + activations + logits + 12 * largest
-  const streams = 4 * 2 * (o.calibration + 2 * o.validation) * width
+  const streams = 4 * 2 * o.calibration * width
   // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
   const algebra = 16 * inputs ** 2 + 4 * 8 * matrix
+  // What does not train is there twice: as it is, and rounded.
+  const held = work + 8 * frozen
   switch (stage) {
     case 'solve':
-      return work + 12 * all + streams + algebra + 4 * squares
+      return held + 12 * trained + streams + algebra + 4 * squares
     case 'solve streamed':
       return work - 12 * (largest - matrix) + 16 * block + 8 * outside + algebra
     case 'distill':
-      return work + 24 * all
+      return held + 24 * trained
+    case 'distill, moments on disk':
+      return held + 16 * trained
     case 'scales':
-      return work + 18 * all
+      return held + 18 * trained
   }
 }
+
+/** How a method fits in memory: which tensors are left untrained, and whether the optimizer's moments lie on disk. */
+interface Fit {
+  readonly untrained: ReadonlySet<string>
+  readonly momentBytes: number
+}
+
+/** The best way in which a method fits. */
+function fitting(model: Model, options: PlanOptions, method: Method): Fit | undefined {
+  const sets = options.untrained ?? [new Set<string>()]
+  const within = (stage: Parameters<typeof bytesOf>[0], set: ReadonlySet<string>): boolean =>
+    bytesOf(stage, model, options, set) <= options.memory
+  const whole = sets.filter((set) => within('solve', set))
+  const inMemory =
+    method === 'blockwise'
+      ? (whole[0] ?? sets.find((set) => within('solve streamed', set)))
+      : whole.find((set) => within(method, set))
+  if (inMemory) return { untrained: inMemory, momentBytes: 0 }
+  if (method !== 'distill') return undefined
+  return whole
+    .filter((set) => within('distill, moments on disk', set))
+    .map((untrained) => ({ untrained, momentBytes: momentBytesOf(model, untrained) }))
+    .find(({ untrained, momentBytes }) => {
+      const disk = momentBytes + checkpointBytesOf(model, 'distill', untrained) + blockBytesOf(model, true)
+      return disk <= (options.disk ?? Number.POSITIVE_INFINITY)
+    })
+}
+
+/** Two for each weight and each scale of its format. */
+const momentBytesOf = (model: Model, untrained: ReadonlySet<string>): number =>
+  9.6 * sizesOf(model, untrained).trained
+
+/** Of two checkpoints. */
+const checkpointBytesOf = (model: Model, method: Method, untrained: ReadonlySet<string>): number =>
+  method === 'blockwise' ? 0 : 2 * sizesOf(model, untrained).trained * (method === 'distill' ? 14.4 : 7.3)
+
+const blockBytesOf = (model: Model, whole: boolean): number =>
+  model.config.layers * sizesOf(model).block * (whole ? 5.3 : 1.1)
 
 /** Decides. @throws QuenchError naming what would fit where nothing that was asked for does */
 export async function planRun(model: Model, options: PlanOptions): Promise<PlannedRun> {
   const { memory, method } = options
-  const bytes = (stage: Parameters<typeof bytesOf>[0]): number => Math.ceil(bytesOf(stage, model, options))
-  const whole = bytes('solve') <= memory
-  const fits = (m: Method): boolean =>
-    m === 'blockwise' ? bytes('solve streamed') <= memory || whole : whole && bytes(m) <= memory
+  const fits = (m: Method): boolean => fitting(model, options, m) !== undefined
   const wanted = method === 'auto' ? methods.find(fits) : method
+  const fit = wanted && fitting(model, options, wanted)
+  const untrained = fit?.untrained ?? options.untrained?.at(-1) ?? new Set<string>()
+  const momentBytes = fit?.momentBytes ?? 0
+  const bytes = (stage: Parameters<typeof bytesOf>[0]): number =>
+    Math.ceil(bytesOf(stage, model, options, untrained))
+  const whole = bytes('solve') <= memory
   if (wanted === undefined || !fits(wanted)) {
     const other = methods.find(fits)
     const needed = Math.max(
@@ -157,22 +236,34 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plann
       tokensPerSecond: solving > 0 ? options.calibration / solving : 0,
     },
   ]
+  const sizes = sizesOf(model, untrained)
+  const training = planTraining(
+    model.config,
+    sizes,
+    { ...options, momentBytes },
+    speeds.forward,
+    await productSpeed(width),
+  )
   if (wanted !== 'blockwise') {
-    const step = stepSeconds(model, options, speeds, await productSpeed(width))
-    const seconds =
-      options.steps === undefined && options.seconds !== undefined
-        ? options.seconds
-        : (options.steps ?? 0) * step
-    stages.push({ stage: wanted, bytes: bytes(wanted), seconds, tokensPerSecond: options.batch / step })
+    const { seconds, tokensPerSecond } = training
+    const held = bytes(momentBytes > 0 ? 'distill, moments on disk' : wanted)
+    stages.push({ stage: wanted, bytes: held, seconds, tokensPerSecond })
   }
-  const { all, block } = sizesOf(model)
+  const disk = {
+    spillBytes: spill ? streamBytes : 0,
+    blockBytes: blockBytesOf(model, whole),
+    checkpointBytes: checkpointBytesOf(model, wanted, untrained),
+    momentBytes,
+  }
+  const teacher = wanted === 'blockwise' ? { topK: 0, bytes: 0 } : training.teacher
   return {
     method: wanted,
     whole,
-    spillBytes: spill ? streamBytes : 0,
-    blockBytes: model.config.layers * block * (whole ? 5.3 : 1.1),
-    checkpointBytes: wanted === 'blockwise' ? 0 : 2 * all * (wanted === 'distill' ? 14.4 : 7.3),
+    ...disk,
+    diskBytes: Object.values(disk).reduce((a, b) => a + b, teacher.bytes),
+    teacher,
     memory,
+    untrained: [...(whole ? untrained : vocabularyMatrices(model).keys())],
     stages,
   }
 }
@@ -209,13 +300,6 @@ function solveSeconds(
   const first = prepare + passes * forward + batches * moments + factors
   const { all, outside, first: weights } = sizesOf(model)
   return first * ((all - outside) / weights) + model.config.layers * rounding
-}
-
-/** The teacher's pass, the student's, once more and backward through the blocks; the heads; and passes over the weights. */
-function stepSeconds(model: Model, { batch }: PlanOptions, { forward }: BlockSeconds, speed: number): number {
-  const { all, outside, first } = sizesOf(model)
-  const blocks = 5 * forward * ((all - outside) / first)
-  return blocks + (8 * model.config.vocabulary * model.config.width * batch) / speed + 30e-9 * all
 }
 
 export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`

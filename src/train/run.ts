@@ -3,6 +3,7 @@
  * weights are written and the report says so. Finished blocks and, every now and then, the whole state are saved, and a resumed
  * run ends with the same file: the order of windows depends on seed and step alone.
  */
+import { rm } from 'node:fs/promises'
 import { digest } from '../data/order.js'
 import { FileError, QuenchError, UsageError } from '../errors.js'
 import { isDiskFull } from '../files.js'
@@ -20,15 +21,17 @@ import {
   removeCheckpoint,
   type Settings,
 } from './checkpoint.js'
-import { blocksFolder } from './disk.js'
+import { blocksFolder, momentsPath, teacherPath } from './disk.js'
 import { Distillation, join, TeacherCache } from './distillation.js'
 import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
+import { MomentFile } from './moment-file.js'
 import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
-import type { Plan } from './plan.js'
+import { type Plan, sizesOf } from './plan.js'
 import { defaultCalibration, defaultTokens, type RunText, runText } from './run-text.js'
 import { makeStudent, type Source, type Student, targetTypes } from './source.js'
+import { teacherCacheBytes } from './step-seconds.js'
 import { trainSteps } from './steps.js'
 
 export const defaultSteps = 300
@@ -38,6 +41,7 @@ export class Run {
   private readonly stages: StageReport[] = []
   private readonly types: ReadonlyMap<string, number>
   private clock: BlockClock | undefined
+  private readonly untrained: ReadonlySet<string>
   private readonly rates: { weightRate: number; scaleRate: number }
 
   constructor(
@@ -50,6 +54,7 @@ export class Run {
     private readonly text: RunText | undefined,
   ) {
     this.types = targetTypes(source, options.type)
+    this.untrained = new Set(plan.untrained)
     this.rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.0005 }
   }
 
@@ -80,6 +85,7 @@ export class Run {
       )
     } finally {
       await disk?.close()
+      if (!keeps) await rm(folder, { recursive: true, force: true })
     }
   }
 
@@ -89,6 +95,8 @@ export class Run {
       model: this.source.fingerprint,
       type,
       method: this.plan.method,
+      untrained: this.plan.untrained.join(' '),
+      teacherTopK: this.plan.teacher.topK,
       text: digest([...windows, ...validation]),
       tokens,
       steps,
@@ -157,15 +165,17 @@ export class Run {
     disk: BlocksOnDisk | undefined,
   ): Promise<TrainReport> {
     const { source, network, programs, plan, options } = this
-    const student = await makeStudent(source, this.types)
-    const cache = options.teacher ?? new TeacherCache(Math.min(256 << 20, plan.memory / 20))
+    const student = await makeStudent(source, this.types, this.untrained)
+    if (plan.momentBytes > 0)
+      programs.moments = await MomentFile.create(momentsPath(options.output), student.parameters)
+    const cache = options.teacher ?? new TeacherCache(teacherCacheBytes(plan.memory))
     const distillation = new Distillation(
       network,
       source.weights,
       cache,
       student.parameters,
       programs,
-      student.frozen,
+      student.weights,
     )
     await distillation.round()
     const resumed =
@@ -189,9 +199,14 @@ export class Run {
     if (plan.method === 'scales' && !resumed) for (const p of student.parameters) await programs.fix(p)
     await distillation.round()
     const began = progress.seconds
-    const { order, validation } = text
+    const { order, validation, windows } = text
+    const path = teacherPath(options.output)
     const rest = {
       distillation,
+      top:
+        plan.teacher.topK > 0
+          ? { path, teacher: source.fingerprint, windows, k: plan.teacher.topK }
+          : undefined,
       order,
       validation,
       options,
@@ -218,10 +233,10 @@ export class Run {
     const path = checkpointPath(this.options.output)
     if (this.plan.method === 'scales') {
       // Codes first: what stays has no moments.
-      await loadCheckpoint(path, parameters, settings, 'latents')
+      await loadCheckpoint(path, parameters, settings)
       for (const p of parameters) await this.programs.fix(p)
     }
-    return loadCheckpoint<Progress>(path, parameters, settings)
+    return loadCheckpoint<Progress>(path, parameters, settings, this.programs.moments)
   }
 
   /** The block-wise start; the parameters are as they were if it did not help. */
@@ -250,7 +265,7 @@ export class Run {
     })
     let kld = await distillation.validate(text.validation)
     if (kld.mean >= progress.curve[0].mean) {
-      const plain = await makeStudent(source, this.types)
+      const plain = await makeStudent(source, this.types, this.untrained)
       for (const [i, p] of student.parameters.entries()) p.restart(plain.parameters[i].latents)
       await distillation.round()
       kld = progress.curve[0]
@@ -284,7 +299,8 @@ export class Run {
         .set('quench.validation_kld_after', { type: 'float32', value: after.mean })
     await exportModel(source.gguf, output, metadata, types, tensors)
     const { bytes, bitsPerWeight } = await sizeOf(output)
-    const trainingSeconds = progress.seconds - (this.stages[0]?.seconds ?? 0)
+    const solving = this.stages.find(({ stage }) => stage === 'blockwise')
+    const trainingSeconds = progress.seconds - (solving?.seconds ?? 0)
     return {
       path: output,
       type,
@@ -292,6 +308,11 @@ export class Run {
       bitsPerWeight,
       written: trained ? 'qat' : 'ptq',
       method: plan.method,
+      weights: {
+        trained: sizesOf(source, this.untrained).trained,
+        all: sizesOf(source).all,
+        untrained: plan.untrained,
+      },
       plan,
       stages: this.stages,
       steps: progress.step,

@@ -9,6 +9,7 @@ import { fingerprint } from '../models/fingerprint.js'
 import { architectureOf } from '../models/table.js'
 import { FileWeights, modelTensors, type Weights } from '../models/weights.js'
 import { Parameter } from './parameter.js'
+import { roundedRows } from './student-weights.js'
 
 /** An architecture with the numbers of a model. */
 export interface Model {
@@ -21,21 +22,20 @@ export interface Source extends Model {
   /** Identifies the file's contents. */
   readonly fingerprint: string
   /** The full-precision weights by name: the teacher. */
-  readonly weights: Weights
+  readonly weights: FileWeights
 }
 
 /**
  * Opens a model; its weights are read when they are needed.
- * @param keep most bytes of weights that are kept in memory
  * @throws FileError if it is damaged or of an architecture not known
  */
-export async function openSource(path: string, keep?: (model: Model) => number): Promise<Source> {
+export async function openSource(path: string): Promise<Source> {
   const gguf = await openGguf(path)
   try {
     const architecture = architectureOf(gguf)
     const config = await architecture.read(gguf)
     const shapes = modelTensors(architecture, config)
-    const weights = new FileWeights(gguf, shapes, keep?.({ architecture, config }))
+    const weights = new FileWeights(gguf, shapes)
     return { gguf, architecture, config, fingerprint: await fingerprint(gguf), weights }
   } catch (error) {
     await gguf.close()
@@ -79,13 +79,47 @@ function modelFacts({ metadata }: Gguf): ModelFacts {
 export interface Student {
   /** What trains, in the order of the model. */
   readonly parameters: Parameter[]
-  /** Weights of matrices whose type has nothing to train (F16, for rows that no block divides), as ggml rounds them. */
+  /**
+   * Weights of matrices that do not train, as ggml rounds them: those left out, and those whose type has nothing to train (F16, for
+   * rows that no block divides).
+   */
   readonly frozen: Map<string, Float32Array>
 }
 
-/** Quantizes the model with the reference quantizer and makes a parameter of every tensor that can be trained. */
-export const makeStudent = (source: Source, types: ReadonlyMap<string, number>): Promise<Student> =>
-  studentOf(source, types, modelTensors(source.architecture, source.config))
+/** A student with all of its weights. */
+export interface WholeStudent extends Student {
+  /** As the forward pass uses them. */
+  readonly weights: Weights
+}
+
+/**
+ * Quantizes the model with the reference quantizer and makes a parameter of every tensor that can be trained.
+ * @param untrained tensors that are only quantized; tables among them that the head does not read are not held at all, their rows
+ * are rounded when tokens choose them
+ */
+export async function makeStudent(
+  source: Source,
+  types: ReadonlyMap<string, number>,
+  untrained: ReadonlySet<string> = new Set(),
+): Promise<WholeStudent> {
+  const { architecture, config } = source
+  const byRows = new Set(rowTables(source, untrained))
+  const shapes = [...modelTensors(architecture, config)].filter(([name]) => !byRows.has(name))
+  const { parameters, frozen } = await studentOf(source, types, new Map(shapes), untrained)
+  const whole = new Map([...frozen, ...parameters.map((p) => [p.name, p.weights] as const)])
+  const weights: Weights = {
+    get: (name) => whole.get(name),
+    rows: (name, tokens, columns) =>
+      byRows.has(name) ? roundedRows(source, types, name, tokens, columns) : undefined,
+  }
+  return { parameters, frozen, weights }
+}
+
+/** Tables that do not train and that nothing reads but tokens that choose rows. */
+export const rowTables = ({ architecture, config }: Model, untrained: ReadonlySet<string>): string[] =>
+  Object.keys(architecture.tables(config)).filter(
+    (name) => untrained.has(name) && !(name in architecture.headTensors(config)),
+  )
 
 /** The same of one block. */
 export function makeBlock(
@@ -101,6 +135,7 @@ async function studentOf(
   source: Source,
   types: ReadonlyMap<string, number>,
   shapes: ReadonlyMap<string, readonly number[]>,
+  untrained: ReadonlySet<string> = new Set(),
 ): Promise<Student> {
   const parameters: Parameter[] = []
   const frozen = new Map<string, Float32Array>()
@@ -108,10 +143,11 @@ async function studentOf(
     const weights = source.weights.get(name) as Float32Array
     const type = types.get(name) ?? source.gguf.tensor(name).type
     const format = formatOf(type)
-    if (format?.name === 'F32') parameters.push(Parameter.plain(name, shape, weights.slice()))
+    if (untrained.has(name) && type === source.gguf.tensor(name).type) frozen.set(name, weights)
+    else if (format?.name === 'F32') parameters.push(Parameter.plain(name, shape, weights.slice()))
     else {
       const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number)
-      if (format?.latents)
+      if (format?.latents && !untrained.has(name))
         parameters.push(Parameter.quantized(name, shape, format, weights, format.decode(bytes)))
       else frozen.set(name, dequantizeRows(type, bytes, weights.length))
     }

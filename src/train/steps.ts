@@ -8,6 +8,7 @@ import { Checkpoints, type Progress, type Settings } from './checkpoint.js'
 import type { Distillation } from './distillation.js'
 import type { TrainOptions } from './options.js'
 import { isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
+import { TopTokenCache, type TopTokenOptions } from './top-tokens.js'
 
 const clip = 1
 const floor = 0.02
@@ -20,6 +21,8 @@ interface Steps {
   /** Highest rates. */
   readonly rates: { readonly weightRate: number; readonly scaleRate: number }
   readonly settings: Settings
+  /** The likeliest tokens of the teacher for steps to train from, and the file where they are kept; absent: its whole distribution. */
+  readonly top: (TopTokenOptions & { readonly path: string }) | undefined
   /** It came from a checkpoint, so that none has to be written at first. */
   readonly resumed: boolean
 }
@@ -27,15 +30,37 @@ interface Steps {
 /** Takes all steps that are left; `progress` is kept current. */
 export async function trainSteps(steps: Steps, progress: Progress): Promise<void> {
   if (progress.step === progress.steps) return
-  const { distillation, options, settings, resumed } = steps
+  const { distillation, options, settings, resumed, top } = steps
   const { output, checkpointEvery } = options
-  const checkpoints = new Checkpoints(output, distillation.parameters, settings, checkpointEvery)
+  const { parameters, programs } = distillation
+  const checkpoints = new Checkpoints(output, parameters, settings, programs.moments, checkpointEvery)
   try {
     if (checkpoints.wanted) await checkpoints.begin(progress, resumed)
+    if (top) await askTeacher(top, steps, progress)
     await loop(steps, progress, checkpoints)
   } finally {
     await checkpoints.end()
+    await distillation.top?.close()
   }
+}
+
+/** Computes what the teacher finds likeliest, as far as it is not known. */
+async function askTeacher(
+  top: TopTokenOptions & { readonly path: string },
+  { distillation, options }: Steps,
+  progress: Progress,
+): Promise<void> {
+  const began = performance.now()
+  const cache = await TopTokenCache.open(top.path, top)
+  distillation.top = cache
+  await cache.fill(distillation.network, distillation.teacher, (done, total) => {
+    options.onProgress?.({ stage: 'teacher', done, total, tokens: total })
+    if (options.signal?.aborted)
+      throw new QuenchError(
+        `stopped after ${done} of ${total} tokens of the teacher; the same command with --resume goes on from there`,
+      )
+  })
+  progress.seconds += (performance.now() - began) / 1000
 }
 
 async function loop(

@@ -27,19 +27,37 @@ export class StudentWeights implements Weights {
     if (known) return known
     const full = this.source.weights.get(name)
     if (!full) return undefined
-    const rounded = this.rounded(name, full, this.source.gguf.tensor(name).shape[0])
-    this.outer.set(name, rounded)
-    return rounded
+    const own = rounded(this.source, this.types, name, full, this.source.gguf.tensor(name).shape[0])
+    this.outer.set(name, own)
+    return own
   }
 
   rows(name: string, tokens: Int32Array, columns: number): Float32Array | undefined {
-    const rows = this.source.weights.rows?.(name, tokens, columns)
-    return rows && this.rounded(name, rows, columns)
+    return roundedRows(this.source, this.types, name, tokens, columns)
   }
+}
 
-  private rounded(name: string, weights: Float32Array, columns: number): Float32Array {
-    const type = this.types.get(name) ?? this.source.gguf.tensor(name).type
-    if (type === this.source.gguf.tensor(name).type) return weights
-    return dequantizeRows(type, quantizeRows(type, weights, columns), weights.length)
-  }
+/** The rows of a table that the tokens choose, (tokens, columns), as the reference quantizer rounds them. */
+export function roundedRows(
+  source: Source,
+  types: ReadonlyMap<string, number>,
+  name: string,
+  tokens: Int32Array,
+  columns: number,
+): Float32Array | undefined {
+  const rows = source.weights.rows(name, tokens, columns)
+  return rows && rounded(source, types, name, rows, columns)
+}
+
+function rounded(
+  { gguf }: Source,
+  types: ReadonlyMap<string, number>,
+  name: string,
+  weights: Float32Array,
+  columns: number,
+): Float32Array {
+  const from = gguf.tensor(name).type
+  const type = types.get(name) ?? from
+  if (type === from) return weights
+  return dequantizeRows(type, quantizeRows(type, weights, columns), weights.length)
 }

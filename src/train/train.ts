@@ -8,7 +8,8 @@
 import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
 import { Program } from '../runtime/program.js'
-import { checkDisk, checkLeftovers } from './disk.js'
+import { checkDisk, checkLeftovers, freeBytes } from './disk.js'
+import { untrainedSets } from './embeddings.js'
 import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
@@ -26,16 +27,18 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   checkLeftovers(options.output, options.resume ?? false)
   for (const path of options.data ?? []) await checkReadable(path)
   const memory = options.memory ?? defaultMemory()
-  const source = await openSource(options.input, (model) => {
-    const { all, block } = sizesOf(model)
-    return 4 * (12 * all < memory ? all : block)
-  })
+  const source = await openSource(options.input)
   const programs = new ParameterPrograms()
   let network: Network | undefined
   try {
     const own = new Network(source.architecture, source.config, batchOf(source, options))
     network = own
     const types = targetTypes(source, options.type)
+    const { vocabulary } = source.config
+    if ((options.teacherTopK ?? 0) >= vocabulary)
+      throw new UsageError(
+        `--teacher-top-k ${options.teacherTopK} is not less than the model's ${vocabulary} tokens`,
+      )
     const writing = await writingBytes(options.input, {
       data: options.data ?? [],
       ...(options.selfWritten !== undefined && { selfWritten: options.selfWritten }),
@@ -57,8 +60,14 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       validation: tokens(text?.validation, validationTokens),
       steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
       seconds: options.seconds,
+      text: tokens(text?.windows, options.tokens ?? defaultTokens),
+      length,
+      topK: options.teacherTopK,
+      disk: await freeBytes(options.output),
+      untrained: untrainedSets(source, types, options.embeddings ?? 'auto'),
       speeds: (whole) => {
         Program.keepsMemory = whole
+        source.weights.most = whole ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
         return sampleBlock(source, own, programs, types, (done, total) => {
           options.signal?.throwIfAborted()
           options.onProgress?.({ stage: 'measure', done, total, tokens: total })

@@ -45,6 +45,7 @@ const planned = {
   validation: 4096,
   steps: 0,
   seconds: undefined,
+  ...{ text: 4096, length: 64, topK: undefined },
   speeds: async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 }),
 }
 

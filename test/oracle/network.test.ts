@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
 import type { Weights } from '../../src/models/weights.js'
-import { Network, type Target } from '../../src/train/network.js'
+import type { Target } from '../../src/train/head.js'
+import { Network } from '../../src/train/network.js'
 import { expectGradients } from '../support/gradients.js'
 import { randomTokens } from '../support/logits.js'
 import { tinyConfig, tinyWeights, zerosLike } from '../support/tiny-network.js'
@@ -14,6 +15,11 @@ const norm = (a: Float32Array): number => Math.sqrt(dot(a, a))
 
 async function teacherTarget(network: Network, tokens: Int32Array, weights: Weights): Promise<Target> {
   return { kind: 'teacher', weights, hidden: (await network.forward(tokens, weights)).slice() }
+}
+
+async function topTarget(network: Network, tokens: Int32Array, weights: Weights, k: number): Promise<Target> {
+  await network.forward(tokens, weights)
+  return { kind: 'top', k, ...(await network.head.top(weights, k)) }
 }
 
 const configs: Record<string, DecoderConfig> = {
@@ -29,15 +35,62 @@ const configs: Record<string, DecoderConfig> = {
 }
 
 describe.each(Object.entries(configs))('gradients of every tensor: %s', (_, config) => {
-  test.each(['tokens', 'teacher'] as const)('%s', async (kind) => {
+  test.each(['tokens', 'teacher', 'top'] as const)('%s', async (kind) => {
     const network = new Network(llama, config, batch)
     const weights = tinyWeights(config, 1)
     const tokens = randomTokens(network.tokens, config.vocabulary, 2)
     const target: Target =
       kind === 'tokens'
         ? { kind, tokens: randomTokens(network.tokens, config.vocabulary, 3) }
-        : await teacherTarget(network, tokens, tinyWeights(config, 4))
+        : kind === 'teacher'
+          ? await teacherTarget(network, tokens, tinyWeights(config, 4))
+          : await topTarget(network, tokens, tinyWeights(config, 4), 5)
     await expectGradients(network, weights, tokens, target)
+    await network.dispose()
+  })
+})
+
+describe("the teacher's likeliest tokens", () => {
+  test('are those with the largest logits, with what is left for the others', async () => {
+    const config = tinyConfig({ vocabulary: 40_000, layers: 1 })
+    const network = new Network(llama, config, batch)
+    const weights = tinyWeights(config, 1)
+    await network.forward(randomTokens(network.tokens, config.vocabulary, 2), weights)
+    const logits = await network.logits(weights)
+    const { ids, logProbabilities, rest } = await network.head.top(weights, 3)
+    for (let t = 0; t < network.tokens; t++) {
+      const row = logits.subarray(t * config.vocabulary, (t + 1) * config.vocabulary)
+      const total = Math.log(row.reduce((s, z) => s + Math.exp(z), 0))
+      const sorted = [...row].sort((a, b) => b - a)
+      let left = 1
+      for (let k = 0; k < 3; k++) {
+        expect(row[ids[3 * t + k]]).toBe(sorted[k])
+        expect(logProbabilities[3 * t + k]).toBeCloseTo(sorted[k] - total, 4)
+        left -= Math.exp(sorted[k] - total)
+      }
+      expect(rest[t]).toBeCloseTo(left, 5)
+    }
+    await network.dispose()
+  })
+
+  test('bound the divergence from below, the more tokens the closer', async () => {
+    const config = tinyConfig()
+    const network = new Network(llama, config, batch)
+    const [weights, other] = [tinyWeights(config, 1), tinyWeights(config, 4)]
+    const tokens = randomTokens(network.tokens, config.vocabulary, 2)
+    const loss = async (target: Target): Promise<number> => {
+      await network.forward(tokens, weights)
+      return network.loss(weights, target)
+    }
+    const exact = await loss(await teacherTarget(network, tokens, other))
+    let before = 0
+    for (const k of [1, 4, 16, config.vocabulary - 1]) {
+      const bound = await loss(await topTarget(network, tokens, other, k))
+      expect(bound).toBeGreaterThan(before)
+      expect(bound).toBeLessThan(exact * (1 + 1e-4))
+      before = bound
+    }
+    expect(before / exact).toBeCloseTo(1, 3)
     await network.dispose()
   })
 })

@@ -101,6 +101,11 @@ function products(batch: g.Shape): OpRow[] {
 }
 
 const rowNumbers = Int32Array.of(3, 0, 3)
+const columnNumbers = [
+  [2, 0],
+  [1, 3],
+  [3, 3],
+]
 
 export const opRows: readonly OpRow[] = [
   ...binaries.flatMap(([op, build, value]) =>
@@ -153,6 +158,37 @@ export const opRows: readonly OpRow[] = [
     shape: [6],
     value: ([i]) => [-2, -1, 0, 1, 2, 3][i],
     gradient: 'straight-through',
+  },
+  {
+    op: 'gatherElements',
+    inputs: [[3, 4]],
+    build: (x) => g.gatherElements(x, g.constant(Int32Array.from(columnNumbers.flat()), [3, 2])),
+    shape: [3, 2],
+    value: ([i, k], x) => x([i, columnNumbers[i][k]]),
+  },
+  {
+    op: 'scatterElements',
+    inputs: [[3, 2]],
+    build: (x) => g.scatterElements(g.constant(Int32Array.from(columnNumbers.flat()), [3, 2]), x, 4),
+    shape: [3, 4],
+    value: ([i, j], x) => total(2, (k) => (columnNumbers[i][k] === j ? x([i, k]) : 0)),
+  },
+  {
+    op: 'topK',
+    inputs: [[3, 6]],
+    build: (x) => g.topK(x, 4),
+    shape: [3, 4],
+    value: ([i, k], x) => range(6).sort((a, b) => x([i, b]) - x([i, a]))[k],
+    gradient: 'none',
+  },
+  {
+    op: 'topK',
+    note: 'of equal ones the first',
+    inputs: [[2, 5]],
+    build: (x) => g.topK(g.where(g.less(x, 1e9), 1, 0), 3),
+    shape: [2, 3],
+    value: ([, k]) => k,
+    gradient: 'none',
   },
   {
     op: 'roundToFloat16',

@@ -1,0 +1,48 @@
+/**
+ * What it costs to have the optimizer's moments on disk: steps of the model that ships, or of another, in turns, and how much
+ * of a step the optimizer is.
+ *
+ *   npx tsx bench/moment-file.ts [steps = 12] [turns = 3] [model = models/quench-5m-f16.gguf]
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { MomentFile } from '../src/train/moment-file.js'
+import { momentsInMemory } from '../src/train/moment-store.js'
+import { optimize } from '../src/train/optimizer.js'
+import { ParameterPrograms } from '../src/train/parameter.js'
+import { makeStudent, openSource, targetTypes } from '../src/train/source.js'
+
+const [steps, turns] = [Number(process.argv[2] ?? 12), Number(process.argv[3] ?? 3)]
+const input = process.argv[4] ?? 'models/quench-5m-f16.gguf'
+const folder = await mkdtemp(join(tmpdir(), 'quench-moments-'))
+const source = await openSource(input)
+const { parameters } = await makeStudent(source, targetTypes(source, 'Q4_0'))
+const programs = new ParameterPrograms()
+const weights = parameters.reduce((n, p) => n + p.weights.length, 0)
+try {
+  const file = await MomentFile.create(join(folder, 'moments'), parameters)
+  console.log(`${(weights / 1e6).toFixed(1)} M weights; milliseconds of an optimizer step, with rounding\n`)
+  console.log('| turn | in memory | on disk | ratio |\n|---:|---:|---:|---:|')
+  for (let turn = 1; turn <= turns; turn++) {
+    const times = []
+    for (const store of [momentsInMemory, file]) {
+      programs.moments = store
+      const began = performance.now()
+      for (let number = 1; number <= steps; number++) {
+        for (const p of parameters) p.gradient.fill(1e-3)
+        const rates = { weightRate: 0.001, scaleRate: 0.001 }
+        await optimize(parameters, programs, rates, { tokens: 512, clip: 1, number })
+      }
+      times.push((performance.now() - began) / steps)
+    }
+    console.log(
+      `| ${turn} | ${times.map((t) => t.toFixed(1)).join(' | ')} | ${(times[1] / times[0]).toFixed(2)} |`,
+    )
+  }
+  await file.close()
+} finally {
+  await programs.dispose().catch(() => {})
+  await source.gguf.close()
+  await rm(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,84 @@
+/**
+ * What the teacher's k likeliest tokens leave out of the KL divergence, for the model that ships: the share of the mean divergence
+ * of the reference quantizer's file that the bound sees, its bytes a token, and what training from it wins on held-out windows
+ * beside training from the whole distribution.
+ *
+ *   npx tsx bench/top-tokens.ts [steps = 60] [type = Q2_K] [ks = 16,64,128,256] [model] [text = what the model writes]
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { join as joined } from '../src/train/distillation.js'
+import { untrainedSets } from '../src/train/embeddings.js'
+import type { Target } from '../src/train/head.js'
+import { Network } from '../src/train/network.js'
+import { ParameterPrograms } from '../src/train/parameter.js'
+import { makeStudent, openSource, targetTypes } from '../src/train/source.js'
+import { trainingText } from '../src/train/text.js'
+import { train } from '../src/train/train.js'
+
+const [steps, type] = [Number(process.argv[2] ?? 60), process.argv[3] ?? 'Q2_K']
+const ks = (process.argv[4] ?? '16,64,128,256').split(',').map(Number)
+const input = process.argv[5] ?? 'models/quench-5m-f16.gguf'
+const data = process.argv.slice(6, 7)
+
+/** The mean divergence of the rounded model, and the bound of it by k. */
+async function bounds(): Promise<{ exact: number; bounds: number[] }> {
+  const source = await openSource(input)
+  const batch = { windows: 4, length: 128 }
+  const network = new Network(source.architecture, source.config, batch)
+  const programs = new ParameterPrograms()
+  const types = targetTypes(source, type)
+  const student = await makeStudent(source, types, untrainedSets(source, types, 'auto')[0])
+  for (const p of student.parameters) await programs.round(p)
+  const text = await trainingText(input, {
+    ...{ data, tokens: 49_152, length: batch.length, validation: 32, seed: 1, memory: 4e9 },
+    fingerprint: source.fingerprint,
+  })
+  let exact = 0
+  const sums = ks.map(() => 0)
+  for (let i = 0; i < 32; i += batch.windows) {
+    const tokens = joined(text.validation.slice(i, i + batch.windows))
+    const hidden = (await network.forward(tokens, source.weights)).slice()
+    const tops: Target[] = []
+    for (const k of ks) tops.push({ kind: 'top', k, ...(await network.head.top(source.weights, k)) })
+    await network.forward(tokens, student.weights)
+    exact += await network.loss(student.weights, { kind: 'teacher', weights: source.weights, hidden })
+    for (const [n, top] of tops.entries()) sums[n] += await network.loss(student.weights, top)
+  }
+  await network.dispose()
+  await programs.dispose()
+  await source.gguf.close()
+  return { exact: exact / 4096, bounds: sums.map((sum) => sum / 4096) }
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'quench-top-'))
+try {
+  const found = await bounds()
+  console.log(`${type}: ${found.exact.toFixed(5)} nats per token\n`)
+  console.log(
+    '| k | bytes a token | share of the divergence seen | recovered by training |\n|---:|---:|---:|---:|',
+  )
+  for (const [n, k] of [0, ...ks].entries()) {
+    const share = k === 0 ? '' : `${((100 * found.bounds[n - 1]) / found.exact).toFixed(2)} %`
+    if (steps === 0) {
+      console.log(`| ${k || 'all'} | ${k ? 8 * k + 4 : ''} | ${share} | |`)
+      continue
+    }
+    const { recovered } = await train({
+      ...{
+        input,
+        output: join(folder, 'out.gguf'),
+        type,
+        steps,
+        method: 'distill',
+        tokens: 49_152,
+        calibration: 0,
+      },
+      ...{ teacherTopK: k, checkpointEvery: Number.POSITIVE_INFINITY },
+    })
+    console.log(`| ${k || 'all'} | ${k ? 8 * k + 4 : ''} | ${share} | ${(100 * recovered).toFixed(1)} % |`)
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,38 @@
+/** Where Adam's moments are: in the parameters themselves, or in a file (moment-file.ts). They are used piece by piece. */
+import type { Moments } from './adam.js'
+import type { Parameter } from './parameter.js'
+
+/** A latent of a parameter that trains. */
+export interface Trained {
+  readonly p: Parameter
+  /** Its name among the latents. */
+  readonly key: string
+}
+
+/** Values start to end (exclusive) of a latent. */
+export type Piece = readonly [start: number, end: number]
+
+export interface MomentStore {
+  /** The pieces in which a latent's moments are used, in order. Each is whole runs of one unit or lies within one. */
+  pieces(of: Trained): readonly Piece[]
+  /** One of the moments of a piece; to be used before the next call. */
+  get(of: Trained, which: keyof Moments, piece: Piece): Promise<Float32Array>
+  set(of: Trained, which: keyof Moments, piece: Piece, values: Float32Array): Promise<void>
+  /** Calls `work` with the moments of each piece, which it may change. */
+  update(of: Trained, work: (moments: Moments, piece: Piece) => void): Promise<void>
+  /** Gives back what it takes besides the parameters. */
+  close?(): Promise<void>
+}
+
+/** The latents of a parameter that train. */
+export const trainedLatents = (p: Parameter): Trained[] =>
+  Object.entries(p.latents)
+    .filter(([, { kind }]) => kind === 'scale' || !p.codes)
+    .map(([key]) => ({ p, key }))
+
+export const momentsInMemory: MomentStore = {
+  pieces: ({ p, key }) => [[0, p.latents[key].values.length]],
+  get: async ({ p, key }, which) => p.moments[key][which],
+  set: async ({ p, key }, which, _, values) => p.moments[key][which].set(values),
+  update: async ({ p, key }, work) => work(p.moments[key], [0, p.latents[key].values.length]),
+}

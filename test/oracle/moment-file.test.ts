@@ -1,0 +1,172 @@
+/** The optimizer's moments on disk: the same steps as in memory, and runs that end with the same file, killed or not. */
+import { spawn } from 'node:child_process'
+import { existsSync, statSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { formatNamed } from '../../src/formats/table.js'
+import { quantizeRows } from '../../src/llama/index.js'
+import { Random } from '../../src/random.js'
+import { MomentFile } from '../../src/train/moment-file.js'
+import { trainedLatents } from '../../src/train/moment-store.js'
+import { optimize } from '../../src/train/optimizer.js'
+import type { TrainOptions, TrainReport } from '../../src/train/options.js'
+import { Parameter, ParameterPrograms } from '../../src/train/parameter.js'
+import { bytesOf, planRun } from '../../src/train/plan.js'
+import { openSource } from '../../src/train/source.js'
+import { train } from '../../src/train/train.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { wordText } from '../support/word-text.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-moments-'))
+  process.env.QUENCH_CACHE = join(folder, 'cache')
+  await writeTinyGguf(join(folder, 'model.gguf'), { width: 256, heads: 4, feedForward: 256 })
+  await writeFile(join(folder, 'text.txt'), wordText(3000))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+/** A matrix in Q2_K, one that is not rounded, and a norm: runs of 16 weights, of one scale, and of a whole tensor. */
+function parameters(): Parameter[] {
+  const random = new Random(1)
+  const values = (n: number): Float32Array => Float32Array.from({ length: n }, () => random.normal())
+  const format = formatNamed('Q2_K')!
+  const w = values(1024)
+  const codes = format.decode(quantizeRows(format.type, w, 256))
+  return [
+    Parameter.quantized('a', [4, 256], format, w, codes),
+    Parameter.plain('b', [3, 52], values(156)),
+    Parameter.plain('c', [72], values(72)),
+  ]
+}
+
+async function steps(programs: ParameterPrograms, own: readonly Parameter[]): Promise<void> {
+  for (let number = 1; number <= 3; number++) {
+    const random = new Random(number)
+    for (const { gradient } of own) for (let i = 0; i < gradient.length; i++) gradient[i] = random.normal()
+    await optimize(own, programs, { weightRate: 0.02, scaleRate: 0.01 }, { tokens: 1, clip: 1e9, number })
+  }
+}
+
+describe('steps', () => {
+  it.each([8, 48, 1000])('are those in memory bit for bit, in pieces of %i', async (most) => {
+    const [plain, filed] = [parameters(), parameters()]
+    const [inMemory, onDisk] = [new ParameterPrograms(), new ParameterPrograms()]
+    const path = join(folder, `file-${most}`, 'moments')
+    const file = await MomentFile.create(path, filed, most)
+    onDisk.moments = file
+    await steps(inMemory, plain)
+    await steps(onDisk, filed)
+    for (const [i, p] of plain.entries())
+      for (const of of trainedLatents(p)) {
+        expect(filed[i].latents[of.key].values).toEqual(p.latents[of.key].values)
+        const own = { p: filed[i], key: of.key }
+        const pieces = file.pieces(own)
+        expect(pieces.every(([start, end]) => end > start && end - start <= Math.max(most, 1))).toBe(true)
+        for (const which of ['first', 'second'] as const)
+          for (const piece of pieces)
+            expect(await file.get(own, which, piece)).toEqual(p.moments[of.key][which].slice(...piece))
+      }
+    expect(plain[0].moments.w?.first.some((x) => x !== 0) ?? true).toBe(true)
+    await inMemory.dispose()
+    await onDisk.dispose()
+    expect(existsSync(path)).toBe(false)
+  })
+})
+
+const options = { type: 'Q4_0', tokens: 2048, context: 64, batch: 128, calibration: 256, steps: 12 }
+const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainReport> => {
+  const [input, data] = [join(folder, 'model.gguf'), [join(folder, 'text.txt')]]
+  return train({ input, output: join(folder, output), data, embeddings: 'yes', ...options, ...more })
+}
+
+/** Memory in which all but the moments fits. */
+async function tight(): Promise<number> {
+  const source = await openSource(join(folder, 'model.gguf'))
+  await source.gguf.close()
+  const sizes = { batch: 128, calibration: 256, validation: 4096 }
+  const least = ['solve', 'distill, moments on disk'] as const
+  const needed = least.map((stage) => bytesOf(stage, source, sizes))
+  const memory = Math.ceil(Math.max(...needed)) + 1
+  expect(memory).toBeLessThan(bytesOf('distill', source, sizes))
+  return memory
+}
+
+describe('runs', () => {
+  it('end with the same file as in memory, also when they were stopped', async () => {
+    const memory = await tight()
+    const whole = await run('memory.gguf')
+    const disk = await run('disk.gguf', { memory })
+    expect([whole.plan.momentBytes, whole.stages.length]).toEqual([0, 2])
+    expect(disk.plan.momentBytes).toBeGreaterThan(8 * disk.weights.trained)
+    expect(disk.plan.stages[1].bytes).toBeLessThanOrEqual(memory)
+    const file = await readFile(whole.path)
+    expect((await readFile(disk.path)).equals(file)).toBe(true)
+
+    const stop = new AbortController()
+    const onProgress: TrainOptions['onProgress'] = (e) => e.stage === 'train' && e.done === 5 && stop.abort()
+    await expect(run('stopped.gguf', { memory, signal: stop.signal, onProgress })).rejects.toThrow('--resume')
+    expect(await readdir(join(folder, 'stopped.gguf.blocks'))).not.toContain('moments')
+    // What was on disk goes on in memory, since a checkpoint says nothing of where its moments were.
+    const stopped = await run('stopped.gguf', { resume: true })
+    expect((await readFile(stopped.path)).equals(file)).toBe(true)
+    expect((await readdir(folder)).filter((name) => /blocks|checkpoint/.test(name))).toEqual([])
+  })
+
+  it('end with the same file when they were killed', async () => {
+    const memory = await tight()
+    const output = join(folder, 'killed.gguf')
+    const numbers = Object.entries(options).flatMap(([key, value]) => [`--${key}`, `${value}`])
+    const args = ['train', join(folder, 'model.gguf'), '-o', output, '-d', join(folder, 'text.txt')]
+    const more = ['--train-embeddings', 'yes', '--memory', `${memory / 1e6}MB`, '--checkpoint-every', '0']
+    const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...args, ...numbers, ...more], {
+      stdio: 'ignore',
+    })
+    const ended = new Promise((resolve) => child.once('close', (_, signal) => resolve(signal)))
+    // Killed in the midst of a step, after some have been saved.
+    const checkpoint = `${output}.checkpoint`
+    let [saves, last] = [0, 0]
+    while (saves < 4 && child.exitCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      const time = statSync(checkpoint, { throwIfNoEntry: false })?.mtimeMs ?? 0
+      if (time !== last) saves++
+      last = time
+    }
+    child.kill('SIGKILL')
+    expect(await ended).toBe('SIGKILL')
+    expect(existsSync(`${output}.blocks/moments`)).toBe(true)
+    const report = await run('killed.gguf', { memory, resume: true })
+    expect(report.plan.momentBytes).toBeGreaterThan(0)
+    const file = await readFile(join(folder, 'memory.gguf'))
+    expect((await readFile(output)).equals(file)).toBe(true)
+  })
+})
+
+describe('the plan', () => {
+  it('puts them on disk where memory is short and the disk has room', async () => {
+    const source = await openSource(join(folder, 'model.gguf'))
+    await source.gguf.close()
+    const plan = async (disk: number) =>
+      planRun(source, {
+        ...{
+          method: 'auto',
+          memory: await tight(),
+          batch: 128,
+          calibration: 256,
+          validation: 4096,
+          steps: 10,
+        },
+        ...{ seconds: undefined, disk, text: 2048, length: 64, topK: 0 },
+        speeds: async () => ({ prepare: 0, forward: 0.001, moments: 0, factors: 0, rounding: 0 }),
+      })
+    const wide = await plan(1e9)
+    expect(wide.method).toBe('distill')
+    expect(wide.diskBytes).toBe(wide.blockBytes + wide.checkpointBytes + wide.momentBytes)
+    const narrow = await plan(1e6)
+    expect([narrow.method, narrow.momentBytes]).toEqual(['scales', 0])
+  })
+})
