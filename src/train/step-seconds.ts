@@ -8,6 +8,9 @@ const defaultTopK = 256
 /** They are kept where that saves so much of the time, of vocabularies so many times as large. */
 const worthwhile = { share: 0.2, vocabulary: 8 }
 
+/** Operations a second of an ordinary machine, for decisions that must not depend on a measurement. */
+const nominalSpeed = 1e11
+
 /** Bytes a second at which moments are read and written again, most of them from the system's cache of files. */
 const diskSpeed = 1e9
 
@@ -58,27 +61,55 @@ export function planTraining(
   speed: number,
 ): TrainingPlan {
   const { batch, text, length, topK } = options
+  const decided = topK ?? (pays(config, sizes, options) ? defaultTopK : 0)
   const step = stepSeconds(config, sizes, options, forward, speed)
-  const { student, teacher, teacherHead } = step
-  const whole = student + teacher + teacherHead
+  const { steps, without, kept } = runSeconds(config, options, step)
+  const all = decided > 0 ? kept : without
   const timed = options.steps === undefined && options.seconds !== undefined
-  const steps = options.steps ?? (options.seconds ?? 0) / whole
-  const epoch = Math.min(steps, text / batch)
-  // Streams that are kept in memory spare the teacher's blocks from the second epoch on.
-  const kept = 4 * text * config.width <= teacherCacheBytes(options.memory)
-  const without = steps * (student + teacherHead) + (kept ? epoch : steps) * teacher
-  const before = (text / batch) * (teacher + teacherHead)
-  const pays =
-    steps * student + before < (1 - worthwhile.share) * without &&
-    config.vocabulary >= worthwhile.vocabulary * defaultTopK
-  const k = topK ?? (pays ? defaultTopK : 0)
-  const all = k > 0 ? steps * student + before : without
-  const seconds = timed ? (options.seconds as number) : all
   return {
-    seconds,
-    tokensPerSecond: steps > 0 ? (steps * batch) / all : batch / whole,
-    teacher: { topK: k, bytes: k > 0 ? topTokenBytes(Math.ceil(text / length), length, k) : 0 },
+    seconds: timed ? (options.seconds as number) : all,
+    tokensPerSecond: steps > 0 ? (steps * batch) / all : batch / total(step),
+    teacher: {
+      topK: decided,
+      bytes: decided > 0 ? topTokenBytes(Math.ceil(text / length), length, decided) : 0,
+    },
   }
+}
+
+const total = ({ student, teacher, teacherHead }: StepSeconds): number => student + teacher + teacherHead
+
+/** Steps of a run and their seconds: with the whole teacher, and with its likeliest tokens computed before. */
+function runSeconds(
+  { width }: ModelConfig,
+  { batch, text, memory, steps: wanted, seconds = 0 }: TrainingOptions,
+  step: StepSeconds,
+): { steps: number; without: number; kept: number } {
+  const { student, teacher, teacherHead } = step
+  const steps = wanted ?? seconds / total(step)
+  // Streams that are kept in memory spare the teacher's blocks from the second epoch on.
+  const inMemory = 4 * text * width <= teacherCacheBytes(memory)
+  const epoch = Math.min(steps, text / batch)
+  return {
+    steps,
+    without: steps * (student + teacherHead) + (inMemory ? epoch : steps) * teacher,
+    kept: steps * student + (text / batch) * (teacher + teacherHead),
+  }
+}
+
+/**
+ * Whether the likeliest tokens are worth keeping. Counted in operations at one speed instead of what was measured, so that the
+ * same command decides the same each time, and a run that goes on trains as it began.
+ */
+function pays(config: ModelConfig, sizes: Sizes, options: TrainingOptions): boolean {
+  const step = stepSeconds(
+    config,
+    sizes,
+    options,
+    (2 * sizes.first * options.batch) / nominalSpeed,
+    nominalSpeed,
+  )
+  const { without, kept } = runSeconds(config, options, step)
+  return kept < (1 - worthwhile.share) * without && config.vocabulary >= worthwhile.vocabulary * defaultTopK
 }
 
 /** Bytes of the teacher's residual streams that are kept in memory. */
