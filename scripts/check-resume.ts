@@ -39,11 +39,40 @@ interface Ended {
   readonly seconds: number
 }
 
-/** Runs to the end unless `disturb`, called after `seconds`, does something about it. */
+/** A moment of a run: so many seconds after something has come into its folder. */
+interface Moment {
+  readonly stage: string
+  readonly reached: (folder: string) => boolean
+  readonly seconds: number
+}
+
+const blocksIn = (folder: string): string[] => {
+  const blocks = join(folder, 'out.gguf.blocks')
+  return existsSync(blocks) ? readdirSync(blocks).filter((name) => /^[a-z]+(-\d+)?\.gguf$/.test(name)) : []
+}
+const has = (folder: string, name: RegExp): boolean => readdirSync(folder).some((each) => name.test(each))
+
+/** Stages of a run that takes `length` seconds, each with a random moment of it. */
+function moments(length: number, whole: boolean): Moment[] {
+  const within = (share: number): number => share * length * random.uniform()
+  const blocks = 1 + random.int(3)
+  return [
+    { stage: 'start and text', reached: () => true, seconds: within(0.4) },
+    {
+      stage: 'blocks',
+      reached: (folder: string) => blocksIn(folder).length >= blocks || has(folder, /checkpoint$/),
+      seconds: within(0.1),
+    },
+    { stage: 'steps', reached: (folder: string) => has(folder, /checkpoint$/), seconds: within(0.2) },
+    { stage: 'export', reached: (folder: string) => has(folder, /^\.out\.gguf\.\d+\./), seconds: 0 },
+  ].filter(({ stage }) => whole || stage !== 'steps')
+}
+
+/** Runs to the end unless `disturb`, called at a moment, does something about it. */
 async function run(
   folder: string,
   more: readonly string[],
-  seconds = Number.POSITIVE_INFINITY,
+  moment?: Moment,
   disturb: (child: ChildProcess) => void = () => {},
 ): Promise<Ended> {
   const output = join(folder, 'out.gguf')
@@ -55,8 +84,14 @@ async function run(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text
   })
-  const timer = Number.isFinite(seconds) ? setTimeout(() => disturb(child), 1000 * seconds) : undefined
+  let timer: NodeJS.Timeout | undefined
+  const watch = setInterval(() => {
+    if (!moment?.reached(folder)) return
+    clearInterval(watch)
+    timer = setTimeout(() => disturb(child), 1000 * moment.seconds)
+  }, 2)
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  clearInterval(watch)
   clearTimeout(timer)
   return { code, stderr, seconds: (performance.now() - began) / 1000 }
 }
@@ -90,18 +125,16 @@ async function reset(folder: string): Promise<void> {
   await mkdir(folder)
 }
 
-/** @param length seconds of a run from beginning to end; what other work the machine has changes that */
+/** @param length seconds of a run from beginning to end */
 async function killed(folder: string, more: readonly string[], whole: Buffer, length: number): Promise<void> {
   let files = 0
-  let usual = length
-  for (let done = 0; done < kills; ) {
-    const after = 0.3 + random.uniform() * usual
-    const { code, stderr, seconds } = await run(folder, more, after, (child) => child.kill('SIGKILL'))
-    if (code === null)
-      console.log(`  killed after ${after.toFixed(1)} s (${++done} of ${kills}): ${leftIn(folder)}`)
+  for (let done = 0, turn = 0; done < kills; turn++) {
+    const all = moments(length, more.length === 0)
+    const moment = all[turn % all.length]
+    const { code, stderr } = await run(folder, more, moment, (child) => child.kill('SIGKILL'))
+    if (code === null) console.log(`  killed in ${moment.stage} (${++done} of ${kills}): ${leftIn(folder)}`)
     else if (code === 0) {
       files++
-      usual = Math.min(usual, Math.max(1, seconds))
       await compare(folder, whole)
     } else throw new Error(stderr)
   }
@@ -113,23 +146,22 @@ async function killed(folder: string, more: readonly string[], whole: Buffer, le
 
 async function filled(folder: string, more: readonly string[], whole: Buffer, length: number): Promise<void> {
   const ballast = `${folder}.ballast`
-  let usual = length
-  for (let i = 0; i < fills; ) {
-    const after = ((i + random.uniform()) / fills) * usual
-    const { code, stderr, seconds } = await run(folder, more, after, () => fill(ballast))
+  for (let i = 0, turn = 0; i < fills; turn++) {
+    const all = moments(length, more.length === 0).slice(0, -1) // an export that has begun may end
+    const moment = all[turn % all.length]
+    const { code, stderr } = await run(folder, more, moment, () => fill(ballast))
     rmSync(ballast, { force: true })
     if (code === 0) {
-      usual = Math.min(usual, seconds)
       await compare(folder, whole)
       continue
     }
     const said =
-      /^quench: (.*): the disk is full; make room, and the same command with --resume goes on from there\n$/
+      /^quench: (.*): (?:the disk is full; make room, and the same command with --resume goes on from there|training needs about .* are free; make room or choose another folder)\n$/
     const path = said.exec(stderr)?.[1]
     if (code !== 1 || !path?.startsWith(folder)) throw new Error(`exit code ${code}: ${stderr}`)
     if (existsSync(join(folder, 'out.gguf'))) throw new Error('a file was left')
     console.log(
-      `  full after ${after.toFixed(1)} s (${++i} of ${fills}), at ${path.slice(folder.length + 1)}`,
+      `  full in ${moment.stage} (${++i} of ${fills}), at ${path.slice(folder.length + 1)}: ${leftIn(folder)}`,
     )
     const rest = await run(folder, more)
     if (rest.code !== 0) throw new Error(rest.stderr)
@@ -140,14 +172,10 @@ async function filled(folder: string, more: readonly string[], whole: Buffer, le
 
 /** What there is to go on from. */
 function leftIn(folder: string): string {
-  const names = readdirSync(folder)
-  if (names.some((name) => name.endsWith('.checkpoint'))) return 'a checkpoint'
-  const blocks = join(folder, 'out.gguf.blocks')
-  const parts = existsSync(blocks)
-    ? readdirSync(blocks).filter((name) => /^[a-z]+(-\d+)?\.gguf$/.test(name))
-    : []
-  if (parts.length > 0) return `${parts.length} blocks`
-  return names.includes('out.gguf') ? 'the file' : 'text at most'
+  if (has(folder, /checkpoint$/)) return 'a checkpoint'
+  const blocks = blocksIn(folder).length
+  if (blocks > 0) return `${blocks} blocks`
+  return has(folder, /^out\.gguf$/) ? 'the file' : 'text at most'
 }
 
 /** The least memory in which a block fits, and no streams. */

@@ -38,6 +38,7 @@ export async function checkpointExists(output: string): Promise<boolean> {
 }
 
 export async function removeCheckpoint(output: string): Promise<void> {
+  await discardRoom(checkpointPath(output)) // of a run that was killed
   await rm(checkpointPath(output), { force: true })
 }
 
