@@ -145,13 +145,15 @@ export function bytesOf(
   const streams = 4 * 2 * o.calibration * width
   // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
   const algebra = 16 * inputs ** 2 + 4 * 8 * matrix
+  // While moments are factored there is no target yet, and while a matrix is rounded the factor is done.
+  const streamedAlgebra = Math.max(16 * inputs ** 2 + 4 * matrix, 12 * inputs ** 2 + 32 * matrix)
   // What does not train is there twice: as it is, and rounded.
   const held = work + 8 * frozen
   switch (stage) {
     case 'solve':
       return held + 12 * trained + streams + algebra + 4 * squares
     case 'solve streamed':
-      return work - 12 * (largest - matrix) + 16 * block + 8 * outside + algebra
+      return work - 12 * largest + 13.5 * block + 8 * outside + streamedAlgebra
     case 'distill':
       return held + 24 * trained
     case 'distill, moments on disk':

@@ -155,9 +155,9 @@ export async function roundedLatents(
   return format.latents(latents, codes)
 }
 
-/** Adds to sums that are kept by name. */
+/** Adds to sums that are kept by name; the first values become the sum themselves. */
 export function addSums(sums: Map<string, Float32Array>, name: string, values: Float32Array): void {
   const total = sums.get(name)
   if (total) for (let i = 0; i < total.length; i++) total[i] += values[i]
-  else sums.set(name, values.slice())
+  else sums.set(name, values)
 }
