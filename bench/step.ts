@@ -1,85 +1,146 @@
 /**
- * A training step against the matrix products in it, in one run on the same machine: how much of the speed that
- * onnxruntime reaches on bare products of these shapes a block's forward and backward pass keeps.
+ * A training step of `quench train --method distill` against the matrix products in it, in one run: what share it keeps of the speed
+ * that onnxruntime reaches when it does nothing but these products, each shape alone, its output array ready, right after a
+ * run of the same. Two figures: forward and backward pass of student and head; and the whole step with the teacher's forward
+ * pass, clipping, Adam and rounding. Products of attention and rotation count as work around the products.
  *
- *   npx tsx bench/step.ts [windows] [length]
+ *   npx tsx bench/step.ts [models = shipped,block] [types = Q4_0,Q2_K] [windows of 128 tokens = 4] [rounds = 9]
+ *
+ * `block` is one block of a model of 1.1 billion random weights (width 2048, feed-forward 5632, 32 heads).
  */
-
-import { shippedConfig } from '../scripts/model/config.js'
-import { input, matmul, type Tensor } from '../src/graph/index.js'
-import type { Batch } from '../src/models/architecture.js'
-import { llama } from '../src/models/llama.js'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join as joinPath } from 'node:path'
+import { input, matmul } from '../src/graph/index.js'
 import { modelTensors } from '../src/models/weights.js'
 import { Random } from '../src/random.js'
 import { Program } from '../src/runtime/program.js'
-import { Network } from '../src/train/network.js'
+import { join } from '../src/train/distillation.js'
+import { optimize } from '../src/train/optimizer.js'
+import { clip, makeTrainer, modelPath, quartiles, randomWindows, rates, type Trainer } from './student.js'
 
-const batch: Batch = { windows: Number(process.argv[2] ?? 8), length: Number(process.argv[3] ?? 256) }
-const config = shippedConfig
-const rounds = 7
-const random = new Random(1)
-const noise = (size: number): Float32Array =>
-  Float32Array.from({ length: size }, () => 0.05 * random.normal())
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
+const [models = 'shipped,block', types = 'Q4_0,Q2_K', windows = '4', rounds = '9'] = process.argv.slice(2)
+const batch = { windows: Number(windows), length: 128 }
 const tokens = batch.windows * batch.length
 
-/** Every product of a forward pass, and the two of its backward pass, as one program each; the seconds of a run. */
-async function products(): Promise<{ run: () => Promise<void>; operations: number }> {
-  const programs: { program: Program; feeds: Record<string, Float32Array> }[] = []
-  let operations = 0
-  for (const [, shape] of modelTensors(llama, config)) {
-    if (shape.length === 1) continue
-    const [out, width] = shape
-    const [w, x, dy] = [input(shape), input([tokens, width]), input([tokens, out])]
-    const forward = matmul(x, w, { transB: true })
-    // Forward once more: blocks are computed again on the way back, and the head runs for the teacher too.
-    const outputs: Record<string, Tensor> = {
-      forward,
-      dx: matmul(dy, w),
-      dw: matmul(dy, x, { transA: true }),
-    }
-    const feeds = { w: noise(w.size), x: noise(x.size), dy: noise(dy.size) }
-    programs.push({ program: await Program.compile({ inputs: { w, x, dy }, outputs }), feeds })
-    programs.push({ program: await Program.compile({ inputs: { w, x }, outputs: { forward } }), feeds })
-    operations += 8 * tokens * out * width
-  }
-  const results = new Map<Program, Record<string, Float32Array>>()
-  return {
-    operations,
-    run: async () => {
-      for (const { program, feeds } of programs)
-        results.set(program, await program.run(feeds, results.get(program) ?? {}))
-    },
-  }
-}
-
-const shapes = modelTensors(llama, config)
-const sized = (fill: (size: number) => Float32Array): Map<string, Float32Array> =>
-  new Map([...shapes].map(([name, shape]) => [name, fill(shape.reduce((n, d) => n * d, 1))]))
-const weights = sized(noise)
-const gradients = sized((size) => new Float32Array(size))
-const network = new Network(llama, config, batch)
-const ids = Int32Array.from({ length: tokens }, () => random.int(config.vocabulary))
-const hidden = (await network.forward(ids, weights)).slice()
-const step = async (): Promise<void> => {
-  await network.forward(ids, weights)
-  await network.backward(ids, weights, { kind: 'teacher', weights, hidden }, gradients)
-}
-const bare = await products()
-
-const seconds = async (work: () => Promise<void>): Promise<number> => {
+async function seconds(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now()
   await work()
   return (performance.now() - start) / 1000
 }
-await step()
-await bare.run()
-const pairs: [number, number][] = []
-for (let i = 0; i < rounds; i++) pairs.push([await seconds(step), await seconds(bare.run)])
-const gflops = (s: number): string => (bare.operations / s / 1e9).toFixed(0)
-const [ours, theirs] = [median(pairs.map((p) => p[0])), median(pairs.map((p) => p[1]))]
-console.log(`step: ${(tokens / ours).toFixed(0)} tokens/s, ${gflops(ours)} GFLOP/s in its products`)
-console.log(
-  `bare products: ${gflops(theirs)} GFLOP/s; a step reaches ${(100 * median(pairs.map(([a, b]) => b / a))).toFixed(0)} % of them`,
-)
+
+/** A product of the step, and how often it occurs in forward and backward pass and in a whole step. */
+interface Product {
+  readonly operations: number
+  passes: number
+  step: number
+  run(): Promise<unknown>
+  dispose(): Promise<void>
+}
+
+/** Forward, backward to the input and to the matrix: of every shape, once. */
+async function products({ source, network }: Trainer): Promise<Product[]> {
+  const random = new Random(1)
+  const found = new Map<string, Product>()
+  for (const [name, shape] of modelTensors(source.architecture, network.config)) {
+    if (shape.length === 1) continue
+    const [out, width] = shape
+    const inBlock = name.startsWith('blk.')
+    const [w, x, dy] = [input(shape), input([tokens, width]), input([tokens, out])]
+    const kinds = {
+      // Blocks are computed again on the way back, and by the teacher; the head runs for the teacher beside the student's.
+      forward: { y: matmul(x, w, { transB: true }), passes: 2, step: inBlock ? 3 : 2 },
+      dx: { y: matmul(dy, w), passes: 1, step: 1 },
+      dw: { y: matmul(dy, x, { transA: true }), passes: 1, step: 1 },
+    }
+    for (const [kind, { y, passes, step }] of Object.entries(kinds)) {
+      const key = `${kind} ${shape}`
+      let product = found.get(key)
+      if (!product) {
+        const program = await Program.compile({ inputs: { w, x, dy }, outputs: { y } })
+        const values = Object.fromEntries(
+          Object.entries({ w, x, dy }).map(([n, { size }]) => [
+            n,
+            Float32Array.from({ length: size }, () => random.normal()),
+          ]),
+        )
+        const into = { y: new Float32Array(y.size) }
+        product = {
+          operations: 2 * tokens * out * width,
+          passes: 0,
+          step: 0,
+          run: () => program.run(values, into),
+          dispose: () => program.dispose(),
+        }
+        found.set(key, product)
+      }
+      product.passes += passes
+      product.step += step
+    }
+  }
+  return [...found.values()]
+}
+
+async function measure(path: string, model: string, type: string): Promise<void> {
+  const trainer = await makeTrainer(path, type, batch)
+  const { network, distillation, parameters, programs, source } = trainer
+  const text = join(randomWindows(batch, network.config.vocabulary, 1))
+  const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
+  const bare = await products(trainer)
+  const shares: { passes: number[]; step: number[] } = { passes: [], step: [] }
+  const times: Record<'teacher' | 'forward' | 'backward' | 'optimizer' | 'products', number[]> = {
+    teacher: [],
+    forward: [],
+    backward: [],
+    optimizer: [],
+    products: [],
+  }
+  for (let round = 0; round <= Number(rounds); round++) {
+    let hidden = network.output
+    const teacher = await seconds(async () => {
+      hidden = (await network.forward(text, source.weights)).slice()
+    })
+    const forward = await seconds(() => network.forward(text, distillation.student))
+    const target = { kind: 'teacher', weights: source.weights, hidden } as const
+    const backward = await seconds(() => network.backward(text, distillation.student, target, gradients))
+    const optimizer = await seconds(() =>
+      optimize(parameters, programs, rates, { tokens, clip, number: round + 1 }),
+    )
+    let [passes, step] = [0, 0]
+    for (const product of bare) {
+      await product.run()
+      const alone = await seconds(product.run)
+      passes += product.passes * alone
+      step += product.step * alone
+    }
+    if (round === 0) continue // compiles
+    shares.passes.push(passes / (forward + backward))
+    shares.step.push(step / (teacher + forward + backward + optimizer))
+    for (const [name, value] of Object.entries({ teacher, forward, backward, optimizer, products: step }))
+      times[name as keyof typeof times].push(value)
+  }
+  const operations = bare.reduce((sum, { operations, step }) => sum + operations * step, 0)
+  const ms = (values: readonly number[]): string => (1000 * quartiles(values).median).toFixed(1)
+  const percent = (values: readonly number[]): string => {
+    const { low, median, high } = quartiles(values.map((v) => 100 * v))
+    return `${median.toFixed(0)} % (${low.toFixed(0)} - ${high.toFixed(0)})`
+  }
+  console.log(
+    `${model}, ${type}, ${tokens} tokens: teacher ${ms(times.teacher)}, forward ${ms(times.forward)}, backward ${ms(times.backward)}, clipping, Adam and rounding ${ms(times.optimizer)} ms; products alone ${ms(times.products)} ms, ${(operations / quartiles(times.products).median / 1e9).toFixed(0)} GFLOP/s`,
+  )
+  console.log(
+    `  of the products' speed: forward and backward ${percent(shares.passes)}, whole step ${percent(shares.step)} (medians, in brackets the middle half)`,
+  )
+  for (const product of bare) await product.dispose()
+  await trainer.dispose()
+}
+
+const folder = await mkdtemp(joinPath(tmpdir(), 'quench-bench-'))
+try {
+  for (const model of models.split(',')) {
+    const path = modelPath(model, folder)
+    for (const type of types.split(',')) await measure(path, model, type)
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}

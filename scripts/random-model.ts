@@ -14,6 +14,7 @@ import { createGguf, type Metadata, openGguf } from '../src/gguf/index.js'
 import { Random } from '../src/random.js'
 
 const shapes = {
+  block: { layers: 1, width: 2048, feedForward: 5632, heads: 32, headsKv: 4 }, // one of 1.1B, for the benches
   '0.1B': { layers: 12, width: 768, feedForward: 2048, heads: 12, headsKv: 4 },
   '1.1B': { layers: 25, width: 2048, feedForward: 5632, heads: 32, headsKv: 4 },
   '8B': { layers: 36, width: 4096, feedForward: 14_336, heads: 32, headsKv: 8 },

@@ -180,7 +180,8 @@ function describePlan({
     teacher.topK > 0
       ? `  teacher    its ${teacher.topK} likeliest tokens at each position, ${humanBytes(teacher.bytes)} of that disk\n`
       : ''
-  const moments = momentBytes > 0 ? `  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk\n` : ''
+  const moments =
+    momentBytes > 0 ? `  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk\n` : ''
   return `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end\n${text}${left}${top}${moments}${lines.join('\n')}\n`
 }
 

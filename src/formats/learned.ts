@@ -7,7 +7,8 @@
  *
  *   q = clip(round((w + m) / s), lo, hi)      w' = s * q - m
  *
- * Weights: rounding is straight-through, and a weight whose code is clipped gets no gradient. Scales: the codes count
+ * Weights: rounding is straight-through, and a weight whose code is clipped gets no gradient (one behind a scale of zero may get
+ * some, which changes nothing). Scales: the codes count
  * as constants, so dw'/ds = q and dw'/dm = -1, the gradient of what the file holds (EfficientQAT's second phase, arXiv
  * 2407.11062; that of LSQ, arXiv 1902.08153, was measured to be no better). Stored scales are rounded in the graph too:
  * f16 for d and dmin, small integers for the scales and minimums of the groups.
@@ -22,9 +23,10 @@ import {
   round,
   roundToFloat16,
   stopGradient,
+  straightThrough,
   sub,
   type Tensor,
-  transpose,
+  toFloat,
   where,
 } from '../graph/index.js'
 import type { Codes, FakeQuantized, Latent, Latents, Range, Uniform } from './format.js'
@@ -46,9 +48,9 @@ export function learnScaled(groupSize: number, range: Range): Learned {
     fakeQuantize({ w, d }) {
       const dStored = roundToFloat16(d)
       const { groups, ungroup } = byGroup(w, d)
-      const scale = reshape(dStored, [1, d.size])
-      const q = toGrid(groups, scale, range)
-      return { weights: ungroup(mul(scale, q)), codes: { d: dStored, q: ungroup(q) } }
+      const scale = flat(dStored)
+      const { q, weights } = onGrid(groups, { scale, range })
+      return { weights: ungroup(weights), codes: { d: dStored, q: ungroup(q) } }
     },
   }
 }
@@ -65,13 +67,10 @@ export function learnShifted(groupSize: number, range: Range): Learned {
       const dStored = roundToFloat16(d)
       const mStored = roundToFloat16(m)
       const { groups, ungroup } = byGroup(w, d)
-      const scale = reshape(dStored, [1, d.size])
-      const shift = reshape(mStored, [1, m.size])
-      const q = toGrid(sub(groups, stopGradient(shift)), scale, range)
-      return {
-        weights: ungroup(add(mul(scale, q), shift)),
-        codes: { d: dStored, m: mStored, q: ungroup(q) },
-      }
+      const scale = flat(dStored)
+      const shift = flat(mStored)
+      const { q, weights } = onGrid(groups, { scale, shift, range })
+      return { weights: ungroup(weights), codes: { d: dStored, m: mStored, q: ungroup(q) } }
     },
   }
 }
@@ -91,9 +90,9 @@ export function learnGrouped(groupSize: number, range: Range, scaleRange: Range)
       const dStored = roundToFloat16(d)
       const scalesStored = clip(round(scales), ...scaleRange)
       const { groups, ungroup } = byGroup(w, scales)
-      const scale = reshape(mul(dStored, scalesStored), [1, scales.size])
-      const q = toGrid(groups, scale, range)
-      return { weights: ungroup(mul(scale, q)), codes: { d: dStored, scales: scalesStored, q: ungroup(q) } }
+      const scale = flat(mul(dStored, scalesStored))
+      const { q, weights } = onGrid(groups, { scale, range })
+      return { weights: ungroup(weights), codes: { d: dStored, scales: scalesStored, q: ungroup(q) } }
     },
   }
 }
@@ -122,33 +121,46 @@ export function learnAffine(groupSize: number, range: Range, scaleRange: Range):
       const scalesStored = clip(round(scales), ...scaleRange)
       const minsStored = clip(round(mins), ...scaleRange)
       const { groups, ungroup } = byGroup(w, scales)
-      const scale = reshape(mul(dStored, scalesStored), [1, scales.size])
-      const min = reshape(mul(dminStored, minsStored), [1, scales.size])
-      const q = toGrid(add(groups, stopGradient(min)), scale, range)
+      const scale = flat(mul(dStored, scalesStored))
+      const min = flat(mul(dminStored, minsStored))
+      const { q, weights } = onGrid(groups, { scale, min, range })
       return {
-        weights: ungroup(sub(mul(scale, q), min)),
+        weights: ungroup(weights),
         codes: { d: dStored, dmin: dminStored, scales: scalesStored, mins: minsStored, q: ungroup(q) },
       }
     },
   }
 }
 
-/** x / scale rounded to the integers of the range, zero where the scale is zero; a gradient flows to x alone. */
-function toGrid(x: Tensor, scale: Tensor, [lo, hi]: Range): Tensor {
-  const fixed = stopGradient(scale)
-  const none = equal(fixed, 0)
-  const inverse = where(none, 0, div(1, where(none, 1, fixed)))
-  return clip(round(mul(x, inverse)), lo, hi)
+/**
+ * Weights w, (groups, groupSize), on the grid of each group: scale * q + shift or scale * q - min, with q an integer of the range
+ * and zero where the scale is zero. Scales, shifts and minimums are vectors: as columns of length 1 the same small ops take ten
+ * times as long.
+ */
+function onGrid(
+  w: Tensor,
+  { scale, shift, min, range: [lo, hi] }: { scale: Tensor; shift?: Tensor; min?: Tensor; range: Range },
+): { q: Tensor; weights: Tensor } {
+  const each = (x: Tensor): Tensor => reshape(x, [x.size, 1])
+  const none = equal(scale, 0)
+  const inverse = where(none, 0, div(1, where(none, 1, scale)))
+  const offset = shift ?? min
+  const column = offset && each(offset)
+  const x = column ? (shift ? sub(w, column) : add(w, column)) : w
+  const rounded = round(mul(x, each(inverse)))
+  const q = stopGradient(clip(rounded, lo, hi))
+  const scaled = mul(q, each(scale))
+  const value = column ? (shift ? add(scaled, column) : sub(scaled, column)) : scaled
+  return { q, weights: straightThrough(value, w, toFloat(equal(rounded, q))) }
 }
 
-/**
- * (blocks, blockSize) as (groupSize, groups), one column for each of the `scales`, and the way back. A scale for each
- * column is a long vector to multiply rows with; one for each short row runs at a fifth of the speed.
- */
+const flat = (x: Tensor): Tensor => reshape(x, [x.size])
+
+/** (blocks, blockSize) as (groups, groupSize), one row for each of the `scales`, and the way back. */
 function byGroup(w: Tensor, scales: Tensor): { groups: Tensor; ungroup: (x: Tensor) => Tensor } {
   return {
-    groups: transpose(reshape(w, [scales.size, w.size / scales.size]), [1, 0]),
-    ungroup: (x) => reshape(transpose(x, [1, 0]), w.shape),
+    groups: reshape(w, [scales.size, w.size / scales.size]),
+    ungroup: (x) => reshape(x, w.shape),
   }
 }
 

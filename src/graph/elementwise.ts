@@ -1,6 +1,6 @@
 /** Elementwise ops. Two-operand ops broadcast as ONNX and numpy do: shapes are aligned at the right, 1 stretches. */
 import { sumTo } from './reduce.js'
-import { apply, type Op, type Operand, type Shape, type Tensor, toTensor } from './tensor.js'
+import { apply, type Op, type Operand, type Shape, sameShape, type Tensor, toTensor } from './tensor.js'
 
 type Unary = Op<undefined>
 
@@ -36,7 +36,7 @@ function binary(
 }
 
 export const add = binary('add', 'Add', (_a, _b, dy) => [dy, dy])
-export const sub = binary('sub', 'Sub', (_a, _b, dy) => [dy, neg(dy)])
+export const sub = binary('sub', 'Sub', (_a, b, dy) => [dy, neg(sumTo(dy, b.shape))])
 export const mul = binary('mul', 'Mul', (a, b, dy) => [mul(dy, b), mul(dy, a)])
 export const div = binary('div', 'Div', (_a, b, dy, y) => [div(dy, b), neg(div(mul(dy, y), b))])
 
@@ -134,6 +134,15 @@ function comparison(name: string, onnx: string) {
 export const equal = comparison('equal', 'Equal')
 export const less = comparison('less', 'Less')
 
+const toFloatOp: Unary = {
+  name: 'toFloat',
+  shape: ([x]) => x.shape,
+  dtype: () => 'float32',
+  lower: (emit, _node, inputs) => emit.node('Cast', inputs, { to: 1n }),
+}
+/** 1 for true, 0 for false. A product with it takes a third of the time of `where(x, y, 0)`. */
+export const toFloat = (x: Tensor): Tensor => apply(toFloatOp, [x], undefined)
+
 const whereOp: Op<undefined> = {
   name: 'where',
   shape: ([c, a, b]) => {
@@ -150,6 +159,19 @@ const whereOp: Op<undefined> = {
 /** Elementwise `condition ? a : b`. */
 export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
   apply(whereOp, [condition, toTensor(a), toTensor(b)], undefined)
+
+const straightOp: Op<undefined> = {
+  name: 'straightThrough',
+  shape: ([value, x, passes]) =>
+    sameShape(value.shape, x.shape) && sameShape(value.shape, passes.shape)
+      ? value.shape
+      : 'the shapes differ',
+  gradient: (node, dy) => [dy, mul(dy, node.inputs[2]), undefined],
+  lower: (_emit, _node, [value]) => value,
+}
+/** `value`, whose gradient, times `passes`, also goes straight to `x`, from which it was rounded. */
+export const straightThrough = (value: Tensor, x: Tensor, passes: Tensor): Tensor =>
+  apply(straightOp, [value, x, passes], undefined)
 
 const stopOp: Unary = {
   name: 'stopGradient',

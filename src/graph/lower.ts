@@ -80,7 +80,13 @@ export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
     node.output = (node.output ?? []).map(rename)
   }
 
-  const used = new Set(nodes.flatMap((n) => n.input ?? []))
+  // An op may not have used all that it was given; what no output needs is left out.
+  const used = new Set(Object.keys(outputs))
+  const needed = nodes.toReversed().filter((n) => {
+    const kept = n.output?.some((name) => used.has(name)) ?? false
+    if (kept) for (const name of n.input ?? []) used.add(name)
+    return kept
+  })
   const describe = ([name, t]: [string, Tensor]) => valueInfo(name, t.dtype, t.shape)
   return onnx.ModelProto.encode({
     irVersion: 8,
@@ -88,8 +94,8 @@ export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
     producerName: 'quench',
     graph: {
       name: 'quench',
-      node: nodes,
-      initializer: initializers,
+      node: needed.toReversed(),
+      initializer: initializers.filter(({ name }) => used.has(name as string)),
       input: Object.entries(inputs)
         .filter(([name]) => used.has(name))
         .map(describe),

@@ -5,7 +5,8 @@
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { QuenchError } from '../errors.js'
 import { lower, type ProgramGraph } from '../graph/lower.js'
-import type { Shape, Tensor, TypedArray } from '../graph/tensor.js'
+import type { Tensor, TypedArray } from '../graph/tensor.js'
+import { unshape } from '../graph/unshape.js'
 import { threadCount } from './threads.js'
 
 export type Values = Record<string, TypedArray>
@@ -17,20 +18,14 @@ export class Program {
    */
   static keepsMemory = true
 
-  readonly inputs: Readonly<Record<string, Shape>>
-  readonly outputs: Readonly<Record<string, Shape>>
   private constructor(
     private readonly session: InferenceSession,
     private readonly graph: ProgramGraph,
-  ) {
-    const shapes = (tensors: Readonly<Record<string, Tensor>>): Record<string, Shape> =>
-      Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, t.shape]))
-    this.inputs = shapes(graph.inputs)
-    this.outputs = shapes(graph.outputs)
-  }
+  ) {}
 
   /** Compiles a graph for the cpu. Inputs that no output depends on need not be fed. */
-  static async compile(graph: ProgramGraph): Promise<Program> {
+  static async compile(shaped: ProgramGraph): Promise<Program> {
+    const graph = unshape(shaped)
     const session = await InferenceSession.create(lower(graph), {
       executionProviders: ['cpu'],
       intraOpNumThreads: threadCount(),

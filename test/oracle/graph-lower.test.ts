@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import * as g from '../../src/graph/index.js'
+import { unshape } from '../../src/graph/unshape.js'
 import { Program } from '../../src/runtime/program.js'
 import { run } from '../support/run.js'
 
@@ -134,4 +135,19 @@ describe('program', () => {
     )
     await program.dispose()
   })
+})
+
+test('reshapes at the ends of a program are left out, and values are the same', async () => {
+  const [x, y] = [input([2, 6]), input([3, 4])]
+  const only = unshape({ inputs: { x }, outputs: { out: g.reshape(g.mul(g.reshape(x, [12]), 2), [6, 2]) } })
+  expect([only.inputs.x.shape, only.outputs.out.shape]).toEqual([[12], [12]])
+
+  const outputs = {
+    sum: g.reshape(g.add(g.reshape(x, [3, 4]), y), [12]),
+    twice: g.reshape(g.mul(g.reshape(y, [12]), 2), [2, 6]),
+    same: g.reshape(x, [12]),
+  }
+  const [xs, ys] = [0.5, 3].map((d) => Float32Array.from({ length: 12 }, (_, i) => d * i))
+  const out = await run({ x, y }, outputs, { x: xs, y: ys })
+  expect(out).toEqual({ sum: xs.map((v, i) => v + ys[i]), twice: ys.map((v) => 2 * v), same: xs })
 })

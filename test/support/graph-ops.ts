@@ -215,6 +215,35 @@ export const opRows: readonly OpRow[] = [
     value: (i, x, y) => (x(i) + Math.exp(1 + i[1])) * y(i),
   },
   {
+    op: 'straightThrough',
+    inputs: [[2, 3]],
+    build: (x) =>
+      g.straightThrough(g.stopGradient(g.round(x)), x, g.constant(new Float32Array(6).fill(4), [2, 3])),
+    shape: [2, 3],
+    value: (i, x) => Math.floor(x(i) + 0.5),
+    gradient: 'straight-through',
+  },
+  {
+    op: 'straightThrough',
+    note: 'to both, and to what it was rounded from by half',
+    inputs: [
+      [2, 3],
+      [2, 3],
+    ],
+    build: (x, y) =>
+      g.straightThrough(g.add(x, y), g.mul(y, 0), g.constant(new Float32Array(6).fill(0.5), [2, 3])),
+    shape: [2, 3],
+    value: (i, x, y) => x(i) + y(i),
+  },
+  {
+    op: 'toFloat',
+    inputs: [[4, 8]],
+    build: (x) => g.toFloat(g.less(0, x)),
+    shape: [4, 8],
+    value: (i, x) => (x(i) > 0 ? 1 : 0),
+    gradient: 'none',
+  },
+  {
     op: 'clip',
     inputs: [[4, 8]],
     build: (x) => g.clip(x, -0.4, 0.7),

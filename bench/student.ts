@@ -1,0 +1,72 @@
+/** What the benches of training share: a student of a model as `quench train --method distill` makes and trains it. */
+import { spawnSync } from 'node:child_process'
+import { join as joinPath } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Batch } from '../src/models/architecture.js'
+import { Random } from '../src/random.js'
+import { Distillation, TeacherCache } from '../src/train/distillation.js'
+import { Network } from '../src/train/network.js'
+import type { Parameter } from '../src/train/parameter.js'
+import { ParameterPrograms } from '../src/train/parameter.js'
+import { makeStudent, openSource, type Source, targetTypes } from '../src/train/source.js'
+
+/** Rates and the largest norm of the gradient, those of `quench train`. */
+export const rates = { weightRate: 0.003, scaleRate: 0.0005 }
+export const clip = 1
+
+export interface Trainer {
+  readonly source: Source
+  readonly network: Network
+  readonly distillation: Distillation
+  readonly parameters: readonly Parameter[]
+  readonly programs: ParameterPrograms
+  dispose(): Promise<void>
+}
+
+/** A student in the codes of the reference quantizer. No stream of the teacher is kept, so that it is computed in every step. */
+export async function makeTrainer(model: string, type: string, batch: Batch): Promise<Trainer> {
+  const source = await openSource(model)
+  const network = new Network(source.architecture, source.config, batch)
+  const programs = new ParameterPrograms()
+  const { parameters, frozen } = await makeStudent(source, targetTypes(source, type))
+  const cache = new TeacherCache(0)
+  const distillation = new Distillation(network, source.weights, cache, parameters, programs, frozen)
+  await distillation.round()
+  return {
+    source,
+    network,
+    distillation,
+    parameters,
+    programs,
+    async dispose() {
+      await network.dispose()
+      await programs.dispose()
+      await source.gguf.close()
+    },
+  }
+}
+
+const inProject = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
+
+/** The model that ships, or `block`: one block at the size of a real one, of random weights, written to `folder`. */
+export function modelPath(model: string, folder: string): string {
+  if (model === 'shipped') return inProject('models/quench-5m-f16.gguf')
+  const path = joinPath(folder, `${model}.gguf`)
+  const args = ['--import', 'tsx', inProject('scripts/random-model.ts'), model, path]
+  const { status } = spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2], cwd: inProject('.') })
+  if (status !== 0) throw new Error(`no model "${model}"`)
+  return path
+}
+
+/** Windows of tokens drawn from the whole vocabulary. */
+export function randomWindows({ windows, length }: Batch, vocabulary: number, seed: number): Int32Array[] {
+  const random = new Random(seed)
+  return Array.from({ length: windows }, () => Int32Array.from({ length }, () => random.int(vocabulary)))
+}
+
+/** The middle of sorted values, and a quarter of them from below and from above. */
+export function quartiles(values: readonly number[]): { low: number; median: number; high: number } {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))]
+  return { low: at(0.25), median: at(0.5), high: at(0.75) }
+}
