@@ -28,9 +28,9 @@ export async function makeTrainer(model: string, type: string, batch: Batch): Pr
   const source = await openSource(model)
   const network = new Network(source.architecture, source.config, batch)
   const programs = new ParameterPrograms()
-  const { parameters, frozen } = await makeStudent(source, targetTypes(source, type))
+  const { parameters, weights } = await makeStudent(source, targetTypes(source, type))
   const cache = new TeacherCache(0)
-  const distillation = new Distillation(network, source.weights, cache, parameters, programs, frozen)
+  const distillation = new Distillation(network, source.weights, cache, parameters, programs, weights)
   await distillation.round()
   return {
     source,
