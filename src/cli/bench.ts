@@ -1,7 +1,7 @@
 /** `quench bench`: speed and memory of GGUF files. */
 import type { Command } from 'commander'
 import { humanCount } from './format.js'
-import { lengths, positiveInteger, printJson, threadCount } from './options.js'
+import { lengths, positiveInteger, printJson, threadCount, wholeNumber } from './options.js'
 import { clearProgress, progressLine } from './progress.js'
 
 interface Options {
@@ -74,5 +74,5 @@ async function beginnings(paths: string[]): Promise<string[]> {
 }
 
 function layers(text: string): number {
-  return text === 'all' ? -1 : text === '0' ? 0 : positiveInteger(text)
+  return text === 'all' ? -1 : wholeNumber(text)
 }

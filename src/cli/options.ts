@@ -2,10 +2,12 @@
 import { InvalidArgumentError } from 'commander'
 
 /** A whole number from 1 on. */
-export function positiveInteger(text: string): number {
+export const positiveInteger = (text: string): number => integerFrom(1, text)
+
+function integerFrom(least: number, text: string): number {
   const value = Number(text)
-  if (!/^\d+$/.test(text) || value < 1 || !Number.isSafeInteger(value))
-    throw new InvalidArgumentError('It must be a whole number from 1.')
+  if (!/^\d+$/.test(text) || value < least || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError(`It must be a whole number from ${least}.`)
   return value
 }
 
@@ -33,9 +35,7 @@ export function share(text: string): number {
 }
 
 /** A whole number from 0 on. */
-export function wholeNumber(text: string): number {
-  return text === '0' ? 0 : positiveInteger(text)
-}
+export const wholeNumber = (text: string): number => integerFrom(0, text)
 
 /** `0,4096`: whole numbers from 0 on. */
 export function lengths(text: string): number[] {

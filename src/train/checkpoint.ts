@@ -8,7 +8,7 @@ import { FileError, UsageError } from '../errors.js'
 import { reserveRoom } from '../files.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
 import { discardRoom } from '../room.js'
-import { type MomentStore, type Piece, trainedLatents } from './moment-store.js'
+import { bytesOf, type MomentStore, type Piece, trainedLatents } from './moment-store.js'
 import type { StageReport } from './options.js'
 import type { Parameter } from './parameter.js'
 
@@ -219,6 +219,3 @@ const progressBytes = 16 << 10
 /** Metadata with the validation so far, and what says of a tensor where it lies. */
 export const headerBytes = 64 << 10
 export const tensorHeaderBytes = 192
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength)

@@ -10,7 +10,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemError } from '../files.js'
 import type { Moments } from './adam.js'
-import { type MomentStore, type Piece, type Trained, trainedLatents } from './moment-store.js'
+import { bytesOf, type MomentStore, type Piece, type Trained, trainedLatents } from './moment-store.js'
 import type { Parameter } from './parameter.js'
 
 /** Values of a piece at most. */
@@ -131,5 +131,3 @@ export class MomentFile implements MomentStore {
 }
 
 const lengthOf = ([start, end]: Piece): number => end - start
-const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength)

@@ -36,3 +36,7 @@ export const momentsInMemory: MomentStore = {
   set: async ({ p, key }, which, _, values) => p.moments[key][which].set(values),
   update: async ({ p, key }, work) => work(p.moments[key], [0, p.latents[key].values.length]),
 }
+
+/** The memory of an array, as it goes into files. */
+export const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)

@@ -1,6 +1,6 @@
 /**
- * A training run from the text to the file. A stage's result stays only where validation improves; if nothing helped, the PTQ
- * weights are written and the report says so. Finished blocks and, every now and then, the whole state are saved, and a resumed
+ * A training run from the text to the file. The block-wise start stays only where validation improves on PTQ; if the end is no better
+ * than PTQ either, the PTQ weights are written and the report says so. Finished blocks and, every now and then, the whole state are saved, and a resumed
  * run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { rm } from 'node:fs/promises'
