@@ -206,7 +206,8 @@ function describe(report: TrainReport): string {
       : []),
     `held-out KLD, nats per token: PTQ ${kld(before)}`,
     ...report.stages.map(
-      ({ stage, seconds, kld: after }) => `  ${kld(after)} after ${stage}, ${duration(seconds)}`,
+      ({ stage, seconds, kld: after, taken }) =>
+        `  ${kld(after)} after ${stage}, ${duration(seconds)}${taken ? '' : '; no better than before it, so left out'}`,
     ),
   ]
   if (written === 'ptq')

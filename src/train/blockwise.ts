@@ -6,6 +6,7 @@
  * Every finished block is saved (blocks-on-disk.ts). A run that was killed takes those that are there, carries the streams
  * through them and goes on with the next, to the same result.
  */
+import { FileError } from '../errors.js'
 import type { Weights } from '../models/weights.js'
 import { WorkerRows } from '../quantize/row-pool.js'
 import { Products } from '../runtime/products.js'
@@ -26,8 +27,8 @@ interface Options {
   readonly programs: ParameterPrograms
   /** Whole batches of tokens to solve on. */
   readonly batches: readonly Int32Array[]
-  /** Where finished blocks are saved; absent: nowhere. */
-  readonly disk: BlocksOnDisk | undefined
+  /** Where finished blocks are saved. */
+  readonly disk: BlocksOnDisk
   /** The share of blocks that is done is `done / total`. May throw to stop the run. */
   readonly onProgress?: (done: number, total: number) => void
 }
@@ -42,7 +43,6 @@ export interface WholeOptions extends Options {
 
 /** With one block in memory at a time: the result is on disk. */
 export interface StreamedOptions extends Options {
-  readonly disk: BlocksOnDisk
   readonly types: ReadonlyMap<string, number>
   /** Held-out batches. */
   readonly validation: readonly Int32Array[]
@@ -58,11 +58,11 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
   try {
     const solver: Solver = { network, programs, products, rows, outputs }
     const check = { tensors: 0, weights: 0, differing: 0 }
-    const outside = student.parameters.filter(({ name }) => !name.startsWith('blk.'))
-    if (!(await disk?.load('outside', outside, programs))) {
-      await disk?.reserve('outside', outside)
+    const [[, outside], ...blocks] = parts(student, network)
+    if (!(await disk.load('outside', outside, programs))) {
+      await disk.reserve('outside', outside)
       await solveHead(solver, batches, source.weights, byName(outside))
-      await disk?.save('outside', outside, programs, check)
+      await disk.save('outside', outside, programs, check)
     }
     const sides = {
       student: { weights, streams: await start(network, batches, weights, new MemoryStreams()) },
@@ -72,13 +72,12 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
       },
     }
     const { layers } = network.config
-    for (let layer = 0; layer < layers; layer++) {
+    for (const [layer, [name, block]] of blocks.entries()) {
       onProgress?.(layer, layers)
-      const block = student.parameters.filter(({ name }) => name.startsWith(`blk.${layer}.`))
-      if (!(await disk?.load(`block-${layer}`, block, programs))) {
-        await disk?.reserve(`block-${layer}`, block)
+      if (!(await disk.load(name, block, programs))) {
+        await disk.reserve(name, block)
         await solveBlock(solver, layer, sides, byName(block), (share) => onProgress?.(layer + share, layers))
-        await disk?.save(`block-${layer}`, block, programs, check)
+        await disk.save(name, block, programs, check)
       }
       for (const side of Object.values(sides)) await advance(network, layer, side.streams, side.weights)
     }
@@ -87,6 +86,30 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
     await products.dispose()
     await rows.dispose()
   }
+}
+
+/** Gives a student the solution again that is on disk. */
+export async function loadBlocks(
+  student: Student,
+  network: Network,
+  disk: BlocksOnDisk,
+  programs: ParameterPrograms,
+): Promise<void> {
+  for (const [name, parameters] of parts(student, network))
+    if (!(await disk.load(name, parameters, programs)))
+      throw new FileError(
+        disk.folder,
+        `${name} is missing; delete the folder and the checkpoint to start anew`,
+      )
+}
+
+/** A student in the parts that are saved: what is outside the blocks, and every block. */
+function parts({ parameters }: Student, { config }: Network): [name: string, parameters: Parameter[]][] {
+  const blocks = Array.from({ length: config.layers }, (_, layer): [string, Parameter[]] => [
+    `block-${layer}`,
+    parameters.filter(({ name }) => name.startsWith(`blk.${layer}.`)),
+  ])
+  return [['outside', parameters.filter(({ name }) => !name.startsWith('blk.'))], ...blocks]
 }
 
 /** Mean divergence on the held-out batches, nats per token: of the reference quantizer, and of the solution. */

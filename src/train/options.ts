@@ -86,6 +86,8 @@ export interface StageReport {
   readonly seconds: number
   /** Mean KL divergence on the held-out windows after it. */
   readonly kld: MeanError
+  /** Whether its result stays: only where that is less than before it. */
+  readonly taken: boolean
 }
 
 export interface TrainReport {

@@ -1,18 +1,18 @@
 /**
- * A training run from the text to the file. The block-wise start stays only where validation improves on PTQ; if the end is no better
- * than PTQ either, the PTQ weights are written and the report says so. Finished blocks and, every now and then, the whole state are saved, and a resumed
- * run ends with the same file: the order of windows depends on seed and step alone.
+ * A training run from the text to the file. What a stage has made stays only where validation is better than before it; where no
+ * stage helps, the PTQ weights are written and the report says so. Finished blocks and, every now and then, the whole state are
+ * saved, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { rm } from 'node:fs/promises'
 import { digest } from '../data/order.js'
-import { FileError, QuenchError, UsageError } from '../errors.js'
+import { FileError, QuenchError } from '../errors.js'
 import { isDiskFull } from '../files.js'
 import { recipes } from '../formats/recipes.js'
 import { Metadata, openGguf } from '../gguf/index.js'
 import { summarize } from '../gguf/summary.js'
 import { BlockClock } from './block-clock.js'
 import { BlocksOnDisk } from './blocks-on-disk.js'
-import { type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
+import { loadBlocks, type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
 import {
   checkpointExists,
   checkpointPath,
@@ -23,6 +23,7 @@ import {
 } from './checkpoint.js'
 import { blocksFolder, momentsPath, teacherPath } from './disk.js'
 import { Distillation, join, TeacherCache } from './distillation.js'
+import type { MeanError } from './estimate.js'
 import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
 import { MomentFile } from './moment-file.js'
 import type { Network } from './network.js'
@@ -68,11 +69,11 @@ export class Run {
       const text = this.text ?? (await runText(this.source, this.network, this.options, this.plan.memory))
       this.clock = new BlockClock(text.calibration.length * this.network.batch.length, this.options.onBlock)
       const settings = this.settings(text)
-      if (keeps) disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
+      disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
       const report = this.plan.whole
         ? await this.whole(text, settings, disk)
         : await this.streamed(text, disk, folder)
-      await disk?.remove()
+      await disk.remove()
       await removeCheckpoint(output)
       return report
     } catch (error) {
@@ -127,13 +128,8 @@ export class Run {
   }
 
   /** One block in memory at a time. */
-  private async streamed(
-    text: RunText,
-    disk: BlocksOnDisk | undefined,
-    folder: string,
-  ): Promise<TrainReport> {
+  private async streamed(text: RunText, disk: BlocksOnDisk, folder: string): Promise<TrainReport> {
     const { source, network, programs, types, plan, check } = this
-    if (!disk) throw new UsageError('a model that does not fit in memory needs checkpoints')
     const began = performance.now()
     const result = await solveStreamed({
       source,
@@ -148,8 +144,8 @@ export class Run {
       onProgress: this.onBlock,
     })
     const seconds = (performance.now() - began) / 1000
-    this.stages.push({ stage: 'blockwise', seconds, kld: result.after })
     const better = result.after.mean < result.before.mean
+    this.stages.push({ stage: 'blockwise', seconds, kld: result.after, taken: better })
     const trained: TrainedTensors = async (name) => {
       const layer = /^blk\.(\d+)\./.exec(name)?.[1]
       return layer === undefined ? undefined : disk.bytes(`block-${layer}`, name)
@@ -159,11 +155,7 @@ export class Run {
   }
 
   /** The whole student in memory. */
-  private async whole(
-    text: RunText,
-    settings: Settings,
-    disk: BlocksOnDisk | undefined,
-  ): Promise<TrainReport> {
+  private async whole(text: RunText, settings: Settings, disk: BlocksOnDisk): Promise<TrainReport> {
     const { source, network, programs, plan, options } = this
     const student = await makeStudent(source, this.types, this.untrained)
     if (plan.momentBytes > 0)
@@ -195,10 +187,10 @@ export class Run {
       this.stages.push(...(progress.stages ?? []))
       await distillation.round()
     }
-    const solved = this.stages.at(-1)?.kld ?? progress.curve[0]
+    const [before] = progress.curve
+    const solved = this.stages.find(({ taken }) => taken)?.kld ?? before
     if (plan.method === 'scales' && !resumed) for (const p of student.parameters) await programs.fix(p)
     await distillation.round()
-    const began = progress.seconds
     const { order, validation, windows } = text
     const path = teacherPath(options.output)
     const rest = {
@@ -215,17 +207,32 @@ export class Run {
       resumed: resumed !== undefined,
     }
     await trainSteps(rest, progress)
-    const last = progress.step > 0 ? progress.curve[progress.curve.length - 1] : solved
-    if (progress.step > 0 && plan.method !== 'blockwise')
+    let after: MeanError = solved
+    if (progress.step > 0 && plan.method !== 'blockwise') {
+      const { mean, se } = progress.curve[progress.curve.length - 1]
+      const kld = { mean, se }
+      const taken = mean < solved.mean
       this.stages.push({
         stage: plan.method,
-        seconds: progress.seconds - began,
-        kld: { mean: last.mean, se: last.se },
+        seconds: progress.seconds - solvingSeconds(this.stages),
+        kld,
+        taken,
       })
-    const [before] = progress.curve
-    const trained = progress.steps === 0 && this.stages.length === 0 ? true : last.mean < before.mean
+      if (taken) after = kld
+      else await this.undo(student, disk)
+    }
+    const trained = this.stages.length === 0 || this.stages.some(({ taken }) => taken)
     const tensors = trainedParameters(trained ? student.parameters : [], programs, this.check)
-    return this.write(progress, text, { before, after: last }, tensors, trained)
+    return this.write(progress, text, { before, after }, tensors, trained)
+  }
+
+  /** Takes the parameters back to what they were before the last stage. */
+  private async undo(student: Student, disk: BlocksOnDisk): Promise<void> {
+    const { source, network, programs } = this
+    for (const p of student.parameters) p.codes = undefined
+    if (this.stages.some(({ stage, taken }) => stage === 'blockwise' && taken))
+      await loadBlocks(student, network, disk, programs)
+    else await restart(student, await makeStudent(source, this.types, this.untrained), programs)
   }
 
   /** Takes the state of a checkpoint. */
@@ -239,13 +246,13 @@ export class Run {
     return loadCheckpoint<Progress>(path, parameters, settings, this.programs.moments)
   }
 
-  /** The block-wise start; the parameters are as they were if it did not help. */
+  /** The block-wise start; the parameters are as they were where it does not help. */
   private async solve(
     distillation: Distillation,
     student: Student,
     text: RunText,
     progress: Progress,
-    disk: BlocksOnDisk | undefined,
+    disk: BlocksOnDisk,
   ): Promise<void> {
     const windows = text.calibration
     if (windows.length === 0) return
@@ -263,16 +270,12 @@ export class Run {
       batches: this.batches(windows),
       onProgress: this.onBlock,
     })
-    let kld = await distillation.validate(text.validation)
-    if (kld.mean >= progress.curve[0].mean) {
-      const plain = await makeStudent(source, this.types, this.untrained)
-      for (const [i, p] of student.parameters.entries()) p.restart(plain.parameters[i].latents)
-      await distillation.round()
-      kld = progress.curve[0]
-    }
+    const kld = await distillation.validate(text.validation)
+    const taken = kld.mean < progress.curve[0].mean
+    if (!taken) await restart(student, await makeStudent(source, this.types, this.untrained), programs)
     const seconds = (performance.now() - began) / 1000
     progress.seconds += seconds
-    this.stages.push({ stage: 'blockwise', seconds, kld: { mean: kld.mean, se: kld.se } })
+    this.stages.push({ stage: 'blockwise', seconds, kld, taken })
     progress.stages = [...this.stages]
   }
 
@@ -290,17 +293,17 @@ export class Run {
     const metadata = new Metadata(output, source.gguf.metadata)
       .set('general.file_type', { type: 'uint32', value: recipes[type].fileType })
       .set('general.quantization_version', { type: 'uint32', value: 2 })
-    if (trained && this.stages.length > 0)
+    const taken = this.stages.filter((stage) => stage.taken).map(({ stage }) => stage)
+    if (taken.length > 0)
       metadata
-        .set('quench.method', { type: 'string', value: this.stages.map(({ stage }) => stage).join('+') })
+        .set('quench.method', { type: 'string', value: taken.join('+') })
         .set('quench.steps', { type: 'uint32', value: progress.step })
         .set('quench.tokens', { type: 'uint64', value: BigInt(seen) })
         .set('quench.validation_kld_before', { type: 'float32', value: before.mean })
         .set('quench.validation_kld_after', { type: 'float32', value: after.mean })
     await exportModel(source.gguf, output, metadata, types, tensors)
     const { bytes, bitsPerWeight } = await sizeOf(output)
-    const solving = this.stages.find(({ stage }) => stage === 'blockwise')
-    const trainingSeconds = progress.seconds - (solving?.seconds ?? 0)
+    const trainingSeconds = progress.seconds - solvingSeconds(this.stages)
     return {
       path: output,
       type,
@@ -331,6 +334,17 @@ export class Run {
       recovered: 1 - after.mean / before.mean,
       check,
     }
+  }
+}
+
+const solvingSeconds = (stages: readonly StageReport[]): number =>
+  stages.find(({ stage }) => stage === 'blockwise')?.seconds ?? 0
+
+/** Gives a student the latents of another one. */
+async function restart(student: Student, from: Student, programs: ParameterPrograms): Promise<void> {
+  for (const [i, p] of student.parameters.entries()) {
+    p.restart(from.parameters[i].latents)
+    await programs.round(p)
   }
 }
 

@@ -65,6 +65,15 @@ async function blockCodes(path: string): Promise<Map<string, Float32Array>> {
   return codes
 }
 
+/** The bytes of every tensor, by name. */
+async function tensorsOf(output: string): Promise<Map<string, Uint8Array>> {
+  const gguf = await openGguf(join(folder, output))
+  const bytes = new Map<string, Uint8Array>()
+  for (const tensor of gguf.tensors) bytes.set(tensor.name, await gguf.read(tensor))
+  await gguf.close()
+  return bytes
+}
+
 /** Starts a run, stops it where `when` says so, goes on, and returns the bytes of the file. */
 async function interrupted(
   output: string,
@@ -133,6 +142,19 @@ describe('training of scales', () => {
     expect(report.check.differing).toBe(0)
     const [before, after] = [await blockCodes(join(folder, 'whole.gguf')), await blockCodes(report.path)]
     expect(after).toEqual(before)
+  })
+
+  it('is undone where validation is no better for it: what was solved for is written', async () => {
+    const report = await run('worse.gguf', { method: 'scales', steps: 4, scaleRate: 0.5 })
+    expect(report.stages.map(({ stage, taken }) => [stage, taken])).toEqual([
+      ['blockwise', true],
+      ['scales', false],
+    ])
+    expect(report.stages[1].kld.mean).toBeGreaterThan(report.stages[0].kld.mean)
+    expect(report.recovered).toBe(1 - report.stages[0].kld.mean / report.validation[0].mean)
+    expect(report.check.differing).toBe(0)
+    const [solved, written] = await Promise.all(['whole.gguf', 'worse.gguf'].map(tensorsOf))
+    expect(written).toEqual(solved)
   })
 })
 

@@ -78,7 +78,7 @@ function file(
           stages: [{ stage: 'distill' as const, bytes: 1e9, seconds: 10, tokensPerSecond: 512 }],
           writing: { text: 0, copy: 0 },
         },
-        stages: [{ stage: 'distill' as const, seconds: 10, kld: estimate(0.01) }],
+        stages: [{ stage: 'distill' as const, seconds: 10, kld: estimate(0.01), taken: true }],
         peakBytes: 5e8,
         steps: 20,
         tokens: 1000,
