@@ -165,16 +165,19 @@ function describePlan({
   momentBytes,
   teacher,
   diskBytes,
+  tokens: textTokens,
+  calibration,
 }: Plan): string {
   const lines = stages.map(
     ({ stage, bytes, seconds, tokensPerSecond }) =>
-      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}, ${humanBytes(bytes)} of memory`,
+      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}${stage === 'blockwise' ? ` from ${humanCount(calibration)}` : ''}, ${humanBytes(bytes)} of memory`,
   )
+  const all = stages.reduce((sum, { seconds }) => sum + seconds, writing.seconds)
   const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
   const text =
-    writing.text > 0
-      ? `  text       written by the model, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile\n`
-      : ''
+    writing.tokens > 0
+      ? `  text       ${humanCount(writing.tokens)} tokens written by the model, about ${duration(writing.seconds)}, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile\n`
+      : `  text       ${humanCount(textTokens)} tokens\n`
   const left = untrained.length > 0 ? `  quantized  only, not trained: ${untrained.join(', ')}\n` : ''
   const top =
     teacher.topK > 0
@@ -182,7 +185,7 @@ function describePlan({
       : ''
   const moments =
     momentBytes > 0 ? `  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk\n` : ''
-  return `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end\n${text}${left}${top}${moments}${lines.join('\n')}\n`
+  return `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end\n${text}${left}${top}${moments}${lines.join('\n')}\n  in all     about ${duration(all)}\n`
 }
 
 function describe(report: TrainReport): string {

@@ -52,21 +52,16 @@ export async function selfWritten(
   vocabulary: LlamaModel,
   options: SelfWrittenOptions,
 ): Promise<Int32Array[]> {
-  const { sequences, length, seed, fingerprint, onProgress, signal } = options
+  const { sequences, length, seed, onProgress, signal } = options
   const copied = copiedAt(vocabulary)
   const conversation = await conversationOf(path, vocabulary, length)
-  const size = partSequences(vocabulary, options)
-  const cache = await TextCache.open(
-    { version: 2, fingerprint, seed, size, copied, conversation: described(conversation) },
-    length,
-  )
+  const cache = await openCache(vocabulary, conversation, options)
   let writer: LlamaModel | undefined
   const windows: Int32Array[] = []
   try {
-    for (let first = 0; first < sequences; first += size) {
-      const count = Math.min(size, sequences - first)
-      const known = await cache.read(first, count)
-      if (known?.every((tokens) => tokens.every((token) => token >= 0 && token < vocabulary.vocabSize))) {
+    for (const { first, count } of partsOf(vocabulary, options)) {
+      const known = await knownPart(cache, vocabulary, first, count)
+      if (known) {
         windows.push(...known)
         continue
       }
@@ -95,6 +90,54 @@ export async function selfWritten(
     writer?.dispose()
   }
   return windows
+}
+
+/** Whether all of a text is in the cache. */
+export async function isWritten(
+  path: string,
+  vocabulary: LlamaModel,
+  options: SelfWrittenOptions,
+): Promise<boolean> {
+  const cache = await openCache(vocabulary, await conversationOf(path, vocabulary, options.length), options)
+  for (const { first, count } of partsOf(vocabulary, options))
+    if (!(await knownPart(cache, vocabulary, first, count))) return false
+  return true
+}
+
+function openCache(
+  vocabulary: LlamaModel,
+  conversation: Conversation | undefined,
+  options: SelfWrittenOptions,
+): Promise<TextCache> {
+  const { seed, fingerprint, length } = options
+  const [size, copied] = [partSequences(vocabulary, options), copiedAt(vocabulary)]
+  return TextCache.open(
+    { version: 2, fingerprint, seed, size, copied, conversation: described(conversation) },
+    length,
+  )
+}
+
+/** Sequences of each part of a text. */
+function* partsOf(
+  vocabulary: LlamaModel,
+  options: SelfWrittenOptions,
+): Generator<{ first: number; count: number }> {
+  const size = partSequences(vocabulary, options)
+  for (let first = 0; first < options.sequences; first += size)
+    yield { first, count: Math.min(size, options.sequences - first) }
+}
+
+/** A part of the cache; undefined where it is not there or not of this vocabulary. */
+async function knownPart(
+  cache: TextCache,
+  { vocabSize }: LlamaModel,
+  first: number,
+  count: number,
+): Promise<Int32Array[] | undefined> {
+  const known = await cache.read(first, count)
+  return known?.every((tokens) => tokens.every((token) => token >= 0 && token < vocabSize))
+    ? known
+    : undefined
 }
 
 /** @throws QuenchError if writing with the model takes more than `memory` bytes, or undefined for any */

@@ -18,8 +18,12 @@ export interface Progress {
   step: number
   /** Steps in all, once that is known. */
   steps: number | undefined
-  /** Seconds spent in training. */
+  /** Seconds spent in training: solving and steps. */
   seconds: number
+  /** Seconds since the command began, with those of the processes that were killed up to their last checkpoints. */
+  elapsed: number
+  /** Seconds that a validation takes. */
+  validating: number
   /** Validation so far: step, mean KL divergence and standard error. */
   curve: { step: number; mean: number; se: number }[]
   /** Stages that are done. */

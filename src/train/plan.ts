@@ -4,11 +4,13 @@
  */
 import { QuenchError } from '../errors.js'
 import { modelTensors } from '../models/weights.js'
-import { Products } from '../runtime/products.js'
+import { type Adjustable, allot } from './allotment.js'
 import { vocabularyMatrices } from './embeddings.js'
 import type { BlockSeconds } from './sample.js'
 import { type Model, rowTables } from './source.js'
+import { productSpeed, solveSeconds, writingSpeed } from './speeds.js'
 import { planTraining } from './step-seconds.js'
+import type { Writing } from './text.js'
 
 /** How a run trains after the block-wise start: all weights, only scales and norms, or not at all. */
 export type Method = 'distill' | 'scales' | 'blockwise'
@@ -23,7 +25,7 @@ interface PlannedStage {
   readonly tokensPerSecond: number
 }
 
-interface PlannedRun {
+export interface Plan {
   readonly method: Method
   /** The whole student is in memory; otherwise one block at a time. */
   readonly whole: boolean
@@ -42,12 +44,12 @@ interface PlannedRun {
   readonly teacher: { readonly topK: number; readonly bytes: number }
   /** Embedding and output matrices that are only quantized by the reference quantizer. */
   readonly untrained: readonly string[]
+  /** Tokens of the training text, and those of them that the block-wise start is computed from. */
+  readonly tokens: number
+  readonly calibration: number
+  /** What the model writes of the text before. */
+  readonly writing: Writing & { readonly seconds: number }
   readonly stages: readonly PlannedStage[]
-}
-
-export interface Plan extends PlannedRun {
-  /** Disk in the cache folder that text takes which the model writes, and for a moment a copy of the model; bytes. */
-  readonly writing: { readonly text: number; readonly copy: number }
 }
 
 export interface PlanOptions {
@@ -64,6 +66,12 @@ export interface PlanOptions {
   readonly disk?: number
   /** Tokens of the training text, and of a window of it. */
   readonly text: number
+  /** What is to be written of it. Default: nothing. */
+  readonly writing?: Writing
+  /** What may be less so that the run fits in `seconds`. Default: nothing. */
+  readonly adjustable?: ReadonlySet<Adjustable>
+  /** Whether the whole student is in memory, where that is decided; otherwise it is if it fits. */
+  readonly whole?: boolean
   readonly length: number
   /** How many of the teacher's likeliest tokens are kept; undefined: to be decided. */
   readonly topK: number | undefined
@@ -202,7 +210,7 @@ const blockBytesOf = (model: Model, whole: boolean): number =>
   model.config.layers * sizesOf(model).block * (whole ? 5.3 : 1.1)
 
 /** Decides. @throws QuenchError naming what would fit where nothing that was asked for does */
-export async function planRun(model: Model, options: PlanOptions): Promise<PlannedRun> {
+export async function planRun(model: Model, options: PlanOptions): Promise<Plan> {
   const { memory, method } = options
   const fits = (m: Method): boolean => fitting(model, options, m) !== undefined
   const wanted = method === 'auto' ? methods.find(fits) : method
@@ -211,7 +219,12 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plann
   const momentBytes = fit?.momentBytes ?? 0
   const bytes = (stage: Parameters<typeof bytesOf>[0]): number =>
     Math.ceil(bytesOf(stage, model, options, untrained))
-  const whole = bytes('solve') <= memory
+  const whole = options.whole ?? bytes('solve') <= memory
+  const held = bytes(whole ? 'solve' : 'solve streamed')
+  if (options.whole !== undefined && wanted !== undefined && held > memory)
+    throw new QuenchError(
+      `going on with this run takes about ${gigabytes(held)} of memory and ${gigabytes(memory)} are allowed; give it more, or start anew`,
+    )
   if (wanted === undefined || !fits(wanted)) {
     const other = methods.find(fits)
     const needed = Math.max(
@@ -226,25 +239,30 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plann
     )
   }
   const { width } = model.config
-  const streamBytes = 4 * 2 * (options.calibration + 2 * options.validation) * width
-  const spill = !whole && bytes('solve streamed') + streamBytes > memory
   const speeds = await options.speeds(whole)
-  const solving = options.calibration > 0 ? solveSeconds(model, options, whole, speeds) : 0
+  const speed = await productSpeed(width)
+  const allotted = allot(options, {
+    writing: writingSpeed(model, options.batch, speeds.forward, speed),
+    solving: (calibration) => solveSeconds(model, { ...options, calibration }, whole, speeds),
+  })
+  const { calibration, solving, writing } = allotted
+  const streamBytes = 4 * 2 * (calibration + 2 * options.validation) * width
+  const spill = !whole && bytes('solve streamed') + streamBytes > memory
   const stages: PlannedStage[] = [
     {
       stage: 'blockwise',
       bytes: whole ? bytes('solve') : bytes('solve streamed') + (spill ? 0 : streamBytes),
       seconds: solving,
-      tokensPerSecond: solving > 0 ? options.calibration / solving : 0,
+      tokensPerSecond: solving > 0 ? calibration / solving : 0,
     },
   ]
   const sizes = sizesOf(model, untrained)
   const training = planTraining(
     model.config,
     sizes,
-    { ...options, momentBytes },
+    { ...options, momentBytes, text: allotted.tokens, seconds: allotted.left },
     speeds.forward,
-    await productSpeed(width),
+    speed,
   )
   if (wanted !== 'blockwise') {
     const { seconds, tokensPerSecond } = training
@@ -266,42 +284,11 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plann
     teacher,
     memory,
     untrained: [...(whole ? untrained : vocabularyMatrices(model).keys())],
+    tokens: allotted.tokens,
+    calibration,
+    writing,
     stages,
   }
-}
-
-/** Operations a second of f32 products as wide as the model. */
-async function productSpeed(width: number): Promise<number> {
-  const products = new Products()
-  const [m, n] = [512, Math.min(width, 2048)]
-  const [a, b] = [new Float32Array(m * n).fill(0.1), new Float32Array(n * n).fill(0.1)]
-  try {
-    await products.multiply(a, b, [m, n, n])
-    const began = performance.now()
-    let runs = 0
-    while (performance.now() - began < 60) {
-      await products.multiply(a, b, [m, n, n])
-      runs++
-    }
-    return (runs * 2 * m * n * n) / ((performance.now() - began) / 1000)
-  } finally {
-    await products.dispose()
-  }
-}
-
-/** Of all blocks; every one that differs from the first counts by its weights. */
-function solveSeconds(
-  model: Model,
-  { calibration, validation, batch }: PlanOptions,
-  whole: boolean,
-  { prepare, forward, moments, factors, rounding }: BlockSeconds,
-): number {
-  const batches = Math.floor(calibration / batch)
-  // Student and teacher; one block at a time the held-out text goes along, also through the reference quantizer's block.
-  const passes = 2 * batches + (whole ? 0 : 3 * Math.ceil(validation / batch))
-  const first = prepare + passes * forward + batches * moments + factors
-  const { all, outside, first: weights } = sizesOf(model)
-  return first * ((all - outside) / weights) + model.config.layers * rounding
 }
 
 export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`

@@ -3,7 +3,7 @@ import { WindowOrder } from '../data/order.js'
 import type { Network } from './network.js'
 import type { TrainOptions } from './options.js'
 import type { Source } from './source.js'
-import { type TextReport, trainingText } from './text.js'
+import { type TextOptions, type TextReport, trainingText } from './text.js'
 
 /** Held-out tokens. */
 export const validationTokens = 4096
@@ -27,21 +27,9 @@ export async function runText(
   options: TrainOptions,
   memory: number,
 ): Promise<RunText> {
-  const { input, data, selfWritten, tokens = defaultTokens, seed = 1, onProgress, signal } = options
   const { windows, length } = network.batch
-  const split = await trainingText(input, {
-    data: data ?? [],
-    ...(selfWritten !== undefined && { selfWritten }),
-    tokens,
-    length,
-    validation: windows * Math.ceil(validationTokens / length / windows),
-    seed,
-    fingerprint: source.fingerprint,
-    memory,
-    onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total, tokens: total }),
-    ...(signal && { signal }),
-  })
-  const order = new WindowOrder(split.train, seed)
+  const split = await trainingText(options.input, textOptions(source, network, options, memory))
+  const order = new WindowOrder(split.train, options.seed ?? 1)
   const wanted = Math.min((options.calibration ?? defaultCalibration) / length, split.train.length)
   return {
     order,
@@ -49,6 +37,27 @@ export async function runText(
     validation: wholeBatches(split.validation, windows),
     calibration: order.take(0, Math.floor(wanted / windows) * windows),
     report: split,
+  }
+}
+
+/** The text of a run as it is to be read and written. */
+export function textOptions(
+  { fingerprint }: Source,
+  { batch: { windows, length } }: Network,
+  { data, selfWritten, tokens = defaultTokens, seed = 1, onProgress, signal }: TrainOptions,
+  memory: number,
+): TextOptions {
+  return {
+    data: data ?? [],
+    ...(selfWritten !== undefined && { selfWritten }),
+    tokens,
+    length,
+    validation: windows * Math.ceil(validationTokens / length / windows),
+    seed,
+    fingerprint,
+    memory,
+    onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total, tokens: total }),
+    ...(signal && { signal }),
   }
 }
 

@@ -30,7 +30,7 @@ import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
 import { type Plan, sizesOf } from './plan.js'
-import { defaultCalibration, defaultTokens, type RunText, runText } from './run-text.js'
+import { defaultTokens, type RunText } from './run-text.js'
 import { makeStudent, type Source, type Student, targetTypes } from './source.js'
 import { teacherCacheBytes } from './step-seconds.js'
 import { trainSteps } from './steps.js'
@@ -51,8 +51,9 @@ export class Run {
     private readonly plan: Plan,
     private readonly network: Network,
     private readonly programs: ParameterPrograms,
-    /** Where it was known before the plan. */
-    private readonly text: RunText | undefined,
+    private readonly text: RunText,
+    /** When the command began, on the clock of `performance.now`. */
+    private readonly began: number,
   ) {
     this.types = targetTypes(source, options.type)
     this.untrained = new Set(plan.untrained)
@@ -66,7 +67,7 @@ export class Run {
     const keeps = Number.isFinite(this.options.checkpointEvery ?? 0)
     let disk: BlocksOnDisk | undefined
     try {
-      const text = this.text ?? (await runText(this.source, this.network, this.options, this.plan.memory))
+      const { text } = this
       this.clock = new BlockClock(text.calibration.length * this.network.batch.length, this.options.onBlock)
       const settings = this.settings(text)
       disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
@@ -91,7 +92,7 @@ export class Run {
   }
 
   private settings({ windows, validation }: RunText): Settings {
-    const { type, tokens = defaultTokens, steps = null, seconds = null, calibration, seed = 1 } = this.options
+    const { type, tokens = defaultTokens, steps = null, seconds = null, seed = 1 } = this.options
     return {
       model: this.source.fingerprint,
       type,
@@ -104,7 +105,8 @@ export class Run {
       seconds,
       context: this.network.batch.length,
       batch: this.network.tokens,
-      calibration: calibration ?? defaultCalibration,
+      whole: this.plan.whole,
+      calibration: this.plan.calibration,
       seed,
       ...this.rates,
     }
@@ -150,7 +152,8 @@ export class Run {
       const layer = /^blk\.(\d+)\./.exec(name)?.[1]
       return layer === undefined ? undefined : disk.bytes(`block-${layer}`, name)
     }
-    const progress: Progress = { step: 0, steps: 0, seconds, curve: [{ step: 0, ...result.before }] }
+    const curve = [{ step: 0, ...result.before }]
+    const progress: Progress = { step: 0, steps: 0, seconds, elapsed: 0, validating: 0, curve }
     return this.write(progress, text, result, better ? trained : async () => undefined, better)
   }
 
@@ -178,9 +181,11 @@ export class Run {
       plan.method === 'blockwise'
         ? 0
         : (options.steps ?? (options.seconds === undefined ? defaultSteps : undefined))
-    const progress = resumed ?? { step: 0, steps, seconds: 0, curve: [] }
+    const progress = resumed ?? { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
     if (!resumed) {
+      const began = performance.now()
       progress.curve.push({ step: 0, ...(await distillation.validate(text.validation)) })
+      progress.validating = (performance.now() - began) / 1000
       if (options.steps !== 0 || options.method === 'blockwise')
         await this.solve(distillation, student, text, progress, disk)
     } else {
@@ -205,6 +210,7 @@ export class Run {
       rates: this.rates,
       settings,
       resumed: resumed !== undefined,
+      began: this.began - 1000 * progress.elapsed,
     }
     await trainSteps(rest, progress)
     let after: MeanError = solved

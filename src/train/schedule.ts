@@ -19,13 +19,38 @@ export const warmupOf = (steps: number | undefined): number =>
   steps === undefined ? defaultWarmup : Math.max(1, Math.min(defaultWarmup, Math.ceil(steps / 4)))
 const defaultWarmup = 10
 
+/** How far a run is, in seconds. */
+interface Clock {
+  /** Steps done. */
+  readonly step: number
+  /** Seconds since it began. */
+  readonly elapsed: number
+  /** Seconds of a validation. */
+  readonly validating: number
+}
+
+/** Steps that have to be timed, and the share of the time that is left for steps which they have to take. */
+const leastTimed = 4
+const timedShare = 0.1
+
+/** Whether enough steps were timed to say how many fit in `seconds`: other work on the machine may slow down a few of them. */
+export function isTimed(seconds: number, { elapsed }: Clock, timing: readonly number[]): boolean {
+  const spent = timing.reduce((a, b) => a + b, 0)
+  return timing.length >= leastTimed && spent >= timedShare * (seconds - (elapsed - spent))
+}
+
 /**
- * Steps in all that fit in `seconds`, after `done` steps in `spent` seconds that took `timing` seconds each; the first
- * compiles programs and does not count.
+ * Steps in all that fit in `seconds`, after steps that took `timing` seconds each; the first compiles programs and does not count.
+ * What validations take is left for them.
  */
-export function planSteps(seconds: number, done: number, spent: number, timing: readonly number[]): number {
+export function planSteps(
+  seconds: number,
+  { step, elapsed, validating }: Clock,
+  timing: readonly number[],
+): number {
   const usual = timing.slice(1).reduce((a, b) => a + b, 0) / (timing.length - 1)
-  return done + Math.max(0, Math.floor((seconds - spent) / usual))
+  const left = seconds - elapsed - validations * validating
+  return step + Math.max(0, Math.floor(left / usual))
 }
 
 /** How often a run is validated, the last step included. */

@@ -7,7 +7,7 @@ import { QuenchError } from '../errors.js'
 import { Checkpoints, type Progress, type Settings } from './checkpoint.js'
 import type { Distillation } from './distillation.js'
 import type { TrainOptions } from './options.js'
-import { isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
+import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
 import { TopTokenCache, type TopTokenOptions } from './top-tokens.js'
 
 const clip = 1
@@ -25,6 +25,8 @@ interface Steps {
   readonly top: (TopTokenOptions & { readonly path: string }) | undefined
   /** It came from a checkpoint, so that none has to be written at first. */
   readonly resumed: boolean
+  /** When the run began, on the clock of `performance.now`, had it not been interrupted. */
+  readonly began: number
 }
 
 /** Takes all steps that are left; `progress` is kept current. */
@@ -64,7 +66,7 @@ async function askTeacher(
 }
 
 async function loop(
-  { distillation, order, validation, options, rates }: Steps,
+  { distillation, order, validation, options, rates, began: start }: Steps,
   progress: Progress,
   checkpoints: Checkpoints,
 ): Promise<void> {
@@ -83,8 +85,12 @@ async function loop(
     progress.step = number
     progress.seconds += (performance.now() - began) / 1000
     timing.push((performance.now() - began) / 1000)
-    const planned = progress.steps === undefined && options.seconds !== undefined && timing.length === 4
-    if (planned) progress.steps = planSteps(options.seconds ?? 0, number, progress.seconds, timing)
+    progress.elapsed = (performance.now() - start) / 1000
+    const planned =
+      progress.steps === undefined &&
+      options.seconds !== undefined &&
+      isTimed(options.seconds, progress, timing)
+    if (planned) progress.steps = planSteps(options.seconds ?? 0, progress, timing)
     const steps = progress.steps ?? number
     const tokens = steps * distillation.network.tokens
     options.onProgress?.({ stage: 'train', done: number, total: steps, tokens, loss })

@@ -1,6 +1,6 @@
 /** The windows that a run trains and validates on: the user's text, text that the model writes itself, or a share of each. */
 
-import { checkWritingMemory, selfWritten, selfWrittenBytes } from '../data/self-written.js'
+import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
 import { readTexts } from '../data/texts.js'
 import { cutWindows, holdOut, type Split } from '../data/windows.js'
 import { UsageError } from '../errors.js'
@@ -53,8 +53,7 @@ export async function trainingText(path: string, options: TextOptions): Promise<
       split.validation.push(...validation)
       return (train.length + validation.length) * length
     }
-    const windows = share === 1 ? wanted : Math.min(wanted - 1, Math.round(share * wanted))
-    const held = share === 1 ? options.validation : Math.round(share * options.validation)
+    const { windows, held, all: sequences } = sequencesOf(share, options)
     let fileTokens = 0
     if (share < 1) {
       const documents: Int32Array[] = []
@@ -63,7 +62,6 @@ export async function trainingText(path: string, options: TextOptions): Promise<
       fileTokens = add({ ...files, train: spread(files.train, wanted - windows) })
     }
     if (windows === 0) return { ...split, ...reportOf(split, fileTokens, 0, 0) }
-    const sequences = windows + Math.min(held, windows)
     const written = await selfWritten(path, model, {
       sequences,
       length,
@@ -81,25 +79,42 @@ export async function trainingText(path: string, options: TextOptions): Promise<
   }
 }
 
-/**
- * Bytes on disk, in the cache folder, that writing the text takes: to keep, and only while it is written.
- * @throws UsageError for a share that does not go with `data`, QuenchError if writing takes more than `memory`
- */
-export async function writingBytes(
-  path: string,
-  options: Pick<TextOptions, 'data' | 'selfWritten' | 'tokens' | 'length' | 'validation' | 'memory'>,
-): Promise<{ text: number; copy: number }> {
+/** What is to be written of a text before a run can start. */
+export interface Writing {
+  /** Tokens; 0 where the text is in the cache already, or all of it is read. */
+  readonly tokens: number
+  /** Bytes on disk, in the cache folder, that the text takes, and a copy of the model that is there only while it is written. */
+  readonly text: number
+  readonly copy: number
+}
+
+/** @throws UsageError for a share that does not go with `data`, QuenchError if writing takes more than `memory` */
+export async function writingOf(path: string, options: TextOptions): Promise<Writing> {
   const share = shareOf(options)
-  if (share === 0) return { text: 0, copy: 0 }
-  const { length } = options
-  const sequences = Math.ceil(share * (options.tokens / length + options.validation))
+  const none = { tokens: 0, text: 0, copy: 0 }
+  if (share === 0) return none
+  const { length, seed, fingerprint, memory } = options
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
-    checkWritingMemory(model, options.memory)
-    return selfWrittenBytes(model, { sequences, length })
+    const sequences = sequencesOf(share, options).all
+    const text = { sequences, length, seed, fingerprint }
+    if (await isWritten(path, model, text)) return none
+    checkWritingMemory(model, memory)
+    return { tokens: sequences * length, ...selfWrittenBytes(model, text) }
   } finally {
     model.dispose()
   }
+}
+
+/** Sequences that the model writes: to train on, to hold out, and in all. */
+function sequencesOf(
+  share: number,
+  { tokens, length, validation }: Pick<TextOptions, 'tokens' | 'length' | 'validation'>,
+): { windows: number; held: number; all: number } {
+  const wanted = Math.ceil(tokens / length)
+  const windows = share === 1 ? wanted : Math.min(wanted - 1, Math.round(share * wanted))
+  const held = share === 1 ? validation : Math.round(share * validation)
+  return { windows, held, all: windows === 0 ? 0 : windows + Math.min(held, windows) }
 }
 
 function shareOf({ data, selfWritten }: Pick<TextOptions, 'data' | 'selfWritten'>): number {

@@ -8,24 +8,35 @@
 import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
 import { Program } from '../runtime/program.js'
+import type { Adjustable } from './allotment.js'
 import { checkDisk, checkLeftovers, freeBytes } from './disk.js'
 import { untrainedSets } from './embeddings.js'
 import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
-import { defaultMemory, planRun, sizesOf } from './plan.js'
+import { defaultMemory, type Plan, planRun, sizesOf } from './plan.js'
 import { defaultSteps, Run } from './run.js'
-import { defaultCalibration, defaultTokens, runText, validationTokens } from './run-text.js'
+import {
+  defaultCalibration,
+  defaultTokens,
+  type RunText,
+  runText,
+  textOptions,
+  validationTokens,
+} from './run-text.js'
 import { sampleBlock } from './sample.js'
+import { goingOn } from './saved-run.js'
 import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
-import { writingBytes } from './text.js'
+import { writingOf } from './text.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */
-export async function train(options: TrainOptions): Promise<TrainReport> {
-  checkTrainable(options.type)
-  checkWritable(options.output)
-  checkLeftovers(options.output, options.resume ?? false)
-  for (const path of options.data ?? []) await checkReadable(path)
+export async function train(asked: TrainOptions): Promise<TrainReport> {
+  const began = performance.now()
+  checkTrainable(asked.type)
+  checkWritable(asked.output)
+  checkLeftovers(asked.output, asked.resume ?? false)
+  for (const path of asked.data ?? []) await checkReadable(path)
+  const { options, decided } = await goingOn(asked)
   const memory = options.memory ?? defaultMemory()
   const source = await openSource(options.input)
   const programs = new ParameterPrograms()
@@ -39,32 +50,32 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       throw new UsageError(
         `--teacher-top-k ${options.teacherTopK} is not less than the model's ${vocabulary} tokens`,
       )
-    const writing = await writingBytes(options.input, {
-      data: options.data ?? [],
-      ...(options.selfWritten !== undefined && { selfWritten: options.selfWritten }),
-      tokens: options.tokens ?? defaultTokens,
-      length: network.batch.length,
-      validation: Math.ceil(validationTokens / network.batch.length),
-      memory,
-    })
+    const writing = await writingOf(options.input, textOptions(source, network, options, memory))
     // What is read is known before the plan, what is written is not.
-    const text = writing.text > 0 ? undefined : await runText(source, network, options, memory)
+    const read = writing.tokens > 0 ? undefined : await runText(source, network, options, memory)
     const { length } = network.batch
     const tokens = (windows: readonly unknown[] | undefined, otherwise: number): number =>
       windows ? windows.length * length : otherwise
-    const planned = await planRun(source, {
+    const wanted = options.tokens ?? defaultTokens
+    const plan = await planRun(source, {
       method: options.method ?? 'auto',
       memory,
       batch: network.tokens,
-      calibration: tokens(text?.calibration, options.calibration ?? defaultCalibration),
-      validation: tokens(text?.validation, validationTokens),
+      calibration: tokens(read?.calibration, Math.min(options.calibration ?? defaultCalibration, wanted)),
+      validation: tokens(read?.validation, validationTokens),
       steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
       seconds: options.seconds,
-      text: tokens(text?.windows, options.tokens ?? defaultTokens),
+      text: tokens(read?.windows, wanted),
+      writing,
+      adjustable: adjustable(options),
       length,
       topK: options.teacherTopK,
       disk: await freeBytes(options.output),
-      untrained: untrainedSets(source, types, options.embeddings ?? 'auto'),
+      ...(decided && { whole: decided.whole }),
+      untrained:
+        decided && (options.embeddings ?? 'auto') === 'auto'
+          ? [decided.untrained]
+          : untrainedSets(source, types, options.embeddings ?? 'auto'),
       speeds: (whole) => {
         Program.keepsMemory = whole
         source.weights.most = whole ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
@@ -74,10 +85,11 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
         })
       },
     })
-    const plan = { ...planned, writing }
     await checkDisk(options.output, plan, source, types)
     options.onPlan?.(plan)
-    return await new Run(source, options, plan, network, programs, text).run()
+    const settled = { ...options, tokens: read ? wanted : plan.tokens, calibration: plan.calibration }
+    const text = read ? fewer(read, network, plan) : await runText(source, network, settled, memory)
+    return await new Run(source, settled, plan, network, programs, text, began).run()
   } finally {
     Program.keepsMemory = true
     await network?.dispose()
@@ -85,6 +97,20 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     await source.gguf.close()
   }
 }
+
+/** What was not asked for in so many words. */
+function adjustable({ tokens, calibration }: TrainOptions): Set<Adjustable> {
+  const set = new Set<Adjustable>()
+  if (tokens === undefined) set.add('tokens')
+  if (calibration === undefined) set.add('calibration')
+  return set
+}
+
+/** A text with as much for the block-wise start as is planned. */
+const fewer = (text: RunText, { batch }: Network, { calibration }: Plan): RunText => ({
+  ...text,
+  calibration: text.calibration.slice(0, Math.floor(calibration / batch.length)),
+})
 
 function batchOf(
   { config }: Source,

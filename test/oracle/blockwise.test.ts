@@ -79,6 +79,7 @@ async function interrupted(
   output: string,
   more: Partial<TrainOptions>,
   when: (done: number) => boolean,
+  again: Partial<TrainOptions> = {},
 ): Promise<Buffer> {
   const stop = new AbortController()
   const onProgress: TrainOptions['onProgress'] = ({ stage, done }) => {
@@ -87,7 +88,7 @@ async function interrupted(
   await expect(run(output, { ...more, signal: stop.signal, onProgress })).rejects.toThrow('--resume')
   expect(existsSync(`${join(folder, output)}.blocks`)).toBe(true)
   await expect(run(output, more)).rejects.toThrow('is left of a run that did not end')
-  const report = await run(output, { ...more, resume: true })
+  const report = await run(output, { ...more, ...again, resume: true })
   expect(existsSync(`${join(folder, output)}.blocks`)).toBe(false)
   return readFile(report.path)
 }
@@ -109,6 +110,24 @@ describe('the block-wise method', () => {
     expect(again.equals(undisturbed)).toBe(true)
   })
 
+  it('goes on with what was decided at first, or says what that takes', async () => {
+    const output = 'decided.gguf'
+    const stop = new AbortController()
+    const onProgress: TrainOptions['onProgress'] = ({ stage, done }) => {
+      if (stage === 'blockwise' && done >= 1) stop.abort()
+    }
+    const auto = { method: 'auto', steps: 1 } as const
+    await expect(run(output, { ...auto, signal: stop.signal, onProgress })).rejects.toThrow('--resume')
+    const again = (more: Partial<TrainOptions>): Promise<TrainReport> =>
+      run(output, { ...auto, ...more, resume: true })
+    await expect(again({ memory: little })).rejects.toThrow(/^(?=.*takes about)(?=.*allowed)/)
+    await expect(again({ method: 'scales' })).rejects.toThrow('another method (distill, now scales)')
+    await expect(again({ calibration: 1024 })).rejects.toThrow('another calibration (2048, now 1024)')
+    await writeFile(join(folder, `${output}.blocks`, 'a.gguf'), 'GGUF')
+    await expect(again({})).rejects.toThrow('a.gguf')
+    await rm(`${join(folder, output)}.blocks`, { recursive: true })
+  })
+
   it('works with one block in memory, where the model does not fit', async () => {
     const report = await run('streamed.gguf', { memory: little })
     expect(report.plan).toMatchObject({ whole: false, method: 'blockwise', memory: little })
@@ -118,7 +137,9 @@ describe('the block-wise method', () => {
     const model = await LlamaModel.load(report.path)
     model.dispose()
     const undisturbed = await readFile(report.path)
-    const again = await interrupted('streamed-again.gguf', { memory: little }, (done) => done >= 2)
+    // With more memory it goes on as it began.
+    const wide = { memory: 8e9 }
+    const again = await interrupted('streamed-again.gguf', { memory: little }, (done) => done >= 2, wide)
     expect(again.equals(undisturbed)).toBe(true)
   })
 

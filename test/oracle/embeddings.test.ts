@@ -59,7 +59,7 @@ describe('matrices that are left out', () => {
     await quantizeModel(join(folder, input), ptq, { type: 'Q4_0' })
     for (const name of names)
       expect((await tensorBytes(report.path, name)).equals(await tensorBytes(ptq, name)), name).toBe(true)
-    const trained = await run(input, `${label}-all.gguf`, { embeddings: 'yes' })
+    const trained = await run(input, `${label}-all.gguf`, { embeddings: 'yes', calibration: 0 })
     expect(trained.weights.untrained).toEqual([])
     expect((await tensorBytes(trained.path, names[0])).equals(await tensorBytes(ptq, names[0]))).toBe(false)
   })

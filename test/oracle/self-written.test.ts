@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkWritingMemory, selfWritten, selfWrittenBytes } from '../../src/data/self-written.js'
 import { LlamaModel } from '../../src/llama/index.js'
-import { trainingText, writingBytes } from '../../src/train/text.js'
+import { trainingText, writingOf } from '../../src/train/text.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 
@@ -150,11 +150,16 @@ describe('mixtures', () => {
     const files = await run({})
     expect(files).toMatchObject({ text: 'files', selfWrittenTokens: 0, cacheBytes: 0 })
     expect(files.distinct4).toBeLessThan(mixed.distinct4)
+    const wanted = { ...options, data: [], memory: 1e3 }
+    await expect(writingOf(tiny, wanted)).rejects.toThrow('--data')
+    const writing = await writingOf(tiny, { ...options, data: [] })
     const own = await trainingText(tiny, { ...options, data: [] })
     expect(own).toMatchObject({ text: 'self-written', fileTokens: 0, selfWrittenTokens: 36 * 32 })
     expect(own.train).toContainEqual(mixed.train.at(-1))
-    expect(await writingBytes(tiny, { ...options, data: [] })).toEqual({ text: own.cacheBytes, copy: 0 })
-    expect(await writingBytes(tiny, { ...options, data: [file] })).toEqual({ text: 0, copy: 0 })
+    expect(writing).toEqual({ tokens: 36 * 32, text: own.cacheBytes, copy: 0 })
+    const none = { tokens: 0, text: 0, copy: 0 }
+    expect(await writingOf(tiny, wanted)).toEqual(none) // it is there already, so it takes no memory
+    expect(await writingOf(tiny, { ...options, data: [file] })).toEqual(none)
   })
 
   test('shares that do not go with the data are refused', async () => {

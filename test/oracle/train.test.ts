@@ -67,8 +67,10 @@ describe('training', () => {
   })
 
   it('writes PTQ weights and says so when training does harm', async () => {
-    const report = await run('harmed.gguf', { steps: 4, weightRate: 3, scaleRate: 0 })
+    const report = await run('harmed.gguf', { steps: 4, weightRate: 3, scaleRate: 0, calibration: 0 })
     expect(report.written).toBe('ptq')
+    expect(report.stages.map(({ stage, taken }) => [stage, taken])).toEqual([['distill', false]])
+    expect(report.recovered).toBe(0)
     const reference = join(folder, 'reference-harmed.gguf')
     await quantizeModel(input, reference, { type: 'Q4_0' })
     const ours = await tensorData(report.path)

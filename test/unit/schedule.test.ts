@@ -1,7 +1,7 @@
 /** The learning-rate schedule. */
 import fc from 'fast-check'
 import { describe, expect, it, test } from 'vitest'
-import { isValidationStep, planSteps, rateAt, warmupOf } from '../../src/train/schedule.js'
+import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../../src/train/schedule.js'
 
 test('rises in a line, then falls along half a cosine to the floor', () => {
   const schedule = { steps: 110, warmup: 10, floor: 0.02 }
@@ -43,8 +43,18 @@ describe('planning', () => {
   })
 
   it('fills the time, leaving out the step that compiled', () => {
-    expect(planSteps(100, 4, 10, [7, 1, 1, 1])).toBe(94)
-    expect(planSteps(5, 4, 10, [7, 1, 1, 1])).toBe(4)
+    const clock = { step: 4, elapsed: 10, validating: 0 }
+    expect(planSteps(100, clock, [7, 1, 1, 1])).toBe(94)
+    expect(planSteps(5, clock, [7, 1, 1, 1])).toBe(4)
+    expect(planSteps(100, { ...clock, validating: 5 }, [7, 1, 1, 1])).toBe(74)
+  })
+
+  it('times a tenth of what is left for steps, and four of them at least', () => {
+    const clock = { step: 4, elapsed: 25, validating: 0 }
+    expect(isTimed(120, clock, [2, 1, 1, 1])).toBe(false)
+    expect(isTimed(120, { ...clock, elapsed: 30 }, [2, 1, 1, 1, 1, 1, 1, 1, 1])).toBe(true)
+    expect(isTimed(30, clock, [2, 1, 1])).toBe(false)
+    expect(isTimed(30, clock, [2, 1, 1, 1])).toBe(true)
   })
 
   it('validates four times, the last step included', () => {

@@ -1,0 +1,71 @@
+/** How a run shares the time that it is given: text that the model writes, the block-wise start, and what is left to train in. */
+import type { Writing } from './text.js'
+
+/** What may be less than asked for by default, so that a run fits in its time. */
+export type Adjustable = 'tokens' | 'calibration'
+
+/** Most that writing and solving may take, as shares of all the time and of what writing leaves. */
+const shares = { writing: 0.2, solving: 0.5 }
+/** They are not cut below these tokens; less is worth little, however short the time. */
+const least = { tokens: 16_384, calibration: 8192 }
+
+interface Wanted {
+  /** Tokens of text, held-out ones, those of the block-wise start and of a step. */
+  readonly text: number
+  readonly validation: number
+  readonly calibration: number
+  readonly batch: number
+  /** Time for all; undefined: as long as it takes. */
+  readonly seconds: number | undefined
+  readonly writing?: Writing
+  readonly adjustable?: ReadonlySet<Adjustable>
+}
+
+interface Allotment {
+  readonly tokens: number
+  readonly calibration: number
+  readonly writing: Writing & { readonly seconds: number }
+  /** Seconds of the block-wise start. */
+  readonly solving: number
+  /** Seconds that are left to train in; undefined: any. */
+  readonly left: number | undefined
+}
+
+/**
+ * @param rates tokens a second that the model writes, and seconds of the block-wise start from so many tokens, which grow linearly
+ */
+export function allot(
+  { text, validation, calibration: asked, batch, seconds, writing: unwritten, adjustable }: Wanted,
+  rates: { readonly writing: number; readonly solving: (calibration: number) => number },
+): Allotment {
+  const may = (what: Adjustable): boolean => seconds !== undefined && (adjustable?.has(what) ?? false)
+  const { tokens: all, ...bytes } = unwritten ?? { tokens: 0, text: 0, copy: 0 }
+  const fitting = shares.writing * (seconds ?? 0) * rates.writing - validation
+  const tokens = all > 0 && may('tokens') ? cut(text, fitting, least.tokens, batch) : text
+  const writing = {
+    tokens: Math.min(all, tokens + validation),
+    text: Math.ceil(bytes.text * Math.min(1, all > 0 ? (tokens + validation) / all : 1)),
+    copy: bytes.copy,
+    seconds: Math.min(all, tokens + validation) / rates.writing,
+  }
+  const rest = (seconds ?? 0) - writing.seconds
+  const [none, whole] = [rates.solving(Math.min(batch, asked)), rates.solving(asked)]
+  const each = (whole - none) / Math.max(1, asked - batch)
+  const solvable = batch + (shares.solving * rest - none) / Math.max(each, 1e-12)
+  const most = Math.min(asked, tokens)
+  const calibration = may('calibration') ? cut(most, solvable, least.calibration, batch) : most
+  const solving = rates.solving(calibration)
+  return {
+    tokens,
+    calibration,
+    writing,
+    solving,
+    left: seconds === undefined ? undefined : Math.max(0, rest - solving),
+  }
+}
+
+/** Less of `wanted` where less fits, but not below `least`; a whole number of batches where it is cut. */
+function cut(wanted: number, fits: number, least: number, batch: number): number {
+  if (wanted <= Math.max(fits, least)) return wanted
+  return Math.ceil(Math.max(fits, least) / batch) * batch
+}

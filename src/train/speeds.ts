@@ -1,0 +1,48 @@
+/** How long parts of a run take, from what was measured of a little of the work. */
+import { Products } from '../runtime/products.js'
+import { type PlanOptions, sizesOf } from './plan.js'
+import type { BlockSeconds } from './sample.js'
+import type { Model } from './source.js'
+
+/** Of all blocks; every one that differs from the first counts by its weights. */
+export function solveSeconds(
+  model: Model,
+  { calibration, validation, batch }: PlanOptions,
+  whole: boolean,
+  { prepare, forward, moments, factors, rounding }: BlockSeconds,
+): number {
+  if (calibration === 0) return 0
+  const batches = Math.floor(calibration / batch)
+  // Student and teacher; one block at a time the held-out text goes along, also through the reference quantizer's block.
+  const passes = 2 * batches + (whole ? 0 : 3 * Math.ceil(validation / batch))
+  const first = prepare + passes * forward + batches * moments + factors
+  const { all, outside, first: weights } = sizesOf(model)
+  return first * ((all - outside) / weights) + model.config.layers * rounding
+}
+
+/** Tokens a second that the model writes, as many sequences at once as make products as fast as those of the forward pass. */
+export function writingSpeed(model: Model, batch: number, forward: number, speed: number): number {
+  const { all, outside, first } = sizesOf(model)
+  const { vocabulary, width } = model.config
+  const blocks = forward * ((all - outside) / first)
+  return batch / (blocks + (2 * vocabulary * width * batch) / speed)
+}
+
+/** Operations a second of f32 products as wide as the model. */
+export async function productSpeed(width: number): Promise<number> {
+  const products = new Products()
+  const [m, n] = [512, Math.min(width, 2048)]
+  const [a, b] = [new Float32Array(m * n).fill(0.1), new Float32Array(n * n).fill(0.1)]
+  try {
+    await products.multiply(a, b, [m, n, n])
+    const began = performance.now()
+    let runs = 0
+    while (performance.now() - began < 60) {
+      await products.multiply(a, b, [m, n, n])
+      runs++
+    }
+    return (runs * 2 * m * n * n) / ((performance.now() - began) / 1000)
+  } finally {
+    await products.dispose()
+  }
+}
