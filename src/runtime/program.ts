@@ -24,15 +24,15 @@ export class Program {
   ) {}
 
   /** Compiles a graph for the cpu. Inputs that no output depends on need not be fed. */
-  static async compile(shaped: ProgramGraph): Promise<Program> {
+  static async compile(shaped: ProgramGraph, keepsMemory = Program.keepsMemory): Promise<Program> {
     const graph = unshape(shaped)
     const session = await InferenceSession.create(lower(graph), {
       executionProviders: ['cpu'],
       intraOpNumThreads: threadCount(),
       interOpNumThreads: 1,
       logSeverityLevel: 3,
-      enableCpuMemArena: Program.keepsMemory,
-      enableMemPattern: Program.keepsMemory,
+      enableCpuMemArena: keepsMemory,
+      enableMemPattern: keepsMemory,
       extra: { session: { intra_op: { allow_spinning: '0' } } },
     })
     return new Program(session, graph)

@@ -39,6 +39,8 @@ export type Target =
 
 /** Logits of one slice are to stay near this size, in bytes, so that they live in a processor's cache. */
 const sliceBytes = 4 << 20
+/** Programs that run rarely keep their memory where logits of a slice are no larger. */
+const keptBytes = 4 * sliceBytes
 
 export class Head {
   /** Tokens of a slice. */
@@ -50,10 +52,14 @@ export class Head {
 
   /** Sum of the loss over all positions of the last forward pass, in nats. */
   async loss(weights: Weights, target: Target): Promise<number> {
-    const head = await this.network.program(`loss ${nameOf(target)}`, () => {
-      const { inputs, loss } = lossGraph(this.network, this.slice, target)
+    const { network, slice } = this
+    const lossProgram = (): ProgramGraph => {
+      const { inputs, loss } = lossGraph(network, slice, target)
       return { inputs, outputs: { loss } }
-    })
+    }
+    // Rarely run, so that it need not keep logits of a large vocabulary.
+    const keeps = 4 * slice * network.config.vocabulary <= keptBytes ? undefined : false
+    const head = await network.program(`loss ${nameOf(target)}`, lossProgram, keeps)
     let total = 0
     for (const start of this.starts()) {
       const { loss } = await head.run(this.values(start, weights, target))

@@ -170,10 +170,11 @@ export class Network {
     return results
   }
 
-  /** Frees the compiled programs. */
+  /** Frees the compiled programs and what they keep; those that are used again are compiled anew. */
   async dispose(): Promise<void> {
     for (const program of this.programs.values()) await (await program).dispose()
     this.programs.clear()
+    this.scratch.clear()
   }
 
   private async embedBackward(
@@ -240,11 +241,11 @@ export class Network {
     return values
   }
 
-  /** The program of a graph, compiled once for each key. */
-  program(key: string, graph: () => ProgramGraph): Promise<Program> {
+  /** The program of a graph, compiled once for each key. See `Program.keepsMemory`. */
+  program(key: string, graph: () => ProgramGraph, keepsMemory?: boolean): Promise<Program> {
     const known = this.programs.get(key)
     if (known) return known
-    const program = Program.compile(graph())
+    const program = Program.compile(graph(), keepsMemory)
     this.programs.set(key, program)
     return program
   }

@@ -149,7 +149,9 @@ export function bytesOf(
   // of the largest tensor takes for a moment.
   const activations = 4 * o.batch * (60 * width + 6 * (block / width))
   const logits = 4 * 16 * Math.min(o.batch, 128) * vocabulary
-  const work = processBytes + activations + logits + 12 * largest
+  const base = processBytes + activations
+  // Parameters are made before there are logits.
+  const work = base + Math.max(logits, 12 * largest)
   const streams = 4 * 2 * o.calibration * width
   // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
   const algebra = 16 * inputs ** 2 + 4 * 8 * matrix
@@ -161,7 +163,7 @@ export function bytesOf(
     case 'solve':
       return held + 12 * trained + streams + algebra + 4 * squares
     case 'solve streamed':
-      return work - 12 * largest + 13.5 * block + 8 * outside + streamedAlgebra
+      return base + logits + 13.5 * block + 8 * outside + streamedAlgebra
     case 'distill':
       return held + 24 * trained
     case 'distill, moments on disk':

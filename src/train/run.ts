@@ -163,7 +163,9 @@ export class Run {
     const student = await makeStudent(source, this.types, this.untrained)
     if (plan.momentBytes > 0)
       programs.moments = await MomentFile.create(momentsPath(options.output), student.parameters)
-    const cache = options.teacher ?? new TeacherCache(teacherCacheBytes(plan.memory))
+    const spare = plan.memory - Math.max(...plan.stages.map(({ bytes }) => bytes))
+    const kept = Math.max(0, Math.min(teacherCacheBytes(plan.memory), spare))
+    const cache = options.teacher ?? new TeacherCache(kept)
     const distillation = new Distillation(
       network,
       source.weights,
@@ -265,6 +267,8 @@ export class Run {
     const { source, network, programs } = this
     const began = performance.now()
     this.onBlock(0, network.config.layers)
+    const outputs = await distillation.fisher(windows)
+    await network.dispose() // of what only that needed
     await solveWhole({
       source,
       network,
@@ -272,10 +276,12 @@ export class Run {
       student,
       disk,
       weights: distillation.student,
-      outputs: await distillation.fisher(windows),
+      outputs,
       batches: this.batches(windows),
       onProgress: this.onBlock,
     })
+    await network.dispose()
+    if (!this.options.teacher) distillation.cache.moments.clear()
     const kld = await distillation.validate(text.validation)
     const taken = kld.mean < progress.curve[0].mean
     if (!taken) await restart(student, await makeStudent(source, this.types, this.untrained), programs)
