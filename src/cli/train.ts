@@ -52,9 +52,13 @@ export function addTrain(program: Command): void {
       'share of the tokens that the model writes beside --data, 0 to 1',
       share,
     )
-    .option('--tokens <n>', 'most distinct training tokens (default: 131072)', positiveInteger)
+    .option(
+      '--tokens <n>',
+      'most distinct training tokens (default: 131072, or what can be written in a fifth of --time)',
+      positiveInteger,
+    )
     .option('--steps <n>', 'optimizer steps (default: 300)', wholeNumber)
-    .option('--time <time>', 'train for about this long instead, e.g. 90s, 10m, 2h', seconds)
+    .option('--time <time>', 'take about this long in all instead, e.g. 90s, 10m, 2h', seconds)
     .option('--resume', 'go on from the checkpoint of a run that was stopped')
     .option('-c, --context <n>', 'tokens of a window (default: 128)', positiveInteger)
     .addOption(
@@ -83,7 +87,11 @@ export function addTrain(program: Command): void {
       'memory that may be used, e.g. 6GB (default: most of what is free)',
       memorySize,
     )
-    .option('--calibration <n>', 'tokens from which the start is computed (default: 49152)', wholeNumber)
+    .option(
+      '--calibration <n>',
+      'tokens from which the start is computed, 0: none (default: 49152, or what fits in half of --time)',
+      wholeNumber,
+    )
     .option('--batch <n>', 'tokens of a step (default: 512)', positiveInteger)
     .option('--weight-rate <x>', 'learning rate of weights, in quantization steps', positiveNumber)
     .option('--scale-rate <x>', 'learning rate of scales and norms, relative', positiveNumber)

@@ -16,11 +16,14 @@ export interface TrainOptions {
   readonly data?: readonly string[]
   /** Share of the tokens that the model writes itself beside `data`, from 0 to 1. Default: 0 with data, 1 without. */
   readonly selfWritten?: number
-  /** Most distinct training tokens. Default 131,072. */
+  /** Most distinct training tokens. Default 131,072, or fewer where the model has to write them and `seconds` are short. */
   readonly tokens?: number
   /** Optimizer steps. Default 300, unless `seconds` is given. */
   readonly steps?: number
-  /** Train for about this long: the number of steps is set after the first few were timed. */
+  /**
+   * Take about this long in all, text to be written included: that and the block-wise start are cut down to fit, and the number of
+   * steps is set after the first of them were timed.
+   */
   readonly seconds?: number
   /** Go on from the checkpoint beside the output. */
   readonly resume?: boolean
@@ -37,7 +40,7 @@ export interface TrainOptions {
   readonly method?: Method | 'auto'
   /** Bytes that the process may take. Default: most of what is free. */
   readonly memory?: number
-  /** Tokens from which the block-wise start is computed; 0 for none. Default 49,152. */
+  /** Tokens from which the block-wise start is computed; 0 for none. Default 49,152, or fewer where `seconds` are short. */
   readonly calibration?: number
   /** Tokens of a step. Default 512. */
   readonly batch?: number
