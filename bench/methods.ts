@@ -20,7 +20,7 @@ const types = (process.argv[4] ?? 'Q4_0,Q3_K_M,Q2_K').split(',')
 const methods: { name: string; options: Partial<TrainOptions> }[] = [
   { name: 'distill alone', options: { method: 'distill', calibration: 0, steps: distillSteps } },
   { name: 'blockwise', options: { method: 'blockwise' } },
-  { name: 'blockwise + scales', options: { method: 'scales', steps: scalesSteps, scaleRate: 0.002 } },
+  { name: 'blockwise + scales', options: { method: 'scales', steps: scalesSteps } },
   { name: 'blockwise + distill', options: { method: 'distill', steps: distillSteps } },
 ]
 

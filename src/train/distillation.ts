@@ -44,7 +44,7 @@ const keyOf = (window: Int32Array): string =>
   Buffer.from(window.buffer, window.byteOffset, window.byteLength).toString('latin1')
 
 /** Tokens from which the gradients' second moments are taken. */
-const fisherTokens = 8192
+export const fisherTokens = 8192
 
 export class Distillation {
   private gradients: Gradients | undefined

@@ -7,8 +7,9 @@ import { modelTensors } from '../models/weights.js'
 import { type Adjustable, allot } from './allotment.js'
 import { vocabularyMatrices } from './embeddings.js'
 import type { BlockSeconds } from './sample.js'
+import { validations } from './schedule.js'
 import { type Model, rowTables } from './source.js'
-import { productSpeed, solveSeconds, writingSpeed } from './speeds.js'
+import { besideSeconds, productSpeed, solveSeconds, writingSpeed } from './speeds.js'
 import { planTraining } from './step-seconds.js'
 import type { Writing } from './text.js'
 
@@ -222,10 +223,10 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const bytes = (stage: Parameters<typeof bytesOf>[0]): number =>
     Math.ceil(bytesOf(stage, model, options, untrained))
   const whole = options.whole ?? bytes('solve') <= memory
-  const held = bytes(whole ? 'solve' : 'solve streamed')
-  if (options.whole !== undefined && wanted !== undefined && held > memory)
+  const solvingBytes = bytes(whole ? 'solve' : 'solve streamed')
+  if (options.whole !== undefined && wanted !== undefined && solvingBytes > memory)
     throw new QuenchError(
-      `going on with this run takes about ${gigabytes(held)} of memory and ${gigabytes(memory)} are allowed; give it more, or start anew`,
+      `going on with this run takes about ${gigabytes(solvingBytes)} of memory and ${gigabytes(memory)} are allowed; give it more, or start anew`,
     )
   if (wanted === undefined || !fits(wanted)) {
     const other = methods.find(fits)
@@ -243,9 +244,12 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const { width } = model.config
   const speeds = await options.speeds(whole)
   const speed = await productSpeed(width)
+  const { fisher, validating } = besideSeconds(model, options, speeds.forward, speed)
+  // Validated before and after it.
+  const beside = whole ? (options.calibration > 0 ? fisher : 0) + 2 * validating : 0
   const allotted = allot(options, {
     writing: writingSpeed(model, options.batch, speeds.forward, speed),
-    solving: (calibration) => solveSeconds(model, { ...options, calibration }, whole, speeds),
+    solving: (calibration) => beside + solveSeconds(model, { ...options, calibration }, whole, speeds),
   })
   const { calibration, solving, writing } = allotted
   const streamBytes = 4 * 2 * (calibration + 2 * options.validation) * width
@@ -269,7 +273,8 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   if (wanted !== 'blockwise') {
     const { seconds, tokensPerSecond } = training
     const held = bytes(momentBytes > 0 ? 'distill, moments on disk' : wanted)
-    stages.push({ stage: wanted, bytes: held, seconds, tokensPerSecond })
+    const more = options.seconds === undefined && options.steps !== 0 ? validations * validating : 0
+    stages.push({ stage: wanted, bytes: held, seconds: seconds + more, tokensPerSecond })
   }
   const disk = {
     spillBytes: spill ? streamBytes : 0,

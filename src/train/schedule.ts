@@ -54,7 +54,7 @@ export function planSteps(
 }
 
 /** How often a run is validated, the last step included. */
-const validations = 4
+export const validations = 4
 
 /** Whether the held-out text is due after a step. */
 export const isValidationStep = (step: number, steps: number | undefined): boolean =>

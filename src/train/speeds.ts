@@ -1,5 +1,6 @@
 /** How long parts of a run take, from what was measured of a little of the work. */
 import { Products } from '../runtime/products.js'
+import { fisherTokens } from './distillation.js'
 import { type PlanOptions, sizesOf } from './plan.js'
 import type { BlockSeconds } from './sample.js'
 import type { Model } from './source.js'
@@ -20,15 +21,42 @@ export function solveSeconds(
   return first * ((all - outside) / weights) + model.config.layers * rounding
 }
 
+/** Seconds of one batch through all blocks, and through the output matrix. */
+function passSeconds(
+  model: Model,
+  batch: number,
+  forward: number,
+  speed: number,
+): { blocks: number; head: number } {
+  const { all, outside, first } = sizesOf(model)
+  const { vocabulary, width } = model.config
+  return {
+    blocks: forward * ((all - outside) / first),
+    head: (2 * vocabulary * width * batch) / speed,
+  }
+}
+
+/** Seconds of what a run with the whole student in memory does besides: Fisher information, and held-out text through both models. */
+export function besideSeconds(
+  model: Model,
+  { batch, validation }: PlanOptions,
+  forward: number,
+  speed: number,
+): { fisher: number; validating: number } {
+  const { blocks, head } = passSeconds(model, batch, forward, speed)
+  return {
+    fisher: Math.ceil(fisherTokens / batch) * (4 * blocks + 2 * head),
+    validating: Math.ceil(validation / batch) * 2 * (blocks + head),
+  }
+}
+
 /** How much faster than with f32 products a copy at eight bits writes, many sequences side by side (Gemma 3 270M, LOG.md). */
 const writingGain = 1.4
 
 /** Tokens a second that the model writes. */
 export function writingSpeed(model: Model, batch: number, forward: number, speed: number): number {
-  const { all, outside, first } = sizesOf(model)
-  const { vocabulary, width } = model.config
-  const blocks = forward * ((all - outside) / first)
-  return (writingGain * batch) / (blocks + (2 * vocabulary * width * batch) / speed)
+  const { blocks, head } = passSeconds(model, batch, forward, speed)
+  return (writingGain * batch) / (blocks + head)
 }
 
 /** Operations a second of f32 products as wide as the model. */
