@@ -1,15 +1,15 @@
-/** Assembles src/train/adam.wat into src/train/adam-wasm.ts: `npx tsx scripts/wasm.ts`. */
+/** Assembles src/train/kernel.wat into src/train/kernel-wasm.ts: `npx tsx scripts/wasm.ts`. */
 import { readFile, writeFile } from 'node:fs/promises'
 import wabt from 'wabt'
 
-const source = new URL('../src/train/adam.wat', import.meta.url)
+const source = new URL('../src/train/kernel.wat', import.meta.url)
 const { parseWat } = await wabt()
-const assembled = parseWat('adam.wat', await readFile(source, 'utf8'), { simd: true }).toBinary({})
+const assembled = parseWat('kernel.wat', await readFile(source, 'utf8'), { simd: true }).toBinary({})
 const text = Buffer.from(assembled.buffer).toString('base64')
 await writeFile(
-  new URL('../src/train/adam-wasm.ts', import.meta.url),
-  `/** adam.wat, assembled by scripts/wasm.ts. */
-export const adamWasm =
+  new URL('../src/train/kernel-wasm.ts', import.meta.url),
+  `/** kernel.wat, assembled by scripts/wasm.ts. */
+export const kernelWasm =
   '${text}'
 `,
 )

@@ -1,10 +1,9 @@
 /**
- * What a number format has to say, once. A format is one object that knows its bytes; the training graph rounds
- * with the same object that packs them, so a trained file dequantizes to exactly the weights that were trained.
+ * What a number format has to say, once. A format is one object that knows its bytes and its grid; training rounds
+ * by the same object that packs them, so a trained file dequantizes to exactly the weights that were trained.
  *
  * Adding a format is one file that exports a `Format` and one line in `table.ts`.
  */
-import type { Tensor } from '../graph/tensor.js'
 
 /**
  * The fields of a run of blocks as stored: integers and scales, each as an f32 array, which holds every such value
@@ -45,17 +44,11 @@ export interface Factor {
 
 /** Where a format with uniform grids keeps what: w = scale * q + sign * offset, with the integers q in the field `q`. */
 export interface Uniform {
-  /** Weights that share a scale. */
+  /** Weights that share a scale, a multiple of four. */
   readonly groupSize: number
   readonly range: Range
   readonly scale: Factor
   readonly offset?: Factor & { readonly sign: 1 | -1 }
-}
-
-/** The rounded weights (blocks, blockSize) with straight-through gradients, and the codes they come from. */
-export interface FakeQuantized {
-  readonly weights: Tensor
-  readonly codes: Record<string, Tensor>
 }
 
 export interface Format {
@@ -75,13 +68,11 @@ export interface Format {
   encode(codes: Codes): Uint8Array
   /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. */
   dequantize(codes: Codes): Float32Array
-  /** Its grid, if that is uniform. */
+  /** Its grid, if that is uniform: what training rounds by. */
   readonly uniform?: Uniform
   /**
    * Latent values whose rounding gives exactly `codes`. `weights` are the full-precision ones (blocks * blockSize);
    * `codes` come from a quantizer. Absent for formats that have nothing to round (F32, F16, BF16).
    */
   latents?(weights: Float32Array, codes: Codes): Latents
-  /** Rounds latents, each a tensor (blocks, values per block), inside a graph. */
-  fakeQuantize?(latents: Record<string, Tensor>): FakeQuantized
 }

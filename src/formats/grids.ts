@@ -72,6 +72,9 @@ const factorValues = ({ block, group }: Factor, codes: Codes): Float32Array =>
 
 /** The f16 of the block times the integer of the group, for every group, rounded to f32. */
 export function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
+  const products = new Float32Array(scales.length)
   const perBlock = scales.length / d.length
-  return scales.map((s, i) => s * d[Math.floor(i / perBlock)])
+  for (let block = 0, i = 0; block < d.length; block++)
+    for (const end = i + perBlock; i < end; i++) products[i] = d[block] * scales[i]
+  return products
 }

@@ -2,10 +2,10 @@
  * Adam (arXiv 1412.6980) with f32 moments, bias correction and rates in the natural units of the values: with u the
  * unit of a value, the step is taken on value / u, so the gradient is multiplied by u and the move too.
  *
- * One pass over memory, four values at a time (adam.wat), by pieces that are copied into the kernel's memory and back. The same
+ * One pass over memory, four values at a time (kernel.wat), by pieces that are copied into the kernel's memory and back. The same
  * as graph ops takes some fifteen passes, and a loop of JavaScript, which computes in f64, four times as long.
  */
-import { adamWasm } from './adam-wasm.js'
+import { inKernel, kernel, pieceSize } from './kernel.js'
 
 export interface Moments {
   readonly first: Float32Array
@@ -24,28 +24,13 @@ const beta1 = 0.9
 const beta2 = 0.95
 /** Gradients of a loss per token with respect to quantization steps are small; this is far below them. */
 const epsilon = 1e-15
-/** Values of a piece. */
-const piece = 4096
 
-interface Kernel {
-  readonly memory: { readonly buffer: ArrayBuffer }
-  adam(units: number, vectors: number, own: number, gradientScale: number, rate: number): void
-}
-/** The part that is used here of what every JavaScript engine has and Node's types do not name. */
-interface Engine {
-  readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (module: object) => { readonly exports: unknown }
-}
-const { WebAssembly: engine } = globalThis as unknown as { WebAssembly: Engine }
-const kernel = new engine.Instance(new engine.Module(Buffer.from(adamWasm, 'base64'))).exports as Kernel
-const place = (index: number, length: number): Float32Array =>
-  new Float32Array(kernel.memory.buffer, 4 * piece * index, length)
-const inKernel = {
-  values: place(0, piece),
-  gradient: place(1, piece),
-  first: place(2, piece),
-  second: place(3, piece),
-  unit: place(4, piece),
+/** What the first moment is multiplied with, besides the unit, before it is divided by the root of the second. */
+export function moveOf({ rate, number }: AdamStep): number {
+  const correction = 1 / (1 - beta1 ** number)
+  // The correction of the second moment is folded into the move: m / sqrt(v c) = m / sqrt(v) / sqrt(c).
+  const root = Math.sqrt(1 / (1 - beta2 ** number))
+  return (rate * correction) / root
 }
 
 /** Updates `values` and `moments` in place. `unit` holds one value for each run of values.length / unit.length. */
@@ -54,15 +39,13 @@ export function adam(
   gradient: Float32Array,
   { first, second }: Moments,
   unit: Float32Array,
-  { rate, gradientScale, number }: AdamStep,
+  step: AdamStep,
 ): void {
-  const correction = 1 / (1 - beta1 ** number)
-  // The correction of the second moment is folded into the move: m / sqrt(v c) = m / sqrt(v) / sqrt(c).
-  const root = Math.sqrt(1 / (1 - beta2 ** number))
-  const move = (rate * correction) / root
+  const { gradientScale } = step
+  const move = moveOf(step)
   const run = values.length / unit.length
   // Pieces hold whole runs, or a run holds many pieces; the kernel takes four values with one unit, or each with its own.
-  const size = run > piece ? piece : Math.floor(piece / run) * run
+  const size = run > pieceSize ? pieceSize : Math.floor(pieceSize / run) * run
   const fits = run === 1 || run % 4 === 0
   for (let start = 0; start < values.length; ) {
     const end = Math.min(

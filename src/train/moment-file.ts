@@ -10,7 +10,14 @@ import { type FileHandle, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemError } from '../files.js'
 import type { Moments } from './adam.js'
-import { bytesOf, type MomentStore, type Piece, type Trained, trainedLatents } from './moment-store.js'
+import {
+  bytesOf,
+  type MomentStore,
+  type Piece,
+  piecesOf,
+  type Trained,
+  trainedLatents,
+} from './moment-store.js'
 import type { Parameter } from './parameter.js'
 
 /** Values of a piece at most. */
@@ -31,6 +38,7 @@ export class MomentFile implements MomentStore {
 
   /**
    * A new file with moments of zero for all that trains of the parameters.
+   * @param most values of a piece; no fewer than a group of weights has
    * @throws FileError, also where the disk has no room for it
    */
   static async create(
@@ -60,13 +68,7 @@ export class MomentFile implements MomentStore {
 
   pieces({ p, key }: Trained): Piece[] {
     const { values, unit } = p.latents[key]
-    const run = values.length / unit.length
-    const runs = run > this.most ? run : Math.floor(this.most / run) * run
-    const pieces: Piece[] = []
-    for (let first = 0; first < values.length; first += runs)
-      for (let start = first; start < Math.min(first + runs, values.length); start += this.most)
-        pieces.push([start, Math.min(start + this.most, first + runs, values.length)])
-    return pieces
+    return piecesOf(values.length, values.length / unit.length, this.most)
   }
 
   async get(of: Trained, which: keyof Moments, piece: Piece): Promise<Float32Array> {

@@ -1,4 +1,5 @@
 /** Where Adam's moments are: in the parameters themselves, or in a file (moment-file.ts). They are used piece by piece. */
+import { setImmediate } from 'node:timers/promises'
 import type { Moments } from './adam.js'
 import type { Parameter } from './parameter.js'
 
@@ -30,11 +31,31 @@ export const trainedLatents = (p: Parameter): Trained[] =>
     .filter(([, { kind }]) => kind === 'scale' || !p.codes)
     .map(([key]) => ({ p, key }))
 
+/** A latent of runs of one unit in pieces of about `most` values: whole runs, or parts of one that is longer. */
+export function piecesOf(length: number, run: number, most: number): Piece[] {
+  const runs = run > most ? run : Math.floor(most / run) * run
+  const pieces: Piece[] = []
+  for (let first = 0; first < length; first += runs)
+    for (let start = first; start < Math.min(first + runs, length); start += most)
+      pieces.push([start, Math.min(start + most, first + runs, length)])
+  return pieces
+}
+
+/** Values that are updated before other work has its turn. */
+const turn = 1 << 20
+
 export const momentsInMemory: MomentStore = {
   pieces: ({ p, key }) => [[0, p.latents[key].values.length]],
   get: async ({ p, key }, which) => p.moments[key][which],
   set: async ({ p, key }, which, _, values) => p.moments[key][which].set(values),
-  update: async ({ p, key }, work) => work(p.moments[key], [0, p.latents[key].values.length]),
+  async update({ p, key }, work) {
+    const { values, unit } = p.latents[key]
+    const { first, second } = p.moments[key]
+    for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
+      if (start > 0) await setImmediate()
+      work({ first: first.subarray(start, end), second: second.subarray(start, end) }, [start, end])
+    }
+  },
 }
 
 /** The memory of an array, as it goes into files. */

@@ -1,12 +1,13 @@
 /**
  * What training changes: one `Parameter` for each tensor, with its latent values, its rounded weights, its gradient and
- * Adam's moments. Rounding and the gradient through the rounding are programs, compiled once for each format and shape.
+ * Adam's moments. A step takes the gradient back through the rounding, moves the latents and rounds them (rounding.ts).
  */
-import type { Codes, Format, Latent, Latents } from '../formats/format.js'
-import { grad, input, reshape, type Shape, type Tensor } from '../graph/index.js'
-import { Program } from '../runtime/program.js'
-import { adam, type Moments } from './adam.js'
-import { type MomentStore, momentsInMemory, trainedLatents } from './moment-store.js'
+import { setImmediate } from 'node:timers/promises'
+import type { Codes, Format, Latent, Latents, Uniform } from '../formats/format.js'
+import type { Shape } from '../graph/index.js'
+import { type AdamStep, adam, type Moments } from './adam.js'
+import { type MomentStore, momentsInMemory, type Piece, piecesOf, trainedLatents } from './moment-store.js'
+import { gridPart, latentGrid, roundToGrid, scaleGradients, trainOnGrid } from './rounding.js'
 
 /** Learning rates of one step, and what multiplies every gradient (for clipping and averaging). */
 export interface Step {
@@ -34,6 +35,11 @@ export class Parameter {
   ) {
     const size = shape.reduce((n, d) => n * d, 1)
     this.weights = new Float32Array(size)
+  }
+
+  /** The grid that the weights are rounded to. */
+  get uniform(): Uniform | undefined {
+    return this.format?.uniform
   }
 
   /** Gradient of the loss with respect to `weights`, made when it is first asked for. */
@@ -87,143 +93,108 @@ export class Parameter {
 const rootMeanSquare = (x: Float32Array): number =>
   Math.sqrt(x.reduce((s, v) => s + v * v, 0) / x.length) || 1
 
-/** The programs of parameters, shared by those of the same format and shape. */
+/** Values after which other work has its turn. */
+const turn = 1 << 22
+
+/** What is done to parameters. */
 export class ParameterPrograms {
-  private readonly programs = new Map<string, Promise<Program>>()
-  private readonly arrays = new Map<string, Record<string, Float32Array>>()
   /** Where the moments are. */
   moments: MomentStore = momentsInMemory
 
   /** Computes `weights` from the latents. */
   async round(p: Parameter): Promise<void> {
-    if (!p.format) {
-      p.weights.set(p.latents.w.values)
+    const { latents, uniform, weights } = p
+    const { values, unit } = latents.w
+    if (!uniform) {
+      weights.set(values)
       return
     }
-    const program = await this.program(p, 'round', () => {
-      const latents = latentInputs(p)
-      return { inputs: latents, outputs: { weights: rounded(p, latents).weights } }
-    })
-    await program.run(latentValues(p), { weights: p.weights })
+    const { grid } = latentGrid(uniform, latents)
+    for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
+      if (start > 0) await setImmediate()
+      const part = gridPart(grid, start / uniform.groupSize, end / uniform.groupSize)
+      roundToGrid(values.subarray(start, end), part, weights.subarray(start, end))
+    }
   }
 
-  /** The codes of a quantized parameter and the weights of the same run of the same graph. */
-  async codes(p: Parameter): Promise<{ weights: Float32Array; codes: Codes }> {
-    const program = await this.program(p, 'codes', () => {
-      const latents = latentInputs(p)
-      const { weights, codes } = rounded(p, latents)
-      return { inputs: latents, outputs: { weights, ...prefixed('code ', codes) } }
-    })
-    const { weights, ...rest } = await program.run(latentValues(p))
-    return {
-      weights,
-      codes: Object.fromEntries(Object.entries(rest).map(([k, v]) => [k.slice('code '.length), v])),
-    }
+  /** The codes of a quantized parameter and the weights that the same rounding gives. */
+  codes(p: Parameter): { weights: Float32Array; codes: Codes } {
+    const { uniform, latents } = p
+    if (!uniform) throw new RangeError(`${p.name} is not quantized`)
+    const { stored, grid } = latentGrid(uniform, latents)
+    const [weights, q] = [new Float32Array(p.weights.length), new Float32Array(p.weights.length)]
+    roundToGrid(latents.w.values, grid, weights, q)
+    return { weights, codes: { ...stored, q } }
   }
 
   /** One step of Adam on the latents, from `gradient`. */
   async update(p: Parameter, step: Step): Promise<void> {
-    const gradients = p.format ? await this.latentGradients(p) : { w: p.gradient }
+    const gradients = p.uniform ? await this.throughRounding(p, p.uniform, step) : { w: p.gradient }
     for (const trained of trainedLatents(p)) {
-      const { kind, values, unit } = p.latents[trained.key]
+      const latent = p.latents[trained.key]
       const gradient = gradients[trained.key]
-      const rate = kind === 'weight' ? step.weightRate : step.scaleRate
-      const run = values.length / unit.length
+      if (!gradient) continue // has moved already
+      const { values } = latent
       await this.moments.update(trained, (moments, [start, end]) => {
-        const units = unit.subarray(Math.floor(start / run), Math.ceil(end / run))
-        adam(values.subarray(start, end), gradient.subarray(start, end), moments, units, { ...step, rate })
+        const units = unitsOf(latent, start, end)
+        adam(values.subarray(start, end), gradient.subarray(start, end), moments, units, stepOf(latent, step))
       })
     }
-    if (p.codes) await this.centre(p)
+    if (p.codes) this.centre(p)
+  }
+
+  /** Moves the weights' latents, unless the codes stay, and gives the gradients of the scales' latents. */
+  private async throughRounding(
+    p: Parameter,
+    uniform: Uniform,
+    step: Step,
+  ): Promise<Record<string, Float32Array>> {
+    const { w } = p.latents
+    const { stored, grid } = latentGrid(uniform, p.latents)
+    const groups = grid.scales.length
+    const sums = { products: new Float32Array(groups), gradients: new Float32Array(groups) }
+    const train = ([start, end]: Piece, moments?: Moments): void => {
+      const [from, to] = [start / uniform.groupSize, end / uniform.groupSize]
+      trainOnGrid(
+        w.values.subarray(start, end),
+        p.gradient.subarray(start, end),
+        gridPart(grid, from, to),
+        { products: sums.products.subarray(from, to), gradients: sums.gradients.subarray(from, to) },
+        moments && { ...stepOf(w, step), moments, unit: unitsOf(w, start, end) },
+      )
+    }
+    if (p.codes) train([0, w.values.length])
+    else await this.moments.update({ p, key: 'w' }, (moments, piece) => train(piece, moments))
+    return scaleGradients(uniform, p.latents, stored, sums)
   }
 
   /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
-  async fix(p: Parameter): Promise<void> {
+  fix(p: Parameter): void {
     if (!p.format) return
-    p.codes = Int8Array.from((await this.codes(p)).codes.q)
-    await this.centre(p)
+    p.codes = Int8Array.from(this.codes(p).codes.q)
+    this.centre(p)
   }
 
   /** Moves the weights' latents to the middle of the cells of the codes that stay, where scales have moved. */
-  private async centre(p: Parameter): Promise<void> {
-    const { codes } = await this.codes(p)
+  private centre(p: Parameter): void {
+    const { codes } = this.codes(p)
     codes.q.set(p.codes as Int8Array)
     p.latents.w.values.set(p.format?.dequantize(codes) as Float32Array)
   }
 
-  /** The gradient with respect to every latent, from that with respect to the rounded weights. */
-  private async latentGradients(p: Parameter): Promise<Record<string, Float32Array>> {
-    const program = await this.program(p, 'gradient', () => {
-      const latents = latentInputs(p)
-      const keys = Object.keys(latents)
-      const gradient = input(p.shape)
-      const wrt = keys.map((key) => latents[key])
-      const gradients = grad(rounded(p, latents).weights, wrt, gradient)
-      return {
-        inputs: { ...latents, gradient },
-        outputs: Object.fromEntries(keys.map((key, k) => [`d ${key}`, gradients[k]])),
-      }
-    })
-    const into = this.scratch(p)
-    await program.run({ ...latentValues(p), gradient: p.gradient }, into)
-    return Object.fromEntries(Object.entries(into).map(([key, values]) => [key.slice('d '.length), values]))
-  }
-
-  /** Arrays for the gradients of a parameter's latents, shared by the parameters of one format and shape. */
-  private scratch(p: Parameter): Record<string, Float32Array> {
-    const key = `${p.format?.name} ${p.shape.join('x')}`
-    let arrays = this.arrays.get(key)
-    if (!arrays) {
-      arrays = Object.fromEntries(
-        Object.entries(p.latents).map(([name, { values }]) => [`d ${name}`, new Float32Array(values.length)]),
-      )
-      this.arrays.set(key, arrays)
-    }
-    return arrays
-  }
-
   async dispose(): Promise<void> {
     await this.moments.close?.()
-    for (const program of this.programs.values()) await (await program).dispose()
-    this.programs.clear()
-  }
-
-  private program(
-    p: Parameter,
-    purpose: string,
-    graph: () => Parameters<typeof Program.compile>[0],
-  ): Promise<Program> {
-    const key = `${purpose} ${p.format?.name} ${p.shape.join('x')}`
-    const known = this.programs.get(key)
-    if (known) return known
-    const program = Program.compile(graph())
-    this.programs.set(key, program)
-    return program
   }
 }
 
-/** Latents as a graph takes them: (blocks, values per block), or the shape of the tensor if it is not rounded. */
-function latentInputs(p: Parameter): Record<string, Tensor> {
-  const { format } = p
-  if (!format) return { w: input(p.shape) }
-  const blocks = p.weights.length / format.blockSize
-  return Object.fromEntries(
-    Object.entries(p.latents).map(([key, { values }]) => [key, input([blocks, values.length / blocks])]),
-  )
+/** The units of values start to end of a latent. */
+function unitsOf({ values, unit }: Latent, start: number, end: number): Float32Array {
+  const run = values.length / unit.length
+  return unit.subarray(Math.floor(start / run), Math.ceil(end / run))
 }
 
-const latentValues = (p: Parameter): Record<string, Float32Array> =>
-  Object.fromEntries(Object.entries(p.latents).map(([key, { values }]) => [key, values]))
-
-function rounded(
-  p: Parameter,
-  latents: Record<string, Tensor>,
-): { weights: Tensor; codes: Record<string, Tensor> } {
-  if (!p.format?.fakeQuantize) return { weights: latents.w, codes: {} }
-  const { weights, codes } = p.format.fakeQuantize(latents)
-  return { weights: reshape(weights, p.shape), codes }
-}
-
-function prefixed<T>(prefix: string, record: Record<string, T>): Record<string, T> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [prefix + key, value]))
-}
+const stepOf = ({ kind }: Latent, { weightRate, scaleRate, gradientScale, number }: Step): AdamStep => ({
+  rate: kind === 'weight' ? weightRate : scaleRate,
+  gradientScale,
+  number,
+})

@@ -45,7 +45,7 @@ export async function openSource(path: string): Promise<Source> {
 
 /** The recipes that have something to learn. */
 const trainableTypes: readonly string[] = Object.keys(recipes).filter(
-  (name) => formatOf(recipes[name].type)?.fakeQuantize,
+  (name) => formatOf(recipes[name].type)?.latents,
 )
 
 /** @throws UsageError for a recipe that cannot be trained */

@@ -1,5 +1,5 @@
 /**
- * Gradients of the learned formats against their formulas in plain JavaScript. With s and m the stored scale and minimum
+ * Gradients of the learned formats against their formulas in plain JavaScript and against those of a graph. With s and m the stored scale and minimum
  * of a group and q the code of a weight:
  *
  *   dL/dw = dL/dw' where the code was not clipped, else 0
@@ -13,7 +13,13 @@ import { describe, expect, test } from 'vitest'
 import type { Codes, Latents } from '../../src/formats/format.js'
 import { quantizeRows } from '../../src/llama/index.js'
 import { Random } from '../../src/random.js'
-import { fakeQuantizer, grids, type Trainable, trainable } from '../support/fake-quantize.js'
+import {
+  graphQuantizer,
+  grids,
+  kernelQuantizer,
+  type Trainable,
+  trainable,
+} from '../support/fake-quantize.js'
 import { gaussian } from '../support/gaussian.js'
 
 const size = 8 * 256
@@ -77,10 +83,11 @@ describe.each(trainable.map((format) => [format.name, format] as const))('%s', (
         if (latent.kind === 'scale' && name === 'with zero scales' && i % 3 === 0) values[i] = 0
       }
     }
-    const programs = await fakeQuantizer(format, size / format.blockSize)
-    const { codes } = await programs.round(latents)
+    const training = kernelQuantizer(format)
+    const { codes } = await training.round(latents)
     const dy = gaussian(random, size)
-    const actual = await programs.gradients(latents, dy)
+    const actual = await training.gradients(latents, dy)
+    const graph = await (await graphQuantizer(format, size / format.blockSize)).gradients(latents, dy)
     const wanted = expected(format, latents, codes, dy)
     expect(Object.keys(actual).sort()).toEqual(Object.keys(wanted).sort())
     for (const [field, values] of Object.entries(wanted)) {
@@ -88,6 +95,8 @@ describe.each(trainable.map((format) => [format.name, format] as const))('%s', (
       const greatest = (x: Float64Array): number => x.reduce((most, v) => (v > most ? v : most), 0) // not NaN
       const largest = Math.max(greatest(values.map(Math.abs)), 1e-6)
       const worst = greatest(errors)
+      const apart = greatest(Float64Array.from(graph[field], (v, i) => Math.abs(v - actual[field][i])))
+      expect(apart / largest, `${field} of the graph`).toBeLessThan(3e-6)
       expect(actual[field].every(Number.isFinite), field).toBe(true)
       expect(worst / largest, field).toBeLessThan(3e-5)
     }

@@ -1,6 +1,6 @@
 /**
- * The fake quantizer is the exporter: what the training graph rounds is, bit for bit, what libggml reads from the file.
- * And training starts from the reference quantizer: before the first step the codes are its codes.
+ * The fake quantizer is the exporter: what training rounds is, bit for bit, what libggml reads from the file, and what the same
+ * rounding gives as a graph. And training starts from the reference quantizer: before the first step the codes are its codes.
  *
  * Where the scale of a group is zero (the block is zero, or d is too small for an f16), its weights are zero whatever
  * their codes are; libggml may leave any codes there, and they are not compared.
@@ -12,8 +12,9 @@ import { dequantizeRows, quantizeRows } from '../../src/llama/index.js'
 import { Random } from '../../src/random.js'
 import {
   type FakeQuantizer,
-  fakeQuantizer,
+  graphQuantizer,
   grids,
+  kernelQuantizer,
   type Trainable,
   trainable,
 } from '../support/fake-quantize.js'
@@ -49,9 +50,14 @@ function scaleOf(format: Trainable, { d, scales }: Codes, i: number): number {
   return stored * d[Math.floor(i / format.blockSize)]
 }
 
-/** Rounds, packs, and compares with libggml; gives back the codes. */
-async function expectExact(format: Trainable, programs: FakeQuantizer, latents: Latents): Promise<Codes> {
-  const { weights, codes } = await programs.round(latents)
+/** Rounds, packs, and compares with libggml and with the graph; gives back the codes. */
+async function expectExact(format: Trainable, graph: FakeQuantizer, latents: Latents): Promise<Codes> {
+  const { weights, codes } = await kernelQuantizer(format).round(latents)
+  const reference = await graph.round(latents)
+  expect(differing(weights, reference.weights), 'weights of the graph').toBe(0)
+  expect(Object.keys(codes).sort()).toEqual(Object.keys(reference.codes).sort())
+  for (const [field, values] of Object.entries(reference.codes))
+    expect(differing(values, codes[field]), `codes ${field} of the graph`).toBe(0)
   const bytes = format.encode(codes)
   expect(differing(weights, dequantizeRows(format.type, bytes, weights.length)), 'weights').toBe(0)
   // Packing cuts off what does not fit, so codes that come back the same were in their range.
@@ -63,16 +69,16 @@ async function expectExact(format: Trainable, programs: FakeQuantizer, latents: 
 test.each(trainable)('$name has a grid here', ({ name }) => expect(grids).toHaveProperty(name))
 
 describe.each(trainable.map((format) => [format.name, format] as const))('%s', (_, format) => {
-  let programs: FakeQuantizer
+  let graph: FakeQuantizer
   beforeAll(async () => {
-    programs = await fakeQuantizer(format, size / format.blockSize)
+    graph = await graphQuantizer(format, size / format.blockSize)
   })
 
   test.each(Object.keys(kinds))('starts from the codes of the reference: %s', async (kind) => {
     const random = new Random(5)
     const weights = Float32Array.from({ length: size }, (_, i) => kinds[kind](random, i))
     const reference = format.decode(quantizeRows(format.type, weights, size))
-    const codes = await expectExact(format, programs, format.latents(weights, reference))
+    const codes = await expectExact(format, graph, format.latents(weights, reference))
     for (const field of Object.keys(reference).filter((name) => name !== 'q'))
       expect(differing(codes[field], reference[field]), field).toBe(0)
     const others = [...codes.q.keys()].filter(
@@ -104,7 +110,7 @@ describe.each(trainable.map((format) => [format.name, format] as const))('%s', (
           if (latent.kind === 'scale' && random.uniform() < zeros) values[i] = random.int(2) ? 0 : -0
         }
       }
-      await expectExact(format, programs, latents)
+      await expectExact(format, graph, latents)
     })
     await fc.assert(property, { seed: 1, numRuns: 40 })
   })

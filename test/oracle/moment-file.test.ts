@@ -52,7 +52,7 @@ async function steps(programs: ParameterPrograms, own: readonly Parameter[]): Pr
 }
 
 describe('steps', () => {
-  it.each([8, 48, 1000])('are those in memory bit for bit, in pieces of %i', async (most) => {
+  it.each([16, 48, 1000])('are those in memory bit for bit, in pieces of %i', async (most) => {
     const [plain, filed] = [parameters(), parameters()]
     const [inMemory, onDisk] = [new ParameterPrograms(), new ParameterPrograms()]
     const path = join(folder, `file-${most}`, 'moments')

@@ -1,13 +1,34 @@
-/** Runs a format's rounding as training does: latents in, weights and codes out, and gradients of all latents. */
-import type { Codes, Format, Latents } from '../../src/formats/format.js'
+/**
+ * Rounding as training does it, and the same as a graph with gradients for reference: latents in, weights and codes out, and
+ * gradients of all latents.
+ */
+import type { Codes, Factor, Format, Latents } from '../../src/formats/format.js'
 import { formats } from '../../src/formats/table.js'
-import { grad, input } from '../../src/graph/index.js'
+import {
+  add,
+  clip,
+  div,
+  equal,
+  grad,
+  input,
+  mul,
+  reshape,
+  round,
+  roundToFloat16,
+  stopGradient,
+  straightThrough,
+  sub,
+  type Tensor,
+  toFloat,
+  where,
+} from '../../src/graph/index.js'
 import { Program } from '../../src/runtime/program.js'
+import { latentGrid, roundToGrid, scaleGradients, trainOnGrid } from '../../src/train/rounding.js'
 
 /** A format that can be trained. */
-export type Trainable = Format & Required<Pick<Format, 'latents' | 'fakeQuantize'>>
+export type Trainable = Format & Required<Pick<Format, 'latents' | 'uniform'>>
 export const trainable = formats.filter(
-  (f): f is Trainable => f.latents !== undefined && f.fakeQuantize !== undefined,
+  (f): f is Trainable => f.latents !== undefined && f.uniform !== undefined,
 )
 
 /** Smallest and largest code, and of group scales where there are any; `groupSize` weights share a scale. */
@@ -32,15 +53,77 @@ export interface FakeQuantizer {
   gradients(latents: Latents, dy: Float32Array): Promise<Record<string, Float32Array>>
 }
 
+/** What training runs. */
+export const kernelQuantizer = ({ uniform }: Trainable): FakeQuantizer => ({
+  async round(latents) {
+    const { stored, grid } = latentGrid(uniform, latents)
+    const [weights, q] = [latents.w.values.slice(), latents.w.values.slice()]
+    roundToGrid(latents.w.values, grid, weights, q)
+    return { weights, codes: { ...stored, q } }
+  },
+  async gradients(latents, dy) {
+    const { stored, grid } = latentGrid(uniform, latents)
+    const [products, gradients] = [grid.scales.slice(), grid.scales.slice()]
+    const w = throughGrid(latents, dy, grid, { products, gradients })
+    return { w, ...scaleGradients(uniform, latents, stored, { products, gradients }) }
+  },
+})
+
+/**
+ * The gradient of the weights' latents, which training never has in one place: the first moment after one step of Adam from
+ * zero with units of 10 is that.
+ */
+function throughGrid(
+  latents: Latents,
+  dy: Float32Array,
+  grid: Parameters<typeof trainOnGrid>[2],
+  sums: Parameters<typeof trainOnGrid>[3],
+): Float32Array {
+  const moments = { first: new Float32Array(dy.length), second: new Float32Array(dy.length) }
+  const unit = new Float32Array(grid.scales.length).fill(1)
+  trainOnGrid(latents.w.values.slice(), dy, grid, sums, {
+    ...{ moments, unit, rate: 1, gradientScale: 1, number: 1 },
+  })
+  return moments.first.map((m) => m / Math.fround(0.1))
+}
+
+/** The rounding of a grid as a graph; latents are (blocks, values per block). */
+function roundingGraph(
+  { groupSize, range: [lo, hi], scale, offset }: Trainable['uniform'],
+  latents: Record<string, Tensor>,
+): { weights: Tensor; codes: Record<string, Tensor> } {
+  const codes: Record<string, Tensor> = {}
+  const groups = latents.w.size / groupSize
+  const column = ({ block, group }: Factor): Tensor => {
+    codes[block] = roundToFloat16(latents[block])
+    if (!group) return reshape(codes[block], [groups, 1])
+    codes[group.field] = clip(round(latents[group.field]), ...group.range)
+    return reshape(mul(codes[block], codes[group.field]), [groups, 1])
+  }
+  const w = reshape(latents.w, [groups, groupSize])
+  const s = column(scale)
+  const none = equal(s, 0)
+  const inverse = where(none, 0, div(1, where(none, 1, s)))
+  const m = offset && column(offset)
+  const x = !m ? w : offset.sign > 0 ? sub(w, m) : add(w, m)
+  const rounded = round(mul(x, inverse))
+  const q = stopGradient(clip(rounded, lo, hi))
+  const scaled = mul(q, s)
+  const value = !m ? scaled : offset.sign > 0 ? add(scaled, m) : sub(scaled, m)
+  const weights = straightThrough(value, w, toFloat(equal(rounded, q)))
+  codes.q = reshape(q, latents.w.shape)
+  return { weights: reshape(weights, latents.w.shape), codes }
+}
+
 /** The programs of a format for a number of blocks. */
-export async function fakeQuantizer(format: Trainable, blocks: number): Promise<FakeQuantizer> {
+export async function graphQuantizer(format: Trainable, blocks: number): Promise<FakeQuantizer> {
   const latents = Object.fromEntries(
     Object.entries(format.fields).map(([field, perBlock]) => [
       field === 'q' ? 'w' : field,
       input([blocks, perBlock]),
     ]),
   )
-  const { weights, codes } = format.fakeQuantize(latents)
+  const { weights, codes } = roundingGraph(format.uniform, latents)
   const dy = input(weights.shape)
   const names = Object.keys(latents)
   const d = grad(

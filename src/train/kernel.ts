@@ -1,0 +1,48 @@
+/**
+ * The kernel of training, kernel.wat, and its memory. It works on pieces of up to `pieceSize` values, which are copied there and
+ * back: they fit in a processor's cache, and the weights of a model do not fit in the 4 GB that such a memory can have.
+ */
+import { kernelWasm } from './kernel-wasm.js'
+
+/** Values of a piece at most. */
+export const pieceSize = 4096
+
+/** Groups are runs of 4 * vectors values. */
+interface Kernel {
+  readonly memory: { readonly buffer: ArrayBuffer }
+  /** `values` to `weights` and `codes`. */
+  round(groups: number, vectors: number, lo: number, hi: number): void
+  /** `gradient` of the weights to that of the values; `products` and `sums` of the groups. */
+  gradient(groups: number, vectors: number, lo: number, hi: number): void
+  /** One step of `values` and moments along `gradient`. Each of `units` units is for 4 * vectors values, or `own`: for one. */
+  adam(units: number, vectors: number, own: number, gradientScale: number, rate: number): void
+  /** The sum of the squares of 4 * vectors values of `gradient`. */
+  squares(vectors: number): number
+}
+/** The part that is used here of what every JavaScript engine has and Node's types do not name. */
+interface Engine {
+  readonly Module: new (bytes: Uint8Array) => object
+  readonly Instance: new (module: object) => { readonly exports: unknown }
+}
+const { WebAssembly: engine } = globalThis as unknown as { WebAssembly: Engine }
+
+export const kernel = new engine.Instance(new engine.Module(Buffer.from(kernelWasm, 'base64')))
+  .exports as Kernel
+
+const place = (index: number): Float32Array =>
+  new Float32Array(kernel.memory.buffer, 4 * pieceSize * index, pieceSize)
+
+/** Where the kernel reads and writes. */
+export const inKernel = {
+  values: place(0),
+  gradient: place(1),
+  weights: place(1),
+  first: place(2),
+  codes: place(2),
+  second: place(3),
+  unit: place(4),
+  scales: place(5),
+  mins: place(6),
+  products: place(7),
+  sums: place(8),
+}
