@@ -71,7 +71,7 @@ const factorValues = ({ block, group }: Factor, codes: Codes): Float32Array =>
   group ? groupScales(codes[block], codes[group.field]) : codes[block]
 
 /** The f16 of the block times the integer of the group, for every group, rounded to f32. */
-export function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
+function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
   const products = new Float32Array(scales.length)
   const perBlock = scales.length / d.length
   for (let block = 0, i = 0; block < d.length; block++)

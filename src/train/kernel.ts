@@ -46,3 +46,16 @@ export const inKernel = {
   products: place(7),
   sums: place(8),
 }
+
+/** The sum of the squares of values, in f64. */
+export function sumOfSquares(values: Float32Array): number {
+  let sum = 0
+  for (let start = 0; start < values.length; start += pieceSize) {
+    const piece = values.subarray(start, start + pieceSize)
+    inKernel.gradient.set(piece)
+    const whole = Math.ceil(piece.length / 4)
+    inKernel.gradient.fill(0, piece.length, 4 * whole)
+    sum += kernel.squares(whole)
+  }
+  return sum
+}

@@ -1,4 +1,5 @@
 /** One optimizer step over all parameters: clip the gradient by its norm, then Adam on every latent. */
+import { sumOfSquares } from './kernel.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 
 export interface StepRates {
@@ -28,8 +29,5 @@ export async function optimize(
   return norm
 }
 
-function gradientNorm(parameters: readonly Parameter[]): number {
-  let squares = 0
-  for (const { gradient } of parameters) for (let i = 0; i < gradient.length; i++) squares += gradient[i] ** 2
-  return Math.sqrt(squares)
-}
+const gradientNorm = (parameters: readonly Parameter[]): number =>
+  Math.sqrt(parameters.reduce((sum, { gradient }) => sum + sumOfSquares(gradient), 0))

@@ -18,7 +18,7 @@ import { type AdamStep, type Moments, moveOf } from './adam.js'
 import { inKernel, kernel, pieceSize } from './kernel.js'
 
 /** What a file holds besides the codes of the weights, by field. */
-export function storedScales({ scale, offset }: Uniform, latents: Latents): Codes {
+function storedScales({ scale, offset }: Uniform, latents: Latents): Codes {
   const stored: Codes = {}
   for (const { block, group } of offset ? [scale, offset] : [scale]) {
     stored[block] = halvesToFloats(floatsToHalves(latents[block].values))

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import wabt from 'wabt'
+import { sumOfSquares } from '../../src/train/kernel.js'
 import { kernelWasm } from '../../src/train/kernel-wasm.js'
 
 test('the kernel is what its source says', async () => {
@@ -9,4 +10,10 @@ test('the kernel is what its source says', async () => {
   const source = await readFile(new URL('../../src/train/kernel.wat', import.meta.url), 'utf8')
   const { buffer } = parseWat('kernel.wat', source, { simd: true }).toBinary({})
   expect(kernelWasm).toBe(Buffer.from(buffer).toString('base64'))
+})
+
+test.each([1, 3, 4, 4096, 10_001])('the sum of %i squares is that of f64 numbers', (length) => {
+  const values = Float32Array.from({ length }, (_, i) => Math.sin(i + 1) * 10 ** ((i % 7) - 3))
+  const expected = values.reduce((sum, x) => sum + x ** 2, 0)
+  expect(Math.abs(sumOfSquares(values) / expected - 1)).toBeLessThan(1e-12)
 })
