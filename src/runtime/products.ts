@@ -6,6 +6,9 @@ import { Program } from './program.js'
 export class Products {
   private readonly programs = new Map<string, Promise<Program>>()
 
+  /** @param keepsMemory see `Program.compile` */
+  constructor(private readonly keepsMemory = true) {}
+
   /**
    * a (m, k) times b (k, n), both f32 and row by row; `transA`, `transB` say that an operand lies transposed.
    * The result is new, or `into`.
@@ -25,7 +28,7 @@ export class Products {
     if (!program) {
       const [left, right] = [input(transA ? [k, m] : [m, k]), input(transB ? [n, k] : [k, n])]
       const y = matmul(left, right, { transA, transB })
-      program = Program.compile({ inputs: { a: left, b: right }, outputs: { y } })
+      program = Program.compile({ inputs: { a: left, b: right }, outputs: { y } }, this.keepsMemory)
       this.programs.set(key, program)
     }
     const { y } = await (await program).run({ a, b }, into ? { y: into } : {})

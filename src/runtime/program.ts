@@ -12,19 +12,17 @@ import { threadCount } from './threads.js'
 export type Values = Record<string, TypedArray>
 
 export class Program {
-  /**
-   * Whether programs that are compiled from now on keep the memory of their intermediate values from one run to the next, which is
-   * faster. Where memory is scarce they give it back.
-   */
-  static keepsMemory = true
-
   private constructor(
     private readonly session: InferenceSession,
     private readonly graph: ProgramGraph,
   ) {}
 
-  /** Compiles a graph for the cpu. Inputs that no output depends on need not be fed. */
-  static async compile(shaped: ProgramGraph, keepsMemory = Program.keepsMemory): Promise<Program> {
+  /**
+   * Compiles a graph for the cpu. Inputs that no output depends on need not be fed.
+   * @param keepsMemory whether it keeps the memory of its intermediate values from one run to the next, which is faster, or gives it
+   * back
+   */
+  static async compile(shaped: ProgramGraph, keepsMemory = true): Promise<Program> {
     const graph = unshape(shaped)
     const session = await InferenceSession.create(lower(graph), {
       executionProviders: ['cpu'],

@@ -53,7 +53,7 @@ export interface StreamedOptions extends Options {
 
 export async function solveWhole(options: WholeOptions): Promise<void> {
   const { source, network, programs, student, weights, outputs, batches, disk, onProgress } = options
-  const products = new Products()
+  const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   try {
     const solver: Solver = { network, programs, products, rows, outputs }
@@ -120,7 +120,7 @@ export interface StreamedResult {
 
 export async function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
   const { source, types, network, programs, batches, validation, disk, spill, check, onProgress } = options
-  const products = new Products()
+  const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   const all: Streams[] = []
   const begin = async (label: string, tokens: readonly Int32Array[], weights: Weights): Promise<Streams> => {

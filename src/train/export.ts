@@ -27,7 +27,7 @@ export async function trainedBytes(
   check: ExportCheck,
 ): Promise<Uint8Array> {
   if (!p.format) return F32.encode({ w: p.weights })
-  const { weights, codes } = await programs.codes(p)
+  const { weights, codes } = programs.codes(p)
   const bytes = p.format.encode(codes)
   const written = dequantizeRows(p.format.type, bytes, weights.length)
   check.tensors++

@@ -46,6 +46,8 @@ export class Network {
   private readonly scratch = new Map<Program, Record<string, Float32Array>>()
   readonly head: Head
   readonly tokens: number
+  /** Whether programs that are compiled from now on keep their memory, unless they are told otherwise; see `Program.compile`. */
+  keepsMemory = true
 
   constructor(
     readonly architecture: Architecture,
@@ -241,8 +243,8 @@ export class Network {
     return values
   }
 
-  /** The program of a graph, compiled once for each key. See `Program.keepsMemory`. */
-  program(key: string, graph: () => ProgramGraph, keepsMemory?: boolean): Promise<Program> {
+  /** The program of a graph, compiled once for each key. */
+  program(key: string, graph: () => ProgramGraph, keepsMemory = this.keepsMemory): Promise<Program> {
     const known = this.programs.get(key)
     if (known) return known
     const program = Program.compile(graph(), keepsMemory)

@@ -196,7 +196,7 @@ export class Run {
     }
     const [before] = progress.curve
     const solved = this.stages.find(({ taken }) => taken)?.kld ?? before
-    if (plan.method === 'scales' && !resumed) for (const p of student.parameters) await programs.fix(p)
+    if (plan.method === 'scales' && !resumed) for (const p of student.parameters) programs.fix(p)
     await distillation.round()
     const { order, validation, windows } = text
     const path = teacherPath(options.output)
@@ -249,7 +249,7 @@ export class Run {
     if (this.plan.method === 'scales') {
       // Codes first: what stays has no moments.
       await loadCheckpoint(path, parameters, settings)
-      for (const p of parameters) await this.programs.fix(p)
+      for (const p of parameters) this.programs.fix(p)
     }
     return loadCheckpoint<Progress>(path, parameters, settings, this.programs.moments)
   }

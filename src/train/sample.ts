@@ -45,7 +45,7 @@ export async function sampleBlock(
   types: ReadonlyMap<string, number>,
   onProgress?: (done: number, total: number) => void,
 ): Promise<BlockSeconds> {
-  const products = new Products()
+  const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   try {
     const random = new Random(1)

@@ -7,7 +7,6 @@
  */
 import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
-import { Program } from '../runtime/program.js'
 import type { Adjustable } from './allotment.js'
 import { checkDisk, checkLeftovers, freeBytes } from './disk.js'
 import { untrainedSets } from './embeddings.js'
@@ -77,7 +76,7 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
           ? [decided.untrained]
           : untrainedSets(source, types, options.embeddings ?? 'auto'),
       speeds: (whole) => {
-        Program.keepsMemory = whole
+        own.keepsMemory = whole
         source.weights.most = whole ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
         return sampleBlock(source, own, programs, types, (done, total) => {
           options.signal?.throwIfAborted()
@@ -91,7 +90,6 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
     const text = read ? fewer(read, network, plan) : await runText(source, network, settled, memory)
     return await new Run(source, settled, plan, network, programs, text, began).run()
   } finally {
-    Program.keepsMemory = true
     await network?.dispose()
     await programs.dispose()
     await source.gguf.close()
