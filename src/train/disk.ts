@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readdir, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
+import { isDiskFull } from '../files.js'
 import { checkpointPath } from './checkpoint.js'
 import { assignedBytes } from './export.js'
 import { gigabytes, type Plan } from './plan.js'
@@ -40,6 +41,17 @@ export async function checkDisk(
       output,
       `training needs about ${gigabytes(needed)} of disk for it and what is kept beside it until the end, and ${gigabytes(free)} are free; make room or choose another folder`,
     )
+}
+
+/** Does what a full disk interrupts and `--resume` goes on with; `keeps`: the run saves what it has done. @throws FileError that says so */
+export async function resumable<T>(keeps: boolean, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!keeps || !isDiskFull(error)) throw error
+    const problem = 'the disk is full; make room, and the same command with --resume goes on from there'
+    throw new FileError(error.path, problem, { cause: error })
+  }
 }
 
 /** Bytes that a run may take on the disk of its output. */

@@ -5,8 +5,7 @@
  */
 import { rm } from 'node:fs/promises'
 import { digest } from '../data/order.js'
-import { FileError, QuenchError } from '../errors.js'
-import { isDiskFull } from '../files.js'
+import { QuenchError } from '../errors.js'
 import { recipes } from '../formats/recipes.js'
 import { Metadata, openGguf } from '../gguf/index.js'
 import { summarize } from '../gguf/summary.js'
@@ -37,6 +36,9 @@ import { trainSteps } from './steps.js'
 
 export const defaultSteps = 300
 
+/** A run that never saves leaves nothing behind to go on from. */
+export const keepsState = ({ checkpointEvery = 0 }: TrainOptions): boolean => Number.isFinite(checkpointEvery)
+
 export class Run {
   private readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
   private readonly stages: StageReport[] = []
@@ -63,8 +65,6 @@ export class Run {
   async run(): Promise<TrainReport> {
     const { output } = this.options
     const folder = blocksFolder(output)
-    // A run that never saves leaves nothing behind to go on from.
-    const keeps = Number.isFinite(this.options.checkpointEvery ?? 0)
     let disk: BlocksOnDisk | undefined
     try {
       const { text } = this
@@ -77,17 +77,9 @@ export class Run {
       await disk.remove()
       await removeCheckpoint(output)
       return report
-    } catch (error) {
-      if (!keeps || !isDiskFull(error)) throw error
-      const { path } = error
-      throw new FileError(
-        path,
-        'the disk is full; make room, and the same command with --resume goes on from there',
-        { cause: error },
-      )
     } finally {
       await disk?.close()
-      if (!keeps) await rm(folder, { recursive: true, force: true })
+      if (!keepsState(this.options)) await rm(folder, { recursive: true, force: true })
     }
   }
 

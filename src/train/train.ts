@@ -8,13 +8,13 @@
 import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
 import type { Adjustable } from './allotment.js'
-import { checkDisk, checkLeftovers, freeBytes } from './disk.js'
+import { checkDisk, checkLeftovers, freeBytes, resumable } from './disk.js'
 import { untrainedSets } from './embeddings.js'
 import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
 import { defaultMemory, type Plan, planRun, sizesOf } from './plan.js'
-import { defaultSteps, Run } from './run.js'
+import { defaultSteps, keepsState, Run } from './run.js'
 import {
   defaultCalibration,
   defaultTokens,
@@ -87,8 +87,10 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
     await checkDisk(options.output, plan, source, types)
     options.onPlan?.(plan)
     const settled = { ...options, tokens: read ? wanted : plan.tokens, calibration: plan.calibration }
-    const text = read ? fewer(read, network, plan) : await runText(source, network, settled, memory)
-    return await new Run(source, settled, plan, network, programs, text, began).run()
+    return await resumable(keepsState(options), async () => {
+      const text = read ? fewer(read, own, plan) : await runText(source, own, settled, memory)
+      return new Run(source, settled, plan, own, programs, text, began).run()
+    })
   } finally {
     await network?.dispose()
     await programs.dispose()
