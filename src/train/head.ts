@@ -18,8 +18,9 @@ import {
 } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
 import type { Values } from '../runtime/program.js'
+import { accumulate, type Gradients, takeCleared } from './gradients.js'
 import { headInputs, leastRest, lossGraph } from './graphs.js'
-import type { Gradients, Network } from './network.js'
+import type { Network } from './network.js'
 
 /** What the teacher finds likeliest at each position. */
 export interface TopTokens {
@@ -85,10 +86,11 @@ export class Head {
     })
     let total = 0
     for (const start of this.starts()) {
-      const out = await network.runIntoScratch(head, this.values(start, weights, target))
+      const into = takeCleared(gradients, names)
+      const out = await network.runIntoScratch(head, this.values(start, weights, target), into)
       dx.set(out.dx, start * network.config.width)
       total += out.loss[0]
-      for (const name of names) addTo(gradients.get(name) as Float32Array, out[`d ${name}`])
+      for (const name of names) accumulate(gradients, name, out[`d ${name}`])
     }
     return total
   }
@@ -173,9 +175,4 @@ function sliceLength(tokens: number, vocabulary: number): number {
   let slice = Math.min(tokens, wanted)
   while (tokens % slice !== 0) slice--
   return slice
-}
-
-/** Adds to an array, element by element. */
-export function addTo(total: Float32Array, values: Float32Array): void {
-  for (let i = 0; i < total.length; i++) total[i] += values[i]
 }

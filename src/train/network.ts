@@ -12,11 +12,9 @@ import type { Architecture, Batch, ModelConfig, Source } from '../models/archite
 import type { Weights } from '../models/weights.js'
 import { Program, type Values } from '../runtime/program.js'
 import { addRows, rowsOf } from './embedding.js'
+import { accumulate, addTo, type Gradients, opened, takeCleared } from './gradients.js'
 import { backwardGraph, blockGraph, blockKey, embedGraph, result } from './graphs.js'
-import { addTo, Head, type Target } from './head.js'
-
-/** Gradients by GGUF name, laid out as the weights are. Those that are not there are not computed. */
-export type Gradients = ReadonlyMap<string, Float32Array>
+import { Head, type Target } from './head.js'
 
 /** What passes from block to block. */
 export interface Flow {
@@ -32,7 +30,9 @@ interface BlockBackward {
   readonly key: string
   /** From what the block reads and the gradients of its results to those of its stream and of what it reads, and others. */
   graph(layer: number): ProgramGraph
-  /** Takes what a program gave; the arrays are written to again. */
+  /** Arrays that the program is to write to, by the names of its outputs. */
+  into?(layer: number): Values
+  /** Takes what a program gave; other arrays than those are written to again. */
   take(layer: number, out: Record<string, Float32Array>): void
 }
 
@@ -115,6 +115,7 @@ export class Network {
     target: Target,
     gradients: Gradients,
   ): Promise<number> {
+    const names = (layer: number): string[] => Object.keys(this.architecture.blockTensors(this.config, layer))
     const { loss, dx } = await this.backwardThrough(weights, target, gradients, {
       key: 'block backward',
       graph: (layer) => {
@@ -122,9 +123,9 @@ export class Network {
         const reads = Object.keys(this.architecture.reads(this.config, layer, this.batch))
         return backwardGraph(inputs, results, pick(inputs, ['x', ...reads, ...Object.keys(w)]))
       },
+      into: (layer) => takeCleared(gradients, names(layer), `blk.${layer}.`),
       take: (layer, out) => {
-        for (const name of Object.keys(this.architecture.blockTensors(this.config, layer)))
-          accumulate(gradients, `blk.${layer}.${name}`, out[`d ${name}`])
+        for (const name of names(layer)) accumulate(gradients, `blk.${layer}.${name}`, out[`d ${name}`])
       },
     })
     await this.embedBackward(tokens, weights, dx, gradients)
@@ -139,7 +140,7 @@ export class Network {
     weights: Weights,
     target: Target,
     gradients: Gradients,
-    { key, graph, take }: BlockBackward,
+    { key, graph, into, take }: BlockBackward,
   ): Promise<{ loss: number; dx: Float32Array }> {
     const { architecture, config, batch } = this
     const dx = new Float32Array(this.tokens * config.width)
@@ -151,7 +152,7 @@ export class Network {
       values[`d ${result('x')}`] = dx
       for (const [name, to] of Object.entries(architecture.gives(config, layer)))
         values[`d ${result(name)}`] = this.besideGradient(to)
-      const out = await this.runIntoScratch(block, values)
+      const out = await this.runIntoScratch(block, values, into?.(layer))
       dx.set(out['d x'])
       for (const [name, source] of Object.entries(architecture.reads(config, layer, batch)))
         addTo(pieceOf(this.besideGradient(source.from), source), out[`d ${name}`])
@@ -165,10 +166,19 @@ export class Network {
     return this.head.logits(weights)
   }
 
-  /** Runs a program whose results are used at once: they are written to arrays that the next run overwrites. */
-  async runIntoScratch(program: Program, values: Values): Promise<Record<string, Float32Array>> {
-    const results = await program.run(values, this.scratch.get(program) ?? {})
-    this.scratch.set(program, results)
+  /**
+   * Runs a program whose results are used at once: but for those with an array in `into` they are written to arrays that the next
+   * run overwrites.
+   */
+  async runIntoScratch(
+    program: Program,
+    values: Values,
+    into: Values = {},
+  ): Promise<Record<string, Float32Array>> {
+    const scratch = this.scratch.get(program) ?? {}
+    const results = await program.run(values, { ...scratch, ...into })
+    const own = Object.entries(results).filter(([name]) => !(name in into))
+    this.scratch.set(program, { ...scratch, ...Object.fromEntries(own) })
     return results
   }
 
@@ -199,7 +209,7 @@ export class Network {
     const out = await this.runIntoScratch(embed, values)
     const tables = this.architecture.tables(this.config)
     for (const name of names)
-      if (name in tables) addRows(weight(gradients, name), tokens, out[`d ${name}`])
+      if (name in tables) addRows(opened(weight(gradients, name)), tokens, out[`d ${name}`])
       else accumulate(gradients, name, out[`d ${name}`])
   }
 
@@ -260,11 +270,6 @@ function weight(weights: Pick<Weights, 'get'>, name: string): Float32Array {
   const values = weights.get(name)
   if (!values) throw new RangeError(`no values for ${name}`)
   return values
-}
-
-function accumulate(gradients: Gradients, name: string, values: Float32Array): void {
-  const total = gradients.get(name)
-  if (total) addTo(total, values) // frozen without
 }
 
 /** What a block reads of something that is given to several blocks. */

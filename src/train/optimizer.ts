@@ -1,4 +1,5 @@
 /** One optimizer step over all parameters: clip the gradient by its norm, then Adam on every latent. */
+import { clear } from './gradients.js'
 import { sumOfSquares } from './kernel.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 
@@ -24,7 +25,7 @@ export async function optimize(
   for (const parameter of parameters) {
     await programs.update(parameter, { ...rates, gradientScale, number })
     await programs.round(parameter)
-    parameter.gradient.fill(0)
+    clear(parameter.gradient)
   }
   return norm
 }

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Codes, Format, Latent, Latents, Uniform } from '../formats/format.js'
 import type { Shape } from '../graph/index.js'
 import { type AdamStep, adam, type Moments } from './adam.js'
+import { opened } from './gradients.js'
 import { type MomentStore, momentsInMemory, type Piece, piecesOf, trainedLatents } from './moment-store.js'
 import { gridPart, latentGrid, roundToGrid, scaleGradients, trainOnGrid } from './rounding.js'
 
@@ -45,7 +46,7 @@ export class Parameter {
   /** Gradient of the loss with respect to `weights`, made when it is first asked for. */
   get gradient(): Float32Array {
     this.ownGradient ??= new Float32Array(this.weights.length)
-    return this.ownGradient
+    return opened(this.ownGradient)
   }
 
   /** Adam's moments of every latent that trains, made when they are first asked for. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
 import type { Weights } from '../../src/models/weights.js'
+import { clear } from '../../src/train/gradients.js'
 import type { Target } from '../../src/train/head.js'
 import { Network } from '../../src/train/network.js'
 import { expectGradients } from '../support/gradients.js'
@@ -49,6 +50,25 @@ describe.each(Object.entries(configs))('gradients of every tensor: %s', (_, conf
     await network.dispose()
   })
 })
+
+test.each(Object.entries(configs))(
+  'sums that were cleared count as zeros whatever they hold: %s',
+  async (_, config) => {
+    const network = new Network(llama, config, batch)
+    const weights = tinyWeights(config, 1)
+    const tokens = randomTokens(network.tokens, config.vocabulary, 2)
+    const target = await teacherTarget(network, tokens, tinyWeights(config, 4))
+    const [zeros, used] = [zerosLike(weights), zerosLike(weights)]
+    for (const sum of used.values()) clear(sum.fill(Number.NaN))
+    // Twice: the second pass is added to the first.
+    for (const gradients of [zeros, used, zeros, used]) {
+      await network.forward(tokens, weights)
+      await network.backward(tokens, weights, target, gradients)
+    }
+    expect(used).toEqual(zeros)
+    await network.dispose()
+  },
+)
 
 describe("the teacher's likeliest tokens", () => {
   test('are those with the largest logits, with what is left for the others', async () => {
