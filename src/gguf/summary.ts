@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { systemError } from '../files.js'
 import { fileTypes } from './file-types.js'
-import type { Gguf } from './reader.js'
+import { type Gguf, openGguf } from './reader.js'
 import { ggmlTypes } from './types.js'
 
 /** The tensors of one type. */
@@ -27,6 +27,16 @@ export interface Summary {
   readonly types: readonly TypeSummary[]
   /** Whether a tensor has a type other than floats and integers. */
   readonly quantized: boolean
+}
+
+/** @throws FileError for a file that is none or not whole */
+export async function summarizeFile(path: string): Promise<Summary> {
+  const gguf = await openGguf(path)
+  try {
+    return await summarize(gguf)
+  } finally {
+    await gguf.close()
+  }
 }
 
 /** @throws FileError if a file has vanished */

@@ -6,8 +6,8 @@ import { realpath, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
 import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
-import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
-import { type Summary, summarize } from '../gguf/summary.js'
+import { ggmlTypeNamed } from '../gguf/index.js'
+import { summarizeFile } from '../gguf/summary.js'
 import { FILE_TYPES, quantizeModel } from '../llama/index.js'
 
 export interface QuantizeFileOptions {
@@ -50,7 +50,7 @@ export async function quantizeFile(
   if (!Object.hasOwn(FILE_TYPES, type))
     throw new UsageError(`--type ${type} is unknown; choose one of ${Object.keys(FILE_TYPES).join(', ')}`)
   const start = performance.now()
-  const before = await summary(input)
+  const before = await summarizeFile(input)
   if (before.quantized && !options.allowRequantize)
     throw new FileError(
       input,
@@ -76,7 +76,7 @@ export async function quantizeFile(
     stopWatching()
   }
   await commitTemporary(temporary, output)
-  const after = await summary(output)
+  const after = await summarizeFile(output)
   return {
     path: output,
     type: after.type,
@@ -84,15 +84,6 @@ export async function quantizeFile(
     bitsPerWeight: after.bitsPerWeight,
     input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
     seconds: (performance.now() - start) / 1000,
-  }
-}
-
-async function summary(path: string): Promise<Summary> {
-  const gguf = await openGguf(path)
-  try {
-    return await summarize(gguf)
-  } finally {
-    await gguf.close()
   }
 }
 

@@ -6,8 +6,7 @@
  */
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
-import { openGguf } from '../gguf/index.js'
-import { summarize } from '../gguf/summary.js'
+import { summarizeFile } from '../gguf/summary.js'
 import { PACKAGE_VERSION } from '../llama/index.js'
 import type { MemoryUse } from './memory.js'
 import { type Round, type RoundOptions, roundTokens, runRound, type SpeedTest } from './round.js'
@@ -192,13 +191,8 @@ export function summarizeRounds(
 }
 
 async function factsOf(path: string): Promise<Facts> {
-  const gguf = await openGguf(path)
-  try {
-    const { type, bytes, bitsPerWeight } = await summarize(gguf)
-    return { path, type, bytes, bitsPerWeight }
-  } finally {
-    await gguf.close()
-  }
+  const { type, bytes, bitsPerWeight } = await summarizeFile(path)
+  return { path, type, bytes, bitsPerWeight }
 }
 
 export function thisMachine(): Machine {

@@ -6,6 +6,7 @@ import { FileError, UsageError } from '../errors.js'
 import { isDiskFull } from '../files.js'
 import { checkpointPath } from './checkpoint.js'
 import { assignedBytes } from './export.js'
+import type { TrainOptions } from './options.js'
 import { gigabytes, type Plan } from './plan.js'
 import type { Source } from './source.js'
 
@@ -43,12 +44,15 @@ export async function checkDisk(
     )
 }
 
-/** Does what a full disk interrupts and `--resume` goes on with; `keeps`: the run saves what it has done. @throws FileError that says so */
-export async function resumable<T>(keeps: boolean, work: () => Promise<T>): Promise<T> {
+/** A run that never saves leaves nothing behind to go on from. */
+export const keepsState = ({ checkpointEvery = 0 }: TrainOptions): boolean => Number.isFinite(checkpointEvery)
+
+/** Does what a full disk interrupts and `--resume` goes on with. @throws FileError that says so */
+export async function resumable<T>(options: TrainOptions, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    if (!keeps || !isDiskFull(error)) throw error
+    if (!keepsState(options) || !isDiskFull(error)) throw error
     const problem = 'the disk is full; make room, and the same command with --resume goes on from there'
     throw new FileError(error.path, problem, { cause: error })
   }

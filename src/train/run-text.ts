@@ -1,5 +1,7 @@
 /** The text of a run, in windows: which of them the start is computed from, and whole batches to validate on. */
 import { WindowOrder } from '../data/order.js'
+import type { Batch } from '../models/architecture.js'
+import { join } from './distillation.js'
 import type { Network } from './network.js'
 import type { TrainOptions } from './options.js'
 import type { Source } from './source.js'
@@ -60,6 +62,10 @@ export function textOptions(
     ...(signal && { signal }),
   }
 }
+
+/** The tokens of a whole number of batches, batch by batch. */
+export const inBatches = (windows: readonly Int32Array[], { windows: size }: Batch): Int32Array[] =>
+  Array.from({ length: windows.length / size }, (_, i) => join(windows.slice(i * size, (i + 1) * size)))
 
 /** As many windows as fill whole batches; a single incomplete batch is filled up by repeating windows. */
 function wholeBatches(windows: readonly Int32Array[], size: number): Int32Array[] {

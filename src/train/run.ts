@@ -7,8 +7,8 @@ import { rm } from 'node:fs/promises'
 import { digest } from '../data/order.js'
 import { QuenchError } from '../errors.js'
 import { recipes } from '../formats/recipes.js'
-import { Metadata, openGguf } from '../gguf/index.js'
-import { summarize } from '../gguf/summary.js'
+import { Metadata } from '../gguf/index.js'
+import { summarizeFile } from '../gguf/summary.js'
 import { BlockClock } from './block-clock.js'
 import { BlocksOnDisk } from './blocks-on-disk.js'
 import { loadBlocks, type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
@@ -20,8 +20,8 @@ import {
   removeCheckpoint,
   type Settings,
 } from './checkpoint.js'
-import { blocksFolder, momentsPath, teacherPath } from './disk.js'
-import { Distillation, join, TeacherCache } from './distillation.js'
+import { blocksFolder, keepsState, momentsPath, teacherPath } from './disk.js'
+import { Distillation, TeacherCache } from './distillation.js'
 import type { MeanError } from './estimate.js'
 import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
 import { MomentFile } from './moment-file.js'
@@ -29,15 +29,12 @@ import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
 import { type Plan, sizesOf } from './plan.js'
-import { defaultTokens, type RunText } from './run-text.js'
+import { defaultTokens, inBatches, type RunText } from './run-text.js'
 import { makeStudent, type Source, type Student, targetTypes } from './source.js'
 import { teacherCacheBytes } from './step-seconds.js'
 import { trainSteps } from './steps.js'
 
 export const defaultSteps = 300
-
-/** A run that never saves leaves nothing behind to go on from. */
-export const keepsState = ({ checkpointEvery = 0 }: TrainOptions): boolean => Number.isFinite(checkpointEvery)
 
 export class Run {
   private readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
@@ -104,14 +101,6 @@ export class Run {
     }
   }
 
-  /** Batches of tokens. */
-  private batches(windows: readonly Int32Array[]): Int32Array[] {
-    const { windows: size } = this.network.batch
-    return Array.from({ length: windows.length / size }, (_, i) =>
-      join(windows.slice(i * size, (i + 1) * size)),
-    )
-  }
-
   private readonly onBlock = (done: number, total: number): void => {
     if (this.options.signal?.aborted)
       throw new QuenchError(
@@ -132,8 +121,8 @@ export class Run {
       types,
       disk,
       check,
-      batches: this.batches(text.calibration),
-      validation: this.batches(text.validation),
+      batches: inBatches(text.calibration, network.batch),
+      validation: inBatches(text.validation, network.batch),
       spill: plan.spillBytes > 0 ? `${folder}/streams` : undefined,
       onProgress: this.onBlock,
     })
@@ -228,11 +217,20 @@ export class Run {
 
   /** Takes the parameters back to what they were before the last stage. */
   private async undo(student: Student, disk: BlocksOnDisk): Promise<void> {
-    const { source, network, programs } = this
+    const { network, programs } = this
     for (const p of student.parameters) p.codes = undefined
     if (this.stages.some(({ stage, taken }) => stage === 'blockwise' && taken))
       await loadBlocks(student, network, disk, programs)
-    else await restart(student, await makeStudent(source, this.types, this.untrained), programs)
+    else await this.startAnew(student)
+  }
+
+  /** Gives the parameters the reference quantizer's codes. */
+  private async startAnew({ parameters }: Student): Promise<void> {
+    const plain = await makeStudent(this.source, this.types, this.untrained)
+    for (const [i, p] of parameters.entries()) {
+      p.restart(plain.parameters[i].latents)
+      await this.programs.round(p)
+    }
   }
 
   /** Takes the state of a checkpoint. */
@@ -269,14 +267,14 @@ export class Run {
       disk,
       weights: distillation.student,
       outputs,
-      batches: this.batches(windows),
+      batches: inBatches(windows, network.batch),
       onProgress: this.onBlock,
     })
     await network.dispose()
     if (!this.options.teacher) distillation.cache.moments.clear()
     const kld = await distillation.validate(text.validation)
     const taken = kld.mean < progress.curve[0].mean
-    if (!taken) await restart(student, await makeStudent(source, this.types, this.untrained), programs)
+    if (!taken) await this.startAnew(student)
     const seconds = (performance.now() - began) / 1000
     progress.seconds += seconds
     this.stages.push({ stage: 'blockwise', seconds, kld, taken })
@@ -294,6 +292,8 @@ export class Run {
     const { source, options, plan, network, types, check } = this
     const { output, type } = options
     const seen = progress.step * network.tokens
+    // Of a last stage that was undone nothing is in the file.
+    const kept = this.stages.at(-1)?.taken ? progress.step : 0
     const metadata = new Metadata(output, source.gguf.metadata)
       .set('general.file_type', { type: 'uint32', value: recipes[type].fileType })
       .set('general.quantization_version', { type: 'uint32', value: 2 })
@@ -301,12 +301,12 @@ export class Run {
     if (taken.length > 0)
       metadata
         .set('quench.method', { type: 'string', value: taken.join('+') })
-        .set('quench.steps', { type: 'uint32', value: progress.step })
-        .set('quench.tokens', { type: 'uint64', value: BigInt(seen) })
+        .set('quench.steps', { type: 'uint32', value: kept })
+        .set('quench.tokens', { type: 'uint64', value: BigInt(kept * network.tokens) })
         .set('quench.validation_kld_before', { type: 'float32', value: before.mean })
         .set('quench.validation_kld_after', { type: 'float32', value: after.mean })
     await exportModel(source.gguf, output, metadata, types, tensors)
-    const { bytes, bitsPerWeight } = await sizeOf(output)
+    const { bytes, bitsPerWeight } = await summarizeFile(output)
     const trainingSeconds = progress.seconds - solvingSeconds(this.stages)
     return {
       path: output,
@@ -343,20 +343,3 @@ export class Run {
 
 const solvingSeconds = (stages: readonly StageReport[]): number =>
   stages.find(({ stage }) => stage === 'blockwise')?.seconds ?? 0
-
-/** Gives a student the latents of another one. */
-async function restart(student: Student, from: Student, programs: ParameterPrograms): Promise<void> {
-  for (const [i, p] of student.parameters.entries()) {
-    p.restart(from.parameters[i].latents)
-    await programs.round(p)
-  }
-}
-
-async function sizeOf(path: string): Promise<{ bytes: number; bitsPerWeight: number }> {
-  const gguf = await openGguf(path)
-  try {
-    return await summarize(gguf)
-  } finally {
-    await gguf.close()
-  }
-}

@@ -45,7 +45,7 @@ async function savedSettings(output: string): Promise<{ path: string; settings: 
 /**
  * The options with what an earlier run decided where nothing is asked for. What was asked for stays, and is refused later where the
  * earlier run had it otherwise.
- * @throws FileError for a damaged file
+ * @throws FileError for a file that is damaged or of another version
  */
 export async function goingOn(
   options: TrainOptions,
@@ -62,14 +62,13 @@ export async function goingOn(
   )
     throw damaged(path)
   const asked = options.method === 'auto' ? undefined : options.method
-  const embeddings = options.embeddings === 'auto' ? undefined : options.embeddings
   return {
     options: {
       ...options,
       method: asked ?? method,
       tokens: options.tokens ?? (tokens as number),
       calibration: options.calibration ?? (calibration as number),
-      ...(embeddings === undefined && { teacherTopK: options.teacherTopK ?? (teacherTopK as number) }),
+      teacherTopK: options.teacherTopK ?? (teacherTopK as number),
     },
     decided: { whole, untrained: new Set(untrained.split(' ').filter((name) => name !== '')) },
   }
@@ -79,4 +78,6 @@ const isMethod = (value: unknown): value is Method =>
   value === 'distill' || value === 'scales' || value === 'blockwise'
 
 const damaged = (path: string, cause?: unknown): FileError =>
-  new FileError(path, 'is damaged; delete it and the rest of the run to start anew', { cause })
+  new FileError(path, 'is damaged or of another version; delete it and the rest of the run to start anew', {
+    cause,
+  })

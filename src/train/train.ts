@@ -14,7 +14,7 @@ import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
 import { defaultMemory, type Plan, planRun, sizesOf } from './plan.js'
-import { defaultSteps, keepsState, Run } from './run.js'
+import { defaultSteps, Run } from './run.js'
 import {
   defaultCalibration,
   defaultTokens,
@@ -87,7 +87,7 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
     await checkDisk(options.output, plan, source, types)
     options.onPlan?.(plan)
     const settled = { ...options, tokens: read ? wanted : plan.tokens, calibration: plan.calibration }
-    return await resumable(keepsState(options), async () => {
+    return await resumable(options, async () => {
       const text = read ? fewer(read, own, plan) : await runText(source, own, settled, memory)
       return new Run(source, settled, plan, own, programs, text, began).run()
     })

@@ -176,6 +176,10 @@ describe('training of scales', () => {
     expect(report.check.differing).toBe(0)
     const [solved, written] = await Promise.all(['whole.gguf', 'worse.gguf'].map(tensorsOf))
     expect(written).toEqual(solved)
+    const gguf = await openGguf(report.path)
+    expect(gguf.metadata.get('quench.steps')?.value).toBe(0)
+    expect(gguf.metadata.string('quench.method')).toBe('blockwise')
+    await gguf.close()
   })
 })
 
