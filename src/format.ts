@@ -23,19 +23,61 @@ function scaled(value: number): string {
   return `${number.toFixed(number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2)} ${prefixes[i]}`
 }
 
-/** Rows as lines with aligned columns, two spaces apart; columns named in `right` end flush, the others start flush. */
-export function table(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string {
-  const columns = Math.max(...rows.map((row) => row.length))
-  const widths = Array.from({ length: columns }, (_, c) =>
-    Math.max(...rows.map((row) => row[c]?.length ?? 0)),
-  )
+/**
+ * Rows as lines with aligned columns, two spaces apart; columns named in `right` end flush, the others start flush. What
+ * cannot be seen in a cell is escaped.
+ */
+export function table(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string[] {
+  const cells = rows.map((row) => row.map(visible))
+  const widths: number[] = []
+  for (const row of cells)
+    for (const [c, cell] of row.entries()) widths[c] = Math.max(widths[c] ?? 0, cell.length)
   const line = (row: readonly string[]) =>
     row.map((cell, c) => (right.has(c) ? cell.padStart(widths[c]) : cell.padEnd(widths[c]))).join('  ')
-  return `${rows.map((row) => line(row).trimEnd()).join('\n')}\n`
+  return cells.map((row) => line(row).trimEnd())
 }
 
-/** Text out of a file, for a terminal: no control characters, and at most `length` characters. */
-export function plain(text: string, length = 80): string {
-  const clipped = text.length > length ? `${text.slice(0, length - 3)}...` : text
-  return clipped.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?')
+/**
+ * Control characters, line and paragraph separators, lone surrogates, and characters without a shape of their own that turn
+ * text around or hide in it; not the joiners, which words of some languages and emoji are spelled with.
+ */
+const unseen = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+const named: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
+
+/**
+ * Text from a stranger on one line: every character that a terminal would act upon, or that nobody would see, is written as
+ * its escape, e.g. `\n`, `\x1b` or `\u202e`. What has been made visible stays as it is.
+ */
+export function visible(text: string): string {
+  return text.replace(unseen, (character) => {
+    const code = character.codePointAt(0) ?? 0
+    const hex = code.toString(16)
+    if (code < 0x100) return named[character] ?? `\\x${hex.padStart(2, '0')}`
+    return code < 0x10000 ? `\\u${hex.padStart(4, '0')}` : `\\u{${hex}}`
+  })
 }
+
+/** Text out of a file, for a terminal: made visible, and at most `length` characters. */
+export function plain(text: string, length = 80): string {
+  const shown = visible(text.slice(0, length + 1))
+  return shown.length > length ? `${withoutHalf(shown.slice(0, length - 3))}...` : shown
+}
+
+/** A sentence that may quote a text of any length: what is too much is cut from its middle. */
+export function shortened(text: string, length: number): string {
+  if (text.length <= length) return text
+  const half = Math.floor((length - 5) / 2)
+  return `${withoutHalf(text.slice(0, half))} ... ${text.slice(-half).replace(/^[\udc00-\udfff]/, '')}`
+}
+
+/** A cut can fall between the two halves of a character. */
+const withoutHalf = (text: string): string => text.replace(/[\ud800-\udbff]$/, '')
+
+/** A value as JSON in which only what can be seen stands as it is. */
+export function visibleJson(value: unknown): string {
+  return JSON.stringify(value, undefined, 2).replace(unseen, (character) =>
+    character === '\n' ? character : character.split('').map(jsonEscape).join(''),
+  )
+}
+
+const jsonEscape = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`

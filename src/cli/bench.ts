@@ -1,7 +1,8 @@
 /** `quench bench`: speed and memory of GGUF files. */
 import type { Command } from 'commander'
 import { humanCount } from './format.js'
-import { lengths, positiveInteger, printJson, threadCount, wholeNumber } from './options.js'
+import { lengths, positiveInteger, threadCount, wholeNumber } from './options.js'
+import { print, printJson } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 
 interface Options {
@@ -63,7 +64,7 @@ export function addBench(program: Command): void {
       })
       clearProgress()
       if (json) printJson(bench)
-      else process.stdout.write((markdown ? benchMarkdown : csv ? benchCsv : benchText)(bench))
+      else print((markdown ? benchMarkdown : csv ? benchCsv : benchText)(bench))
     })
 }
 

@@ -6,12 +6,12 @@ import {
   byteCount,
   lengths,
   positiveInteger,
-  printJson,
   seconds,
   threadCount,
   typeList,
   wholeNumber,
 } from './options.js'
+import { print, printJson, printWarning } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 import { showTraining } from './train.js'
 
@@ -99,17 +99,16 @@ export function addCompare(program: Command): void {
         const { reportPage } = await import('../report/page.js')
         await atomicWrite(output, reportPage(comparison))
       }
-      for (const warning of comparison.warnings) process.stderr.write(`quench: warning: ${warning}\n`)
-      for (const { problem } of comparison.failures)
-        process.stderr.write(`quench: warning: left out: ${problem}\n`)
+      for (const warning of comparison.warnings) printWarning(warning)
+      for (const { problem } of comparison.failures) printWarning(`left out: ${problem}`)
       if (json) printJson(comparison)
-      else process.stdout.write(await described(comparison, markdown ?? false))
-      if (output !== undefined && !json && !markdown) process.stdout.write(`\nThe report is in ${output}\n`)
+      else print(await described(comparison, markdown ?? false))
+      if (output !== undefined && !json && !markdown) print(['', `The report is in ${output}`])
     })
 }
 
-async function described(comparison: Comparison, markdown: boolean): Promise<string> {
-  if (markdown) return (await import('../report/card.js')).modelCard(comparison)
+async function described(comparison: Comparison, markdown: boolean): Promise<string[]> {
+  if (markdown) return (await import('../report/card.js')).modelCard(comparison).trimEnd().split('\n')
   return (await import('../report/text.js')).comparisonText(comparison)
 }
 
@@ -129,8 +128,8 @@ function showComparison(speak: boolean): (event: CompareEvent) => void {
     if (now !== part) {
       part = now
       clearProgress()
-      if (speak && event.stage === 'quantize') process.stdout.write(`making ${event.type}\n`)
-      if (speak && event.stage === 'train') process.stdout.write(`training at ${event.type}\n`)
+      if (speak && event.stage === 'quantize') print([`making ${event.type}`])
+      if (speak && event.stage === 'train') print([`training at ${event.type}`])
       show = progressOf(event)
     }
     show(event)

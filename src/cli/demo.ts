@@ -3,7 +3,8 @@ import { relative } from 'node:path'
 import type { Command } from 'commander'
 import type { DemoEvent, DemoFile, DemoReport } from '../compare/demo.js'
 import { humanBytes, humanCount, table } from './format.js'
-import { positiveInteger, printJson, seconds, wholeNumber } from './options.js'
+import { positiveInteger, seconds, wholeNumber } from './options.js'
+import { print, printJson } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 import { showTraining } from './train.js'
 
@@ -38,7 +39,7 @@ export function addDemo(program: Command): void {
       })
       clearProgress()
       if (json) printJson(report)
-      else process.stdout.write(`${demoTable(report)}\n${verdict(report)}\n\n${howToRun(report)}`)
+      else print(['', ...demoTable(report), '', verdict(report), '', ...howToRun(report)])
     })
 }
 
@@ -51,7 +52,7 @@ function showDemo(speak: boolean): (event: DemoEvent) => void {
     if (now !== part) {
       part = now
       clearProgress()
-      if (speak) process.stdout.write(`${announcement(event)}\n`)
+      if (speak) print([announcement(event)])
       const training = showTraining('  ')
       const evaluating = progressLine('  evaluating', (rate) => `${humanCount(rate)} tokens/s`)
       show = (e) => {
@@ -69,7 +70,7 @@ function announcement(event: DemoEvent): string {
   return 'Evaluation: every file as llama.cpp runs it, on text that nobody has trained on'
 }
 
-function demoTable({ reference, files, tokens }: DemoReport): string {
+function demoTable({ reference, files, tokens }: DemoReport): string[] {
   const header = ['file', 'size', 'bits/weight', 'PPL', 'KLD', '', 'top-1', '', 'recovered', '', 'as good as']
   const first = [
     'F16',
@@ -92,7 +93,10 @@ function demoTable({ reference, files, tokens }: DemoReport): string {
     equalSize(file),
   ])
   const lines = table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]))
-  return `\n${lines}${humanCount(tokens)} held-out tokens; KLD is nats per token from F16; ± is a standard error over windows\n`
+  return [
+    ...lines,
+    `${humanCount(tokens)} held-out tokens; KLD is nats per token from F16; ± is a standard error over windows`,
+  ]
 }
 
 function equalSize({ effectiveBits }: DemoFile): string {
@@ -111,12 +115,12 @@ function verdict({ files }: DemoReport): string {
   return `On this model QAT makes ${parts.join(', ')}, at the same size and speed as the PTQ file it replaces.`
 }
 
-function howToRun({ files, reference, text }: DemoReport): string {
+function howToRun({ files, reference, text }: DemoReport): string[] {
   const near = (path: string): string => relative(process.cwd(), path) || path
   const { path } = files.find((file) => file.name === 'Q4_0 QAT') as DemoFile
-  return (
-    'The files are ordinary GGUF files. To run one with llama.cpp, and to measure it again:\n' +
-    `  llama-cli -m ${near(path)} -p "Call me" -n 64\n` +
-    `  npx quench eval ${near(path)} --reference ${near(reference.path)} --data ${near(text)}\n`
-  )
+  return [
+    'The files are ordinary GGUF files. To run one with llama.cpp, and to measure it again:',
+    `  llama-cli -m ${near(path)} -p "Call me" -n 64`,
+    `  npx quench eval ${near(path)} --reference ${near(reference.path)} --data ${near(text)}`,
+  ]
 }

@@ -3,50 +3,52 @@ import { basename } from 'node:path'
 import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../evaluate/index.js'
 import type { SectionResult } from './eval-sections.js'
 import { describeChoices, describeGeneration } from './eval-tasks.js'
-import { humanBytes, plain, table } from './format.js'
+import { humanBytes, plain, table, visible } from './format.js'
 
 /** Documents that lose most. */
 const worstDocuments = 5
 
-export function describeSections(result: SectionResult): string {
+export function describeSections(result: SectionResult): string[] {
   const { chat, tasks = [], generation } = result
   const sections = [
     ...(isEvaluation(result) ? [describeEvaluation(result)] : []),
-    ...(chat ? [`Conversations, tokens of the assistant\n${describeEvaluation(chat)}`] : []),
+    ...(chat ? [['Conversations, tokens of the assistant', ...describeEvaluation(chat)]] : []),
     ...tasks.map(describeChoices),
     ...(generation ? [describeGeneration(generation)] : []),
   ]
-  return sections.join('\n')
+  return sections.flatMap((section, i) => (i === 0 ? section : ['', ...section]))
 }
 
 const isEvaluation = (result: Partial<Evaluation>): result is Evaluation => result.files !== undefined
 
-function describeEvaluation(evaluation: Evaluation): string {
+function describeEvaluation(evaluation: Evaluation): string[] {
   const { reference, original, files, tokens, windows, context } = evaluation
   const name = namer([reference, ...(original ? [original] : []), ...files])
   const sorted = [...files].sort((a, b) => b.bytes - a.bytes)
-  const lines = [sizes(evaluation, sorted, name)]
+  const lines = sizes(evaluation, sorted, name)
   lines.push(
-    `${tokens} tokens scored in ${windows} windows of ${context}; the first line is the reference${original ? ', the second the original' : ''}\n`,
+    `${tokens} tokens scored in ${windows} windows of ${context}; the first line is the reference${original ? ', the second the original' : ''}`,
   )
   lines.push(
-    `\nKL divergence from the reference${original ? ' (loss of the conversion)' : ''}, nats per token\n`,
+    '',
+    `KL divergence from the reference${original ? ' (loss of the conversion)' : ''}, nats per token`,
   )
-  lines.push(divergences(sorted.map((file) => [name(file), file] as const)))
+  lines.push(...divergences(sorted.map((file) => [name(file), file] as const)))
   if (original) {
-    lines.push('\nKL divergence from the original (loss of the method), nats per token\n')
+    lines.push('', 'KL divergence from the original (loss of the method), nats per token')
     const rows: (readonly [string, Divergence])[] = []
     if (reference.original) rows.push([name(reference), reference.original])
     for (const file of sorted) if (file.original) rows.push([name(file), file.original])
-    lines.push(divergences(rows))
+    lines.push(...divergences(rows))
   }
   lines.push(
-    '\nWhere the loss sits: share of the KL divergence by the probability of the reference’s best guess\n',
+    '',
+    'Where the loss sits: share of the KL divergence by the probability of the reference’s best guess',
+    ...byConfidence(sorted, name),
   )
-  lines.push(byConfidence(sorted, name))
   const worst = documents(sorted, name)
-  if (worst) lines.push('\nDocuments that lose most, nats per token\n', worst)
-  return lines.join('')
+  if (worst) lines.push('', 'Documents that lose most, nats per token', ...worst)
+  return lines
 }
 
 type Namer = (file: { readonly path: string; readonly kvType?: string }) => string
@@ -57,10 +59,10 @@ function namer(files: readonly { readonly path: string; readonly kvType?: string
   const short = new Set([...paths].map((path) => basename(path))).size === paths.size
   const several = new Set(files.flatMap(({ kvType }) => kvType ?? [])).size > 1
   return ({ path, kvType }) =>
-    `${plain(short ? basename(path) : path)}${several && kvType !== undefined ? ` kv ${kvType}` : ''}`
+    `${visible(short ? basename(path) : path)}${several && kvType !== undefined ? ` kv ${kvType}` : ''}`
 }
 
-function sizes({ reference, original }: Evaluation, files: readonly FileEvaluation[], name: Namer): string {
+function sizes({ reference, original }: Evaluation, files: readonly FileEvaluation[], name: Namer): string[] {
   const header = [
     'file',
     'type',
@@ -95,7 +97,7 @@ function sizes({ reference, original }: Evaluation, files: readonly FileEvaluati
   return table(all, new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))
 }
 
-function divergences(files: readonly (readonly [string, Divergence])[]): string {
+function divergences(files: readonly (readonly [string, Divergence])[]): string[] {
   const header = [
     'file',
     'mean',
@@ -121,12 +123,12 @@ function divergences(files: readonly (readonly [string, Divergence])[]): string 
   const bounded = files.filter(([, { kld }]) => kld.errorBound !== undefined)
   const bounds = bounded.map(
     ([name, { kld }]) =>
-      `${name}: the saved reference makes the mean uncertain by at most ${kld.errorBound?.toFixed(6)}\n`,
+      `${name}: the saved reference makes the mean uncertain by at most ${kld.errorBound?.toFixed(6)}`,
   )
-  return table([header, ...rows], new Set([...header.keys()].slice(1))) + bounds.join('')
+  return [...table([header, ...rows], new Set([...header.keys()].slice(1))), ...bounds]
 }
 
-function byConfidence(files: readonly FileEvaluation[], name: Namer): string {
+function byConfidence(files: readonly FileEvaluation[], name: Namer): string[] {
   const bins = files[0]?.byConfidence ?? []
   const total = bins.reduce((sum, { tokens }) => sum + tokens, 0)
   const percentOf = (share: number): string => `${(100 * share).toFixed(1)} %`
@@ -137,7 +139,7 @@ function byConfidence(files: readonly FileEvaluation[], name: Namer): string {
 }
 
 /** The worst documents by their mean over all files; nothing for a single one. */
-function documents(files: readonly FileEvaluation[], name: Namer): string | undefined {
+function documents(files: readonly FileEvaluation[], name: Namer): string[] | undefined {
   const all = files[0]?.byDocument ?? []
   if (all.length < 2) return undefined
   const mean = (d: number): number => files.reduce((sum, file) => sum + file.byDocument[d].kld, 0)

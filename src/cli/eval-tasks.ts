@@ -7,9 +7,9 @@ import type {
   GenerationScore,
   Share,
 } from '../evaluate/index.js'
-import { plain, table } from './format.js'
+import { table, visible } from './format.js'
 
-export function describeChoices(evaluation: ChoiceEvaluation): string {
+export function describeChoices(evaluation: ChoiceEvaluation): string[] {
   const { path, questions, reference, files } = evaluation
   const header = ['file', 'right', '95 %', 'by sum', '95 %', 'as the reference', '95 %', 'lost', 'won']
   const name = namer(files)
@@ -25,11 +25,11 @@ export function describeChoices(evaluation: ChoiceEvaluation): string {
     String(file.won ?? ''),
   ])
   const all = [header, ...(reference ? [start(reference)] : []), ...rows]
-  const title = `${plain(basename(path))}: ${questions} questions, choices by their mean log-probability per token\n`
-  return title + table(all, new Set([...header.keys()].slice(1)))
+  const title = `${visible(basename(path))}: ${questions} questions, choices by their mean log-probability per token`
+  return [title, ...table(all, new Set([...header.keys()].slice(1)))]
 }
 
-export function describeGeneration({ prompts, tokens, reference, files }: GenerationEvaluation): string {
+export function describeGeneration({ prompts, tokens, reference, files }: GenerationEvaluation): string[] {
   const header = ['file', 'identical', '95 %', 'agreed tokens', '', 'median']
   const called = reference.toolCalls !== undefined
   if (called) header.push('calls parse', '95 %', 'as the reference', '95 %')
@@ -45,15 +45,15 @@ export function describeGeneration({ prompts, tokens, reference, files }: Genera
     ...(file.toolCalls ? share(file.toolCalls.identical) : []),
   ])
   const first = [name(reference), '', '', '', '', '', ...calls(reference)]
-  const title = `${prompts.length} prompts continued greedily by up to ${tokens} tokens; agreed: before the first that differs\n`
-  return title + table([header, first, ...rows], new Set([...header.keys()].slice(1)))
+  const title = `${prompts.length} prompts continued greedily by up to ${tokens} tokens; agreed: before the first that differs`
+  return [title, ...table([header, first, ...rows], new Set([...header.keys()].slice(1)))]
 }
 
 /** The name of a file, with the type of its cache where there are several. */
 function namer(files: readonly { readonly kvType: string }[]) {
   const several = new Set(files.map(({ kvType }) => kvType)).size > 1
   return ({ path, kvType }: { readonly path: string; readonly kvType: string }): string =>
-    `${plain(basename(path))}${several ? ` kv ${kvType}` : ''}`
+    `${visible(basename(path))}${several ? ` kv ${kvType}` : ''}`
 }
 
 const share = ({ mean, interval: [low, high] }: Share): string[] => [

@@ -2,7 +2,8 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { SectionOptions } from './eval-sections.js'
 import { describeSections } from './eval-table.js'
-import { positiveInteger, printJson, threadCount } from './options.js'
+import { positiveInteger, threadCount } from './options.js'
+import { print, printJson, printWarning } from './print.js'
 import { clearProgress } from './progress.js'
 
 interface EvalOptions extends SectionOptions {
@@ -70,9 +71,9 @@ export function addEval(program: Command): void {
       })
       clearProgress()
       for (const warning of [...(result.warnings ?? []), ...(result.chat?.warnings ?? [])])
-        process.stderr.write(`quench: warning: ${warning}\n`)
+        printWarning(warning)
       if (json) printJson(result)
-      else process.stdout.write(describeSections(result))
+      else print(describeSections(result))
     })
 }
 

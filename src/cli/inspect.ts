@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { Inspection, ShortValue } from '../inspect.js'
 import { humanBytes, humanCount, plain, table } from './format.js'
-import { printJson } from './options.js'
+import { print, printJson } from './print.js'
 
 interface InspectOptions {
   tensors?: true
@@ -22,11 +22,11 @@ export function addInspect(program: Command): void {
       const { tensors: list, ...rest } = await inspectFile(file)
       const inspection = { ...rest, tensors: tensors ? list : [] }
       if (json) printJson(tensors ? inspection : rest)
-      else process.stdout.write(describe(inspection))
+      else print(describe(inspection))
     })
 }
 
-function describe(inspection: Inspection): string {
+function describe(inspection: Inspection): string[] {
   const { name, architecture, parameters, context, vocabulary, type, bytes, bitsPerWeight } = inspection
   const facts: [string, string | undefined][] = [
     ['name', name],
@@ -37,10 +37,7 @@ function describe(inspection: Inspection): string {
     ['quantization', type],
     ['size', `${humanBytes(bytes)} (${bytes} bytes)`],
     ['bits per weight', bitsPerWeight.toFixed(3)],
-    [
-      'parts',
-      inspection.files.length > 1 ? inspection.files.map((file) => plain(file)).join(', ') : undefined,
-    ],
+    ['parts', inspection.files.length > 1 ? inspection.files.join(', ') : undefined],
   ]
   const known = facts.flatMap(([label, value]) => (value === undefined ? [] : [[label, plain(value, 1000)]]))
   const types = inspection.types.map((t) => [
@@ -66,7 +63,7 @@ function describe(inspection: Inspection): string {
   ]
   if (tensors.length > 0)
     sections.push(table([['tensor', 'shape', 'type', 'size'], ...tensors], new Set([1, 3])))
-  return sections.join('\n')
+  return sections.flatMap((section, i) => (i === 0 ? section : ['', ...section]))
 }
 
 function shown(value: ShortValue): string {

@@ -16,6 +16,7 @@ import { addDemo } from './demo.js'
 import { addEval } from './eval.js'
 import { addInspect } from './inspect.js'
 import { requestStop } from './interrupt.js'
+import { print, printError, printStack } from './print.js'
 import { clearProgress } from './progress.js'
 import { addQuantize } from './quantize.js'
 import { addTrain } from './train.js'
@@ -29,7 +30,10 @@ const program = new Command('quench')
   .description(description)
   .version(version)
   .exitOverride()
-  .configureOutput({ outputError: () => {} }) // `fail` says it in one line
+  .configureOutput({
+    writeOut: (help) => print(help.trimEnd().split('\n')),
+    outputError: () => {}, // `fail` says it in one line
+  })
 addInspect(program)
 addQuantize(program)
 addTrain(program)
@@ -57,15 +61,15 @@ function fail(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0 // --help, --version
     if (error.code !== 'commander.help') {
-      const problem = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')
-      process.stderr.write(`quench: ${problem}; see \`quench --help\`\n`)
+      const problem = error.message.replace(/^error: /, '').replace(/\n(?=\(Did you mean)/, ' ')
+      printError(`${problem}; see \`quench --help\``)
     }
     return 2
   }
   const message = error instanceof Error ? error.message : String(error)
   const expected = error instanceof QuenchError
-  process.stderr.write(`quench: ${expected ? message : `this is a bug in quench: ${message}`}\n`)
-  if (process.env.QUENCH_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+  printError(expected ? message : `this is a bug in quench: ${message}`)
+  if (process.env.QUENCH_DEBUG && error instanceof Error) printStack(error.stack ?? '')
   return expected ? error.exitCode : 1
 }
 

@@ -80,8 +80,3 @@ export function memorySize(text: string): number {
   if (!(value > 0)) throw new InvalidArgumentError('It must be a size such as 6GB or 500MB.')
   return value
 }
-
-/** Prints the one JSON document of `--json`. */
-export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`)
-}

@@ -2,12 +2,14 @@
  * One line on standard error that says how far a long work is: label, percent, rate and time left. Only on a terminal;
  * on a pipe nothing is written.
  */
+import { draw } from './print.js'
+
 const redrawMs = 100
 let drawn = false
 
 /** Removes the line, for whatever is written next. */
 export function clearProgress(): void {
-  if (drawn) process.stderr.write('\r\x1b[K')
+  if (drawn) draw('')
   drawn = false
 }
 
@@ -26,8 +28,7 @@ export function progressLine(
     const now = performance.now()
     if (now < redraw) return
     redraw = now + redrawMs
-    const text = progressText(label, done, total, (now - start) / 1000, rate)
-    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+    draw(progressText(label, done, total, (now - start) / 1000, rate))
     drawn = true
   }
 }

@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { humanBytes, table } from './format.js'
-import { printJson, threadCount } from './options.js'
+import { threadCount } from './options.js'
+import { print, printJson } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 
 interface QuantizeOptions {
@@ -33,11 +34,11 @@ export function addQuantize(program: Command): void {
       })
       clearProgress()
       if (json) printJson(result)
-      else process.stdout.write(describe(result))
+      else print(describe(result))
     })
 }
 
-function describe(result: QuantizeFileResult): string {
+function describe(result: QuantizeFileResult): string[] {
   const row = ({ path, type, bytes, bitsPerWeight }: QuantizeFileResult['input']) => [
     path,
     type,
@@ -45,5 +46,5 @@ function describe(result: QuantizeFileResult): string {
     bitsPerWeight.toFixed(3),
   ]
   const rows = [['file', 'type', 'size', 'bits/weight'], row(result.input), row(result)]
-  return `${table(rows, new Set([2, 3]))}written in ${result.seconds.toFixed(1)} s\n`
+  return [...table(rows, new Set([2, 3])), `written in ${result.seconds.toFixed(1)} s`]
 }

@@ -5,15 +5,8 @@ import type { MeasuredBlock, TrainEvent, TrainReport } from '../train/options.js
 import type { Method, Plan } from '../train/plan.js'
 import { humanBytes, humanCount } from './format.js'
 import { stopSignal } from './interrupt.js'
-import {
-  memorySize,
-  positiveInteger,
-  positiveNumber,
-  printJson,
-  seconds,
-  share,
-  wholeNumber,
-} from './options.js'
+import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
+import { print, printJson } from './print.js'
 import { clearProgress, duration, progressLine } from './progress.js'
 
 interface Options {
@@ -121,14 +114,14 @@ export function addTrain(program: Command): void {
         ...(time !== undefined && { seconds: time }),
         ...(!json && {
           onPlan: (plan) => say(describePlan(plan)),
-          onBlock: (measured) => say(describeBlock(measured)),
+          onBlock: (measured) => say([describeBlock(measured)]),
         }),
         onProgress: showTraining(),
         signal: stopSignal(),
       })
       clearProgress()
       if (json) printJson(report)
-      else process.stdout.write(describe(report))
+      else print(describe(report))
     })
 }
 
@@ -154,14 +147,14 @@ export function showTraining(label = ''): (event: TrainEvent) => void {
 const tokens = (perSecond: number): string =>
   `${perSecond < 10 ? perSecond.toFixed(2) : humanCount(perSecond)} tokens/s`
 
-function say(text: string): void {
+function say(lines: readonly string[]): void {
   clearProgress()
-  process.stdout.write(text)
+  print(lines)
 }
 
 /** What the first block tells of the others. */
 const describeBlock = ({ seconds, tokensPerSecond, left, blocksLeft, peakBytes }: MeasuredBlock): string =>
-  `  the first block took ${duration(seconds)} (${tokens(tokensPerSecond)}), the ${blocksLeft} others about ${duration(left)}; ${humanBytes(peakBytes)} of memory so far\n`
+  `  the first block took ${duration(seconds)} (${tokens(tokensPerSecond)}), the ${blocksLeft} others about ${duration(left)}; ${humanBytes(peakBytes)} of memory so far`
 
 /** What will be done, before it is. */
 function describePlan({
@@ -175,8 +168,8 @@ function describePlan({
   diskBytes,
   tokens: textTokens,
   calibration,
-}: Plan): string {
-  const lines = stages.map(
+}: Plan): string[] {
+  const works = stages.map(
     ({ stage, bytes, seconds, tokensPerSecond }) =>
       `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}${stage === 'blockwise' ? ` from ${humanCount(calibration)}` : ''}, ${humanBytes(bytes)} of memory`,
   )
@@ -184,19 +177,22 @@ function describePlan({
   const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
   const text =
     writing.tokens > 0
-      ? `  text       ${humanCount(writing.tokens)} tokens written by the model, about ${duration(writing.seconds)}, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile\n`
-      : `  text       ${humanCount(textTokens)} tokens\n`
-  const left = untrained.length > 0 ? `  quantized  only, not trained: ${untrained.join(', ')}\n` : ''
-  const top =
-    teacher.topK > 0
-      ? `  teacher    its ${teacher.topK} likeliest tokens at each position, ${humanBytes(teacher.bytes)} of that disk\n`
-      : ''
-  const moments =
-    momentBytes > 0 ? `  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk\n` : ''
-  return `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end\n${text}${left}${top}${moments}${lines.join('\n')}\n  in all     about ${duration(all)}\n`
+      ? `  text       ${humanCount(writing.tokens)} tokens written by the model, about ${duration(writing.seconds)}, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile`
+      : `  text       ${humanCount(textTokens)} tokens`
+  const lines = [
+    `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end`,
+    text,
+  ]
+  if (untrained.length > 0) lines.push(`  quantized  only, not trained: ${untrained.join(', ')}`)
+  if (teacher.topK > 0)
+    lines.push(
+      `  teacher    its ${teacher.topK} likeliest tokens at each position, ${humanBytes(teacher.bytes)} of that disk`,
+    )
+  if (momentBytes > 0) lines.push(`  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk`)
+  return [...lines, ...works, `  in all     about ${duration(all)}`]
 }
 
-function describe(report: TrainReport): string {
+function describe(report: TrainReport): string[] {
   const { validation, written, check } = report
   const kld = ({ mean, se }: { mean: number; se: number }) => `${mean.toPrecision(4)} ± ${se.toPrecision(2)}`
   const [before] = validation
@@ -231,5 +227,5 @@ function describe(report: TrainReport): string {
     lines.push(
       `libggml reads back ${humanCount(check.weights)} trained weights, ${check.differing} of them differ`,
     )
-  return `${lines.join('\n')}\n`
+  return lines
 }

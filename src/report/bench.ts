@@ -1,8 +1,8 @@
 /** What `quench bench` found, for a terminal, as Markdown and as comma-separated values. */
 import { basename } from 'node:path'
-import { humanBytes, plain, table } from '../format.js'
+import { humanBytes, table } from '../format.js'
 import type { Bench, FileSpeed, Speculation, Spread, TestSpeed } from '../speed/index.js'
-import { markdownTable } from './markdown.js'
+import { markdownTable, markdownText } from './markdown.js'
 
 /** `pp512`, `tg64@4096`, as llama-bench calls them. */
 export function testName({ kind, tokens, depth }: Pick<TestSpeed, 'kind' | 'tokens' | 'depth'>): string {
@@ -25,10 +25,10 @@ const withRange = ({ median, low, high }: Spread): string =>
 const ratio = ({ median }: Spread): string => `x ${median.toFixed(2)}`
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
 
-export function benchText(bench: Bench): string {
+export function benchText(bench: Bench): string[] {
   const { files, machine, settings } = bench
   const tests = files[0].tests
-  const names = shortNames(files.map(({ path }) => path)).map((name) => plain(name))
+  const names = shortNames(files.map(({ path }) => path))
   const speeds = table(
     [
       ['file', 'size', 'load ms', ...tests.flatMap((test) => [testName(test), '', '']), 'tokens/s per GB'],
@@ -56,20 +56,22 @@ export function benchText(bench: Bench): string {
     ],
     new Set([1, 2, 3, 4]),
   )
-  const drafts = files.flatMap(({ draft }, i) => (draft ? [`${names[i]}: ${draftSentence(draft)}\n`] : []))
+  const drafts = files.flatMap(({ draft }, i) => (draft ? [`${names[i]}: ${draftSentence(draft)}`] : []))
   return [
-    speeds,
-    `tokens/s: median of ${settings.repetitions} turns, least - greatest, ratio to the first file; ${setting(bench)}\n\n`,
-    memory,
-    drafts.length > 0 ? `\n${drafts.join('')}` : '',
-    `\n${plain(machine.cpu)}, ${machine.cores} threads, ${humanBytes(machine.memoryBytes)}, llama.cpp packages ${machine.llama}\n`,
-  ].join('')
+    ...speeds,
+    `tokens/s: median of ${settings.repetitions} turns, least - greatest, ratio to the first file; ${setting(bench)}`,
+    '',
+    ...memory,
+    ...(drafts.length > 0 ? ['', ...drafts] : []),
+    '',
+    `${machine.cpu}, ${machine.cores} threads, ${humanBytes(machine.memoryBytes)}, llama.cpp packages ${machine.llama}`,
+  ]
 }
 
 function draftSentence(draft: Speculation): string {
   const { path, acceptance, tokensPerPass, speedUp, tokensPerSecond, identical, prompts } = draft
   return (
-    `with ${plain(basename(path))} guessing ${draft.guesses} tokens, ${percent(acceptance)} of the guesses are taken, ` +
+    `with ${basename(path)} guessing ${draft.guesses} tokens, ${percent(acceptance)} of the guesses are taken, ` +
     `${tokensPerPass.toFixed(2)} tokens a pass, ${speed(tokensPerSecond.plain.median)} -> ${speed(tokensPerSecond.draft.median)} tokens/s, ` +
     `${speedUp.median.toFixed(2)} times as fast (${speedUp.low.toFixed(2)} - ${speedUp.high.toFixed(2)}); ` +
     `the text is the same for ${identical} of ${prompts} prompts`
@@ -84,7 +86,7 @@ function setting({ settings: { threads, kvType, gpuLayers } }: Bench): string {
 const perGigabyte = ({ tokensPerSecondPerGigabyte: value }: FileSpeed): string =>
   value === undefined ? '' : speed(value)
 
-export function benchMarkdown(bench: Bench): string {
+export function benchMarkdown(bench: Bench): string[] {
   const { files, machine, settings } = bench
   const names = shortNames(files.map(({ path }) => path))
   const drafted = files.some(({ draft }) => draft)
@@ -109,7 +111,7 @@ export function benchMarkdown(bench: Bench): string {
     ...(file.draft ? [percent(file.draft.acceptance), `x ${file.draft.speedUp.median.toFixed(2)}`] : []),
   ])
   const note = `Median (least - greatest) of ${settings.repetitions} turns; ${setting(bench)}; ${machine.cpu}, ${machine.cores} threads.`
-  return `${markdownTable(header, rows)}\n${note}\n`
+  return [...markdownTable(header, rows), '', markdownText(note)]
 }
 
 /** Memory that llama.cpp takes for a file: weights, keys and values, buffers. */
@@ -117,8 +119,8 @@ function neededBytes({ memory }: Pick<FileSpeed, 'memory'>): number {
   return memory.weightsBytes + memory.kvBytes + memory.computeBytes + memory.outputBytes
 }
 
-/** One line for each test of each file (RFC 4180). */
-export function benchCsv({ files }: Bench): string {
+/** One line for each test of each file (RFC 4180 but for the line ends, which are those of everything that is printed). */
+export function benchCsv({ files }: Bench): string[] {
   const header =
     'path,type,bytes,bits_per_weight,load_ms,weights_bytes,kv_bytes,compute_bytes,output_bytes,resident_bytes,' +
     'test,tokens,depth,tokens_per_second,least,greatest,relative,draft,acceptance,draft_speed_up,draft_identical'
@@ -152,11 +154,11 @@ export function benchCsv({ files }: Bench): string {
         .join(',')
     }),
   )
-  return `${[header, ...lines].join('\r\n')}\r\n`
+  return [header, ...lines]
 }
 
 /** Quoted where it must be; a leading sign of a formula is disarmed, since file names come from strangers. */
 function csvField(value: string | number): string {
-  const text = typeof value === 'string' && /^[=+@\t\r-]/.test(value) ? `'${value}` : String(value)
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  const text = typeof value === 'string' && /^[=+@\t\r\n-]/.test(value) ? `'${value}` : String(value)
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

@@ -54,7 +54,14 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     (settings.repetitions > 0
       ? `Speed: ${machine.cpu}, ${threadsOf(settings)}, cpu only, median of ${settings.repetitions} turns.`
       : '')
-  return `${verdict.map(markdownText).join('\n')}\n\n${markdownTable(header, [first, ...rows])}\n${markdownText(how)}\n`
+  const lines = [
+    ...verdict.map(markdownText),
+    '',
+    ...markdownTable(header, [first, ...rows]),
+    '',
+    markdownText(how),
+  ]
+  return `${lines.join('\n')}\n`
 }
 
 /** `1 of 2 threads`; the number that libllama's contexts choose depends on the model. */

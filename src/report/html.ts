@@ -33,6 +33,8 @@ const entities: Record<string, string> = {
 /** For text and for attributes in quotes; characters that HTML does not allow, and those that turn text around, go. */
 export function escapeHtml(text: string): string {
   return text
-    .replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (c) => (c === '\n' || c === '\t' ? c : '\ufffd'))
+    .replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (c) =>
+      c === '\n' || c === '\t' ? c : '\ufffd',
+    )
     .replace(/[&<>"']/g, (c) => entities[c])
 }

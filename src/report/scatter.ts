@@ -8,8 +8,8 @@ interface CharPoint {
   readonly mark: string
 }
 
-export function scatter(points: readonly CharPoint[], width = 72, height = 14): string {
-  if (points.length === 0) return ''
+export function scatter(points: readonly CharPoint[], width = 72, height = 14): string[] {
+  if (points.length === 0) return []
   const log = points.every(({ y }) => y > 0)
   const xs = points.map(({ x }) => x)
   const ys = points.map(({ y }) => (log ? Math.log(y) : y))
@@ -37,5 +37,5 @@ export function scatter(points: readonly CharPoint[], width = 72, height = 14): 
           : undefined
     return (value === undefined ? '' : value.toPrecision(2)).padStart(8)
   }
-  return grid.map((cells, i) => `${edge(i)} | ${cells.join('').trimEnd()}`.trimEnd()).join('\n')
+  return grid.map((cells, i) => `${edge(i)} | ${cells.join('').trimEnd()}`.trimEnd())
 }

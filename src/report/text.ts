@@ -4,14 +4,14 @@ import { humanBytes, plain, table } from '../format.js'
 import { speed } from './bench.js'
 import { scatter } from './scatter.js'
 
-export function comparisonText({ model, files, verdict, failures, settings }: Comparison): string {
+export function comparisonText({ model, files, verdict, failures, settings }: Comparison): string[] {
   const writing = (measured: Comparison['model']['speed']) => {
     const test = measured?.tests.find(({ kind }) => kind === 'generate')
     return test ? speed(test.tokensPerSecond.median) : ''
   }
   const rows = files.map((file) => [
     file.onFront ? '*' : '',
-    plain(file.name),
+    file.name,
     humanBytes(file.bytes),
     file.bitsPerWeight.toFixed(2),
     file.perplexity.mean.toFixed(3),
@@ -39,7 +39,7 @@ export function comparisonText({ model, files, verdict, failures, settings }: Co
   ]
   const first = [
     '',
-    plain(model.type),
+    model.type,
     humanBytes(model.bytes),
     model.bitsPerWeight.toFixed(2),
     model.perplexity.mean.toFixed(3),
@@ -58,10 +58,12 @@ export function comparisonText({ model, files, verdict, failures, settings }: Co
     mark: method === 'qat' ? '#' : 'o',
   }))
   return [
-    table([header, first, ...rows], new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
-    `* no other file is as small and as good; ${settings.tokens} tokens scored in ${settings.windows} windows of ${settings.context}\n`,
-    `\nKL divergence against size (o plain, # trained)\n${scatter(points)}\n`,
-    ...failures.map(({ problem }) => `left out: ${plain(problem, 300)}\n`),
-    `${verdict.map((sentence) => plain(sentence, 1000)).join('\n')}\n`,
-  ].join('')
+    ...table([header, first, ...rows], new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
+    `* no other file is as small and as good; ${settings.tokens} tokens scored in ${settings.windows} windows of ${settings.context}`,
+    '',
+    'KL divergence against size (o plain, # trained)',
+    ...scatter(points),
+    ...failures.map(({ problem }) => `left out: ${plain(problem, 300)}`),
+    ...verdict,
+  ]
 }

@@ -53,7 +53,7 @@ test('a table, Markdown and CSV', async () => {
   expect((await typed('--markdown')).stdout).toMatch(
     /^\| file \| size \|.*\n\|---\|---:\|.*\n\| tiny-q4 \| [\d.]+ kB \|/,
   )
-  expect((await typed('--csv')).stdout.split('\r\n')).toHaveLength(4)
+  expect((await typed('--csv')).stdout.split('\n')).toHaveLength(4)
 })
 
 /** The model with other metadata. */
