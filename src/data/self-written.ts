@@ -8,14 +8,16 @@
  * processor is several times faster at it, and what is learned from stays the full precision. The copy lies in the cache
  * folder until it is read.
  *
- * The result is cached by the model's fingerprint and the settings, in parts of at most 32,768 tokens or so (text-cache.ts).
+ * The result is cached by all that it depends on (model, settings, number of threads, release of llama.cpp), in parts of at most
+ * 32,768 tokens or so (text-cache.ts).
  */
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FileError, QuenchError } from '../errors.js'
 import { discardTemporary, temporaryPath } from '../files.js'
 import { humanBytes } from '../format.js'
-import { LlamaModel, quantizeModel, sampleSequences, sideBySide } from '../llama/index.js'
+import { LlamaModel, PACKAGE_VERSION, quantizeModel, sampleSequences, sideBySide } from '../llama/index.js'
+import { threadCount } from '../runtime/threads.js'
 import { type Conversation, conversationOf } from './conversation.js'
 import { startOf } from './starts.js'
 import { cachedBytes, TextCache } from './text-cache.js'
@@ -112,7 +114,16 @@ function openCache(
   const { seed, fingerprint, length } = options
   const [size, copied] = [partSequences(vocabulary, options), copiedAt(vocabulary)]
   return TextCache.open(
-    { version: 2, fingerprint, seed, size, copied, conversation: described(conversation) },
+    {
+      version: 3,
+      fingerprint,
+      seed,
+      size,
+      copied,
+      conversation: described(conversation),
+      threads: threadCount(),
+      llama: PACKAGE_VERSION,
+    },
     length,
   )
 }

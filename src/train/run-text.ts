@@ -5,11 +5,11 @@ import { join } from './distillation.js'
 import type { Network } from './network.js'
 import type { TrainOptions } from './options.js'
 import type { Source } from './source.js'
-import { type TextOptions, type TextReport, trainingText } from './text.js'
+import { type TextOptions, type TextReport, textSizes, trainingText } from './text.js'
 
 /** Held-out tokens. */
-export const validationTokens = 4096
-export const defaultCalibration = 49_152
+const validationTokens = 4096
+const defaultCalibration = 49_152
 export const defaultTokens = 131_072
 
 export interface RunText {
@@ -22,22 +22,44 @@ export interface RunText {
   readonly calibration: readonly Int32Array[]
 }
 
-/** Reads and writes the text. @throws UsageError for too little of it */
+/**
+ * Tokens of a run's text by what they are for, in whole batches where the run takes whole batches. They follow from the options and
+ * the files alone, so a run decides the same whether the model's own text is in the cache or still to be written.
+ */
+export function textTokens(
+  files: readonly Int32Array[],
+  { batch: { windows, length } }: Network,
+  options: TextOptions,
+  calibration = defaultCalibration,
+): { train: number; validation: number; calibration: number } {
+  const sizes = textSizes(files, options)
+  return {
+    train: sizes.train * length,
+    validation: batchesOf(sizes.validation, windows) * length,
+    calibration: Math.floor(Math.min(calibration / length, sizes.train) / windows) * windows * length,
+  }
+}
+
+/**
+ * Makes the text: the windows of the files, and what the model writes.
+ * @param calibration tokens of the block-wise start
+ * @throws UsageError for too little text
+ */
 export async function runText(
-  source: Source,
-  network: Network,
-  options: TrainOptions,
-  memory: number,
+  input: string,
+  { batch: { windows, length } }: Network,
+  options: TextOptions,
+  files: readonly Int32Array[],
+  calibration: number,
 ): Promise<RunText> {
-  const { windows, length } = network.batch
-  const split = await trainingText(options.input, textOptions(source, network, options, memory))
-  const order = new WindowOrder(split.train, options.seed ?? 1)
-  const wanted = Math.min((options.calibration ?? defaultCalibration) / length, split.train.length)
+  const split = await trainingText(input, options, files)
+  const order = new WindowOrder(split.train, options.seed)
+  const most = Math.min(calibration / length, split.train.length)
   return {
     order,
     windows: split.train,
     validation: wholeBatches(split.validation, windows),
-    calibration: order.take(0, Math.floor(wanted / windows) * windows),
+    calibration: order.take(0, Math.floor(most / windows) * windows),
     report: split,
   }
 }
@@ -69,6 +91,7 @@ export const inBatches = (windows: readonly Int32Array[], { windows: size }: Bat
 
 /** As many windows as fill whole batches; a single incomplete batch is filled up by repeating windows. */
 function wholeBatches(windows: readonly Int32Array[], size: number): Int32Array[] {
-  const count = Math.max(size, Math.floor(windows.length / size) * size)
-  return Array.from({ length: count }, (_, i) => windows[i % windows.length])
+  return Array.from({ length: batchesOf(windows.length, size) }, (_, i) => windows[i % windows.length])
 }
+
+const batchesOf = (windows: number, size: number): number => Math.max(size, Math.floor(windows / size) * size)

@@ -36,32 +36,48 @@ export interface TextReport {
   readonly cacheBytes: number
 }
 
+/** Windows of the files in `data`; none where the model writes all of the text. @throws UsageError for a share that does not go with `data` */
+export async function fileWindows(path: string, options: TextOptions): Promise<Int32Array[]> {
+  if (shareOf(options) === 1) return []
+  const model = await LlamaModel.load(path, { vocabOnly: true })
+  try {
+    const documents: Int32Array[] = []
+    for (const text of await readTexts(options.data)) documents.push(await model.tokenizeAsync(text))
+    return cutWindows(documents, options.length, model)
+  } finally {
+    model.dispose()
+  }
+}
+
+/** How many windows a text has, known before the model writes its share: whether that is in the cache makes no difference. */
+export function textSizes(
+  files: readonly Int32Array[],
+  options: TextOptions,
+): { train: number; validation: number } {
+  const { windows, held } = sequencesOf(shareOf(options), options)
+  const { train, validation } = splitFiles(files, options)
+  return { train: train.length + windows, validation: validation.length + held }
+}
+
 /**
  * Windows to train on and held-out ones, of both kinds in the same shares, which depend on the options alone. Files that
  * hold less than their share are not made up for.
+ * @param files the windows of the files, where they have been read already
  * @throws UsageError for a share that does not go with `data`, and for too little text
  */
-export async function trainingText(path: string, options: TextOptions): Promise<Split & TextReport> {
-  const { data, length } = options
-  const share = shareOf(options)
-  const wanted = Math.ceil(options.tokens / length)
+export async function trainingText(
+  path: string,
+  options: TextOptions,
+  files?: readonly Int32Array[],
+): Promise<Split & TextReport> {
+  const { length } = options
+  const read = splitFiles(files ?? (await fileWindows(path, options)), options)
+  const fileTokens = (read.train.length + read.validation.length) * length
+  const { windows, held } = sequencesOf(shareOf(options), options)
+  if (windows === 0) return { ...read, ...reportOf(read, fileTokens, 0, 0) }
+  const sequences = windows + held
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
-    const split: Split = { train: [], validation: [] }
-    const add = ({ train, validation }: Split): number => {
-      split.train.push(...train)
-      split.validation.push(...validation)
-      return (train.length + validation.length) * length
-    }
-    const { windows, held, all: sequences } = sequencesOf(share, options)
-    let fileTokens = 0
-    if (share < 1) {
-      const documents: Int32Array[] = []
-      for (const text of await readTexts(data)) documents.push(await model.tokenizeAsync(text))
-      const files = holdOut(cutWindows(documents, length, model), options.validation - held)
-      fileTokens = add({ ...files, train: spread(files.train, wanted - windows) })
-    }
-    if (windows === 0) return { ...split, ...reportOf(split, fileTokens, 0, 0) }
     const written = await selfWritten(path, model, {
       sequences,
       length,
@@ -71,12 +87,25 @@ export async function trainingText(path: string, options: TextOptions): Promise<
       ...(options.onProgress && { onProgress: options.onProgress }),
       ...(options.signal && { signal: options.signal }),
     })
-    const writtenTokens = add(held === 0 ? { train: written, validation: [] } : holdOut(written, held))
+    const own = held === 0 ? { train: written, validation: [] } : holdOut(written, held)
+    const split = {
+      train: [...read.train, ...own.train],
+      validation: [...read.validation, ...own.validation],
+    }
     const { text } = selfWrittenBytes(model, { sequences, length })
-    return { ...split, ...reportOf(split, fileTokens, writtenTokens, text) }
+    return { ...split, ...reportOf(split, fileTokens, written.length * length, text) }
   } finally {
     model.dispose()
   }
+}
+
+/** What a run takes of the windows of files. */
+function splitFiles(files: readonly Int32Array[], options: TextOptions): Split {
+  const share = shareOf(options)
+  if (share === 1) return { train: [], validation: [] }
+  const { windows, held } = sequencesOf(share, options)
+  const { train, validation } = holdOut(files, options.validation - held)
+  return { train: spread(train, Math.ceil(options.tokens / options.length) - windows), validation }
 }
 
 /** What is to be written of a text before a run can start. */
@@ -96,7 +125,8 @@ export async function writingOf(path: string, options: TextOptions): Promise<Wri
   const { length, seed, fingerprint, memory } = options
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
-    const sequences = sequencesOf(share, options).all
+    const { windows, held } = sequencesOf(share, options)
+    const sequences = windows + held
     const text = { sequences, length, seed, fingerprint }
     if (await isWritten(path, model, text)) return none
     checkWritingMemory(model, memory)
@@ -106,15 +136,19 @@ export async function writingOf(path: string, options: TextOptions): Promise<Wri
   }
 }
 
-/** Sequences that the model writes: to train on, to hold out, and in all. */
+/**
+ * Sequences that the model writes: to train on, and to hold out. As of text that is read, those are a fifth of them at most
+ * (`holdOut`), so that exactly so many as were asked for are left to train on.
+ */
 function sequencesOf(
   share: number,
   { tokens, length, validation }: Pick<TextOptions, 'tokens' | 'length' | 'validation'>,
-): { windows: number; held: number; all: number } {
+): { windows: number; held: number } {
   const wanted = Math.ceil(tokens / length)
   const windows = share === 1 ? wanted : Math.min(wanted - 1, Math.round(share * wanted))
+  if (windows === 0) return { windows: 0, held: 0 }
   const held = share === 1 ? validation : Math.round(share * validation)
-  return { windows, held, all: windows === 0 ? 0 : windows + Math.min(held, windows) }
+  return { windows, held: Math.min(held, Math.max(1, Math.floor(windows / 4))) }
 }
 
 function shareOf({ data, selfWritten }: Pick<TextOptions, 'data' | 'selfWritten'>): number {

@@ -13,20 +13,13 @@ import { untrainedSets } from './embeddings.js'
 import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
-import { defaultMemory, type Plan, planRun, sizesOf } from './plan.js'
+import { defaultMemory, planRun, sizesOf } from './plan.js'
 import { defaultSteps, Run } from './run.js'
-import {
-  defaultCalibration,
-  defaultTokens,
-  type RunText,
-  runText,
-  textOptions,
-  validationTokens,
-} from './run-text.js'
+import { runText, textOptions, textTokens } from './run-text.js'
 import { sampleBlock } from './sample.js'
 import { goingOn } from './saved-run.js'
 import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
-import { writingOf } from './text.js'
+import { fileWindows, writingOf } from './text.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function train(asked: TrainOptions): Promise<TrainReport> {
@@ -49,25 +42,21 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
       throw new UsageError(
         `--teacher-top-k ${options.teacherTopK} is not less than the model's ${vocabulary} tokens`,
       )
-    const writing = await writingOf(options.input, textOptions(source, network, options, memory))
-    // What is read is known before the plan, what is written is not.
-    const read = writing.tokens > 0 ? undefined : await runText(source, network, options, memory)
-    const { length } = network.batch
-    const tokens = (windows: readonly unknown[] | undefined, otherwise: number): number =>
-      windows ? windows.length * length : otherwise
-    const wanted = options.tokens ?? defaultTokens
+    const wanted = textOptions(source, network, options, memory)
+    const files = await fileWindows(options.input, wanted)
+    const tokens = textTokens(files, network, wanted, options.calibration)
     const plan = await planRun(source, {
       method: options.method ?? 'auto',
       memory,
       batch: network.tokens,
-      calibration: tokens(read?.calibration, Math.min(options.calibration ?? defaultCalibration, wanted)),
-      validation: tokens(read?.validation, validationTokens),
+      calibration: tokens.calibration,
+      validation: tokens.validation,
       steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
       seconds: options.seconds,
-      text: tokens(read?.windows, wanted),
-      writing,
+      text: tokens.train,
+      writing: await writingOf(options.input, wanted),
       adjustable: adjustable(options),
-      length,
+      length: network.batch.length,
       topK: options.teacherTopK,
       disk: await freeBytes(options.output),
       ...(decided && { whole: decided.whole }),
@@ -86,9 +75,14 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
     })
     await checkDisk(options.output, plan, source, types)
     options.onPlan?.(plan)
-    const settled = { ...options, tokens: read ? wanted : plan.tokens, calibration: plan.calibration }
+    const settled = {
+      ...options,
+      tokens: plan.tokens < tokens.train ? plan.tokens : wanted.tokens,
+      calibration: plan.calibration,
+    }
     return await resumable(options, async () => {
-      const text = read ? fewer(read, own, plan) : await runText(source, own, settled, memory)
+      const written = textOptions(source, own, settled, memory)
+      const text = await runText(options.input, own, written, files, plan.calibration)
       return new Run(source, settled, plan, own, programs, text, began).run()
     })
   } finally {
@@ -105,12 +99,6 @@ function adjustable({ tokens, calibration }: TrainOptions): Set<Adjustable> {
   if (calibration === undefined) set.add('calibration')
   return set
 }
-
-/** A text with as much for the block-wise start as is planned. */
-const fewer = (text: RunText, { batch }: Network, { calibration }: Plan): RunText => ({
-  ...text,
-  calibration: text.calibration.slice(0, Math.floor(calibration / batch.length)),
-})
 
 function batchOf(
   { config }: Source,

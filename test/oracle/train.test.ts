@@ -78,12 +78,28 @@ describe('training', () => {
       expect(ours.get(name)?.equals(bytes), name).toBe(true)
   })
 
-  it('writes its own text where it is given none, the same for the same seed', async () => {
-    const once = await run('self-1.gguf', { data: [], steps: 2 })
-    await rm(join(folder, 'cache'), { recursive: true })
-    const twice = await run('self-2.gguf', { data: [], steps: 2 })
-    expect(once.text).toBe('self-written')
-    expect((await readFile(once.path)).equals(await readFile(twice.path))).toBe(true)
+  it('writes its own text where it is given none, and whether it is in the cache already makes no difference', async () => {
+    const cache = join(folder, 'cache')
+    const parts = async (): Promise<string[]> =>
+      (await readdir(cache, { recursive: true }).catch(() => [])).filter((name) => name.endsWith('.tokens'))
+    const files: Buffer[] = []
+    const reports: TrainReport[] = []
+    await rm(cache, { recursive: true, force: true })
+    // Windows of 16: the text has two parts. The defaults of start and held-out text are more than it gives.
+    const own = { data: [], steps: 2, context: 16, tokens: 4096 }
+    for (const before of [0, 2, 1]) {
+      if (before === 1) await rm(join(cache, (await parts())[0]))
+      expect(await parts()).toHaveLength(before)
+      const report = await run(`self-${before}.gguf`, own)
+      files.push(await readFile(report.path))
+      reports.push(report)
+    }
+    expect(reports[0]).toMatchObject({ text: 'self-written', textTokens: { selfWritten: 5120 } })
+    expect(reports.map(({ plan: { tokens, calibration } }) => [tokens, calibration])).toEqual(
+      Array.from({ length: 3 }, () => [4096, 4096]),
+    )
+    expect(files[1].equals(files[0])).toBe(true)
+    expect(files[2].equals(files[0])).toBe(true)
   })
 })
 
