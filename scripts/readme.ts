@@ -4,8 +4,8 @@
  *   npx quench demo --json > demo.json && npx tsx scripts/readme.ts demo.json
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import type { DemoReport } from '../src/index.js'
+import { threadCount } from '../src/threads.js'
 
 const path = process.argv[2]
 if (!path) throw new Error('usage: npx tsx scripts/readme.ts DEMO.json')
@@ -28,7 +28,7 @@ const table = `| file | size | bits/weight | perplexity | KL divergence | top-1 
 ${rows.join('\n')}
 
 ${tokens} held-out tokens, each file as llama.cpp runs it; ± is a standard error over windows. The whole run took ${seconds.toFixed(0)} seconds
-and ${(peakBytes / 1e6).toFixed(0)} MB on ${availableParallelism()} cores.
+and ${(peakBytes / 1e6).toFixed(0)} MB on ${threadCount()} cores.
 `
 const [begin, end] = ['<!-- demo:begin -->', '<!-- demo:end -->']
 const readme = readFileSync('README.md', 'utf8')

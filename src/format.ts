@@ -11,6 +11,9 @@ export function humanCount(count: number): string {
   return count < 1000 ? String(Math.round(count)) : scaled(count).replace(' ', '')
 }
 
+/** `1 thread`, `2 threads`. */
+export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
+
 /** Three digits and a prefix: `12.3 M`. */
 function scaled(value: number): string {
   const prefixes = ['k', 'M', 'G', 'T']

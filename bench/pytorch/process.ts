@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { Shape } from '../../src/graph/index.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { modelTensors } from '../../src/models/weights.js'
-import { threadCount } from '../../src/runtime/threads.js'
+import { threadCount } from '../../src/threads.js'
 import { clip, rates, type Trainer } from '../student.js'
 
 type Reply = Record<string, string | number>

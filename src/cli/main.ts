@@ -10,6 +10,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
 import { removeTemporaryFiles, systemError } from '../files.js'
+import { plural } from '../format.js'
 import { addBench } from './bench.js'
 import { addCompare } from './compare.js'
 import { addDemo } from './demo.js'
@@ -42,6 +43,10 @@ addBench(program)
 addCompare(program)
 addDemo(program)
 
+program.hook('preAction', async (_, command) => {
+  if (command.name() !== 'inspect' && command.opts().threads === undefined) await sayThreads()
+})
+
 process.stdout.on('error', (error) => leave('standard output', error))
 process.stderr.on('error', (error) => leave('standard error', error))
 let interruption: number | undefined
@@ -53,6 +58,16 @@ try {
 } catch (error) {
   const code = fail(error)
   process.exitCode = interruption ?? code
+}
+
+/** A container's limit is not what a person reads off the machine. */
+async function sayThreads(): Promise<void> {
+  const { availableThreads } = await import('../threads.js')
+  const { count, quota } = availableThreads()
+  if (quota === undefined) return
+  printError(
+    `${plural(count, 'thread')}, since the container's CPU limit is ${quota}; QUENCH_THREADS sets another number`,
+  )
 }
 
 /** Says what went wrong; returns the exit code. */

@@ -5,9 +5,9 @@
  * A file waits for a free slot; a base is replaced when everything that is compared with it has been scored. So memory
  * is that of the bases and of `slotCount` files, however many files there are.
  */
-import { availableParallelism } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { threadCount } from '../threads.js'
 import { workerEntry } from '../workers.js'
 import type { RowLayout } from './saved-row.js'
 import { liveMemory } from './score-bases.js'
@@ -61,7 +61,7 @@ export class ScorePool {
     this.shared = { size, topCount, bases: memories, slots }
     this.slots = slots.map((slot) => ({ logits: new Float32Array(slot), free: Promise.resolve() }))
     // Half of the threads, since the next file decodes meanwhile.
-    const count = Math.min(Math.ceil((threads ?? availableParallelism()) / 2), mostWorkers)
+    const count = Math.min(Math.ceil((threads ?? threadCount()) / 2), mostWorkers)
     this.workers = Array.from({ length: count }, () => this.startWorker())
   }
 

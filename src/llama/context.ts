@@ -4,9 +4,9 @@
  * With several sequences each has its own part of the cache (`kv_unified` off), which is faster than one shared cache
  * when they have no common beginning.
  */
-import { availableParallelism } from 'node:os'
 import koffi from 'koffi'
 import { FileError, QuenchError } from '../errors.js'
+import { threadCount } from '../threads.js'
 import { BatchArrays, type DecodeOptions } from './batch.js'
 import { ggmlTypeId, rowSize } from './ggml.js'
 import { library } from './library.js'
@@ -252,7 +252,7 @@ export class LlamaContext {
 
 /** In smaller models threads wait longer for each other than they work. */
 function defaultThreads(model: LlamaModel): number {
-  return Math.max(1, Math.min(availableParallelism(), Math.floor(model.parameters / 1e6)))
+  return Math.max(1, Math.min(threadCount(), Math.floor(model.parameters / 1e6)))
 }
 
 function checkCount(name: string, value: number, most: number): void {

@@ -4,9 +4,9 @@
  * Type ids are those of `ggml_type`; the library is never asked about an id past 42 or about one that was removed,
  * since it does not check them itself.
  */
-import { availableParallelism } from 'node:os'
 import koffi, { type KoffiFunc } from 'koffi'
 import { QuenchError } from '../errors.js'
+import { threadCount } from '../threads.js'
 import { library } from './library.js'
 import { callAsync } from './native.js'
 import { type Pointer, type TypeTraits, TypeTraitsStruct } from './structs.js'
@@ -104,7 +104,7 @@ export async function quantizeRowsAsync(
   weights: Float32Array,
   rowLength: number,
   importance?: Float32Array,
-  threads = availableParallelism(),
+  threads = threadCount(),
 ): Promise<Uint8Array> {
   const rows = checkRows(type, weights, rowLength, importance)
   const bytes = new Uint8Array(rows * rowSize(type, rowLength))

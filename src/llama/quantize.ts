@@ -2,10 +2,10 @@
  * Whole-file post-training quantization by `llama_model_quantize`: the same code and so the same file as the
  * `llama-quantize` command of this release, which makes it the reference that quench's own files are compared with.
  */
-import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import koffi from 'koffi'
 import { FileError, UsageError } from '../errors.js'
+import { threadCount } from '../threads.js'
 import { ggmlTypeId } from './ggml.js'
 import { library } from './library.js'
 import { callAsync } from './native.js'
@@ -86,7 +86,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
   const llama = library()
   const params = llama.quantizeDefaults()
   params.ftype = fileType
-  params.nthread = options.threads ?? availableParallelism()
+  params.nthread = options.threads ?? threadCount()
   if (options.tokenEmbeddingType) params.token_embedding_type = ggmlTypeId(options.tokenEmbeddingType)
   if (options.outputTensorType) params.output_tensor_type = ggmlTypeId(options.outputTensorType)
   params.pure = options.pure ?? false

@@ -1,6 +1,6 @@
 /** What `quench bench` found, for a terminal, as Markdown and as comma-separated values. */
 import { basename } from 'node:path'
-import { humanBytes, table } from '../format.js'
+import { humanBytes, plural, table } from '../format.js'
 import type { Bench, FileSpeed, Speculation, Spread, TestSpeed } from '../speed/index.js'
 import { markdownTable, markdownText } from './markdown.js'
 
@@ -64,7 +64,7 @@ export function benchText(bench: Bench): string[] {
     ...memory,
     ...(drafts.length > 0 ? ['', ...drafts] : []),
     '',
-    `${machine.cpu}, ${machine.cores} threads, ${humanBytes(machine.memoryBytes)}, llama.cpp packages ${machine.llama}`,
+    `${machine.cpu}, ${plural(machine.cores, 'thread')}, ${humanBytes(machine.memoryBytes)}, llama.cpp packages ${machine.llama}`,
   ]
 }
 
@@ -80,7 +80,7 @@ function draftSentence(draft: Speculation): string {
 
 function setting({ settings: { threads, kvType, gpuLayers } }: Bench): string {
   const gpu = gpuLayers === 0 ? '' : `, ${gpuLayers < 0 ? 'all' : gpuLayers} layers on the GPU`
-  return `${threads === null ? 'threads by size of the model' : `${threads} threads`}, cache ${kvType}${gpu}`
+  return `${threads === null ? 'threads by size of the model' : plural(threads, 'thread')}, cache ${kvType}${gpu}`
 }
 
 const perGigabyte = ({ tokensPerSecondPerGigabyte: value }: FileSpeed): string =>
@@ -110,7 +110,7 @@ export function benchMarkdown(bench: Bench): string[] {
     humanBytes(neededBytes(file)),
     ...(file.draft ? [percent(file.draft.acceptance), `x ${file.draft.speedUp.median.toFixed(2)}`] : []),
   ])
-  const note = `Median (least - greatest) of ${settings.repetitions} turns; ${setting(bench)}; ${machine.cpu}, ${machine.cores} threads.`
+  const note = `Median (least - greatest) of ${settings.repetitions} turns; ${setting(bench)}; ${machine.cpu}, ${plural(machine.cores, 'thread')}.`
   return [...markdownTable(header, rows), '', markdownText(note)]
 }
 

@@ -4,7 +4,7 @@
  */
 import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, plural } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
 import { markdownTable, markdownText } from './markdown.js'
 
@@ -66,6 +66,6 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
 
 /** `1 of 2 threads`; the number that libllama's contexts choose depends on the model. */
 export const threadsOf = ({ threads, machine }: Comparison['settings']): string =>
-  `${threads === null ? '' : `${threads} of `}${machine.cores} threads`
+  `${threads === null ? '' : `${threads} of `}${plural(machine.cores, 'thread')}`
 
 const rate = (median: number | undefined): string => (median === undefined ? '' : shownSpeed(median))

@@ -7,7 +7,7 @@ import { QuenchError } from '../errors.js'
 import { lower, type ProgramGraph } from '../graph/lower.js'
 import type { Tensor, TypedArray } from '../graph/tensor.js'
 import { unshape } from '../graph/unshape.js'
-import { threadCount } from './threads.js'
+import { threadCount } from '../threads.js'
 
 export type Values = Record<string, TypedArray>
 

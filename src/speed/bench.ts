@@ -4,10 +4,11 @@
  * Files take turns, A B A B, so that a machine that grows warm or busy hurts all alike; the ratio to the first file is
  * taken within each turn and only then summed up, so that what the machine does cancels.
  */
-import { availableParallelism, cpus, totalmem } from 'node:os'
+import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { PACKAGE_VERSION } from '../llama/index.js'
+import { threadCount } from '../threads.js'
 import type { MemoryUse } from './memory.js'
 import { type Round, type RoundOptions, roundTokens, runRound, type SpeedTest } from './round.js'
 import {
@@ -198,7 +199,7 @@ async function factsOf(path: string): Promise<Facts> {
 export function thisMachine(): Machine {
   return {
     cpu: cpus()[0]?.model.trim() || 'unknown',
-    cores: availableParallelism(),
+    cores: threadCount(),
     memoryBytes: totalmem(),
     platform: `${process.platform}-${process.arch}`,
     llama: PACKAGE_VERSION,

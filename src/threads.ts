@@ -1,0 +1,94 @@
+/** How many threads quench may use: everything that starts threads asks here. */
+import { readFileSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
+import { posix } from 'node:path'
+import { UsageError } from './errors.js'
+
+interface Threads {
+  readonly count: number
+  /** The container's limit in processors, where it makes threads fewer than the machine has processors. */
+  readonly quota?: number
+}
+
+/** Reads a small file; undefined where there is none. */
+type Read = (path: string) => string | undefined
+
+let found: Threads | undefined
+
+/**
+ * `QUENCH_THREADS` if it is set, else the processors that this process may run on, at most as many as the container's limit.
+ * The split of a matrix product, and so the last bit of a result, depends on it.
+ * @throws UsageError if the variable is not a whole number from 1 to 1024
+ */
+export const threadCount = (): number => availableThreads().count
+
+/** `threadCount` with its reason. */
+export function availableThreads(): Threads {
+  found ??= threadsOf(process.env.QUENCH_THREADS, availableParallelism(), cpus().length, cpuQuota(readSmall))
+  return found
+}
+
+/**
+ * @param processors those that this process may run on, which newer releases of Node limit by the quota themselves
+ * @param machine those that there are
+ */
+export function threadsOf(
+  wanted: string | undefined,
+  processors: number,
+  machine: number,
+  quota: number | undefined,
+): Threads {
+  if (wanted !== undefined && wanted !== '') {
+    const count = /^\d+$/.test(wanted) ? Number(wanted) : 0
+    if (count < 1 || count > 1024)
+      throw new UsageError(`QUENCH_THREADS is "${wanted}"; set it to a whole number from 1 to 1024`)
+    return { count }
+  }
+  if (quota === undefined) return { count: processors }
+  const count = Math.max(1, Math.floor(quota))
+  return count <= processors && count < machine ? { count, quota } : { count: Math.min(count, processors) }
+}
+
+const root = '/sys/fs/cgroup'
+
+/**
+ * Processors' worth of time that this process gets, by the least quota / period of its control group and those around it, of
+ * cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`, `cpu.cfs_period_us`); undefined where nothing limits it.
+ * A container often sees its own group as the root, under the name that it has outside; so groups that are not there are passed over.
+ */
+export function cpuQuota(read: Read): number | undefined {
+  const quotas: number[] = []
+  const add = (quota = '', period = ''): void => {
+    if (/^\d{1,15}$/.test(quota) && /^\d{1,15}$/.test(period) && Number(quota) > 0 && Number(period) > 0)
+      quotas.push(Number(quota) / Number(period))
+  }
+  for (const line of (read('/proc/self/cgroup') ?? '').split('\n')) {
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? []
+    if (path === undefined) continue
+    if (controllers === '')
+      for (const folder of upwards(root, path)) {
+        const [quota, period] = (read(`${folder}/cpu.max`) ?? '').trim().split(/\s+/)
+        add(quota, period)
+      }
+    if (controllers.split(',').includes('cpu'))
+      for (const mount of new Set([controllers, 'cpu']))
+        for (const folder of upwards(`${root}/${mount}`, path))
+          add(read(`${folder}/cpu.cfs_quota_us`)?.trim(), read(`${folder}/cpu.cfs_period_us`)?.trim())
+  }
+  return quotas.length === 0 ? undefined : Math.min(...quotas)
+}
+
+/** The folder of a control group and all around it, up to the mount. */
+function upwards(mount: string, path: string): string[] {
+  const folders: string[] = []
+  for (let at = posix.normalize(path); at !== '/'; at = posix.dirname(at)) folders.push(posix.join(mount, at))
+  return [...folders, mount]
+}
+
+function readSmall(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
