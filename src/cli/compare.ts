@@ -13,7 +13,7 @@ import {
 } from './options.js'
 import { print, printJson, printWarning } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
-import { showTraining } from './train.js'
+import { showTraining, warn } from './train.js'
 
 interface Options {
   data: string[]
@@ -50,7 +50,11 @@ export function addCompare(program: Command): void {
     .option('--types <list>', 'PTQ types to make, or none (default: the usual ladder)', typeList)
     .option('--train <list>', 'types to train (QAT), e.g. Q4_0,Q2_K', typeList, [])
     .option('--steps <n>', 'optimizer steps for each of them (default: 300)', wholeNumber)
-    .option('--time <time>', 'train each for about this long instead, e.g. 10m', seconds)
+    .option(
+      '--time <time>',
+      'train each for about this long instead, e.g. 10m; the files then depend on how fast the machine is',
+      seconds,
+    )
     .option('--train-data <paths...>', 'text to train on (default: the model writes its own)')
     .option('--train-tokens <n>', 'most distinct training tokens', positiveInteger)
     .option('--seed <n>', 'seed of training (default: 1)', wholeNumber)
@@ -93,6 +97,7 @@ export function addCompare(program: Command): void {
         },
         ...(memory !== undefined && { memoryBytes: memory }),
         onProgress: showComparison(!json && !markdown),
+        onWarning: warn,
       })
       clearProgress()
       if (output !== undefined) {

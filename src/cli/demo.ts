@@ -6,7 +6,7 @@ import { humanBytes, humanCount, table } from './format.js'
 import { positiveInteger, seconds, wholeNumber } from './options.js'
 import { print, printJson } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
-import { showTraining } from './train.js'
+import { showTraining, warn } from './train.js'
 
 interface Options {
   output: string
@@ -22,7 +22,11 @@ export function addDemo(program: Command): void {
     .description('make and compare PTQ and QAT files of the model that ships, in about four minutes')
     .option('-o, --output <folder>', 'folder for the files', 'quench-demo')
     .option('--steps <n>', 'optimizer steps for each type', positiveInteger)
-    .option('--time <time>', 'train each type for about this long instead, e.g. 20m', seconds)
+    .option(
+      '--time <time>',
+      'train each type for about this long instead, e.g. 20m; the files then depend on how fast the machine is',
+      seconds,
+    )
     .option('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber)
     .option('--json', 'print one JSON document')
     .addHelpText('after', '\nExample:\n  quench demo\n  quench demo --time 20m --output long')
@@ -33,6 +37,7 @@ export function addDemo(program: Command): void {
       const report = await demo({
         folder: output,
         onProgress: showDemo(json === undefined),
+        onWarning: warn,
         ...(steps !== undefined && { steps }),
         ...(time !== undefined && { seconds: time }),
         ...(seed !== undefined && { seed }),

@@ -12,6 +12,10 @@ export function stopSignal(): AbortSignal {
 /** Aborts the signal of the command. False if there is none, or if it was aborted before. */
 export function requestStop(): boolean {
   if (!stop || stop.signal.aborted) return false
-  stop.abort(new QuenchError('stopped before training began; nothing was written'))
+  stop.abort(
+    new QuenchError(
+      'stopped before training began; text that the model has written is kept for the same command',
+    ),
+  )
   return true
 }

@@ -6,7 +6,7 @@ import type { Method, Plan } from '../train/plan.js'
 import { humanBytes, humanCount } from './format.js'
 import { stopSignal } from './interrupt.js'
 import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
-import { print, printJson } from './print.js'
+import { print, printJson, printWarning } from './print.js'
 import { clearProgress, duration, progressLine } from './progress.js'
 
 interface Options {
@@ -51,7 +51,11 @@ export function addTrain(program: Command): void {
       positiveInteger,
     )
     .option('--steps <n>', 'optimizer steps (default: 300)', wholeNumber)
-    .option('--time <time>', 'take about this long in all instead, e.g. 90s, 10m, 2h', seconds)
+    .option(
+      '--time <time>',
+      'take about this long in all instead, e.g. 90s, 10m, 2h; the file then depends on how fast the machine is',
+      seconds,
+    )
     .option('--resume', 'go on from the checkpoint of a run that was stopped')
     .option('-c, --context <n>', 'tokens of a window (default: 128)', positiveInteger)
     .addOption(
@@ -77,7 +81,7 @@ export function addTrain(program: Command): void {
     )
     .option(
       '--memory <size>',
-      'memory that may be used, e.g. 6GB (default: most of what is free)',
+      "memory that may be used, e.g. 6GB (default: three quarters of the machine's or the container's)",
       memorySize,
     )
     .option(
@@ -98,6 +102,8 @@ export function addTrain(program: Command): void {
     .addHelpText(
       'after',
       '\nCtrl-C stops after the current step and leaves a checkpoint beside the output.' +
+        '\n\nOn one kind of machine the same command makes the same file, whatever is cached or free and however busy the machine is, unless' +
+        '\n--time is given: then measured speeds set tokens and steps. --resume keeps what the run had decided.' +
         '\n\nExample:\n  quench train model-F16.gguf --type Q4_0 -o model-Q4_0-QAT.gguf --time 30m',
     )
     .action(async (input: string, options: Options, command: Command) => {
@@ -117,12 +123,18 @@ export function addTrain(program: Command): void {
           onBlock: (measured) => say([describeBlock(measured)]),
         }),
         onProgress: showTraining(),
+        onWarning: warn,
         signal: stopSignal(),
       })
       clearProgress()
       if (json) printJson(report)
       else print(describe(report))
     })
+}
+
+export function warn(warning: string): void {
+  clearProgress()
+  printWarning(warning)
 }
 
 /** Shows the events of a run on the progress line. */

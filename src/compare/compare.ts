@@ -64,6 +64,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     versions,
     onQuantize: (type) => onProgress?.({ stage: 'quantize', type }),
     onTrain: (type, event) => onProgress?.({ stage: 'train', type, event }),
+    onWarning: options.onWarning,
   })
 
   const shared = { versions, ...(threads !== undefined && { threads }) }

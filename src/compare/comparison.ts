@@ -45,6 +45,8 @@ export interface CompareOptions {
   /** The database of measurements. Default: in the user's cache folder. */
   readonly store?: string
   readonly onProgress?: (event: CompareEvent) => void
+  /** Called with a sentence for a person, while files are trained. */
+  readonly onWarning?: (warning: string) => void
 }
 
 export type CompareEvent =

@@ -43,6 +43,8 @@ export interface DemoOptions {
   readonly tokens?: number
   readonly seed?: number
   readonly onProgress?: (event: DemoEvent) => void
+  /** Called with a sentence for a person. */
+  readonly onWarning?: (warning: string) => void
 }
 
 export type DemoEvent =
@@ -104,6 +106,7 @@ export async function demo(options: DemoOptions): Promise<DemoReport> {
       ...(options.seconds === undefined ? { steps } : { seconds: options.seconds }),
       checkpointEvery: Number.POSITIVE_INFINITY,
       onProgress: (event) => onProgress?.({ stage: 'train', type, event }),
+      ...(options.onWarning && { onWarning: options.onWarning }),
     })
     training.push(report)
     made.push({ name: `${type} QAT`, type, method: 'qat', path })

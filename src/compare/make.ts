@@ -46,6 +46,7 @@ export interface MakeOptions {
   readonly versions: Readonly<Record<string, string>>
   readonly onQuantize?: (type: string) => void
   readonly onTrain?: (type: string, event: TrainEvent) => void
+  readonly onWarning?: ((warning: string) => void) | undefined
 }
 
 /** PTQ files first, then trained ones, then those given; the ladder has every type that is trained. */
@@ -102,7 +103,7 @@ async function makeTrained(
   type: string,
   path: string,
   teacher: TeacherCache,
-  { model, modelHash, versions, training, onTrain }: MakeOptions,
+  { model, modelHash, versions, training, onTrain, onWarning }: MakeOptions,
 ): Promise<Entry> {
   const inputs = { model: modelHash, type, training, versions }
   const known = store.get<{ hash: string; report: TrainReport }>('train', inputs)
@@ -117,6 +118,7 @@ async function makeTrained(
     teacher,
     resume: true,
     onProgress: (event) => onTrain?.(type, event),
+    ...(onWarning && { onWarning }),
   })
   const hash = await store.hashOf(path)
   store.put('train', inputs, { hash, report })

@@ -1,5 +1,5 @@
 /** What a run takes on the disk beside its output, and what an earlier one has left there. */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { readdir, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
@@ -7,11 +7,14 @@ import { isDiskFull } from '../files.js'
 import { checkpointPath } from './checkpoint.js'
 import { assignedBytes } from './export.js'
 import type { TrainOptions } from './options.js'
-import { gigabytes, type Plan } from './plan.js'
+import { gigabytes, type Method, type Plan } from './plan.js'
 import type { Source } from './source.js'
 
 /** The folder of finished blocks. */
 export const blocksFolder = (output: string): string => `${output}.blocks`
+
+/** What a run has decided (saved-run.ts). */
+export const decisionsPath = (output: string): string => join(blocksFolder(output), 'decisions.json')
 
 /** What the teacher finds likeliest (top-tokens.ts). */
 export const teacherPath = (output: string): string => join(blocksFolder(output), 'teacher')
@@ -21,27 +24,46 @@ export const momentsPath = (output: string): string => join(blocksFolder(output)
 
 /** @throws UsageError if an earlier run left something that this one would go on from only if told to */
 export function checkLeftovers(output: string, resume: boolean): void {
-  for (const path of [checkpointPath(output), blocksFolder(output)])
-    if (!resume && existsSync(path))
-      throw new UsageError(
-        `${path} is left of a run that did not end; add --resume to go on, or delete it to start anew`,
-      )
+  if (resume || !holdsWork(output)) return
+  const path = existsSync(checkpointPath(output)) ? checkpointPath(output) : blocksFolder(output)
+  throw new UsageError(
+    `${path} is left of a run that did not end; add --resume to go on, or delete it to start anew`,
+  )
 }
 
-/** @throws FileError if the disk of the output has too little room for it, finished blocks, streams and checkpoints */
+/** Whether an earlier run left more than what it had decided. */
+export function holdsWork(output: string): boolean {
+  const folder = blocksFolder(output)
+  const names = existsSync(folder) ? readdirSync(folder) : []
+  const isWork = (name: string): boolean =>
+    !name.startsWith('.') && join(folder, name) !== decisionsPath(output)
+  return existsSync(checkpointPath(output)) || names.some(isWork)
+}
+
+/**
+ * Free disk decides nothing by itself, since the same command has to make the same file.
+ * @param fitting a method that makes do with so many bytes beside the output
+ * @throws FileError if the disk of the output has too little room for it, finished blocks, streams and checkpoints
+ */
 export async function checkDisk(
   output: string,
   plan: Plan,
   source: Source,
   types: ReadonlyMap<string, number>,
+  fitting: (bytes: number) => Method | undefined,
 ): Promise<void> {
-  const needed = plan.diskBytes + assignedBytes(source.gguf, types)
+  const own = assignedBytes(source.gguf, types)
+  const needed = plan.diskBytes + own
   const free = await freeBytes(output)
-  if (needed > free)
-    throw new FileError(
-      output,
-      `training needs about ${gigabytes(needed)} of disk for it and what is kept beside it until the end, and ${gigabytes(free)} are free; make room or choose another folder`,
-    )
+  if (needed <= free) return
+  const other = fitting(free - own)
+  const advice = other
+    ? `make room, choose another folder, or --method ${other}, which fits`
+    : 'make room or choose another folder'
+  throw new FileError(
+    output,
+    `training needs about ${gigabytes(needed)} of disk for it and what is kept beside it until the end, and ${gigabytes(free)} are free; ${advice}`,
+  )
 }
 
 /** A run that never saves leaves nothing behind to go on from. */
@@ -59,7 +81,7 @@ export async function resumable<T>(options: TrainOptions, work: () => Promise<T>
 }
 
 /** Bytes that a run may take on the disk of its output. */
-export async function freeBytes(output: string): Promise<number> {
+async function freeBytes(output: string): Promise<number> {
   const { bavail, bsize } = await statfs(dirname(output))
   return bavail * bsize + (await takenBytes(output))
 }

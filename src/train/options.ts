@@ -22,7 +22,8 @@ export interface TrainOptions {
   readonly steps?: number
   /**
    * Take about this long in all, text to be written included: that and the block-wise start are cut down to fit, and the number of
-   * steps is set after the first of them were timed.
+   * steps is set after the first of them were timed. How fast the machine is decides then, so such a run does not make the same file
+   * each time; a resumed one keeps what was decided.
    */
   readonly seconds?: number
   /** Go on from the checkpoint beside the output. */
@@ -38,7 +39,7 @@ export interface TrainOptions {
   readonly teacherTopK?: number
   /** What trains after the block-wise start. Default: `auto`, the most that fits in the memory. */
   readonly method?: Method | 'auto'
-  /** Bytes that the process may take. Default: most of what is free. */
+  /** Bytes that the process may take. Default: a fixed share of the machine's memory (memory.ts). */
   readonly memory?: number
   /** Tokens from which the block-wise start is computed; 0 for none. Default 49,152, or fewer where `seconds` are short. */
   readonly calibration?: number
@@ -53,6 +54,8 @@ export interface TrainOptions {
   /** Teacher activations kept by window; share one between runs on the same model and text. */
   readonly teacher?: TeacherCache
   readonly onPlan?: (plan: Plan) => void
+  /** Called with a sentence for a person. */
+  readonly onWarning?: (warning: string) => void
   readonly onProgress?: (event: TrainEvent) => void
   /** Called once, after the first block: a better projection than the plan's. */
   readonly onBlock?: (measured: MeasuredBlock) => void

@@ -63,8 +63,6 @@ export interface PlanOptions {
   readonly validation: number
   readonly steps: number | undefined
   readonly seconds: number | undefined
-  /** Bytes that are free on the disk of the output; absent: enough. */
-  readonly disk?: number
   /** Tokens of the training text, and of a window of it. */
   readonly text: number
   /** What is to be written of it. Default: nothing. */
@@ -84,9 +82,6 @@ export interface PlanOptions {
 
 /** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
 const processBytes = 400e6
-/** What is free now, less a part for others. */
-export const defaultMemory = (): number => Math.floor(0.85 * process.availableMemory())
-
 export interface Sizes {
   /** Weights in all, of the first and of the largest block, outside the blocks, and of the largest matrix of a block. */
   readonly all: number
@@ -192,13 +187,8 @@ function fitting(model: Model, options: PlanOptions, method: Method): Fit | unde
       : whole.find((set) => within(method, set))
   if (inMemory) return { untrained: inMemory, momentBytes: 0 }
   if (method !== 'distill') return undefined
-  return whole
-    .filter((set) => within('distill, moments on disk', set))
-    .map((untrained) => ({ untrained, momentBytes: momentBytesOf(model, untrained) }))
-    .find(({ untrained, momentBytes }) => {
-      const disk = momentBytes + checkpointBytesOf(model, 'distill', untrained) + blockBytesOf(model, true)
-      return disk <= (options.disk ?? Number.POSITIVE_INFINITY)
-    })
+  const onDisk = whole.find((set) => within('distill, moments on disk', set))
+  return onDisk && { untrained: onDisk, momentBytes: momentBytesOf(model, onDisk) }
 }
 
 /** Two for each weight and each scale of its format. */
@@ -211,6 +201,22 @@ const checkpointBytesOf = (model: Model, method: Method, untrained: ReadonlySet<
 
 const blockBytesOf = (model: Model, whole: boolean): number =>
   model.config.layers * sizesOf(model).block * (whole ? 5.3 : 1.1)
+
+/** The most that fits in memory and, unlike what was planned, in so many bytes of the disk. */
+export function methodWithin(
+  disk: number,
+  model: Model,
+  options: PlanOptions,
+  planned: Plan,
+): Method | undefined {
+  return methods.slice(methods.indexOf(planned.method) + 1).find((method) => {
+    const fit = fitting(model, options, method)
+    if (!fit) return false
+    const { momentBytes, untrained } = fit
+    const needed = blockBytesOf(model, planned.whole) + checkpointBytesOf(model, method, untrained)
+    return momentBytes + needed + planned.spillBytes <= disk
+  })
+}
 
 /** Decides. @throws QuenchError naming what would fit where nothing that was asked for does */
 export async function planRun(model: Model, options: PlanOptions): Promise<Plan> {

@@ -169,7 +169,7 @@ export class Run {
       const began = performance.now()
       progress.curve.push({ step: 0, ...(await distillation.validate(text.validation)) })
       progress.validating = (performance.now() - began) / 1000
-      if (options.steps !== 0 || options.method === 'blockwise')
+      if (options.steps !== 0 || plan.method === 'blockwise')
         await this.solve(distillation, student, text, progress, disk)
     } else {
       this.stages.push(...(progress.stages ?? []))
@@ -272,7 +272,10 @@ export class Run {
     })
     await network.dispose()
     if (!this.options.teacher) distillation.cache.moments.clear()
+    const validated = performance.now()
     const kld = await distillation.validate(text.validation)
+    // The first one compiled more, and let the teacher read the held-out text.
+    progress.validating = Math.min(progress.validating, (performance.now() - validated) / 1000)
     const taken = kld.mean < progress.curve[0].mean
     if (!taken) await this.startAnew(student)
     const seconds = (performance.now() - began) / 1000

@@ -7,17 +7,18 @@
  */
 import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
+import { memoryBudget, reachableMemory } from '../memory.js'
 import type { Adjustable } from './allotment.js'
-import { checkDisk, checkLeftovers, freeBytes, resumable } from './disk.js'
+import { checkDisk, checkLeftovers, holdsWork, keepsState, resumable } from './disk.js'
 import { untrainedSets } from './embeddings.js'
 import { Network } from './network.js'
 import type { TrainOptions, TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
-import { defaultMemory, planRun, sizesOf } from './plan.js'
+import { gigabytes, methodWithin, type Plan, type PlanOptions, planRun, sizesOf } from './plan.js'
 import { defaultSteps, Run } from './run.js'
 import { runText, textOptions, textTokens } from './run-text.js'
 import { sampleBlock } from './sample.js'
-import { goingOn } from './saved-run.js'
+import { goingOn, saveDecisions } from './saved-run.js'
 import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
 import { fileWindows, writingOf } from './text.js'
 
@@ -29,7 +30,7 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
   checkLeftovers(asked.output, asked.resume ?? false)
   for (const path of asked.data ?? []) await checkReadable(path)
   const { options, decided } = await goingOn(asked)
-  const memory = options.memory ?? defaultMemory()
+  const memory = options.memory ?? memoryBudget()
   const source = await openSource(options.input)
   const programs = new ParameterPrograms()
   let network: Network | undefined
@@ -45,7 +46,7 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
     const wanted = textOptions(source, network, options, memory)
     const files = await fileWindows(options.input, wanted)
     const tokens = textTokens(files, network, wanted, options.calibration)
-    const plan = await planRun(source, {
+    const planned: PlanOptions = {
       method: options.method ?? 'auto',
       memory,
       batch: network.tokens,
@@ -58,7 +59,6 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
       adjustable: adjustable(options),
       length: network.batch.length,
       topK: options.teacherTopK,
-      disk: await freeBytes(options.output),
       ...(decided && { whole: decided.whole }),
       untrained:
         decided && (options.embeddings ?? 'auto') === 'auto'
@@ -72,15 +72,26 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
           options.onProgress?.({ stage: 'measure', done, total, tokens: total })
         })
       },
-    })
-    await checkDisk(options.output, plan, source, types)
+    }
+    const plan = await planRun(source, planned)
+    await checkDisk(options.output, plan, source, types, (disk) => methodWithin(disk, source, planned, plan))
     options.onPlan?.(plan)
+    warnOfMemory(plan, options)
     const settled = {
       ...options,
       tokens: plan.tokens < tokens.train ? plan.tokens : wanted.tokens,
       calibration: plan.calibration,
     }
     return await resumable(options, async () => {
+      if (keepsState(options) && !holdsWork(options.output))
+        await saveDecisions(options.output, {
+          method: plan.method,
+          whole: plan.whole,
+          untrained: plan.untrained.join(' '),
+          tokens: settled.tokens,
+          calibration: plan.calibration,
+          teacherTopK: plan.teacher.topK,
+        })
       const written = textOptions(source, own, settled, memory)
       const text = await runText(options.input, own, written, files, plan.calibration)
       return new Run(source, settled, plan, own, programs, text, began).run()
@@ -98,6 +109,15 @@ function adjustable({ tokens, calibration }: TrainOptions): Set<Adjustable> {
   if (tokens === undefined) set.add('tokens')
   if (calibration === undefined) set.add('calibration')
   return set
+}
+
+/** Free memory decides nothing, so that the same command makes the same file on a busy machine. */
+function warnOfMemory({ stages }: Plan, { onWarning }: TrainOptions): void {
+  const [needed, reachable] = [Math.max(...stages.map(({ bytes }) => bytes)), reachableMemory()]
+  if (needed > reachable)
+    onWarning?.(
+      `training takes about ${gigabytes(needed)} of memory and ${gigabytes(reachable)} are free; end other programs, or allow less with --memory`,
+    )
 }
 
 function batchOf(

@@ -123,8 +123,10 @@ describe('the block-wise method', () => {
     await expect(again({ memory: little })).rejects.toThrow(/^(?=.*takes about)(?=.*allowed)/)
     await expect(again({ method: 'scales' })).rejects.toThrow('another method (distill, now scales)')
     await expect(again({ calibration: 1024 })).rejects.toThrow('another calibration (2048, now 1024)')
-    await writeFile(join(folder, `${output}.blocks`, 'a.gguf'), 'GGUF')
-    await expect(again({})).rejects.toThrow('a.gguf')
+    for (const damage of ['', '{"method":"distill"', '{"method":"distill","tokens":-1}', 'null']) {
+      await writeFile(join(folder, `${output}.blocks`, 'decisions.json'), damage)
+      await expect(again({})).rejects.toThrow(/decisions\.json: is damaged or of another version; delete it/)
+    }
     await rm(`${join(folder, output)}.blocks`, { recursive: true })
   })
 

@@ -14,7 +14,7 @@ import { trainedLatents } from '../../src/train/moment-store.js'
 import { optimize } from '../../src/train/optimizer.js'
 import type { TrainOptions, TrainReport } from '../../src/train/options.js'
 import { Parameter, ParameterPrograms } from '../../src/train/parameter.js'
-import { bytesOf, planRun } from '../../src/train/plan.js'
+import { bytesOf, methodWithin, type PlanOptions, planRun } from '../../src/train/plan.js'
 import { openSource } from '../../src/train/source.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -147,26 +147,30 @@ describe('runs', () => {
 })
 
 describe('the plan', () => {
-  it('puts them on disk where memory is short and the disk has room', async () => {
+  it('puts them on disk where memory is short, and names what does with less where the disk is too small', async () => {
     const source = await openSource(join(folder, 'model.gguf'))
     await source.gguf.close()
-    const plan = async (disk: number) =>
-      planRun(source, {
-        ...{
-          method: 'auto',
-          memory: await tight(),
-          batch: 128,
-          calibration: 256,
-          validation: 4096,
-          steps: 10,
-        },
-        ...{ seconds: undefined, disk, text: 2048, length: 64, topK: 0 },
-        speeds: async () => ({ prepare: 0, forward: 0.001, moments: 0, factors: 0, rounding: 0 }),
-      })
-    const wide = await plan(1e9)
-    expect(wide.method).toBe('distill')
-    expect(wide.diskBytes).toBe(wide.blockBytes + wide.checkpointBytes + wide.momentBytes)
-    const narrow = await plan(1e6)
-    expect([narrow.method, narrow.momentBytes]).toEqual(['scales', 0])
+    const options: PlanOptions = {
+      method: 'auto',
+      memory: await tight(),
+      batch: 128,
+      calibration: 256,
+      validation: 4096,
+      steps: 10,
+      seconds: undefined,
+      text: 2048,
+      length: 64,
+      topK: 0,
+      speeds: async () => ({ prepare: 0, forward: 0.001, moments: 0, factors: 0, rounding: 0 }),
+    }
+    const plan = await planRun(source, options)
+    expect(plan.method).toBe('distill')
+    expect(plan.diskBytes).toBe(plan.blockBytes + plan.checkpointBytes + plan.momentBytes)
+    const scales = plan.blockBytes + (plan.checkpointBytes * 7.3) / 14.4
+    expect(scales).toBeLessThan(plan.diskBytes)
+    const within = (disk: number) => methodWithin(disk, source, options, plan)
+    expect(within(Math.ceil(scales))).toBe('scales')
+    expect(within(Math.ceil(plan.blockBytes))).toBe('blockwise')
+    expect(within(plan.blockBytes - 1)).toBeUndefined()
   })
 })

@@ -1,0 +1,60 @@
+/** What a run decides from measured speeds is on disk before it is acted on, and a resumed run keeps it. */
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { TrainOptions, TrainReport } from '../../src/train/options.js'
+import { train } from '../../src/train/train.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+let input: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-decisions-'))
+  process.env.QUENCH_CACHE = join(folder, 'cache')
+  input = join(folder, 'model.gguf')
+  await writeTinyGguf(input, { layers: 1, width: 64, heads: 2, headsKV: 1, feedForward: 64 })
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+const output = (name: string): string => join(folder, name)
+const run = (name: string, more: Partial<TrainOptions>): Promise<TrainReport> =>
+  train({ input, output: output(name), type: 'Q4_0', context: 32, batch: 128, ...more })
+
+/** Runs until the model begins to write its text. */
+async function stopped(name: string, more: Partial<TrainOptions>): Promise<string> {
+  const stop = new AbortController()
+  const onProgress: TrainOptions['onProgress'] = ({ stage }) => {
+    if (stage === 'write text') stop.abort(new Error('stopped while it wrote'))
+  }
+  await expect(run(name, { ...more, signal: stop.signal, onProgress })).rejects.toThrow('while it wrote')
+  return join(`${output(name)}.blocks`, 'decisions.json')
+}
+
+it('a run with --time that was killed before its first block keeps how it had shared its time', async () => {
+  const path = await stopped('time.gguf', { seconds: 4 })
+  const decisions = JSON.parse(await readFile(path, 'utf8'))
+  expect(decisions).toMatchObject({ method: 'distill', whole: true, teacherTopK: 0 })
+  expect(decisions.tokens).toBeLessThan(131_072)
+  // As if this machine had been slower then.
+  await writeFile(path, JSON.stringify({ ...decisions, tokens: 2048, calibration: 1024 }))
+  const { plan, steps } = await run('time.gguf', { seconds: 4, resume: true })
+  expect(plan).toMatchObject({ tokens: 2048, calibration: 1024, method: 'distill' })
+  expect(steps).toBeGreaterThan(0)
+  expect((await readdir(folder)).filter((name) => name.startsWith('time'))).toEqual(['time.gguf'])
+})
+
+it('decisions alone are nothing that a new run would lose', async () => {
+  const small = { tokens: 1024, calibration: 512, steps: 1 }
+  const path = await stopped('anew.gguf', { ...small, seed: 7 })
+  expect(existsSync(path)).toBe(true)
+  const { plan } = await run('anew.gguf', { ...small, calibration: 256, seed: 7 })
+  expect(plan.calibration).toBe(256)
+})
+
+it('a run that keeps nothing leaves no decisions', async () => {
+  const small = { tokens: 1024, calibration: 512, steps: 1, seed: 8 }
+  const path = await stopped('none.gguf', { ...small, checkpointEvery: Number.POSITIVE_INFINITY })
+  expect(existsSync(path)).toBe(false)
+})
