@@ -1,5 +1,6 @@
 /** What is in a GGUF file, read from its header alone: no library is loaded and no weight is read. */
 import { type GgufArray, type GgufValue, ggmlTypes, openGguf, type ValueType } from './gguf/index.js'
+import { headerProblems } from './gguf/problems.js'
 import { type Summary, summarize } from './gguf/summary.js'
 
 /** A metadata value for JSON: 64-bit integers beyond 2^53 are strings, and of an array only the beginning is kept. */
@@ -16,6 +17,8 @@ export interface Inspection extends Summary {
   readonly context?: number
   /** Tokens of the vocabulary. */
   readonly vocabulary?: number
+  /** Why the file cannot be used, as far as its header tells. */
+  readonly problems: readonly string[]
   readonly metadata: Readonly<Record<string, ShortValue>>
   readonly tensors: readonly {
     readonly name: string
@@ -33,10 +36,13 @@ export async function inspectFile(path: string): Promise<Inspection> {
   const gguf = await openGguf(path)
   try {
     const { metadata, files } = gguf
-    const text = (key: string) => (metadata.has(key) ? metadata.string(key) : undefined)
+    const text = (key: string) => {
+      const found = metadata.get(key)
+      return found?.type === 'string' ? found.value : undefined
+    }
     const name = text('general.name')
     const architecture = text('general.architecture')
-    const contextKey = `${architecture}.context_length`
+    const context = metadata.get(`${architecture}.context_length`)?.value
     const tokens = metadata.get('tokenizer.ggml.tokens')
     return {
       path,
@@ -44,8 +50,9 @@ export async function inspectFile(path: string): Promise<Inspection> {
       ...(name !== undefined && { name }),
       ...(architecture !== undefined && { architecture }),
       ...(await summarize(gguf)),
-      ...(metadata.has(contextKey) && { context: metadata.number(contextKey) }),
+      ...(typeof context === 'number' && { context }),
       ...(tokens?.type === 'array' && { vocabulary: tokens.value.length }),
+      problems: headerProblems(gguf),
       metadata: Object.fromEntries(Array.from(metadata, ([key, value]) => [key, shortValue(value)])),
       tensors: gguf.tensors.map(({ name, shape, type, bytes }) => ({
         name,

@@ -38,6 +38,7 @@ function describe(inspection: Inspection): string[] {
     ['size', `${humanBytes(bytes)} (${bytes} bytes)`],
     ['bits per weight', bitsPerWeight.toFixed(3)],
     ['parts', inspection.files.length > 1 ? inspection.files.join(', ') : undefined],
+    ...inspection.problems.map((problem): [string, string] => ['cannot be used', problem]),
   ]
   const known = facts.flatMap(([label, value]) => (value === undefined ? [] : [[label, plain(value, 1000)]]))
   const types = inspection.types.map((t) => [

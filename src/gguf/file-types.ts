@@ -40,3 +40,25 @@ export const fileTypes: ReadonlyMap<number, string> = new Map([
   [40, 'Q1_0'],
   [41, 'Q2_0'],
 ])
+
+/** What takes the place of a type where rows are no multiple of its 256 weights; of all others IQ4_NL. */
+const fallbacks: Readonly<Record<string, string>> = {
+  Q2_K: 'Q4_0',
+  Q3_K: 'Q4_0',
+  TQ1_0: 'Q4_0',
+  TQ2_0: 'Q4_0',
+  Q4_K: 'Q5_0',
+  Q5_K: 'Q5_1',
+  Q6_K: 'Q8_0',
+}
+
+/**
+ * Whether a file can be of that recipe, which has at least one tensor of its main type.
+ * @param types of its tensors, that of most weights first
+ */
+export function suitsTypes(fileType: string, types: readonly string[]): boolean {
+  if (types.length === 0) return true
+  if (/^B?F\d+$/.test(fileType)) return types[0] === fileType
+  const main = fileType.replace(/_(XS|S|M|L|MOE|XXS)$/, '') // IQ3 stands for IQ3_S and IQ3_XXS
+  return types.some((type) => type.startsWith(main) || type === (fallbacks[main] ?? 'IQ4_NL'))
+}

@@ -5,7 +5,7 @@
  * A model may be split over `NAME-00001-of-00003.gguf` and so on. The first file has all the metadata; opening it
  * opens the others, and the result looks like one file.
  */
-import { readSync } from 'node:fs'
+import { readSync, type StatsBase } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FileError } from '../errors.js'
@@ -49,10 +49,11 @@ export async function openGguf(path: string): Promise<Gguf> {
 
 async function openFile(path: string, index: number): Promise<OpenFile> {
   try {
-    const { size } = await regularFile(path)
+    const found = await stat(path)
+    checkRegular(path, found)
     const handle = await open(path, 'r')
     try {
-      return { path, handle, header: parseHeader(new Cursor(path, handle.fd, size), index) }
+      return { path, handle, header: parseHeader(new Cursor(path, handle.fd, found.size), index) }
     } catch (error) {
       await handle.close()
       throw error
@@ -63,11 +64,9 @@ async function openFile(path: string, index: number): Promise<OpenFile> {
 }
 
 /** Asked before opening, because opening a pipe would wait for its other end. */
-async function regularFile(path: string): Promise<{ size: number }> {
-  const found = await stat(path)
+export function checkRegular(path: string, found: StatsBase<number> | StatsBase<bigint>): void {
   if (found.isDirectory()) throw new FileError(path, 'this is a folder; name the .gguf file in it')
   if (!found.isFile()) throw new FileError(path, 'this is not a regular file')
-  return found
 }
 
 /** The paths of all parts of a split model, or only `path`. */

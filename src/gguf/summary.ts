@@ -1,7 +1,8 @@
 /** A GGUF file in a few numbers, from its header alone: how its weights are stored and what they weigh. */
 import { stat } from 'node:fs/promises'
 import { systemError } from '../files.js'
-import { fileTypes } from './file-types.js'
+import { fileTypes, suitsTypes } from './file-types.js'
+import type { Metadata } from './metadata.js'
 import { type Gguf, openGguf } from './reader.js'
 import { ggmlTypes } from './types.js'
 
@@ -15,7 +16,10 @@ interface TypeSummary {
 }
 
 export interface Summary {
-  /** Recipe by `general.file_type`, e.g. `Q4_K_M`; without that key, the type that has the most weights. */
+  /**
+   * Recipe by `general.file_type`, e.g. `Q4_K_M`; without that key, the type that has the most weights; where the two
+   * contradict each other, both: `F16 (says Q4_K_M)`.
+   */
   readonly type: string
   /** Size on disk, of all parts together. */
   readonly bytes: number
@@ -52,17 +56,23 @@ export async function summarize(gguf: Gguf): Promise<Summary> {
   const bySize = [...types.values()].sort((a, b) => b.bytes - a.bytes)
   const parameters = bySize.reduce((sum, { weights }) => sum + weights, 0)
   const weightBytes = bySize.reduce((sum, { bytes }) => sum + bytes, 0)
-  const most = bySize.reduce((a, b) => (b.weights > a.weights ? b : a), bySize[0])
-  const named = gguf.metadata.has('general.file_type') ? gguf.metadata.number('general.file_type') : -1
   const sizes = await Promise.all(gguf.files.map(fileSize))
   return {
-    type: fileTypes.get(named) ?? most?.type ?? 'none',
+    type: typeOf(gguf.metadata, bySize),
     bytes: sizes.reduce((sum, size) => sum + size, 0),
     parameters,
     bitsPerWeight: parameters > 0 ? (weightBytes * 8) / parameters : 0,
     types: bySize,
     quantized: [...types.keys()].some((type) => ggmlTypes.get(type)!.blockSize > 1),
   }
+}
+
+function typeOf(metadata: Metadata, summaries: readonly TypeSummary[]): string {
+  const found = metadata.get('general.file_type')
+  const said = typeof found?.value === 'number' ? fileTypes.get(found.value) : undefined
+  const types = [...summaries].sort((a, b) => b.weights - a.weights).map(({ type }) => type)
+  if (said === undefined) return types[0] ?? 'none'
+  return suitsTypes(said, types) ? said : `${types[0]} (says ${said})`
 }
 
 async function fileSize(path: string): Promise<number> {

@@ -3,10 +3,10 @@
  *
  * The native model lives until it is disposed of and no context of it is left.
  */
-import { open } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { library } from './library.js'
 import { callAsync, Handle, type NativeBuffer } from './native.js'
+import { checkLoads } from './probe.js'
 import type { Pointer } from './structs.js'
 
 /** Bits of `llama_token_attr`. */
@@ -46,17 +46,28 @@ export class LlamaModel {
   readonly eos: number | undefined
   readonly eot: number | undefined
 
-  private constructor(
+  readonly vocabOnly: boolean
+  readonly gpuLayers: number
+  /** Milliseconds that loading took. */
+  readonly loadMs: number
+  /** Memory that the weights take. */
+  readonly buffers: readonly NativeBuffer[]
+  /** For `LlamaContext`. */
+  readonly handle: Handle
+
+  /** Called by `load`. @param pointer of `loadNative` */
+  constructor(
     readonly path: string,
-    readonly vocabOnly: boolean,
-    readonly gpuLayers: number,
-    /** Milliseconds that loading took. */
-    readonly loadMs: number,
-    /** Memory that the weights take. */
-    readonly buffers: readonly NativeBuffer[],
-    /** For `LlamaContext`. */
-    readonly handle: Handle,
+    pointer: Pointer,
+    options: { vocabOnly?: boolean; gpuLayers?: number; loadMs?: number; buffers?: readonly NativeBuffer[] },
   ) {
+    const { vocabOnly = false, gpuLayers = 0, loadMs = 0, buffers = [] } = options
+    this.vocabOnly = vocabOnly
+    this.gpuLayers = gpuLayers
+    this.loadMs = loadMs
+    this.buffers = buffers
+    const handle = new Handle(pointer, library().modelFree, `the model ${path}`)
+    this.handle = handle
     const llama = library()
     const model = handle.pointer
     const vocab = llama.modelVocab(model)
@@ -77,20 +88,17 @@ export class LlamaModel {
     this.eot = token(llama.vocabEot(vocab))
   }
 
-  /** Loads a GGUF file on another thread. @throws FileError with llama.cpp's reason if it cannot be loaded. */
+  /**
+   * Loads a GGUF file on another thread, after another process has shown that this does not crash.
+   * @throws FileError with the reason if it cannot be loaded
+   */
   static async load(path: string, options: LoadOptions = {}): Promise<LlamaModel> {
-    const { vocabOnly = false, mmap = true, gpuLayers = 0 } = options
-    await checkMagic(path)
-    const llama = library()
-    const params = llama.modelDefaults()
-    params.vocab_only = vocabOnly
-    params.load_mode = mmap ? LOAD_MMAP : LOAD_NONE
-    params.n_gpu_layers = gpuLayers
+    const { vocabOnly = false, gpuLayers = 0 } = options
+    await checkLoads(path, vocabOnly ? 'vocabulary' : 'run')
     const start = performance.now()
-    const { result, reason, buffers } = await llama.log.during(() => callAsync(llama.modelLoad, path, params))
+    const { result, reason, buffers } = await loadNative(path, options)
     if (result === null) throw new FileError(path, `llama.cpp cannot load it: ${reason()}`)
-    const handle = new Handle(result, llama.modelFree, `the model ${path}`)
-    return new LlamaModel(path, vocabOnly, gpuLayers, performance.now() - start, buffers, handle)
+    return new LlamaModel(path, result, { vocabOnly, gpuLayers, loadMs: performance.now() - start, buffers })
   }
 
   /** A metadata value as text, e.g. `general.architecture`. Undefined if there is none or it is an array. */
@@ -235,14 +243,19 @@ export class LlamaModel {
   }
 }
 
-async function checkMagic(path: string): Promise<void> {
-  const magic = Buffer.alloc(4)
-  try {
-    const file = await open(path)
-    await file.read(magic, 0, 4, 0).finally(() => file.close())
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code
-    throw new FileError(path, code === 'ENOENT' ? 'no such file' : `cannot be read (${code})`, { cause })
-  }
-  if (magic.toString('latin1') !== 'GGUF') throw new FileError(path, 'not a GGUF file')
+/**
+ * Loads a model in this process: a file that fails an assert of libllama ends it.
+ * @param options `weights`: whether they are read, or only their shapes and types; `repack`: whether they may be
+ * rearranged in memory to be faster
+ */
+export function loadNative(path: string, options: LoadOptions & { weights?: boolean; repack?: boolean }) {
+  const { vocabOnly = false, mmap = true, gpuLayers = 0, weights = true, repack = true } = options
+  const llama = library()
+  const params = llama.modelDefaults()
+  params.vocab_only = vocabOnly
+  params.load_mode = mmap && weights ? LOAD_MMAP : LOAD_NONE
+  params.n_gpu_layers = gpuLayers
+  params.no_alloc = !weights
+  params.use_extra_bufts = repack
+  return llama.log.during(() => callAsync(llama.modelLoad, path, params))
 }

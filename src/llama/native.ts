@@ -9,6 +9,7 @@
  *   crashes. While such a call is under way, leaving therefore ends the process at once, without that clean-up.
  */
 import koffi, { type KoffiFunc } from 'koffi'
+import { plain } from '../format.js'
 import type { Pointer } from './structs.js'
 
 /** A C function: called directly it blocks, through `callAsync` it does not. */
@@ -108,19 +109,24 @@ function bufferIn(line: string): NativeBuffer[] {
   return bytes > 0 ? [{ device, use: bufferUses[use as keyof typeof bufferUses], bytes }] : []
 }
 
-/** The last thing said that says more than that it failed, without the name of the C function in front. */
-function reasonOf(lines: { level: number; text: string }[]): string {
+/** The last thing said that says more than that it failed, without the names of C functions in front. */
+export function reasonOf(lines: readonly { level: number; text: string }[]): string {
   const errors = lines.filter((line) => line.level === GGML_LOG_LEVEL_ERROR)
   const texts = (errors.length > 0 ? errors : lines)
     .map(({ text }) =>
       text
         .trim()
         .replace(/^\w+: /, '')
-        .replace(/^(error loading model|failed to quantize): /, ''),
+        .replace(/^(error loading model|failed to quantize): /, '')
+        .replace(/^([a-z]+_\w+: )+/, ''),
     )
     .filter((text) => /\w/.test(text))
-  return texts.findLast((text) => text !== 'failed to load model') ?? texts.at(-1) ?? 'no reason given'
+  const reason = texts.findLast((text) => !/^failed to load model\b/.test(text)) ?? texts.at(-1)
+  return oneLine(reason ?? 'no reason given')
 }
+
+/** What native code says as part of a sentence; some of it is text from the file. */
+export const oneLine = (text: string): string => plain(text.replace(/\s+/g, ' ').trim(), 300)
 
 /**
  * A native object, freed when it has been disposed of and nothing uses it any more: a call under way on another

@@ -9,6 +9,8 @@ import { threadCount } from '../threads.js'
 import { ggmlTypeId } from './ggml.js'
 import { library } from './library.js'
 import { callAsync } from './native.js'
+import { inNativeProcess } from './native-process.js'
+import { checkLoads } from './probe.js'
 import { type ImatrixEntry, ImatrixEntryStruct } from './structs.js'
 
 /** File types that can be written, by name, and their `llama_ftype`. */
@@ -70,12 +72,11 @@ export interface QuantizeOptions {
 }
 
 /**
- * Quantizes the GGUF file `input` to exactly the path `output`, on other threads.
- * @throws FileError with llama.cpp's reason; a part of `output` may then have been written.
+ * Quantizes the GGUF file `input` to exactly the path `output`, in a process of its own.
+ * @throws FileError with the reason; a part of `output` may then have been written.
  */
 export async function quantizeModel(input: string, output: string, options: QuantizeOptions): Promise<void> {
-  const fileType = Object.hasOwn(FILE_TYPES, options.type) ? FILE_TYPES[options.type] : undefined
-  if (fileType === undefined) {
+  if (!Object.hasOwn(FILE_TYPES, options.type)) {
     throw new UsageError(
       `"${options.type}" is not a file type; choose one of ${Object.keys(FILE_TYPES).join(', ')}.`,
     )
@@ -83,9 +84,29 @@ export async function quantizeModel(input: string, output: string, options: Quan
   if (resolve(input) === resolve(output)) {
     throw new UsageError(`The output must not be the input file ${input}.`)
   }
+  await checkLoads(input, 'load')
+  const reason = await inNativeProcess('quantize', { input, output, options })
+  if (reason === undefined) return
+  // What C++ says when a stream cannot be opened or written; the input is mapped, not a stream.
+  if (reason.includes('iostream error')) throw new FileError(output, 'cannot be written')
+  if (reason.includes('requires an imatrix')) throw new FileError(input, needsImportance(options.type))
+  throw new FileError(input, `llama.cpp cannot quantize it to ${options.type}: ${reason}`)
+}
+
+/** Why a type is not to be had, and what to do instead. */
+export const needsImportance = (type: string): string =>
+  `${type} needs an importance matrix, which quench does not make: make one with llama-imatrix and the file with ` +
+  'llama-quantize --imatrix, or choose a type without that need, such as IQ4_XS, IQ3_S, Q3_K_S or Q2_K'
+
+/** The same in this process: a file that fails an assert of libllama ends it. @returns why it failed, if it did */
+export async function quantizeNative(
+  input: string,
+  output: string,
+  options: QuantizeOptions,
+): Promise<string | undefined> {
   const llama = library()
   const params = llama.quantizeDefaults()
-  params.ftype = fileType
+  params.ftype = FILE_TYPES[options.type]
   params.nthread = options.threads ?? threadCount()
   if (options.tokenEmbeddingType) params.token_embedding_type = ggmlTypeId(options.tokenEmbeddingType)
   if (options.outputTensorType) params.output_tensor_type = ggmlTypeId(options.outputTensorType)
@@ -98,12 +119,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
     const { result, reason } = await llama.log.during(() =>
       callAsync(llama.modelQuantize, input, output, params),
     )
-    if (result !== 0) {
-      const problem = reason()
-      // What C++ says when a stream cannot be opened or written; the input is mapped, not a stream.
-      if (problem.includes('iostream error')) throw new FileError(output, 'cannot be written')
-      throw new FileError(input, `llama.cpp cannot quantize it to ${options.type}: ${problem}`)
-    }
+    return result === 0 ? undefined : reason()
   } finally {
     matrix?.free()
   }

@@ -101,7 +101,7 @@ describe('model', () => {
     await writeFile(other, 'no model at all')
     const failures: [file: string, reason: RegExp][] = [
       [join(folder, 'missing.gguf'), /no such file/],
-      [folder, /cannot be read/],
+      [folder, /this is a folder/],
       [other, /not a GGUF file/],
       [truncated, /tensor '.*' data is not within the file bounds/],
       [broken, /llama.cpp cannot load it/],

@@ -1,0 +1,138 @@
+/**
+ * libllama in a process of its own. Its asserts end the process that they fail in, and no list of checks keeps them all
+ * away from strangers' files, so what a file does to libllama is seen here first. One such process serves all requests,
+ * one at a time; another takes its place when it crashes. It ends with this process, or after a second without work.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { createRequire } from 'node:module'
+import type { Socket } from 'node:net'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { QuenchError } from '../errors.js'
+import { oneLine } from './native.js'
+import type { NativeWork, WorkerAnswer } from './native-worker.js'
+
+const idleMs = 1000
+/** Characters kept of what is written before a crash. */
+const outputLimit = 2 ** 16
+
+interface Job {
+  readonly kind: keyof NativeWork
+  readonly input: unknown
+  readonly resolve: (reason: string | undefined) => void
+  readonly reject: (error: Error) => void
+}
+
+let running: NativeProcess | undefined
+
+/**
+ * Does work of `native-worker.ts` in the other process.
+ * @returns why it failed, if it did: llama.cpp's reason, or how the process crashed
+ * @throws QuenchError if the libraries are missing or no process can be started
+ */
+export function inNativeProcess<K extends keyof NativeWork>(
+  kind: K,
+  input: Parameters<NativeWork[K]>[0],
+): Promise<string | undefined> {
+  return new Promise((resolve, reject) => submit({ kind, input, resolve, reject }))
+}
+
+function submit(job: Job): void {
+  if (!running?.open) running = new NativeProcess()
+  running.add(job)
+}
+
+class NativeProcess {
+  /** Whether it takes more jobs. */
+  open = true
+  private readonly child: ChildProcess
+  private readonly jobs: Job[] = []
+  private output = ''
+  private idle: NodeJS.Timeout | undefined
+
+  constructor() {
+    const { module, execArgv } = workerModule()
+    this.child = fork(module, {
+      execArgv,
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      serialization: 'advanced', // for typed arrays
+      env: { ...process.env, GGML_NO_BACKTRACE: '1' }, // without it a failed assert starts a debugger
+    })
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.output = (this.output + text).slice(-outputLimit)
+    })
+    this.child.on('message', (answer: WorkerAnswer) => this.answered(answer))
+    this.child.on('error', (error) => this.failed(error))
+    this.child.once('close', (code, signal) => this.ended(signal ?? `exit code ${code}`))
+  }
+
+  add(job: Job): void {
+    clearTimeout(this.idle)
+    this.jobs.push(job)
+    if (this.jobs.length > 1) return
+    this.keepParentAlive(true)
+    this.start(job)
+  }
+
+  private start({ kind, input }: Job): void {
+    this.output = ''
+    this.child.send({ kind, input }, () => {}) // an error means that it has ended, which `ended` answers
+  }
+
+  private answered(answer: WorkerAnswer): void {
+    const job = this.jobs.shift()
+    if (!('error' in answer)) job?.resolve(answer.reason)
+    else job?.reject(answer.expected ? new QuenchError(answer.error) : new Error(answer.error))
+    if (this.jobs.length > 0) this.start(this.jobs[0])
+    else this.rest()
+  }
+
+  private rest(): void {
+    this.keepParentAlive(false)
+    this.idle = setTimeout(() => {
+      this.open = false
+      this.child.disconnect()
+    }, idleMs).unref()
+  }
+
+  private keepParentAlive(yes: boolean): void {
+    for (const handle of [this.child, this.child.channel, this.child.stderr as Socket | null])
+      if (yes) handle?.ref()
+      else handle?.unref()
+  }
+
+  /** The first job ended it; the others are for the next process. */
+  private ended(how: string): void {
+    this.open = false
+    clearTimeout(this.idle)
+    const [first, ...others] = this.jobs.splice(0)
+    first?.resolve(crashReason(this.output, how))
+    for (const job of others) submit(job)
+  }
+
+  private failed(error: Error): void {
+    if (this.child.pid !== undefined) return // it runs, so `ended` follows
+    this.open = false
+    const problem = `a process for llama.cpp cannot be started: ${oneLine(error.message)}`
+    for (const job of this.jobs.splice(0)) job.reject(new QuenchError(problem))
+  }
+}
+
+/** Why the process ended, by what ggml or the C++ runtime wrote before. @param how signal or exit code */
+export function crashReason(output: string, how: string): string {
+  const [, at, check] = /([\w.-]+:\d+): GGML_ASSERT\((.*)\) failed/.exec(output) ?? []
+  if (check !== undefined) return oneLine(`its check "${check}" failed (${at})`)
+  const [, exception] = /what\(\):\s+(.*)/.exec(output) ?? []
+  if (exception !== undefined) return oneLine(exception)
+  const [, where, abort] = /([\w.-]+\.(?:c|cpp|cc|h|hpp):\d+): (.+)/.exec(output) ?? []
+  if (abort !== undefined) return oneLine(`${abort} (${where})`)
+  return `it crashed (${how})${how === 'SIGKILL' ? '; the system may have run out of memory' : ''}`
+}
+
+/** From sources the module needs the loader of TypeScript, which a process does not inherit. */
+function workerModule(): { module: string; execArgv: string[] } {
+  const from = import.meta.url
+  const ending = from.endsWith('.ts') ? 'ts' : 'js'
+  const module = fileURLToPath(new URL(`./native-worker.${ending}`, from))
+  const loader = ending === 'ts' ? pathToFileURL(createRequire(from).resolve('tsx')).href : undefined
+  return { module, execArgv: loader === undefined ? [] : ['--import', loader] }
+}

@@ -1,0 +1,43 @@
+/**
+ * Whether libllama survives a file: it is tried in another process before this one loads it. A file is known by its place,
+ * size and time of change, and so tried once.
+ */
+import type { BigIntStats } from 'node:fs'
+import { open, stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { FileError } from '../errors.js'
+import { systemError } from '../files.js'
+import { headerProblem } from '../gguf/problems.js'
+import { checkRegular } from '../gguf/reader.js'
+import { inNativeProcess } from './native-process.js'
+import type { Level } from './native-worker.js'
+
+const levels: readonly Level[] = ['vocabulary', 'load', 'run']
+const tried = new Map<string, Promise<string | undefined>>()
+
+/** @throws FileError with the reason if the file cannot be used so far */
+export async function checkLoads(path: string, level: Level): Promise<void> {
+  const { dev, ino, size, mtimeNs } = await statGguf(path)
+  const keyOf = (level: Level) => [resolve(path), dev, ino, size, mtimeNs, level].join(':')
+  // What runs loads too.
+  const known = levels.slice(levels.indexOf(level)).find((level) => tried.has(keyOf(level))) ?? level
+  const trial = tried.get(keyOf(known)) ?? inNativeProcess('try', { path, level })
+  tried.set(keyOf(known), trial)
+  const reason = await trial
+  if (reason === undefined) return
+  throw new FileError(path, (await headerProblem(path)) ?? `llama.cpp cannot load it: ${reason}`)
+}
+
+async function statGguf(path: string): Promise<BigIntStats> {
+  const magic = Buffer.alloc(4)
+  try {
+    const found = await stat(path, { bigint: true })
+    checkRegular(path, found)
+    const file = await open(path)
+    await file.read(magic, 0, 4, 0).finally(() => file.close())
+    if (magic.toString('latin1') !== 'GGUF') throw new FileError(path, 'not a GGUF file')
+    return found
+  } catch (error) {
+    throw systemError(path, error)
+  }
+}
