@@ -9,6 +9,8 @@ import { quote } from './text.js'
 
 /** llama.cpp's LLAMA_MAX_LAYERS. */
 const maxBlocks = 512
+/** ggml's TENSOR_ALIGNMENT. */
+const leastAlignment = 32
 
 /** The most telling of `headerProblems`. @throws FileError if the header cannot be read */
 export async function headerProblem(path: string): Promise<string | undefined> {
@@ -27,12 +29,19 @@ export function headerProblems(gguf: Gguf): string[] {
     kindProblem(gguf),
     typeProblem(metadata, 'general.alignment', ['uint32']),
     typeProblem(metadata, 'general.file_type', ['uint32', 'int32', 'uint64', 'int64', 'uint16', 'uint8']),
+    alignmentProblem(metadata),
+    vocabularyProblem(metadata),
     blockProblem(gguf),
     expertProblem(metadata),
     epsilonProblem(metadata),
     duplicateProblem(metadata),
     rowsProblem(gguf),
   ].filter((problem) => problem !== undefined)
+}
+
+/** Of these, what only shows when the model runs and not when its parts are looked at. */
+export function runProblem({ metadata }: Gguf): string | undefined {
+  return alignmentProblem(metadata) ?? epsilonProblem(metadata)
 }
 
 /** Of files that are no models. */
@@ -52,6 +61,18 @@ function typeProblem(metadata: Metadata, key: string, allowed: GgufValue['type']
   if (found === undefined || allowed.includes(found.type)) return undefined
   const article = /^[aeio]/.test(found.type) ? 'an' : 'a'
   return `${key} is ${article} ${found.type}, not a ${allowed[0]}`
+}
+
+function alignmentProblem(metadata: Metadata): string | undefined {
+  const value = metadata.get('general.alignment')?.value
+  if (typeof value !== 'number' || value >= leastAlignment) return undefined
+  return `general.alignment is ${value}, and llama.cpp needs ${leastAlignment} or more`
+}
+
+function vocabularyProblem(metadata: Metadata): string | undefined {
+  const model = textOf(metadata, 'tokenizer.ggml.model')
+  if (model !== 'none' && model !== 'no_vocab') return undefined
+  return `it has no vocabulary (tokenizer.ggml.model is ${model}), so it reads no text`
 }
 
 function blockProblem({ metadata, tensors }: Gguf): string | undefined {

@@ -118,7 +118,7 @@ class NativeProcess {
 }
 
 /** Why the process ended, by what ggml or the C++ runtime wrote before. @param how signal or exit code */
-export function crashReason(output: string, how: string): string {
+function crashReason(output: string, how: string): string {
   const [, at, check] = /([\w.-]+:\d+): GGML_ASSERT\((.*)\) failed/.exec(output) ?? []
   if (check !== undefined) return oneLine(`its check "${check}" failed (${at})`)
   const [, exception] = /what\(\):\s+(.*)/.exec(output) ?? []

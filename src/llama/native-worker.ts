@@ -8,7 +8,7 @@ import { LlamaContext } from './context.js'
 import { LlamaModel, loadNative } from './model.js'
 import { type QuantizeOptions, quantizeNative } from './quantize.js'
 
-/** How far a file is tried: metadata and tokenizer; all of it but the values of the weights; a few tokens computed. */
+/** What is tried: the tokenizer; the model without the values of its weights; all of it, by computing some tokens. */
 export type Level = 'vocabulary' | 'load' | 'run'
 
 export type WorkerAnswer =
@@ -25,6 +25,7 @@ const work = {
     })
     if (result === null) return reason()
     using model = new LlamaModel(path, result, { vocabOnly: level === 'vocabulary' })
+    if (level !== 'load') tokenize(model)
     if (level !== 'vocabulary') await prepare(model, level === 'run')
     return undefined
   },
@@ -34,6 +35,22 @@ const work = {
   },
 }
 export type NativeWork = typeof work
+
+/** A character for every byte that UTF-8 has, and for each lead of a longer sequence. */
+const characters = [
+  ...Array.from({ length: 0x800 }, (_, point) => point),
+  ...Array.from({ length: 16 }, (_, lead) => 0x800 + 0x1000 * lead).filter((point) => point !== 0xd800),
+  ...[0x10000, 0x40000, 0x80000, 0xc0000, 0x100000],
+]
+/** Of large vocabularies so many tokens are written as text. */
+const tokensWritten = 4096
+
+function tokenize(model: LlamaModel): void {
+  model.tokenize(String.fromCodePoint(...characters), { addSpecial: true, parseSpecial: true })
+  const step = Math.max(1, Math.floor(model.vocabSize / tokensWritten))
+  const ids = Array.from({ length: Math.ceil(model.vocabSize / step) }, (_, i) => i * step)
+  model.detokenize(ids, { special: true })
+}
 
 /** Builds the graphs, and computes some tokens. What fails here without a crash is told by whoever does it in earnest. */
 async function prepare(model: LlamaModel, compute: boolean): Promise<void> {

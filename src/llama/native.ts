@@ -110,7 +110,7 @@ function bufferIn(line: string): NativeBuffer[] {
 }
 
 /** The last thing said that says more than that it failed, without the names of C functions in front. */
-export function reasonOf(lines: readonly { level: number; text: string }[]): string {
+function reasonOf(lines: readonly { level: number; text: string }[]): string {
   const errors = lines.filter((line) => line.level === GGML_LOG_LEVEL_ERROR)
   const texts = (errors.length > 0 ? errors : lines)
     .map(({ text }) =>

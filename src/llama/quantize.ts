@@ -94,7 +94,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
 }
 
 /** Why a type is not to be had, and what to do instead. */
-export const needsImportance = (type: string): string =>
+const needsImportance = (type: string): string =>
   `${type} needs an importance matrix, which quench does not make: make one with llama-imatrix and the file with ` +
   'llama-quantize --imatrix, or choose a type without that need, such as IQ4_XS, IQ3_S, Q3_K_S or Q2_K'
 

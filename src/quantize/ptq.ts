@@ -6,9 +6,10 @@ import { realpath, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
 import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
-import { ggmlTypeNamed } from '../gguf/index.js'
-import { summarizeFile } from '../gguf/summary.js'
-import { FILE_TYPES, quantizeModel } from '../llama/index.js'
+import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
+import { runProblem } from '../gguf/problems.js'
+import { type Summary, summarize, summarizeFile } from '../gguf/summary.js'
+import { checkLoads, FILE_TYPES, quantizeModel } from '../llama/index.js'
 
 export interface QuantizeFileOptions {
   /** Default: as many as the machine runs at once. */
@@ -50,7 +51,7 @@ export async function quantizeFile(
   if (!Object.hasOwn(FILE_TYPES, type))
     throw new UsageError(`--type ${type} is unknown; choose one of ${Object.keys(FILE_TYPES).join(', ')}`)
   const start = performance.now()
-  const before = await summarizeFile(input)
+  const before = await checkInput(input)
   if (before.quantized && !options.allowRequantize)
     throw new FileError(
       input,
@@ -84,6 +85,20 @@ export async function quantizeFile(
     bitsPerWeight: after.bitsPerWeight,
     input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
     seconds: (performance.now() - start) / 1000,
+  }
+}
+
+/** @throws FileError for a file that llama.cpp cannot use */
+async function checkInput(input: string): Promise<Summary> {
+  const gguf = await openGguf(input)
+  try {
+    const summary = await summarize(gguf)
+    await checkLoads(input, 'load')
+    const problem = runProblem(gguf)
+    if (problem !== undefined) throw new FileError(input, problem)
+    return summary
+  } finally {
+    await gguf.close()
   }
 }
 

@@ -148,7 +148,7 @@ describe('files', () => {
       message: expect.stringMatching(/requantizing from type q8_0 is disabled/),
     })
     expect(await failure(input, output, 'IQ2_XXS')).toMatchObject({
-      message: expect.stringMatching(/requires an imatrix/),
+      message: expect.stringMatching(/needs an importance matrix/),
     })
     const nowhere = join(folder, 'nowhere', 'out.gguf')
     expect(await failure(input, nowhere, 'Q4_0')).toMatchObject({ path: nowhere })

@@ -103,8 +103,8 @@ describe('model', () => {
       [join(folder, 'missing.gguf'), /no such file/],
       [folder, /this is a folder/],
       [other, /not a GGUF file/],
-      [truncated, /tensor '.*' data is not within the file bounds/],
-      [broken, /llama.cpp cannot load it/],
+      [truncated, /it is truncated; download it again/],
+      [broken, /the file is damaged; download it again/],
     ]
     for (const [file, reason] of failures) {
       const error = await LlamaModel.load(file).catch((error: unknown) => error)
