@@ -3,7 +3,7 @@
  * The command. Every sub-command has a file that declares its options and imports the work in its action, so that
  * `quench inspect` never loads a native library.
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 on SIGINT and SIGTERM. What went wrong is one line on
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 129, 130 and 143 on SIGHUP, SIGINT and SIGTERM. What went wrong is one line on
  * standard error. `QUENCH_DEBUG` adds the stack.
  */
 import { createRequire } from 'node:module'
@@ -16,7 +16,7 @@ import { addCompare } from './compare.js'
 import { addDemo } from './demo.js'
 import { addEval } from './eval.js'
 import { addInspect } from './inspect.js'
-import { requestStop } from './interrupt.js'
+import { handleSignals, interruption } from './interrupt.js'
 import { print, printError, printStack } from './print.js'
 import { clearProgress } from './progress.js'
 import { addQuantize } from './quantize.js'
@@ -47,17 +47,24 @@ program.hook('preAction', async (_, command) => {
   if (command.name() !== 'inspect' && command.opts().threads === undefined) await sayThreads()
 })
 
-process.stdout.on('error', (error) => leave('standard output', error))
-process.stderr.on('error', (error) => leave('standard error', error))
-let interruption: number | undefined
-process.on('SIGINT', () => interrupted(130))
-process.on('SIGTERM', () => interrupted(143))
+for (const [stream, name] of [
+  [process.stdout, 'standard output'],
+  [process.stderr, 'standard error'],
+] as const) {
+  stream.once('error', (error) => unprinted(name, stream.isTTY, error))
+  stream.on('error', () => {}) // every further line fails too
+}
+handleSignals((code) => {
+  clearProgress()
+  removeTemporaryFiles()
+  process.exit(code)
+})
 
 try {
   await program.parseAsync()
 } catch (error) {
   const code = fail(error)
-  process.exitCode = interruption ?? code
+  process.exitCode = interruption() ?? code
 }
 
 /** A container's limit is not what a person reads off the machine. */
@@ -88,20 +95,11 @@ function fail(error: unknown): number {
   return expected ? error.exitCode : 1
 }
 
-/** The reader of a pipe has seen enough, as `head` does, or the disk is full that the output goes to. */
-function leave(where: string, error: NodeJS.ErrnoException): void {
-  removeTemporaryFiles()
-  if (error.code === 'EPIPE') process.exit(0)
-  fail(systemError(where, error))
-  process.exit(1)
-}
-
-function interrupted(code: number): void {
-  if (requestStop()) {
-    interruption = code
-    return
-  }
-  clearProgress()
-  removeTemporaryFiles()
-  process.exit(code)
+/**
+ * What was to be printed cannot be: the reader of a pipe has seen enough, as `head` does, the terminal was closed, or the disk
+ * is full. Files that the command makes are worth more than what it says, so it goes on; only the last is a failure.
+ */
+function unprinted(where: string, terminal: boolean, error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE' || terminal) return
+  process.exitCode = fail(systemError(where, error))
 }
