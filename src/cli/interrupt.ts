@@ -23,7 +23,8 @@ export function handleSignals(end: (code: number) => void): void {
     process.on(name, () => {
       received = 128 + constants.signals[name]
       if (!stop || stop.signal.aborted) end(received)
-      else stop.abort(
+      else
+        stop.abort(
           new QuenchError(
             'stopped before training began; text that the model has written is kept for the same command',
           ),

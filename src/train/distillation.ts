@@ -70,13 +70,18 @@ export class Distillation {
   /**
    * The teacher's Fisher information at the outputs of its matrices, from the next tokens of the text as targets: drawn from
    * the model itself where it wrote the text, and otherwise the empirical Fisher.
+   * @param mayStop is called before each batch
    */
-  async fisher(windows: readonly Int32Array[]): Promise<Map<string, Float32Array>> {
+  async fisher(
+    windows: readonly Int32Array[],
+    mayStop: () => void = () => {},
+  ): Promise<Map<string, Float32Array>> {
     const batches = [...this.batches(windows)].slice(0, Math.ceil(fisherTokens / this.network.tokens))
     const known = this.cache.moments.get(digest(batches.flat()))
     if (known) return known
     const total = new Map<string, Float32Array>()
     for (const batch of batches) {
+      mayStop()
       const next = batch.map((window) => Int32Array.of(...window.subarray(1), -1))
       const target = { kind: 'tokens', tokens: join(next) } as const
       for (const [name, sums] of await outputMoments(this.network, join(batch), this.teacher, target))
@@ -111,10 +116,14 @@ export class Distillation {
     return loss / tokens
   }
 
-  /** Mean KL divergence over windows, a whole number of batches; the standard error is over batches. */
-  async validate(windows: readonly Int32Array[]): Promise<MeanError> {
+  /**
+   * Mean KL divergence over windows, a whole number of batches; the standard error is over batches.
+   * @param mayStop is called before each batch
+   */
+  async validate(windows: readonly Int32Array[], mayStop: () => void = () => {}): Promise<MeanError> {
     const means: number[] = []
     for (const batch of this.batches(windows)) {
+      mayStop()
       const target = await this.target(batch)
       await this.network.forward(join(batch), this.student)
       means.push((await this.network.loss(this.student, target)) / this.network.tokens)

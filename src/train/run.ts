@@ -102,12 +102,16 @@ export class Run {
   }
 
   private readonly onBlock = (done: number, total: number): void => {
+    this.mayStop(done, total)
+    this.clock?.at(done, total)
+    this.options.onProgress?.({ stage: 'blockwise', done, total, tokens: this.clock?.tokens ?? 0 })
+  }
+
+  private mayStop(done: number, total: number): void {
     if (this.options.signal?.aborted)
       throw new QuenchError(
         `stopped in block ${Math.floor(done) + 1} of ${total}; the same command with --resume goes on from there`,
       )
-    this.clock?.at(done, total)
-    this.options.onProgress?.({ stage: 'blockwise', done, total, tokens: this.clock?.tokens ?? 0 })
   }
 
   /** One block in memory at a time. */
@@ -167,7 +171,8 @@ export class Run {
     const progress = resumed ?? { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
     if (!resumed) {
       const began = performance.now()
-      progress.curve.push({ step: 0, ...(await distillation.validate(text.validation)) })
+      const mayStop = () => this.mayStop(0, network.config.layers)
+      progress.curve.push({ step: 0, ...(await distillation.validate(text.validation, mayStop)) })
       progress.validating = (performance.now() - began) / 1000
       if (options.steps !== 0 || plan.method === 'blockwise')
         await this.solve(distillation, student, text, progress, disk)
@@ -257,7 +262,7 @@ export class Run {
     const { source, network, programs } = this
     const began = performance.now()
     this.onBlock(0, network.config.layers)
-    const outputs = await distillation.fisher(windows)
+    const outputs = await distillation.fisher(windows, () => this.mayStop(0, network.config.layers))
     await network.dispose() // of what only that needed
     await solveWhole({
       source,
