@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { quench } from '../support/quench.js'
+import { quench, withoutProgress } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -50,7 +50,9 @@ function start(args: string[], act: (child: ChildProcess, stdout: string) => voi
   child.stderr.setEncoding('utf8').on('data', (more: string) => {
     stderr += more
   })
-  return new Promise((resolve) => child.once('close', (code) => resolve({ code, stdout, stderr })))
+  return new Promise((resolve) =>
+    child.once('close', (code) => resolve({ code, stdout, stderr: withoutProgress(stderr) })),
+  )
 }
 
 /** Sends signals once the plan is told. */

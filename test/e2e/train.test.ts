@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Random } from '../../src/random.js'
-import { quench } from '../support/quench.js'
+import { quench, withoutProgress } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
 let folder: string
@@ -122,7 +122,7 @@ function started(output: string, args: string[], signal?: NodeJS.Signals, after 
   return new Promise<{ code: number | null; stderr: string }>((resolve) => {
     child.once('close', (code) => {
       clearTimeout(timer)
-      resolve({ code, stderr })
+      resolve({ code, stderr: withoutProgress(stderr) })
     })
   })
 }

@@ -10,6 +10,10 @@ export interface Ran {
   stderr: string
 }
 
+/** What is on standard error besides the lines of a work that takes long, which depends on how busy the machine is. */
+export const withoutProgress = (stderr: string): string =>
+  stderr.replace(/^quench: [^\n]* {2}\d+ %[^\n]*\n/gm, '')
+
 /** `quench ...args` with its output on pipes. */
 export function quench(...args: string[]): Promise<Ran> {
   const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
@@ -24,6 +28,6 @@ export function quench(...args: string[]): Promise<Ran> {
   })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (code) => resolve({ ...ran, code }))
+    child.once('close', (code) => resolve({ ...ran, stderr: withoutProgress(ran.stderr), code }))
   })
 }

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { progressText } from '../../src/cli/progress.js'
+import { Progress, progressText } from '../../src/cli/progress.js'
 import { humanBytes, humanCount, plain, shortened, table, visible, visibleJson } from '../../src/format.js'
 
 test('sizes and counts have three digits', () => {
@@ -87,4 +87,55 @@ test('the progress line', () => {
   expect(progressText('evaluating', 0, 100, 0, rate)).toBe('evaluating  0 %')
   expect(progressText('evaluating', 50, 1000, 10, rate)).toBe('evaluating  5 %  5 tokens/s  3:10 left')
   expect(progressText('evaluating', 1, 3663, 1, rate)).toBe('evaluating  0 %  1 tokens/s  1:01:02 left')
+})
+
+/** Lines of a work of so many seconds that tells of itself every second, with the time of each. */
+function linesOf(seconds: number, terminal: boolean): { at: number; line: string }[] {
+  const lines: { at: number; line: string }[] = []
+  let at = 0
+  const take = (line: string): void => {
+    lines.push({ at: at / 1000, line })
+  }
+  const progress = new Progress({ terminal, now: () => at, draw: take, print: take })
+  const show = progress.line('training', (rate) => `${rate} steps/s`)
+  for (; at <= 1000 * seconds; at += 1000) show(at / 1000, seconds)
+  progress.clear()
+  return lines
+}
+
+test('without a terminal there is a line now and then, and none for what is done soon', () => {
+  expect(linesOf(19, false)).toEqual([])
+  const lines = linesOf(100, false)
+  expect(lines.map(({ at }) => at)).toEqual([20, 50, 80])
+  expect(lines[0].line).toBe('training  20 %  1 steps/s  1:20 left')
+  expect(linesOf(3600, false).length).toBeLessThan(60)
+  expect(linesOf(24 * 3600, false).length).toBeLessThan(130)
+})
+
+test('on a terminal the line is drawn again and removed at the end', () => {
+  const lines = linesOf(3, true)
+  expect(lines.map(({ line }) => line)).toEqual([
+    'training  0 %',
+    'training  33 %  1 steps/s  0:02 left',
+    'training  66 %  1 steps/s  0:01 left',
+    'training  100 %  1 steps/s  0:00 left',
+    '',
+  ])
+})
+
+test('a work that begins late or goes on tells its own rate', () => {
+  const lines: string[] = []
+  let at = 0
+  const progress = new Progress({
+    terminal: true,
+    now: () => at,
+    draw: (line) => lines.push(line),
+    print: () => {},
+  })
+  const show = progress.line('training', (rate) => `${rate} steps/s`)
+  at = 100_000
+  show(50, 100)
+  at = 110_000
+  show(60, 100)
+  expect(lines).toEqual(['training  50 %', 'training  60 %  1 steps/s  0:40 left'])
 })
