@@ -10,9 +10,9 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { cacheFolder } from '../data/text-cache.js'
-import { type Document, readDocuments } from '../data/texts.js'
+import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
-import type { EvaluatedFile } from '../evaluate/index.js'
+import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
 import { inspectFile } from '../inspect.js'
 import { type FileSpeed, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
@@ -156,7 +156,17 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     pairs: judged.pairs,
     verdict: outcome,
     failures: failures.map(({ path, problem }) => ({ path, problem })),
-    warnings: any.warnings,
+    warnings: [
+      ...new Set([
+        ...textWarnings(documents),
+        ...any.warnings,
+        ...perplexityWarnings({
+          reference: { ...base, path: model },
+          files: compared,
+          vocabulary: facts.vocabulary ?? Number.POSITIVE_INFINITY,
+        }),
+      ]),
+    ],
     prompts,
     settings: {
       data,

@@ -7,7 +7,7 @@ import { stat } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import type { Document } from '../data/texts.js'
 import { FileError } from '../errors.js'
-import { type Evaluation, evaluateFiles, type FileEvaluation } from '../evaluate/index.js'
+import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
 import { type Round, roundTokens, runRound, type SpeedTest, thisMachine } from '../speed/index.js'
 import { type Continuation, type Prompt, writeOn } from './continuations.js'
 import type { Store } from './store.js'
@@ -88,9 +88,12 @@ export async function evaluateAll(
         ...(threads !== undefined && { threads }),
         onProgress: (done, total) => onProgress?.(before + (group.length * done) / total, all),
       })
+      // Those that are of single files are made anew for the files of a comparison.
+      const ofFiles = perplexityWarnings({ ...result, files: measured })
+      const warnings = result.warnings.filter((warning) => !ofFiles.includes(warning))
       const kept = measured.map(({ path: _, ...file }): KeptEvaluation => {
         const { path: __, ...base } = result.reference
-        const { windows, tokens, warnings } = result
+        const { windows, tokens } = result
         return { file, reference: base, windows, tokens, warnings }
       })
       store.putAll(kept.map((value, i) => ({ kind: 'evaluate', inputs: inputs(group[i].hash), value })))

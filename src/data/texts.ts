@@ -1,13 +1,11 @@
 /** Text files for training and evaluation. A folder stands for the .txt, .md, .text and .jsonl files under it. */
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
+import { jsonLines, readText } from './text-file.js'
 
 const textEndings = new Set(['.txt', '.text', '.md', '.jsonl'])
-
-/** A string holds at most half a billion characters; texts beyond this are to be split into several files. */
-const maxTextBytes = 500_000_000
 
 /** A text and where it is from: the file, with the line where that is `.jsonl`. */
 export interface Document {
@@ -48,29 +46,36 @@ async function listFiles(path: string): Promise<string[]> {
 
 /** One text of a file, or one of each line of a .jsonl file: its `text` field. */
 async function readFileDocuments(path: string): Promise<Document[]> {
-  let content: string
-  try {
-    const { size } = await stat(path)
-    if (size > maxTextBytes)
-      throw new FileError(path, `is larger than ${maxTextBytes / 1e6} MB; split it into several files`)
-    content = await readFile(path, 'utf8')
-  } catch (error) {
-    throw systemError(path, error)
-  }
+  const content = await readText(path)
   if (extname(path).toLowerCase() !== '.jsonl') return [{ name: path, text: content }]
-  return content
-    .split('\n')
-    .flatMap((line, i) =>
-      line.trim() === '' ? [] : [{ name: `${path}:${i + 1}`, text: jsonText(path, line, i + 1) }],
-    )
+  const wrong = (number: number) =>
+    new FileError(path, `line ${number} is not a JSON object with a string "text"`)
+  return Array.from(jsonLines(path, content), ({ number, value }) => {
+    const text = (value as { text?: unknown } | null)?.text
+    if (typeof text !== 'string') throw wrong(number)
+    return { name: `${path}:${number}`, text }
+  })
 }
 
-function jsonText(path: string, line: string, number: number): string {
-  try {
-    const { text } = JSON.parse(line) as { text?: unknown }
-    if (typeof text === 'string') return text
-  } catch {
-    // told below
+/** Of the line ends of a text, the share of CRLF from which on it is remarked on. */
+const remarkableShare = 0.1
+
+/** Sentences on what makes texts other than they seem to be. */
+export function textWarnings(documents: readonly Document[]): string[] {
+  const names = documents.filter(({ text }) => hasWindowsLineEnds(text)).map(({ name }) => name)
+  if (names.length === 0) return []
+  const others = names.length > 1 ? ` (and ${names.length - 1} more)` : ''
+  return [
+    `${names[0]}${others}: lines end with CRLF, as on Windows, which models read as other text than lines that end with LF; convert it unless that is what you want to measure: tr -d '\\r' < OLD > NEW`,
+  ]
+}
+
+function hasWindowsLineEnds(text: string): boolean {
+  let ends = 0
+  let windows = 0
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) {
+    ends++
+    if (at > 0 && text[at - 1] === '\r') windows++
   }
-  throw new FileError(path, `line ${number} is not a JSON object with a string "text"`)
+  return windows > 0 && windows >= remarkableShare * ends
 }

@@ -9,9 +9,10 @@
  *   its text and twice (single right answer, several right answers) a list of answers and of labels 0 or 1; texts and
  *   lists begin with their u32 length. As there, the first list is what counts.
  */
-import { readFile, stat } from 'node:fs/promises'
+import { isUtf8 } from 'node:buffer'
+import { decodeText, hasByteOrderMark, type JsonLine, jsonLines } from '../data/text-file.js'
 import { FileError } from '../errors.js'
-import { systemError } from '../files.js'
+import { readInput } from '../input-file.js'
 
 export interface ChoiceTask {
   readonly context: string
@@ -28,50 +29,39 @@ export interface ChoiceFile {
   readonly tasks: readonly ChoiceTask[]
 }
 
-const mostBytes = 1e9
+const mostBytes = 500_000_000
 /** As many as llama-perplexity takes. */
 const mostChoices = 100
+/** Characters of a context with a choice; there is no model for more. */
+const mostCharacters = 1_000_000
 
 /** Reads questions. @throws FileError for a file that is none of the three forms, or a question that makes no sense */
 export async function readChoices(path: string): Promise<ChoiceFile> {
-  let bytes: Buffer
-  try {
-    if ((await stat(path)).size > mostBytes) throw new FileError(path, 'is larger than 1 GB; split it')
-    bytes = await readFile(path)
-  } catch (error) {
-    throw systemError(path, error)
-  }
-  const form = formOf(bytes)
-  const tasks = parsers[form](path, bytes)
+  const bytes = await readInput(path, mostBytes)
+  const { form, tasks } = parse(path, bytes)
   if (tasks.length === 0) throw new FileError(path, 'holds no questions')
+  const long = tasks.findIndex(({ context, choices }) =>
+    choices.some((choice) => context.length + choice.length > mostCharacters),
+  )
+  if (long >= 0)
+    throw new FileError(path, `question ${long + 1} has more than ${mostCharacters} characters; shorten it`)
   return { path, form, tasks }
 }
 
-/** Text has no zero bytes; the counts at the start of the binary form have. */
-function formOf(bytes: Buffer): ChoiceForm {
-  if (bytes.subarray(0, 8).includes(0)) return 'multiple-choice'
-  return bytes.subarray(0, 4096).toString().trimStart().startsWith('{') ? 'jsonl' : 'hellaswag'
+/** Text has no zero bytes, unless it is UTF-16, which begins with a mark; the counts at the start of the binary form have. */
+function parse(path: string, bytes: Buffer): Omit<ChoiceFile, 'path'> {
+  if (bytes.subarray(0, 8).includes(0) && !hasByteOrderMark(bytes))
+    return { form: 'multiple-choice', tasks: new BinaryChoices(path, bytes).read() }
+  const text = decodeText(path, bytes)
+  if (!text.slice(0, 4096).trimStart().startsWith('{'))
+    return { form: 'hellaswag', tasks: parseHellaswag(path, text) }
+  return { form: 'jsonl', tasks: Array.from(jsonLines(path, text), (line) => parseJson(path, line)) }
 }
 
-const parsers: Record<ChoiceForm, (path: string, bytes: Buffer) => ChoiceTask[]> = {
-  jsonl: (path, bytes) =>
-    bytes
-      .toString()
-      .split('\n')
-      .flatMap((line, i) => (line.trim() === '' ? [] : [parseJson(path, line, i + 1)])),
-  hellaswag: parseHellaswag,
-  'multiple-choice': (path, bytes) => new BinaryChoices(path, bytes).read(),
-}
-
-function parseJson(path: string, line: string, number: number): ChoiceTask {
+function parseJson(path: string, { number, value }: JsonLine): ChoiceTask {
   const wrong = (problem: string) => new FileError(path, `line ${number}: ${problem}`)
-  let task: Record<string, unknown>
-  try {
-    task = JSON.parse(line) as Record<string, unknown>
-  } catch {
-    throw wrong('this is not JSON')
-  }
-  if (typeof task !== 'object' || task === null) throw wrong('this is not a JSON object')
+  if (typeof value !== 'object' || value === null) throw wrong('this is not a JSON object')
+  const task = value as Record<string, unknown>
   const pick = (...names: string[]): unknown =>
     names.map((name) => task[name]).find((value) => value !== undefined)
   const context = pick('context', 'query', 'question', 'ctx', 'prompt')
@@ -114,8 +104,8 @@ function indexOf(
   return /^[A-Z]$/.test(answer) ? within(answer.charCodeAt(0) - 65) : undefined
 }
 
-function parseHellaswag(path: string, bytes: Buffer): ChoiceTask[] {
-  const lines = bytes.toString().split('\n')
+function parseHellaswag(path: string, text: string): ChoiceTask[] {
+  const lines = text.split(/\r?\n/)
   if (lines.at(-1) === '') lines.pop()
   if (lines.length % 6 !== 0)
     throw new FileError(
@@ -163,8 +153,14 @@ class BinaryChoices {
 
   private text(): string {
     const length = this.length(1)
+    const text = this.bytes.subarray(this.at, this.at + length)
+    if (!isUtf8(text))
+      throw new FileError(
+        this.path,
+        `the text of a question at byte ${this.at} is not UTF-8: save the file again`,
+      )
     this.at += length
-    return this.bytes.toString('utf8', this.at - length, this.at)
+    return text.toString()
   }
 
   /** A count of things of at least `size` bytes each. */

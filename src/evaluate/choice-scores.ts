@@ -21,23 +21,40 @@ export interface ScoredQuestion {
   readonly counts: Int32Array
 }
 
+/** Tokens of a question in the cache at most, whatever the model can take. */
+const mostCells = 65_536
+
+/** @param name of the question. @throws FileError about `path` for one that the model cannot be asked */
 export function prepareQuestion(
   model: LlamaModel,
   { context, choices }: ChoiceTask,
   form: ChoiceForm,
+  { path, name }: { readonly path: string; readonly name: string },
 ): PreparedQuestion {
+  const most = Math.min(model.trainContext, mostCells)
   const sequences = choices.map((choice) => {
     const spaced = form === 'jsonl' && (/\s$/.test(context) || /^\s/.test(choice))
     const space = spaced ? '' : ' ' // llama-perplexity adds one to its own forms in any case
-    return model.tokenize(context + space + choice, { addSpecial: true })
+    const tokens = model.tokenize(context + space + choice, { addSpecial: true })
+    if (tokens.length > most)
+      throw new FileError(
+        path,
+        `${name} takes ${tokens.length} tokens with one of its choices, more than the ${most} that ${model.path} can read at once; shorten it`,
+      )
+    return tokens
   })
   const shortest = Math.min(...sequences.map(({ length }) => length))
   let shared = 0
   while (shared < shortest - 1 && sequences.every((tokens) => tokens[shared] === sequences[0][shared]))
     shared++
-  if (shared < 1)
-    throw new FileError(model.path, `it gives a question without tokens before the choices: ${context}`)
-  return { sequences, shared }
+  if (shared < 1) throw new FileError(path, `${name} has no tokens before its choices with ${model.path}`)
+  const question = { sequences, shared }
+  if (cellsOf(question) > mostCells)
+    throw new FileError(
+      path,
+      `${name} takes ${cellsOf(question)} tokens with all of its choices, more than ${mostCells}; shorten it`,
+    )
+  return question
 }
 
 /** Tokens that a question takes in the cache; the last of each choice is not run. */

@@ -54,9 +54,9 @@ export async function evaluateChoices(options: ChoiceOptions): Promise<ChoiceEva
   const { tasks } = file
   const { reference, files } = await forEachModel(options, async (model, run, report) => {
     const prepared: PreparedQuestion[] = []
-    for (const task of tasks) {
-      if (prepared.length % 32 === 0) await setImmediate() // tokenizing takes its time
-      prepared.push(prepareQuestion(model, task, file.form))
+    for (const [i, task] of tasks.entries()) {
+      if (i % 32 === 0) await setImmediate() // tokenizing takes its time
+      prepared.push(prepareQuestion(model, task, file.form, { path: file.path, name: `question ${i + 1}` }))
     }
     const scored = await scoreQuestions(model, prepared, run.kvType, report, { threads, signal })
     return summarize(run, tasks, scored)

@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
+import { textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { checkWritable } from '../files.js'
 import { LlamaContext, LlamaModel } from '../llama/index.js'
@@ -21,7 +22,7 @@ import {
   relativePath,
   SavedReference,
 } from './saved-reference.js'
-import { cutEvaluation, type EvaluationText, type Windows } from './windows.js'
+import { cutEvaluation, documentsOf, type EvaluationText, type Windows } from './windows.js'
 
 /** How models are run. */
 export interface ModelOptions {
@@ -63,7 +64,8 @@ const batchTokens = 2048
 /** @throws FileError for a file that cannot be loaded or compared, UsageError for a text that is too short */
 export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluation> {
   const { text, context = 512, maxTokens } = options
-  return evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
+  const evaluation = await evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
+  return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }
 }
 
 /** The same on windows that are made otherwise. @param cut makes them with the tokenizer of all files */

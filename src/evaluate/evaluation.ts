@@ -34,6 +34,8 @@ export interface Evaluation {
   readonly windows: number
   /** Scored tokens. */
   readonly tokens: number
+  /** Tokens of the vocabulary: the perplexity of a uniform guess. */
+  readonly vocabulary: number
   readonly reference: EvaluatedFile & {
     readonly windowSums: Pick<WindowSums, 'nll' | 'tokens'>
     /** Whether its predictions come from a file that was saved. */
@@ -77,10 +79,11 @@ export async function report(measured: Measured): Promise<Evaluation> {
       windowSums: fromReference.windowSums(),
     })
   }
-  return {
+  const evaluation = {
     context,
     windows: windows.count,
     tokens: windows.scored,
+    vocabulary: facts[0].vocabulary,
     reference: {
       ...evaluated(reference, base),
       saved: saved !== undefined,
@@ -89,8 +92,38 @@ export async function report(measured: Measured): Promise<Evaluation> {
     },
     ...(originalBase && { original: evaluated(facts[1], originalBase) }),
     files,
-    warnings: warningsOf(reference, measured),
   }
+  return {
+    ...evaluation,
+    warnings: [...warningsOf(reference, measured), ...perplexityWarnings(evaluation)],
+  }
+}
+
+/** Files that are named in a warning at most. */
+const namesShown = 3
+
+/** A sentence on perplexities that are worse than that of a uniform guess, if there are any. */
+export function perplexityWarnings({
+  reference,
+  original,
+  files,
+  vocabulary,
+}: {
+  readonly reference: Pick<EvaluatedFile, 'path' | 'perplexity'>
+  readonly original?: Pick<EvaluatedFile, 'path' | 'perplexity'>
+  readonly files: readonly Pick<EvaluatedFile, 'path' | 'perplexity'>[]
+  readonly vocabulary: number
+}): string[] {
+  const all = [reference, ...(original ? [original] : []), ...files]
+  const worse = new Map(
+    all.flatMap(({ path, perplexity: { mean } }) => (mean > vocabulary ? [[path, mean] as const] : [])),
+  )
+  if (worse.size === 0) return []
+  const named = [...worse].slice(0, namesShown).map(([path, mean]) => `${path} (${mean.toPrecision(4)})`)
+  const others = worse.size > namesShown ? ` and ${worse.size - namesShown} more` : ''
+  return [
+    `perplexity is above ${vocabulary}, the size of the vocabulary, and so worse than a uniform guess, for ${named.join(', ')}${others}: the text or the chat template does not suit the model, or its weights are damaged`,
+  ]
 }
 
 function evaluated(

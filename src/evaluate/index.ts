@@ -10,7 +10,12 @@ export {
   type Share,
 } from './choices.js'
 export { type EvaluateOptions, evaluateFiles, type ModelOptions } from './evaluate.js'
-export type { EvaluatedFile, Evaluation, FileEvaluation } from './evaluation.js'
+export {
+  type EvaluatedFile,
+  type Evaluation,
+  type FileEvaluation,
+  perplexityWarnings,
+} from './evaluation.js'
 export { type EffectiveBits, effectiveBits, recovered } from './gain.js'
 export {
   evaluateGeneration,

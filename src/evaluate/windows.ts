@@ -50,7 +50,7 @@ export async function cutEvaluation(
     throw new UsageError(
       `--tokens is ${maxTokens}; a context of ${context} needs at least ${2 * context}, or give a smaller --context`,
     )
-  const { tokens, starts, names } = await tokensOf(model, text)
+  const { tokens, starts, names } = await tokensOf(model, text, maxTokens)
   if (tokens.length < 2 * context)
     throw new UsageError(
       `the text has only ${tokens.length} tokens, and a context of ${context} needs at least ${2 * context}; give more text or a smaller --context`,
@@ -87,22 +87,49 @@ function documentAt(starts: readonly number[], at: number): number {
   return low
 }
 
-/** Texts one after another, each begun as the model wants a text begun, with their names and where they start. */
-async function tokensOf(model: LlamaModel, text: EvaluationText) {
+/**
+ * Texts one after another, each begun as the model wants a text begun, with their names and where they start.
+ * @param most tokens that are needed; of what comes after them little is read
+ */
+async function tokensOf(model: LlamaModel, text: EvaluationText, most: number) {
   if (text instanceof Int32Array) return { tokens: text, starts: [0], names: ['tokens'] }
   const parts: Int32Array[] = []
   const names: string[] = []
   const starts: number[] = []
   let length = 0
-  for (const [i, document] of (typeof text === 'string' ? [text] : text).entries()) {
-    const whole = typeof document === 'string' ? { name: `text ${i + 1}`, text: document } : document
-    const part = await model.tokenizeAsync(whole.text, { addSpecial: true })
+  for (const { name, text: whole } of documentsOf(text)) {
+    if (length >= most) break
+    const part = await firstTokens(model, whole, most - length)
     parts.push(part)
-    names.push(whole.name)
+    names.push(name)
     starts.push(length)
     length += part.length
   }
   const tokens = new Int32Array(length)
   for (const [i, part] of parts.entries()) tokens.set(part, starts[i])
   return { tokens, starts, names }
+}
+
+/** The texts with their names; of tokens there are none. */
+export function documentsOf(text: EvaluationText): Document[] {
+  if (text instanceof Int32Array) return []
+  return (typeof text === 'string' ? [text] : text).map((document, i) =>
+    typeof document === 'string' ? { name: `text ${i + 1}`, text: document } : document,
+  )
+}
+
+/** Tokens before the place where a text is cut off that may be others in the whole text: far more than one of them reaches. */
+const unsettled = 4096
+/** Characters of a token, more than there are in nearly all texts. */
+const longTokens = 8
+
+/** The tokens of a text, at least the first `most` of them where it has as many; not all of a long text is tokenized for a few. */
+async function firstTokens(model: LlamaModel, text: string, most: number): Promise<Int32Array> {
+  for (let size = longTokens * (most + unsettled); size < text.length; size *= 2) {
+    const last = text.charCodeAt(size - 1)
+    const end = last >= 0xd800 && last < 0xdc00 ? size - 1 : size // not within a pair
+    const tokens = await model.tokenizeAsync(text.slice(0, end), { addSpecial: true })
+    if (tokens.length >= most + unsettled) return tokens.subarray(0, tokens.length - unsettled)
+  }
+  return model.tokenizeAsync(text, { addSpecial: true })
 }

@@ -5,11 +5,12 @@
  * A model may be split over `NAME-00001-of-00003.gguf` and so on. The first file has all the metadata; opening it
  * opens the others, and the result looks like one file.
  */
-import { readSync, type StatsBase } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { readSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
+import { openInput } from '../input-file.js'
 import { Cursor } from './cursor.js'
 import { type Header, parseHeader, type TensorInfo } from './header.js'
 import type { Metadata } from './metadata.js'
@@ -49,11 +50,9 @@ export async function openGguf(path: string): Promise<Gguf> {
 
 async function openFile(path: string, index: number): Promise<OpenFile> {
   try {
-    const found = await stat(path)
-    checkRegular(path, found)
-    const handle = await open(path, 'r')
+    const { handle, size } = await openInput(path)
     try {
-      return { path, handle, header: parseHeader(new Cursor(path, handle.fd, found.size), index) }
+      return { path, handle, header: parseHeader(new Cursor(path, handle.fd, size), index) }
     } catch (error) {
       await handle.close()
       throw error
@@ -61,12 +60,6 @@ async function openFile(path: string, index: number): Promise<OpenFile> {
   } catch (error) {
     throw systemError(path, error)
   }
-}
-
-/** Asked before opening, because opening a pipe would wait for its other end. */
-export function checkRegular(path: string, found: StatsBase<number> | StatsBase<bigint>): void {
-  if (found.isDirectory()) throw new FileError(path, 'this is a folder; name the .gguf file in it')
-  if (!found.isFile()) throw new FileError(path, 'this is not a regular file')
 }
 
 /** The paths of all parts of a split model, or only `path`. */

@@ -8,7 +8,7 @@ import { resolve } from 'node:path'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
 import { headerProblem } from '../gguf/problems.js'
-import { checkRegular } from '../gguf/reader.js'
+import { checkRegular } from '../input-file.js'
 import { inNativeProcess } from './native-process.js'
 import type { Level } from './native-worker.js'
 

@@ -46,6 +46,8 @@ test('six lines for HellaSwag, the last without an end of line too', async () =>
   const { form, tasks } = await read([...text, ...text].join('\n'))
   expect(form).toBe('hellaswag')
   expect(tasks).toEqual([0, 1].map(() => ({ context: 'He runs', choices: text.slice(2), right: [3] })))
+  // As Windows ends lines, with the last one too.
+  expect((await read(`${[...text, ...text].join('\r\n')}\r\n`)).tasks).toEqual(tasks)
 })
 
 test('the binary form', async () => {
@@ -72,6 +74,14 @@ test('what is wrong is told, with the line', async () => {
       /damaged or cut off/,
     ],
     [Buffer.from([255, 255, 255, 0, 0, 0]), /damaged or cut off/],
+    [
+      Buffer.from(binaryChoices([{ context: 'abc', choices: ['b', 'c'], right: [0] }])).fill(0xe9, 12, 13),
+      /question at byte 12 is not UTF-8/,
+    ],
+    [
+      lines(...Array(2).fill({ context: 'a', choices: ['b', 'c'.repeat(1_000_000)], answer: 0 })),
+      /question 1 has more than 1000000 characters/,
+    ],
   ] as const)
     await expect(read(content)).rejects.toThrow(problem)
   await expect(readChoices(join(folder, 'none'))).rejects.toThrow(/no such file/)

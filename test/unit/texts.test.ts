@@ -48,13 +48,15 @@ test('every line of a .jsonl file is a text', async () => {
   expect(await readTexts([await file('x.jsonl', lines.join('\r\n'))])).toEqual(['one\ntwo', '', 'last'])
 })
 
-test.each(['{"text": 1}', '{}', 'null', '"text"', '{"text": "a"', '[]'])(
-  'a line of %s is refused',
-  async (line) => {
-    const path = await file('wrong.jsonl', `{"text": "fine"}\n${line}\n`)
-    await expectRefused([path], /wrong\.jsonl: line 2 is not a JSON object with a string "text"/)
-  },
-)
+test.each(['{"text": 1}', '{}', 'null', '"text"', '[]'])('a line of %s is refused', async (line) => {
+  const path = await file('wrong.jsonl', `{"text": "fine"}\n${line}\n`)
+  await expectRefused([path], /wrong\.jsonl: line 2 is not a JSON object with a string "text"/)
+})
+
+test('a line that is not JSON is refused', async () => {
+  const path = await file('wrong.jsonl', '{"text": "fine"}\n{"text": "a"\n')
+  await expectRefused([path], /wrong\.jsonl: line 2: this is not JSON/)
+})
 
 test('nothing to read is refused', async () => {
   const empty = await file('empty.txt', ' \n')
