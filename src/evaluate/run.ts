@@ -177,7 +177,12 @@ class Runner {
       const nll = scores[r * fields + BaseScore.nll]
       const kld = fields === scoreFields ? scores[r * fields + Score.kld] : 0
       if (!Number.isFinite(nll) || !Number.isFinite(kld))
-        throw new FileError(path, 'it gives predictions that are not finite numbers')
+        throw new FileError(
+          path,
+          path === this.saved?.path
+            ? 'it is damaged: a prediction in it is none that can have been saved; save it again'
+            : 'it gives predictions that are not finite numbers',
+        )
       to.add(w + batch.rowWindows[r], nll, this.options.bytesOf(target))
     }
   }

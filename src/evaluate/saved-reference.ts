@@ -7,10 +7,11 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
 import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
+import { openInput } from '../input-file.js'
 import { type RowLayout, rowLayout } from './saved-row.js'
 
 const magic = 'QUENCHRF'
@@ -111,16 +112,18 @@ export class ReferenceWriter implements RowWriter {
 
 /** Whether a file begins as a saved reference does. */
 export async function isSavedReference(path: string): Promise<boolean> {
-  let handle: FileHandle
-  try {
-    handle = await open(path)
-  } catch (error) {
-    throw systemError(path, error)
-  }
+  return (await headOf(path)).head === magic
+}
+
+/** The first bytes of a file, and its size. @throws FileError */
+async function headOf(path: string): Promise<{ head: string; size: number }> {
+  const { handle, size } = await openInput(path)
   try {
     const head = Buffer.alloc(magic.length)
-    await handle.read(head, 0, head.length, 0)
-    return head.toString('latin1') === magic
+    const { bytesRead } = await handle.read(head, 0, head.length, 0)
+    return { head: head.toString('latin1', 0, bytesRead), size }
+  } catch (error) {
+    throw systemError(path, error)
   } finally {
     await handle.close()
   }
@@ -146,16 +149,10 @@ export class SavedReference {
 
   /** @throws FileError for a file that is damaged, or whose model lies where it lay and is another one */
   static async open(path: string): Promise<SavedReference> {
-    let handle: FileHandle
-    try {
-      handle = await open(path)
-    } catch (error) {
-      throw systemError(path, error)
-    }
+    const { handle, size } = await openInput(path)
     try {
       const { header, start } = await readHeader(path, handle)
       const layout = rowLayout(header.vocabulary)
-      const { size } = await handle.stat()
       const wanted = start + header.rows * layout.rowBytes + hashBytes
       if (size !== wanted)
         throw new FileError(
@@ -168,7 +165,7 @@ export class SavedReference {
       return reference
     } catch (error) {
       await handle.close()
-      throw error
+      throw systemError(path, error)
     }
   }
 
@@ -224,43 +221,53 @@ async function readHeader(path: string, handle: FileHandle): Promise<{ header: S
 }
 
 function isHeader(value: unknown): value is SavedHeader {
-  if (typeof value !== 'object' || value === null) return false
-  const header = value as Record<string, unknown>
-  const model = header.model as Record<string, unknown> | null | undefined
+  if (!isRecord(value)) return false
+  const { model } = value
   const count = (of: unknown, most: number): boolean =>
     Number.isInteger(of) && Number(of) >= 1 && Number(of) <= most
-  const texts = (of: unknown): boolean => typeof of === 'string'
+  const matches = (of: unknown, pattern: RegExp): boolean => typeof of === 'string' && pattern.test(of)
   return (
-    header.version === version &&
-    typeof model === 'object' &&
-    model !== null &&
-    [model.path, model.sha256, model.type, header.tokenizer, header.text].every(texts) &&
-    typeof model.bytes === 'number' &&
+    value.version === version &&
+    isRecord(model) &&
+    matches(model.path, /^[^\0]{1,4096}$/su) &&
+    matches(model.type, /^[^\p{C}]{1,64}$/u) &&
+    [model.sha256, value.tokenizer, value.text].every((hash) => matches(hash, /^[0-9a-f]{64}$/)) &&
+    count(model.bytes, 2 ** 53) &&
     typeof model.bitsPerWeight === 'number' &&
+    model.bitsPerWeight >= 0 &&
+    model.bitsPerWeight <= 64 &&
     typeof model.quantized === 'boolean' &&
-    count(header.vocabulary, mostVocabulary) &&
-    count(header.context, 2 ** 31) &&
-    count(header.windows, 2 ** 40) &&
-    count(header.rows, 2 ** 40)
+    count(value.vocabulary, mostVocabulary) &&
+    count(value.context, 2 ** 31) &&
+    count(value.windows, 2 ** 40) &&
+    count(value.rows, 2 ** 40)
   )
 }
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null
 
 /** The last bytes are the hash of all others. */
 async function checkHash(path: string, handle: FileHandle, size: number): Promise<void> {
   const hash = createHash('sha256')
-  const stream = createReadStream(path, { end: size - hashBytes - 1 })
+  // The handle that is checked is the one that is read from later, whatever the name stands for by then.
+  const stream = handle.createReadStream({ start: 0, end: size - hashBytes - 1, autoClose: false })
   for await (const chunk of stream) hash.update(chunk as Buffer)
   const stored = Buffer.alloc(hashBytes)
   await handle.read(stored, 0, hashBytes, size - hashBytes)
   if (!hash.digest().equals(stored)) throw new FileError(path, 'it is damaged: save it again')
 }
 
-/** Where the model still lies where it lay, it must be the same. */
+/**
+ * Where the model still lies where it lay, it must be the same. What the header names is a stranger's word: only a GGUF file is
+ * read, no larger than the header says, and of what else is there nothing is told.
+ */
 async function checkModel({ path, header }: SavedReference): Promise<void> {
   const model = join(dirname(path), header.model.path)
-  const found = await stat(model).catch(() => undefined)
-  if (!found?.isFile()) return
-  if ((await fileHash(model)) !== header.model.sha256)
+  const found = await headOf(model).catch(() => undefined)
+  if (!found?.head.startsWith('GGUF')) return
+  // The header counts all parts of a split model, of which this is the first.
+  if (found.size > header.model.bytes || (await fileHash(model)) !== header.model.sha256)
     throw new FileError(path, `${model} has changed since this reference was saved of it: save it again`)
 }
 

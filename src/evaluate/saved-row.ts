@@ -30,6 +30,8 @@ export interface RowLayout {
 const mostEntries = 320
 const headBytes = 6
 const nats = 24
+/** By how much the nll of a certain token can be below 0. */
+const roundingError = 1e-3
 /** Nats between neighbouring codes. */
 const step = nats / 65535
 const share = 0.02
@@ -106,8 +108,8 @@ export class SavedRow {
     this.logs = new Float64Array(layout.top + layout.samples)
   }
 
-  /** @throws RangeError for a row that cannot have been written: an id outside of the vocabulary, no finite nll */
-  decode(bytes: Uint8Array): void {
+  /** Whether it is a row that can have been written: without an id outside of the vocabulary, with an nll that is one. */
+  decode(bytes: Uint8Array): boolean {
     const { top, samples, idBytes, rowBytes, size } = this.layout
     const view = new DataView(bytes.buffer, bytes.byteOffset, rowBytes)
     this.nll = view.getFloat32(0, true)
@@ -116,16 +118,17 @@ export class SavedRow {
     for (let k = 0; k < top + samples; k++) {
       const at = headBytes + k * (idBytes + 2)
       const id = view.getUint16(at, true) + (idBytes === 3 ? view.getUint8(at + 2) << 16 : 0)
-      if (id >= size) throw new RangeError(`token ${id} is not in the vocabulary of ${size}`)
+      if (id >= size) return false
       this.ids[k] = id
       this.logs[k] = -step * view.getUint16(at + idBytes, true)
       if (k < top) sum += Math.exp(this.logs[k])
     }
-    if (!Number.isFinite(this.nll)) throw new RangeError('a row without a likelihood')
+    if (!(this.nll > -roundingError && this.nll < Number.POSITIVE_INFINITY)) return false
     const excess = Math.log(sum)
     for (let k = 0; k < top + samples; k++) this.logs[k] -= excess
     this.tail /= sum
     this.topProbability = Math.exp(this.logs[0])
+    return true
   }
 
   /** Scores a row of logits, as `scoreRow` does. @param top scratch, not longer than the row's own top */

@@ -2,7 +2,7 @@
  * What rows of files are compared with: a model that runs beside them (`LiveBase`, every logit) or rows that were saved
  * (`SavedBase`). Both work on memory that the threads share; a base's row is prepared once and then serves all files.
  */
-import { type BaseRow, scoreBase, scoreRow } from './divergence.js'
+import { type BaseRow, scoreBase, scoreFields, scoreRow } from './divergence.js'
 import { encodeRow, type RowLayout, SavedRow } from './saved-row.js'
 
 /** Numbers of a base's own row: see `BaseScore`. */
@@ -126,8 +126,8 @@ class SavedBase implements Base {
 
   prepare(r: number, _target: number, _serial: number, out: Float64Array, at: number): void {
     const { row } = this
-    row.decode(this.bytes(r))
-    out[at + BaseScore.nll] = row.nll
+    // A damaged row gives no number, which whoever adds up the scores finds out.
+    out[at + BaseScore.nll] = row.decode(this.bytes(r)) ? row.nll : Number.NaN
     out[at + BaseScore.probability] = Math.exp(-row.nll)
     out[at + BaseScore.topProbability] = row.topProbability
   }
@@ -140,8 +140,8 @@ class SavedBase implements Base {
     out: Float64Array,
     at: number,
   ): void {
-    this.row.decode(this.bytes(r))
-    this.row.score(logits, offset, this.size, this.top, target, out, at)
+    if (this.row.decode(this.bytes(r))) this.row.score(logits, offset, this.size, this.top, target, out, at)
+    else out.fill(Number.NaN, at, at + scoreFields)
   }
 
   private bytes(r: number): Uint8Array {

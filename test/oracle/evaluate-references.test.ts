@@ -1,9 +1,12 @@
 /** Saved references, the original as a second reference, types of KV cache, and files that cannot be compared. */
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { FileError } from '../../src/errors.js'
 import { type Evaluation, evaluateFiles } from '../../src/evaluate/index.js'
 import { SavedReference } from '../../src/evaluate/saved-reference.js'
 import { rowLayout } from '../../src/evaluate/saved-row.js'
@@ -101,6 +104,108 @@ test('a damaged or hostile saved reference is one clear error', async () => {
   const length = Buffer.alloc(4)
   length.writeUInt32LE(header.length)
   await expect(open(Buffer.concat([Buffer.from('QUENCHRF'), length, header]))).rejects.toThrow(/its header/)
+})
+
+describe('with a hash that is right, so that only what it says can be wrong', () => {
+  /** The saved reference with another header and other rows. */
+  async function forge(
+    header: (of: Record<string, unknown> & { model: object }) => unknown,
+    rows: (of: Buffer) => Uint8Array = (of) => of,
+  ): Promise<string> {
+    const whole = await readFile(saved)
+    const start = 12 + whole.readUInt32LE(8)
+    const json = Buffer.from(JSON.stringify(header(JSON.parse(whole.toString('utf8', 12, start)))))
+    const length = Buffer.alloc(4)
+    length.writeUInt32LE(json.length)
+    const body = Buffer.concat([whole.subarray(0, 8), length, json, rows(whole.subarray(start, -32))])
+    const path = join(folder, 'forged.saved')
+    await writeFile(path, Buffer.concat([body, createHash('sha256').update(body).digest()]))
+    return path
+  }
+  const evaluate = (path: string) => evaluateFiles({ reference: path, files: [q4], ...setting })
+  const openClosed = async (path: string): Promise<SavedReference> => {
+    const opened = await SavedReference.open(path)
+    await opened.close()
+    return opened
+  }
+
+  test('rows that cannot have been saved are refused', async () => {
+    const fill = (byte: number) =>
+      forge(
+        (header) => header,
+        (rows) => new Uint8Array(rows.length).fill(byte),
+      )
+    await expect(evaluate(await fill(0xff))).rejects.toThrow(
+      /forged\.saved: it is damaged: a prediction in it is none that can have been saved/,
+    )
+  })
+
+  test('whatever it names as its model is not read unless it is one, nor waited for', async () => {
+    execFileSync('mkfifo', [join(folder, 'pipe')])
+    const up = '../'.repeat(20)
+    for (const path of ['pipe', '.', 'missing', `${up}dev/zero`, `${up}proc/self/mem`, `${up}etc/hostname`]) {
+      const opened = await openClosed(
+        await forge((header) => ({ ...header, model: { ...header.model, path } })),
+      )
+      expect(opened.header.model.path).toBe(path)
+    }
+  })
+
+  test('what it says of its model is a number or a short name', async () => {
+    for (const [key, value] of [
+      ['type', '\x1b[2Jx'],
+      ['type', 'x\nquench: all is well'],
+      ['type', 'x'.repeat(1000)],
+      ['path', ''],
+      ['path', 'a\0b'],
+      ['sha256', 'x'],
+      ['bytes', -1],
+      ['bytes', 1e300],
+      ['bitsPerWeight', null],
+      ['bitsPerWeight', 1e9],
+    ] as const)
+      await expect(
+        openClosed(await forge((header) => ({ ...header, model: { ...header.model, [key]: value } }))),
+      ).rejects.toThrow(/its header is damaged/)
+  })
+
+  test('counts that are not those of its bytes are refused before anything is made of them', async () => {
+    for (const change of [{ rows: 2 ** 40 }, { vocabulary: 2 ** 24 }, { rows: 1 }])
+      await expect(openClosed(await forge((header) => ({ ...header, ...change })))).rejects.toThrow(
+        /it has \d+ bytes and not the \d+ that its header says/,
+      )
+    for (const change of [{ rows: 2 ** 41 }, { vocabulary: 2 ** 30 }, { windows: 0 }, { context: 1.5 }])
+      await expect(openClosed(await forge((header) => ({ ...header, ...change })))).rejects.toThrow(
+        /its header is damaged/,
+      )
+  })
+
+  test('any change gives figures or one clear error', async () => {
+    const values = fc.oneof(fc.jsonValue(), fc.integer(), fc.constantFrom('../x', 2 ** 53, -1, null))
+    const keys = ['version', 'model', 'tokenizer', 'vocabulary', 'text', 'context', 'windows', 'rows']
+    await fc.assert(
+      fc.asyncProperty(
+        fc.option(fc.tuple(fc.constantFrom(...keys), values)),
+        fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }),
+        async (change, flips) => {
+          const path = await forge(
+            (header) => (change ? { ...header, [change[0]]: change[1] } : header),
+            (rows) => {
+              const bytes = Uint8Array.from(rows)
+              for (const [at, byte] of flips) bytes[at % bytes.length] = byte
+              return bytes
+            },
+          )
+          const error = await openClosed(path).then(
+            () => undefined,
+            (e: unknown) => e,
+          )
+          if (error !== undefined) expect(error).toBeInstanceOf(FileError)
+        },
+      ),
+      { numRuns: 150 },
+    )
+  })
 })
 
 test('nothing is left of a reference when the evaluation fails', async () => {
