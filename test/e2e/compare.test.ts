@@ -1,9 +1,8 @@
-/** `quench compare` as a person types it: on the shipped model, killed at random, with files of which the truth is known. */
-import { spawn } from 'node:child_process'
+/** `quench compare` as a person types it: on the shipped model, killed in every part, with files of which the truth is known. */
+import { existsSync, statSync } from 'node:fs'
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import Database from 'libsql'
 import { parseHTML } from 'linkedom'
@@ -11,14 +10,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Comparison } from '../../src/compare/comparison.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
-import { Random } from '../../src/random.js'
 import { expectedMarks } from '../support/comparison.js'
-import { quench } from '../support/quench.js'
+import { changes, quench, quenchUntil } from '../support/quench.js'
 
 const shipped = (name: string) => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
 const model = shipped('quench-5m-f16.gguf')
 const text = shipped('quench-5m.test.txt')
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 let folder: string
 beforeAll(async () => {
@@ -61,51 +58,49 @@ function measurements(store: string): Map<string, string> {
   }
 }
 
-test('killed at random moments it goes on, ends with the same numbers and repeats no finished measurement', async () => {
-  const args = [
-    '--types',
-    'Q8_0,Q4_0,Q2_K',
-    '--train',
-    'Q4_0',
-    '--steps',
-    '2',
-    '--train-tokens',
-    '4096',
-    '--json',
-  ]
+test('killed in every part of its work it goes on, ends with the same numbers and repeats no finished measurement', async () => {
+  const training = ['--train', 'Q4_0', '--steps', '2', '--train-tokens', '2048']
+  const args = ['--types', 'Q8_0,Q4_0,Q2_K', ...training, '--json']
   const whole = await quench(...small('whole', ...args))
   expect({ code: whole.code, stderr: whole.stderr }).toEqual({ code: 0, stderr: '' })
 
   const store = join(folder, 'killed.db')
-  const random = new Random(20)
-  let kept = new Map<string, string>()
-  let killed = 0
-  for (let i = 0; i < 10; i++) {
-    const child = spawn(process.execPath, ['--import', 'tsx', main, ...small('killed', ...args)], {
-      stdio: 'ignore',
+  const made = (name: string) => existsSync(join(folder, 'killed-files', name))
+  const trained = 'quench-5m-Q4_0-QAT.gguf'
+  /** So many measurements were kept, or more. */
+  const kept = (count: number) =>
+    changes(count, () => {
+      const state = (path: string) => statSync(path, { throwIfNoEntry: false })
+      return [store, `${store}-wal`].map((path) => `${state(path)?.size} ${state(path)?.mtimeMs}`).join()
     })
-    const exit = new Promise<NodeJS.Signals | null>((resolve) => {
-      child.once('exit', (_, signal) => resolve(signal))
-    })
-    await setTimeout(800 + 400 * i * random.uniform())
-    child.kill('SIGKILL')
-    if ((await exit) === 'SIGKILL') killed++
-    const exists = (await readdir(folder)).includes('killed.db')
-    const now = exists ? measurements(store) : new Map<string, string>()
-    for (const [key, made] of kept) expect(now.get(key)).toBe(made)
-    kept = now
+  const moments: [part: string, reached: () => () => boolean][] = [
+    ['making files', () => () => made('quench-5m-Q8_0.gguf')],
+    ['solving blocks', () => () => made(`${trained}.blocks/block-1.gguf`)],
+    ['training', () => () => made(`${trained}.checkpoint`)],
+    ['evaluating', () => kept(3)],
+    ['measuring', () => kept(2)],
+    ['measuring', () => kept(5)],
+  ]
+  let known = new Map<string, string>()
+  for (const [part, reached] of moments) {
+    const signal = { name: 'SIGKILL', when: reached() } as const
+    const ran = await quenchUntil(signal, ...small('killed', ...args))
+    expect([part, ran.signal, ran.stderr]).toEqual([part, 'SIGKILL', ''])
+    const now = measurements(store)
+    for (const [key, at] of known) expect(now.get(key)).toBe(at)
+    known = now
   }
-  expect(killed).toBeGreaterThan(5)
+  expect(known.size).toBeGreaterThan(3)
   const resumed = await quench(...small('killed', ...args))
   expect({ code: resumed.code, stderr: resumed.stderr }).toEqual({ code: 0, stderr: '' })
   const [a, b] = [whole, resumed].map(({ stdout }) => JSON.parse(stdout) as Comparison)
   expect(figures(b)).toEqual(figures(a))
   expect(b.store).toMatchObject({ measurements: a.store.measurements, repeated: 0 })
-  for (const [key, made] of kept) expect(measurements(store).get(key)).toBe(made)
+  for (const [key, at] of known) expect(measurements(store).get(key)).toBe(at)
   // Once more: everything is known.
   const again = JSON.parse((await quench(...small('killed', ...args))).stdout) as Comparison
   expect(again).toEqual(b)
-}, 240_000)
+}, 600_000)
 
 /** The file with a matrix of which the scales have been doubled, as a defective download or converter leaves it. */
 async function damage(from: string, to: string): Promise<void> {

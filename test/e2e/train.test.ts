@@ -1,11 +1,12 @@
 /** `quench train` as a person types it: results, wrong input, SIGKILL and Ctrl-C. */
-import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openGguf } from '../../src/gguf/index.js'
 import { Random } from '../../src/random.js'
-import { quench, withoutProgress } from '../support/quench.js'
+import { changes, quench, quenchUntil } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
 let folder: string
@@ -74,88 +75,83 @@ test('--json prints one document', async () => {
 
 test('--time sets the number of steps', async () => {
   const output = join(folder, 'time.gguf')
-  const { code, stdout } = await typed(
-    model,
-    '-t',
-    'Q4_0',
-    '-o',
-    output,
-    '-d',
-    text,
-    ...settings,
-    '--calibration',
-    '512',
-    '--time',
-    '5s',
-    '--json',
-  )
+  const args = [model, '-t', 'Q4_0', '-o', output, '-d', text, ...settings, '--calibration', '512']
+  const { code, stdout } = await typed(...args, '--time', '5s', '--json')
   expect(code).toBe(0)
-  expect(JSON.parse(stdout).steps).toBeGreaterThanOrEqual(4)
+  const { steps, stages, validation } = JSON.parse(stdout)
+  // Four steps are timed at least before their number is set, and the last one is validated.
+  expect(steps).toBeGreaterThanOrEqual(4)
+  expect(stages.map(({ stage }: { stage: string }) => stage)).toEqual(['blockwise', 'distill'])
+  expect(validation.at(-1).step).toBe(steps)
 })
 
-/** Starts a run that saves every step; a signal is sent after so many milliseconds. */
-function started(output: string, args: string[], signal?: NodeJS.Signals, after = 0) {
-  const all = [
-    'train',
-    model,
-    '-t',
-    'Q3_K_M',
-    '-o',
-    output,
-    '-d',
-    text,
-    ...settings,
-    '--steps',
-    '30',
-    '--checkpoint-every',
-    '0',
-    ...args,
-  ]
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...all], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  let stderr = ''
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-    stderr += chunk
-  })
-  const timer = signal && setTimeout(() => child.kill(signal), after)
-  return new Promise<{ code: number | null; stderr: string }>((resolve) => {
-    child.once('close', (code) => {
-      clearTimeout(timer)
-      resolve({ code, stderr: withoutProgress(stderr) })
-    })
-  })
-}
+/** A run that saves every step. */
+const saving = (output: string, ...more: string[]): string[] => [
+  ...['train', model, '-t', 'Q3_K_M', '-o', output, '-d', text, ...settings],
+  ...['--steps', '30', '--checkpoint-every', '0', ...more],
+]
 
-test('a run that is killed at random moments goes on and ends with the same file', async () => {
+const blocksOf = (output: string): string[] => {
+  const names = existsSync(`${output}.blocks`) ? readdirSync(`${output}.blocks`) : []
+  return names.filter((name) => /^block-\d+\.gguf$/.test(name))
+}
+/** The checkpoint was written anew so often. */
+const saved = (output: string, times: number) =>
+  changes(times, () => String(statSync(`${output}.checkpoint`, { throwIfNoEntry: false })?.mtimeMs))
+
+test('a run that is killed between blocks and steps goes on and ends with the same file', async () => {
   const whole = join(folder, 'whole.gguf')
-  const began = performance.now()
-  expect((await started(whole, [])).code).toBe(0)
-  const duration = performance.now() - began
+  expect((await quench(...saving(whole))).code).toBe(0)
   const killed = join(folder, 'killed.gguf')
-  const random = new Random(11)
-  let kills = 0
-  for (let i = 0; i < 8; i++) {
-    const after = duration * (0.3 + 0.4 * random.uniform())
-    const { code } = await started(killed, i > 0 ? ['--resume'] : [], i < 7 ? 'SIGKILL' : undefined, after)
-    if (code === 0) break
-    kills++
+  const checkpoint = `${killed}.checkpoint`
+  const kill = async (when: () => boolean, ...more: string[]) => {
+    const { signal, stderr } = await quenchUntil({ name: 'SIGKILL', when }, ...saving(killed, ...more))
+    expect({ signal, stderr }).toEqual({ signal: 'SIGKILL', stderr: '' })
+    expect(existsSync(killed)).toBe(false)
   }
-  expect(kills).toBeGreaterThan(0)
+  do {
+    // A busy machine may let it go on to its steps before it is looked at.
+    for (const left of [checkpoint, `${killed}.blocks`]) await rm(left, { recursive: true, force: true })
+    await kill(() => blocksOf(killed).length > 0)
+  } while (existsSync(checkpoint))
+  expect(blocksOf(killed)).toContain('block-0.gguf')
+  const random = new Random(11)
+  for (let i = 0; i < 3; i++) {
+    await kill(saved(killed, 2 + random.int(6)), '--resume')
+    expect(existsSync(checkpoint)).toBe(true)
+  }
+  const { code, stderr } = await quench(...saving(killed, '--resume'))
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect((await readFile(killed)).equals(await readFile(whole))).toBe(true)
   expect((await readdir(folder)).filter((name) => name.includes('killed'))).toEqual(['killed.gguf'])
-}, 300_000)
+}, 400_000)
 
-test('Ctrl-C stops with a checkpoint and says how to go on', async () => {
+test('Ctrl-C in a block and in a step stops there, keeps what was done and says how to go on', async () => {
   const output = join(folder, 'stopped.gguf')
-  const { code, stderr } = await started(output, ['--steps', '100000'], 'SIGINT', 4000)
-  expect(code).toBe(130)
-  expect(stderr).toMatch(
-    /^quench: stopped ((after step|in block) \d+.*--resume|before training began)[^\n]*\n$/,
-  )
-  const left = (await readdir(folder)).filter((name) => name.includes('stopped'))
-  expect(left.every((name) => ['stopped.gguf.checkpoint', 'stopped.gguf.blocks'].includes(name))).toBe(true)
-})
+  const stop = (when: () => boolean, ...more: string[]) =>
+    quenchUntil({ name: 'SIGINT', when }, ...saving(output, '--steps', '100000', ...more))
+  const left = async () =>
+    (await readdir(folder)).filter((name) => name.includes('stopped') && !name.startsWith('.')).sort()
+
+  let inBlock = await stop(() => blocksOf(output).length > 0)
+  while (existsSync(`${output}.checkpoint`)) {
+    for (const path of await left()) await rm(join(folder, path), { recursive: true })
+    inBlock = await stop(() => blocksOf(output).length > 0)
+  }
+  expect(inBlock.code).toBe(130)
+  expect(inBlock.stderr).toMatch(/^quench: stopped in block 2 of 2; [^\n]*--resume[^\n]*\n$/)
+  expect(await left()).toEqual(['stopped.gguf.blocks'])
+
+  const inStep = await stop(saved(output, 3), '--resume')
+  expect(inStep.code).toBe(130)
+  const step = /^quench: stopped after step (\d+); [^\n]*--resume[^\n]*\n$/.exec(inStep.stderr)
+  expect(Number(step?.[1])).toBeGreaterThanOrEqual(2)
+  expect(await left()).toEqual(['stopped.gguf.blocks', 'stopped.gguf.checkpoint'])
+  const checkpoint = await openGguf(`${output}.checkpoint`)
+  const progress = JSON.parse(checkpoint.metadata.string('quench.progress'))
+  await checkpoint.close()
+  expect(progress).toMatchObject({ step: Number(step?.[1]), steps: 100_000 })
+}, 300_000)
 
 test.each([
   [['--type', 'Q4_0'], 2, /--output/],

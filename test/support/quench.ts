@@ -1,5 +1,6 @@
 /** Runs the command as it is typed, from its TypeScript source. */
 import { spawn } from 'node:child_process'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -11,11 +12,27 @@ export interface Ran {
 }
 
 /** What is on standard error besides the lines of a work that takes long, which depends on how busy the machine is. */
-export const withoutProgress = (stderr: string): string =>
-  stderr.replace(/^quench: [^\n]* {2}\d+ %[^\n]*\n/gm, '')
+const withoutProgress = (stderr: string): string => stderr.replace(/^quench: [^\n]* {2}\d+ %[^\n]*\n/gm, '')
+
+interface Signal {
+  readonly name: NodeJS.Signals
+  /** Looked at every few milliseconds while the command runs; the signal is sent as soon as it is true. */
+  readonly when: () => boolean
+}
 
 /** `quench ...args` with its output on pipes. */
-export function quench(...args: string[]): Promise<Ran> {
+export async function quench(...args: string[]): Promise<Ran> {
+  const { signal: _, ...ran } = await run(args)
+  return ran
+}
+
+/** `quench ...args`, to which a signal is sent in a state that it is in, and the signal that has ended it. */
+export const quenchUntil = (
+  signal: Signal,
+  ...args: string[]
+): Promise<Ran & { signal: NodeJS.Signals | null }> => run(args, signal)
+
+async function run(args: string[], wanted?: Signal): Promise<Ran & { signal: NodeJS.Signals | null }> {
   const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -26,8 +43,29 @@ export function quench(...args: string[]): Promise<Ran> {
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     ran.stderr += text
   })
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<Ran & { signal: NodeJS.Signals | null }>((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (code) => resolve({ ...ran, stderr: withoutProgress(ran.stderr), code }))
+    child.once('close', (code, signal) =>
+      resolve({ ...ran, stderr: withoutProgress(ran.stderr), code, signal }),
+    )
   })
+  while (wanted && child.exitCode === null && child.signalCode === null) {
+    if (wanted.when()) {
+      child.kill(wanted.name)
+      break
+    }
+    await setTimeout(2)
+  }
+  return ended
+}
+
+/** Whether a file has changed so often since this was made; a change that comes right after another may go unseen. */
+export function changes(count: number, stateOf: () => string): () => boolean {
+  let [last, seen] = [stateOf(), 0]
+  return () => {
+    const now = stateOf()
+    if (now !== last) seen++
+    last = now
+    return seen >= count
+  }
 }
