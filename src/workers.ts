@@ -1,6 +1,6 @@
 /**
- * Work on a thread of its own: what takes long or may never end, such as reading headers with long vocabularies or running a
- * template from a stranger's file. The module of the thread calls `answer` with its work.
+ * Work on a thread of its own: what takes long, such as reading headers with long vocabularies. The module of the thread calls
+ * `answer` with its work. What may end the process is for `sandbox.ts`.
  */
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
@@ -39,6 +39,7 @@ export async function runOnThread<T>(
           error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? new FileError(path, 'it takes too much memory') : error,
         ),
       )
+      worker.once('exit', () => reject(new FileError(path, 'the thread that works on it ended')))
     })
     if ('result' in answer) return answer.result
     throw new FileError(answer.fileError.path, answer.fileError.problem)

@@ -70,7 +70,8 @@ export function addEval(program: Command): void {
         ...(given && { chatContext: options.context }),
       })
       clearProgress()
-      for (const warning of [...(result.warnings ?? []), ...(result.chat?.warnings ?? [])])
+      const { warnings = [], chat: onChat, generation } = result
+      for (const warning of [...warnings, ...(onChat?.warnings ?? []), ...(generation?.warnings ?? [])])
         printWarning(warning)
       if (json) printJson(result)
       else print(describeSections(result))

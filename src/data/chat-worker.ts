@@ -1,50 +1,54 @@
-/**
- * Renders chat templates on a thread of its own, since a template comes with a model file from a stranger: it may loop for
- * long or take all memory, and the caller ends the thread then.
- */
-import { workerData } from 'node:worker_threads'
-import { Template } from '@huggingface/jinja'
+/** Renders the chat template of a model in a process of its own. */
 import { FileError } from '../errors.js'
-import { openGguf } from '../gguf/index.js'
-import { answer } from '../workers.js'
-import type { ChatPrompt, Rendered } from './chat-template.js'
-
-/** What is to be rendered by the template of the model at `path`. */
-export interface RenderJob {
-  readonly path: string
-  readonly prompts: readonly ChatPrompt[]
-}
+import { type Metadata, openGguf } from '../gguf/index.js'
+import { serve } from '../sandbox.js'
+import { BoundedTemplate } from './bounded-template.js'
+import { renderAnswers } from './chat-answers.js'
+import type { Message, Rendered, RenderRequest } from './chat-template.js'
+import { renderingVariant, type Variant } from './chat-variants.js'
 
 const mostTemplateLength = 1_000_000
-/** Templates that write the date take it from this variable, so that results do not depend on the day. */
-const dateString = '26 Jul 2024'
+/** Type of a token that is ordinary text. */
+const NORMAL = 1
+/** What looks like the name of a token that marks turns: `<end_of_turn>`, `<|im_start|>`, `[TOOL_CALLS]`. */
+const turnToken = /<[^<>\s]{2,60}>|\[\/?[A-Z_]{3,40}\]/g
 
-await answer(() => render(workerData as RenderJob))
-
-async function render({ path, prompts }: RenderJob): Promise<Rendered> {
-  const { source, special } = await readTemplate(path)
-  const texts: string[] = []
-  try {
-    const template = new Template(source)
-    for (const { messages, tools, open } of prompts)
-      texts.push(
-        template.render({
-          bos_token: '',
-          eos_token: '',
-          ...special,
-          messages,
-          add_generation_prompt: open,
-          date_string: dateString,
-          ...(tools && { tools }),
-        }),
-      )
-  } catch (error) {
-    const name = prompts[texts.length]?.name ?? 'any text'
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new FileError(path, `its chat template fails for ${name}: ${reason}`)
+serve(async (path: string) => {
+  const { source, special, ordinary } = await readTemplate(path)
+  let template: BoundedTemplate | undefined
+  return ({ chat, kind }: RenderRequest): Rendered<unknown> => {
+    template ??= new BoundedTemplate(source)
+    const { messages, tools } = chat
+    const render = template.render.bind(template)
+    const text = (variant: Variant, open: boolean): string =>
+      render({
+        bos_token: '',
+        eos_token: '',
+        ...special,
+        messages: variant.messages,
+        add_generation_prompt: open,
+        ...(variant.tools !== undefined && { tools: variant.tools }),
+      })
+    if (kind === 'open') {
+      const variant = renderingVariant((v) => text(v, true), messages, tools)
+      const result = text(variant, true)
+      return { ...common([result], messages), result }
+    }
+    const scored = messages.slice(0, messages.findLastIndex(({ role }) => role === 'assistant') + 1)
+    const { tools: given, messages: used } = renderingVariant((v) => text(v, false), scored, tools)
+    const result = renderAnswers((part, open) => text({ messages: part, tools: given }, open), used)
+    return { ...common(result.map(({ text }) => text).slice(-1), messages), result }
   }
-  return { texts, bos: special.bos_token ?? '' }
-}
+
+  function common(texts: readonly string[], messages: readonly Message[]) {
+    const own = JSON.stringify(messages)
+    const seen = new Set(texts.flatMap((text) => text.match(turnToken) ?? []))
+    return {
+      bos: special.bos_token ?? '',
+      ordinary: [...seen].filter((token) => ordinary.has(token) && !own.includes(token)),
+    }
+  }
+})
 
 async function readTemplate(path: string) {
   const gguf = await openGguf(path)
@@ -62,8 +66,22 @@ async function readTemplate(path: string) {
       const id = metadata.number(`tokenizer.ggml.${name}_token_id`, -1)
       return tokens[id] === undefined ? [] : [[`${name}_token`, tokens[id]] as const]
     })
-    return { source, special: Object.fromEntries(special) as Partial<Record<string, string>> }
+    return {
+      source,
+      special: Object.fromEntries(special) as Partial<Record<string, string>>,
+      ordinary: ordinaryTurnTokens(tokens, metadata),
+    }
   } finally {
     await gguf.close()
   }
+}
+
+/** Texts of tokens that look as if they marked turns, and are of the type of ordinary text. */
+function ordinaryTurnTokens(tokens: readonly string[], metadata: Metadata): ReadonlySet<string> {
+  const key = 'tokenizer.ggml.token_type'
+  if (!metadata.has(key)) return new Set()
+  const types = metadata.numbers(key)
+  return new Set(
+    tokens.filter((text, i) => types[i] === NORMAL && text.match(turnToken)?.[0].length === text.length),
+  )
 }

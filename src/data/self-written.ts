@@ -34,6 +34,8 @@ export interface SelfWrittenOptions {
   /** Tokens of a part of the cache, which is what a kill can lose; 8 sequences at least. Default 32,768. */
   readonly partTokens?: number
   readonly onProgress?: (tokens: number, total: number) => void
+  /** Told why the model writes no conversations although it has a chat template. */
+  readonly onWarning?: (warning: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -54,9 +56,9 @@ export async function selfWritten(
   vocabulary: LlamaModel,
   options: SelfWrittenOptions,
 ): Promise<Int32Array[]> {
-  const { sequences, length, seed, onProgress, signal } = options
+  const { sequences, length, seed, onProgress, onWarning, signal } = options
   const copied = copiedAt(vocabulary)
-  const conversation = await conversationOf(path, vocabulary, length)
+  const conversation = await conversationOf(path, vocabulary, length, onWarning)
   const cache = await openCache(vocabulary, conversation, options)
   let writer: LlamaModel | undefined
   const windows: Int32Array[] = []

@@ -6,6 +6,8 @@ import { readFile, stat } from 'node:fs/promises'
 import type { Message } from '../data/chat-template.js'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
+import { humanCount } from '../format.js'
+import { isDeeper } from './json-values.js'
 
 export interface Conversation {
   /** File and line. */
@@ -18,6 +20,10 @@ export interface Conversation {
 export type Prompt = Conversation | { readonly name: string; readonly text: string }
 
 const mostBytes = 500_000_000
+/** Characters of a line: more than a million tokens. */
+const mostCharacters = 4_000_000
+/** Levels of objects and lists in a line. */
+const mostLevels = 200
 const shareGptRoles: Readonly<Record<string, string>> = { human: 'user', gpt: 'assistant' }
 
 /** Reads conversations. @throws FileError for a line that is none */
@@ -48,12 +54,15 @@ export async function readPrompts(path: string): Promise<Prompt[]> {
 function parse(path: string, line: string, number: number): Prompt {
   const name = `${path}:${number}`
   const wrong = (problem: string) => new FileError(path, `line ${number}: ${problem}`)
+  if (line.length > mostCharacters)
+    throw wrong(`it has ${humanCount(line.length)} characters, more than ${humanCount(mostCharacters)}`)
   let value: unknown
   try {
     value = JSON.parse(line)
   } catch {
     throw wrong('this is not JSON')
   }
+  if (isDeeper(value, mostLevels)) throw wrong(`it is nested more than ${mostLevels} levels deep`)
   if (Array.isArray(value)) value = { messages: value }
   if (typeof value !== 'object' || value === null) throw wrong('this is not a JSON object')
   const { prompt, messages, conversations, tools } = value as Record<string, unknown>

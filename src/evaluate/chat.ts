@@ -2,18 +2,18 @@
  * Evaluation on conversations: each is run through the model's own chat template, and only the tokens that the assistant
  * wrote are scored, up to and with the token that ends its turn. Raw text says little of a model that was tuned to chat.
  *
- * A conversation is one window, if what the template makes of its beginning is the beginning of what it makes of the whole.
- * Where it is not (some templates drop the thoughts of earlier turns), every answer is a window with all that came before
- * it, as the model saw it when it wrote.
+ * A text of the template is a window: the whole conversation, or each answer with what came before it (chat-answers.ts).
  */
 import { setImmediate } from 'node:timers/promises'
-import { type ChatPrompt, renderChat } from '../data/chat-template.js'
+import type { ChatText } from '../data/chat-answers.js'
+import { ChatTemplate, cutTokensWarning } from '../data/chat-template.js'
 import { UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 import type { Conversation } from './chat-files.js'
 import { evaluateWindows, type ModelOptions } from './evaluate.js'
 import type { Evaluation } from './evaluation.js'
 import { needModel } from './saved-reference.js'
+import { tokenAt, tokenEnds } from './token-ends.js'
 import type { Window, Windows } from './windows.js'
 
 export interface ChatOptions extends ModelOptions {
@@ -29,60 +29,45 @@ export interface ChatOptions extends ModelOptions {
 export async function evaluateChat(options: ChatOptions): Promise<Evaluation> {
   const { reference, conversations, context } = options
   await needModel(reference)
-  const { turns, bos } = await renderTurns(reference, conversations)
-  return evaluateWindows(options, async (model) =>
-    cutConversations(model, bos, turns, conversations, context),
-  )
+  const { texts, bos, ordinary } = await renderAll(reference, conversations)
+  let warning: string | undefined
+  const evaluation = await evaluateWindows(options, async (model) => {
+    warning = cutTokensWarning(reference, model, ordinary)
+    return cutConversations(model, bos, texts, conversations, context)
+  })
+  return warning === undefined ? evaluation : { ...evaluation, warnings: [...evaluation.warnings, warning] }
 }
 
-/** An answer: the text before it, and with it. */
-interface Turn {
-  readonly before: string
-  readonly with: string
-}
-
-/** For each conversation its answers; and the text of BOS. */
-async function renderTurns(reference: string, conversations: readonly Conversation[]) {
-  const prompts: ChatPrompt[] = []
-  const owners: number[] = []
-  for (const [c, { name, messages, tools }] of conversations.entries())
-    for (const [m, { role }] of messages.entries()) {
-      if (role !== 'assistant') continue
-      const more = tools ? { name, tools } : { name }
-      prompts.push({ messages: messages.slice(0, m), open: true, ...more })
-      prompts.push({ messages: messages.slice(0, m + 1), open: false, ...more })
-      owners.push(c)
-    }
-  if (prompts.length === 0)
+/** For each conversation its texts. */
+async function renderAll(reference: string, conversations: readonly Conversation[]) {
+  if (!conversations.some(({ messages }) => messages.some(({ role }) => role === 'assistant')))
     throw new UsageError(
       'the conversations have no message of the role "assistant", so nothing can be scored',
     )
-  const { texts, bos } = await renderChat(reference, prompts)
-  const turns: Turn[][] = conversations.map(() => [])
-  for (const [i, c] of owners.entries()) turns[c].push({ before: texts[2 * i], with: texts[2 * i + 1] })
-  return { turns, bos }
+  using template = new ChatTemplate(reference)
+  const texts: ChatText[][] = []
+  const all = { bos: '', ordinary: new Set<string>() }
+  for (const conversation of conversations) {
+    const { result, bos, ordinary } = await template.answers(conversation)
+    texts.push(result)
+    all.bos = bos
+    for (const token of ordinary) all.ordinary.add(token)
+  }
+  return { texts, ...all }
 }
 
 async function cutConversations(
   model: LlamaModel,
   bos: string,
-  turns: readonly (readonly Turn[])[],
+  texts: readonly (readonly ChatText[])[],
   conversations: readonly Conversation[],
   context = model.trainContext,
 ): Promise<Windows> {
   const windows: Window[] = []
-  const tokenize = (text: string): Int32Array =>
-    model.tokenize(text, {
-      addSpecial: bos === '' || !text.startsWith(bos),
-      parseSpecial: true,
-    })
-  for (const [c, answers] of turns.entries()) {
-    const last = answers.at(-1)
-    if (!last) continue
-    await setImmediate() // tokenizing takes its time
-    const whole = answers.every((turn) => last.with.startsWith(turn.with))
-    for (const group of whole ? [answers] : answers.map((turn) => [turn])) {
-      const window = cutWindow(model, tokenize, group, c, context)
+  for (const [c, ofConversation] of texts.entries()) {
+    await setImmediate() // finding tokens takes its time
+    for (const text of ofConversation) {
+      const window = await cutWindow(model, bos, text, c, context)
       if (window.positions.length > 0) windows.push(window)
     }
   }
@@ -103,19 +88,33 @@ async function cutConversations(
   }
 }
 
-/** The window of answers of which each begins with all before it. */
-function cutWindow(
+/** The window of a text; scored are the tokens of its answers, each up to the first that ends a turn. */
+async function cutWindow(
   model: LlamaModel,
-  tokenize: (text: string) => Int32Array,
-  answers: readonly Turn[],
+  bos: string,
+  { text, answers }: ChatText,
   conversation: number,
   context: number,
-): Window {
-  const tokens = tokenize(answers[answers.length - 1].with).subarray(0, context)
+): Promise<Window> {
+  const tokenize = (part: string): Promise<Int32Array> =>
+    model.tokenizeAsync(part, { addSpecial: bos === '' || !part.startsWith(bos), parseSpecial: true })
+  const all = await tokenize(text)
+  const ends = tokenEnds(model, all, Buffer.from(text))
+  const bytes = byteCounter(text)
+  // The token that holds a character; where tokens do not spell the text, the first that its beginning does not have.
+  const tokenOf = async (character: number): Promise<number> =>
+    character === text.length
+      ? all.length
+      : ends
+        ? tokenAt(ends, bytes(character))
+        : commonLength(all, await tokenize(text.slice(0, character)))
+  const tokens = all.subarray(0, context)
   const positions: number[] = []
-  for (const { before, with: after } of answers) {
-    const end = commonLength(tokens, tokenize(after))
-    for (let i = Math.max(1, commonLength(tokens, tokenize(before))); i < end; i++) {
+  for (const { start, end } of answers) {
+    const first = Math.max(1, await tokenOf(start))
+    if (first >= tokens.length) break
+    const last = Math.min(tokens.length, await tokenOf(end))
+    for (let i = first; i < last; i++) {
       positions.push(i - 1)
       if (model.isEog(tokens[i])) break // what follows is the template's
     }
@@ -124,6 +123,16 @@ function cutWindow(
     tokens,
     positions: Int32Array.from(positions),
     documents: new Int32Array(positions.length).fill(conversation),
+  }
+}
+
+/** Bytes before a character of a text, for characters in ascending order. */
+function byteCounter(text: string): (character: number) => number {
+  let [at, bytes] = [0, 0]
+  return (character) => {
+    bytes += Buffer.byteLength(text.slice(at, character))
+    at = character
+    return bytes
   }
 }
 

@@ -5,7 +5,7 @@
  * parse, and whether they are the reference's.
  */
 
-import { renderChat } from '../data/chat-template.js'
+import { ChatTemplate, cutTokensWarning } from '../data/chat-template.js'
 import type { Document } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
@@ -14,7 +14,8 @@ import type { Share } from './choices.js'
 import { continueGreedily } from './greedy.js'
 import { forEachModel, type ModelsOptions, type RunFile } from './models.js'
 import { type Estimate, estimate, quantile, wilson } from './statistics.js'
-import { sameCalls, type ToolCall, Tools } from './tool-calls.js'
+import { sameCalls, type ToolCall } from './tool-calls.js'
+import { ToolChecker } from './tool-checker.js'
 
 /** Calls of tools over the prompts that have tools. */
 export interface ToolCallScore {
@@ -51,6 +52,8 @@ export interface GenerationEvaluation {
   readonly tokens: number
   readonly reference: GenerationScore
   readonly files: readonly GenerationComparison[]
+  /** Sentences on what makes the figures doubtful. */
+  readonly warnings: readonly string[]
 }
 
 export interface GenerationOptions extends ModelsOptions {
@@ -60,16 +63,20 @@ export interface GenerationOptions extends ModelsOptions {
   readonly tokens?: number
 }
 
+/** Tokens that may be run with any model. */
+const leastContext = 4096
+
 /** @throws FileError for files that cannot be run or compared, or for conversations without a chat template */
 export async function evaluateGeneration(options: GenerationOptions): Promise<GenerationEvaluation> {
   const { prompts, tokens = 64, threads, signal } = options
   if (prompts.length === 0) throw new UsageError('there is no prompt to continue')
-  const texts = await promptTexts(options.reference, prompts)
-  const tools = prompts.map((prompt) =>
-    'tools' in prompt && prompt.tools ? new Tools(prompt.tools) : undefined,
-  )
+  const { texts, ordinary } = await promptTexts(options.reference, prompts)
+  const warnings = new Set<string>()
+  using checker = new ToolChecker()
   const { reference, files } = await forEachModel(options, async (model, run, report) => {
-    const written = await continueGreedily(model, tokenizeAll(model, texts), {
+    const warning = cutTokensWarning(options.reference, model, ordinary)
+    if (warning !== undefined) warnings.add(warning)
+    const written = await continueGreedily(model, await tokenizeAll(model, texts, tokens), {
       tokens,
       kvType: run.kvType,
       threads,
@@ -79,45 +86,70 @@ export async function evaluateGeneration(options: GenerationOptions): Promise<Ge
     report(tokens * prompts.length, tokens * prompts.length)
     const textOf = (ids: Int32Array): string => model.detokenize(ids, { special: true })
     const withoutEnd = (ids: Int32Array) => (model.isEog(ids[ids.length - 1]) ? ids.subarray(0, -1) : ids)
-    const calls = written.map((ids, i) => tools[i]?.parse(textOf(withoutEnd(ids))))
+    const calls: (ToolCall[] | undefined)[] = []
+    for (const [i, ids] of written.entries()) {
+      const tools = toolsOf(prompts[i])
+      calls.push(tools && (await checker.parse(prompts[i].name, { tools, text: textOf(withoutEnd(ids)) })))
+    }
     return { run, written, texts: written.map(textOf), calls }
   })
   if (!reference) throw new QuenchError('there is no reference')
-  const asked = [...tools.keys()].filter((i) => tools[i] !== undefined)
+  const asked = [...prompts.keys()].filter((i) => toolsOf(prompts[i]) !== undefined)
   return {
     prompts: texts.map(({ text }) => text),
     tokens,
     reference: score(reference, asked),
     files: files.map((file) => compare(reference, file, asked)),
+    warnings: [...warnings, ...checker.warnings],
   }
 }
 
+const toolsOf = (prompt: Prompt): readonly unknown[] | undefined =>
+  'tools' in prompt ? prompt.tools : undefined
+
 interface PromptText {
+  readonly name: string
   readonly text: string
   /** Whether names of special tokens in it are these tokens, and BOS is there already. */
   readonly special: boolean
   readonly hasBos: boolean
 }
 
-async function promptTexts(reference: string, prompts: readonly Prompt[]): Promise<PromptText[]> {
-  const chats = prompts.flatMap((prompt) => ('messages' in prompt ? [prompt] : []))
-  const open = chats.map((chat) => ({ ...chat, open: true }))
-  const { texts, bos } = chats.length > 0 ? await renderChat(reference, open) : { texts: [], bos: '' }
-  return prompts.map((prompt) => {
-    if ('text' in prompt) return { text: prompt.text, special: false, hasBos: false }
-    const text = texts[chats.indexOf(prompt)]
-    return { text, special: true, hasBos: bos !== '' && text.startsWith(bos) }
-  })
+async function promptTexts(reference: string, prompts: readonly Prompt[]) {
+  using template = new ChatTemplate(reference)
+  const texts: PromptText[] = []
+  const all = new Set<string>()
+  for (const prompt of prompts) {
+    const { name } = prompt
+    if ('text' in prompt) texts.push({ name, text: prompt.text, special: false, hasBos: false })
+    else {
+      const { result: text, bos, ordinary } = await template.open(prompt)
+      for (const token of ordinary) all.add(token)
+      texts.push({ name, text, special: true, hasBos: bos !== '' && text.startsWith(bos) })
+    }
+  }
+  return { texts, ordinary: all }
 }
 
-function tokenizeAll(model: LlamaModel, texts: readonly PromptText[]): Int32Array[] {
-  return texts.map(({ text, special, hasBos }) => {
-    const tokens = model.tokenize(text, { addSpecial: !hasBos, parseSpecial: special })
+/** @throws QuenchError for a prompt that is longer than what the model was trained with */
+async function tokenizeAll(
+  model: LlamaModel,
+  texts: readonly PromptText[],
+  toWrite: number,
+): Promise<Int32Array[]> {
+  const all: Int32Array[] = []
+  for (const { name, text, special, hasBos } of texts) {
+    const tokens = await model.tokenizeAsync(text, { addSpecial: !hasBos, parseSpecial: special })
+    const length = tokens.length + toWrite
+    if (length > Math.max(leastContext, model.trainContext))
+      throw new QuenchError(
+        `${name} has ${tokens.length} tokens, which with ${toWrite} to write are more than the ${model.trainContext} that ${model.path} was trained with; shorten it`,
+      )
     // Some vocabularies add EOS; after it nothing would be continued.
-    return tokens.length > 1 && tokens[tokens.length - 1] === model.eos && !special
-      ? tokens.subarray(0, -1)
-      : tokens
-  })
+    const ends = tokens.length > 1 && tokens[tokens.length - 1] === model.eos && !special
+    all.push(ends ? tokens.subarray(0, -1) : tokens)
+  }
+  return all
 }
 
 interface Written {

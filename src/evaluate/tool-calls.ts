@@ -6,27 +6,27 @@
  *
  * A call parses if its name is that of a tool and its arguments are valid by the tool's JSON schema.
  */
-import { Ajv, type ValidateFunction } from 'ajv'
+import { isDeeper, jsonValues } from './json-values.js'
+import { ToolSchema } from './tool-schema.js'
 
 export interface ToolCall {
   readonly name: string
   readonly arguments: Readonly<Record<string, unknown>>
 }
 
+/** Levels of objects and lists in the arguments of a call. */
+const mostLevels = 100
+const mostName = 256
+
 /** The tools of a prompt, ready to check calls. */
 export class Tools {
-  private readonly validators = new Map<string, ValidateFunction | undefined>()
+  private readonly schemas = new Map<string, ToolSchema>()
 
   /** @param tools `{"type": "function", "function": {"name", "parameters"}}`, or the inner object alone */
   constructor(tools: readonly unknown[]) {
-    const ajv = new Ajv({ strict: false, logger: false, validateFormats: false })
     for (const tool of tools) {
       const { name, parameters } = functionOf(tool)
-      if (name === undefined) continue
-      // A schema that is none cannot forbid anything.
-      const usable =
-        typeof parameters === 'object' && parameters !== null && ajv.validateSchema(parameters) === true
-      this.validators.set(name, usable ? compile(ajv, parameters) : undefined)
+      if (name !== undefined) this.schemas.set(name, new ToolSchema(parameters))
     }
   }
 
@@ -36,17 +36,8 @@ export class Tools {
     return calls.length > 0 && calls.every((call) => this.isRight(call)) ? calls : undefined
   }
 
-  private isRight(call: ToolCall): boolean {
-    if (!this.validators.has(call.name)) return false
-    return this.validators.get(call.name)?.(call.arguments) ?? true
-  }
-}
-
-function compile(ajv: Ajv, schema: object): ValidateFunction | undefined {
-  try {
-    return ajv.compile(schema)
-  } catch {
-    return undefined // e.g. a reference to a schema that is elsewhere
+  private isRight({ name, arguments: args }: ToolCall): boolean {
+    return !isDeeper(args, mostLevels) && this.schemas.get(name)?.allows(args) === true
   }
 }
 
@@ -60,17 +51,34 @@ function functionOf(tool: unknown): { name?: string; parameters?: unknown } {
 
 /** All calls of a text, in order. */
 function findCalls(text: string): ToolCall[] {
-  const tagged = [...text.matchAll(/<function=([^>\s]+)>([\s\S]*?)<\/function>/g)]
-  if (tagged.length > 0) return tagged.map(([, name, body]) => ({ name, arguments: taggedArguments(body) }))
+  const functions = elements(text, 'function')
+  if (functions.length > 0)
+    return functions.map(([name, body]) => ({ name, arguments: taggedArguments(body) }))
   return jsonValues(text).flatMap((value) => (Array.isArray(value) ? value : [value]).flatMap(asCall))
 }
 
 function taggedArguments(body: string): Record<string, unknown> {
-  const parameters = [...body.matchAll(/<parameter=([^>\s]+)>\n?([\s\S]*?)\n?<\/parameter>/g)]
+  const parameters = elements(body, 'parameter')
   if (parameters.length > 0)
-    return Object.fromEntries(parameters.map(([, name, value]) => [name, jsonOr(value)]))
+    return Object.fromEntries(
+      parameters.map(([name, value]) => [name, jsonOr(value.replace(/^\n/, '').replace(/\n$/, ''))]),
+    )
   const whole = jsonOr(body.trim())
   return typeof whole === 'object' && whole !== null ? (whole as Record<string, unknown>) : {}
+}
+
+/** Names and contents of `<tag=name>content</tag>`. */
+function elements(text: string, tag: string): [string, string][] {
+  const found: [string, string][] = []
+  const opening = new RegExp(`<${tag}=([^>\\s]{1,${mostName}})>`, 'g')
+  const closing = `</${tag}>`
+  for (let match = opening.exec(text); match; match = opening.exec(text)) {
+    const end = text.indexOf(closing, opening.lastIndex)
+    if (end < 0) break
+    found.push([match[1], text.slice(opening.lastIndex, end)])
+    opening.lastIndex = end + closing.length
+  }
+  return found
 }
 
 function jsonOr(text: string): unknown {
@@ -88,39 +96,6 @@ function asCall(value: unknown): ToolCall[] {
   const args = typeof given === 'string' ? jsonOr(given) : given
   if (typeof name !== 'string' || typeof args !== 'object' || args === null) return []
   return [{ name, arguments: args as Record<string, unknown> }]
-}
-
-/** The outermost JSON objects and lists in a text. */
-function jsonValues(text: string): unknown[] {
-  const values: unknown[] = []
-  for (let at = 0; at < text.length; at++) {
-    if (text[at] !== '{' && text[at] !== '[') continue
-    const end = endOfJson(text, at)
-    if (end === undefined) continue
-    try {
-      values.push(JSON.parse(text.slice(at, end)))
-      at = end - 1
-    } catch {
-      // Not JSON: what is inside may be.
-    }
-  }
-  return values
-}
-
-/** Where the brackets that open at `start` are closed; quotes are heeded. */
-function endOfJson(text: string, start: number): number | undefined {
-  let depth = 0
-  let quoted = false
-  for (let i = start; i < text.length; i++) {
-    const c = text[i]
-    if (quoted) {
-      if (c === '\\') i++
-      else if (c === '"') quoted = false
-    } else if (c === '"') quoted = true
-    else if (c === '{' || c === '[') depth++
-    else if ((c === '}' || c === ']') && --depth === 0) return i + 1
-  }
-  return undefined
 }
 
 /** Whether two lists of calls ask for the same, whatever the order of arguments. */

@@ -68,7 +68,7 @@ export async function runText(
 export function textOptions(
   { fingerprint }: Source,
   { batch: { windows, length } }: Network,
-  { data, selfWritten, tokens = defaultTokens, seed = 1, onProgress, signal }: TrainOptions,
+  { data, selfWritten, tokens = defaultTokens, seed = 1, onProgress, onWarning, signal }: TrainOptions,
   memory: number,
 ): TextOptions {
   return {
@@ -81,6 +81,7 @@ export function textOptions(
     fingerprint,
     memory,
     onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total, tokens: total }),
+    ...(onWarning && { onWarning }),
     ...(signal && { signal }),
   }
 }

@@ -22,6 +22,7 @@ export interface TextOptions {
   /** Bytes that the process may take while the model writes. Default: any. */
   readonly memory?: number
   readonly onProgress?: (tokens: number, total: number) => void
+  readonly onWarning?: (warning: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -85,6 +86,7 @@ export async function trainingText(
       fingerprint: options.fingerprint,
       ...(options.memory !== undefined && { memory: options.memory }),
       ...(options.onProgress && { onProgress: options.onProgress }),
+      ...(options.onWarning && { onWarning: options.onWarning }),
       ...(options.signal && { signal: options.signal }),
     })
     const own = held === 0 ? { train: written, validation: [] } : holdOut(written, held)

@@ -1,0 +1,158 @@
+/**
+ * Conversations as the texts that a chat template makes of them, and where in these the assistant's own words are: from the
+ * first character of what a message holds to the end of its turn. What the template puts before that by itself, such as
+ * `<think>\n\n</think>` or the names of channels, is not the assistant's.
+ *
+ * The words are found by rendering the conversation a second time with marks in their place. A conversation is one text if
+ * the template makes the same of its beginning alone as within the whole. Where it does not (some templates drop the thoughts
+ * of earlier turns), every answer has a text with all that came before it, as the model saw it when it wrote.
+ */
+import { QuenchError } from '../errors.js'
+import type { Message } from './chat-template.js'
+
+/** Characters `start` to `end` of a text. */
+export interface Answer {
+  readonly start: number
+  readonly end: number
+}
+
+/** A text, and the answers in it in order. */
+export interface ChatText {
+  readonly text: string
+  readonly answers: readonly Answer[]
+}
+
+/** Renders messages; `open` adds the beginning of an answer. */
+export type Render = (messages: readonly Message[], open: boolean) => string
+
+const mark = (i: number): string => `QUENCHANSWER${i}QUENCH`
+const anyMark = /QUENCHANSWER(\d+)QUENCH/g
+/** Fields of a message in which models keep their thoughts. */
+const thoughts = ['reasoning_content', 'reasoning', 'thinking']
+/** Beginnings of a long conversation that are rendered, to see whether it is one text. */
+const sampled = 16
+/** Of a conversation with a text for every answer: characters of all texts, and messages in them. */
+const mostCharacters = 64e6
+const mostMessages = 250_000
+
+/** @throws QuenchError of the template, or for a conversation that is too long for one text an answer */
+export function renderAnswers(render: Render, messages: readonly Message[]): ChatText[] {
+  const asked = [...messages.keys()].filter((i) => messages[i].role === 'assistant')
+  if (asked.length === 0) return []
+  const used = messages.slice(0, asked[asked.length - 1] + 1)
+  const whole = render(used, false)
+  const together = oneText(render, used, asked, whole)
+  return together ? [together] : answerByAnswer(render, used, asked, whole)
+}
+
+/** The whole with all its answers, from a number of renderings that does not grow with theirs. */
+function oneText(
+  render: Render,
+  messages: readonly Message[],
+  asked: readonly number[],
+  whole: string,
+): ChatText | undefined {
+  const contents = asked.map((i) => plainContent(messages[i]))
+  if (whole.search(anyMark) >= 0 || !contents.every((content) => content !== undefined)) return undefined
+  const step = Math.max(1, (asked.length - 1) / sampled)
+  for (let k = 0; k < asked.length - 1; k += step)
+    if (!whole.startsWith(render(messages.slice(0, asked[Math.floor(k)] + 1), false))) return undefined
+  const marked = attempt(() =>
+    render(
+      messages.map((message, i) =>
+        message.role === 'assistant' ? { ...message, content: mark(i) } : message,
+      ),
+      false,
+    ),
+  )
+  if (marked === undefined) return undefined
+  const found = [...marked.matchAll(anyMark)].map(([, i]) => Number(i))
+  if (found.join() !== asked.join()) return undefined
+  const pieces = marked.replaceAll(anyMark, mark(0)).split(mark(0))
+  const tail = pieces[pieces.length - 1]
+  const answers: Answer[] = []
+  let at = 0
+  for (const [k, content] of contents.entries()) {
+    if (!whole.startsWith(pieces[k], at)) return undefined
+    const start = at + pieces[k].length
+    const written = [content, content.trim(), content.trimStart(), content.trimEnd()].find(
+      (text) => whole.startsWith(text, start) && whole.startsWith(pieces[k + 1], start + text.length),
+    )
+    if (written === undefined) return undefined
+    at = start + written.length
+    answers.push({ start, end: at + commonLength(pieces[k + 1], tail) })
+  }
+  return at + tail.length === whole.length ? { text: whole, answers } : undefined
+}
+
+/** A text for every answer, or one where each begins with all before it. */
+function answerByAnswer(
+  render: Render,
+  messages: readonly Message[],
+  asked: readonly number[],
+  whole: string,
+): ChatText[] {
+  const half = asked.length / 2 // of the whole is rendered on average
+  if (whole.length * half > mostCharacters || messages.length * half > mostMessages)
+    throw new QuenchError(
+      `it makes a text of its own of each of ${asked.length} answers; split the conversation into shorter ones`,
+    )
+  const texts = asked.map((i): ChatText => {
+    const text = render(messages.slice(0, i + 1), false)
+    const start = startOf(render, messages.slice(0, i), messages[i], text)
+    return { text, answers: [{ start, end: text.length }] }
+  })
+  const last = texts[texts.length - 1]
+  return texts.every(({ text }) => last.text.startsWith(text))
+    ? [{ text: last.text, answers: texts.flatMap(({ answers }) => answers) }]
+    : texts
+}
+
+/** Where the own words of the last message of a text begin. */
+function startOf(render: Render, before: readonly Message[], message: Message, text: string): number {
+  const marked = attempt(() => render([...before, withMark(message)], false))
+  const at = marked?.indexOf(mark(0)) ?? -1
+  if (marked !== undefined && at >= 0 && text.startsWith(marked.slice(0, at))) return at
+  return commonLength(text, render(before, true))
+}
+
+/** The message with a mark instead of its words; without words (only calls of tools) the mark is all that it holds. */
+function withMark(message: Message): Message {
+  const { role, content } = message
+  const own = thoughts.filter((field) => isText(message[field]))
+  const changed: Record<string, unknown> = Object.fromEntries(own.map((field) => [field, mark(0)]))
+  if (isText(content)) changed.content = mark(0)
+  else if (Array.isArray(content) && content.some(isTextPart))
+    changed.content = content.map((part: unknown) => (isTextPart(part) ? { ...part, text: mark(0) } : part))
+  else if (own.length === 0) return { role, content: mark(0) }
+  return { ...message, ...changed }
+}
+
+/** The content of a message that has nothing else. */
+function plainContent(message: Message): string | undefined {
+  const { content, tool_calls } = message
+  if (!isText(content) || tool_calls || thoughts.some((field) => message[field])) return undefined
+  return content
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value.trim() !== ''
+
+const isTextPart = (part: unknown): part is { text: string } =>
+  typeof part === 'object' && part !== null && 'text' in part && isText(part.text)
+
+/** Templates may refuse marks, e.g. where they expect something of the words. */
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof QuenchError) return undefined
+    throw error
+  }
+}
+
+/** Characters that two texts begin with together. */
+function commonLength(a: string, b: string): number {
+  let i = 0
+  while (i < a.length && i < b.length && a[i] === b[i]) i++
+  return i
+}
