@@ -11,7 +11,7 @@ import { QuenchError } from '../errors.js'
 import type { Message } from './chat-template.js'
 
 /** Characters `start` to `end` of a text. */
-export interface Answer {
+interface Answer {
   readonly start: number
   readonly end: number
 }

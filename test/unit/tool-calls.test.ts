@@ -1,7 +1,9 @@
 /** Calls of tools in what models write. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { jsonValues } from '../../src/evaluate/json-values.js'
 import { sameCalls, Tools } from '../../src/evaluate/tool-calls.js'
+import { ToolChecker } from '../../src/evaluate/tool-checker.js'
 
 const tools = new Tools([
   {
@@ -72,5 +74,129 @@ test('any text and any schema: no error', () => {
       any.parse(`{"name":"f","arguments":{"x":${JSON.stringify(text)}}}`)
     }),
     { numRuns: 40 },
+  )
+})
+
+const allows = (parameters: unknown, args: unknown): boolean =>
+  new Tools([{ name: 'f', parameters }]).parse(`{"name":"f","arguments":${JSON.stringify(args)}}`) !==
+  undefined
+
+describe('schemas', () => {
+  const drafts = [
+    ...['2020-12', '2019-09'].map((draft) => `https://json-schema.org/draft/${draft}/schema`),
+    ...['07', '06', '04'].map((draft) => `http://json-schema.org/draft-${draft}/schema#`),
+  ]
+  test.each([...drafts, undefined, 7])('of every draft hold: %s', ($schema) => {
+    const schema = {
+      ...($schema !== undefined && { $schema }),
+      type: 'object',
+      properties: {
+        city: { type: 'string', format: 'date' },
+        days: { type: 'integer', minimum: 1 },
+        place: { $ref: '#/definitions/place' },
+      },
+      definitions: { place: { type: 'object', required: ['x'] } },
+      required: ['city'],
+      additionalProperties: false,
+    }
+    expect(allows(schema, { city: 'Paris', days: 1, place: { x: 1 } })).toBe(true)
+    const wrong = [{}, { city: 1 }, { city: 'a', days: 0 }, { city: 'a', other: 1 }, { city: 'a', place: {} }]
+    for (const args of wrong) expect(allows(schema, args)).toBe(false)
+  })
+
+  test('with $defs, and with a reference to the whole', () => {
+    const tree = { type: 'object', properties: { left: { $ref: '#' }, name: { $ref: '#/$defs/name' } } }
+    const schema = { ...tree, $defs: { name: { type: 'string' } } }
+    expect(allows(schema, { left: { left: { name: 'a' } } })).toBe(true)
+    expect(allows(schema, { left: { left: { name: 1 } } })).toBe(false)
+  })
+
+  const deep = Array.from({ length: 5000 }).reduce<object>((inner) => ({ properties: { a: inner } }), {})
+  test.each<[string, unknown]>([
+    ['a reference to itself alone', { $ref: '#' }],
+    ['a reference to elsewhere', { $ref: 'https://example.com/schema' }],
+    ['types of another language', { type: 'dict', properties: { a: { type: 'float' } } }],
+    ['keywords of the wrong kind', { required: true, properties: 5 }],
+    ['a pattern that is none', { properties: { a: { pattern: '(' } } }],
+    ['5,000 levels', deep],
+    ['no object', 'object'],
+  ])('that are none forbid nothing: %s', (_, schema) => {
+    expect(allows(schema, { a: 'x' })).toBe(true)
+  })
+
+  test('of 300,000 values', () => {
+    const schema = { properties: { a: { enum: Array.from({ length: 300_000 }, (_, i) => `v${i}`) } } }
+    expect(allows(schema, { a: 'v299999' })).toBe(true)
+    expect(allows(schema, { a: 'v300000' })).toBe(false)
+  })
+
+  test('names that every object has are not there by themselves', () => {
+    for (const name of ['toString', 'constructor', '__proto__'])
+      expect(allows({ required: [name] }, {})).toBe(false)
+    expect(new Tools([]).parse('{"name":"toString"}')).toBeUndefined()
+    new Tools([{ name: 'f' }]).parse('{"name":"f","arguments":{"__proto__":{"polluted":1}}}')
+    expect({}).not.toHaveProperty('polluted')
+  })
+
+  test('arguments of 20,000 levels are none', () => {
+    const args = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`
+    expect(new Tools([{ name: 'f' }]).parse(`{"name":"f","arguments":${args}}`)).toBeUndefined()
+  })
+})
+
+test('a pattern without end costs seconds, and the next answer is checked', async () => {
+  using checker = new ToolChecker()
+  const tools = [{ name: 'f', parameters: { properties: { a: { type: 'string', pattern: '^(a+)+$' } } } }]
+  const text = (a: string): string => `{"name":"f","arguments":{"a":"${a}"}}`
+  const parse = (a: string) => checker.parse('prompts.jsonl:1', { tools, text: text(a) })
+  expect(await parse('aaa')).toEqual([{ name: 'f', arguments: { a: 'aaa' } }])
+  expect(await parse(`${'a'.repeat(40)}b`)).toBeUndefined()
+  expect(await parse('b')).toBeUndefined()
+  expect(await parse('aaa')).toHaveLength(1)
+  expect([...checker.warnings]).toEqual([
+    'calls after prompts.jsonl:1 cannot be checked by the schemas of its tools, so they count as wrong: it takes more than 5 s',
+  ])
+})
+
+describe('JSON in a text', () => {
+  test.each<[string, unknown[]]>([
+    ['a {} b [1, "}"] c', [{}, [1, '}']]],
+    ['{"a": [{"b": null}, -1.5e3, true]} {', [{ a: [{ b: null }, -1500, true] }]],
+    ['{"a": {"b": 1}, oops} [2]', [{ b: 1 }, [2]]],
+    ['{maybe "this} [{"a": "\\" }"}]', [[{ a: '" }' }]]],
+    ['["open {"a": 1}', [{ a: 1 }]],
+    ['{\'a\': 1} {"a":1,}', []],
+    ['[[[ {"a": 1} ', [{ a: 1 }]],
+    ['[1.2.3] ["\\x"] [01]', []],
+    ['[{"a": 1}] ]} [[]]', [[{ a: 1 }], [[]]]],
+  ])('%s', (text, values) => {
+    expect(jsonValues(text)).toEqual(values)
+  })
+
+  test('is what was put there', () => {
+    const pieces = fc.array(fc.tuple(fc.string({ maxLength: 8 }), fc.json()), { maxLength: 5 })
+    fc.assert(
+      fc.property(pieces, (list) => {
+        const texts = list.map(([between, json]) => [between.replaceAll(/[[\]{}"]/g, ''), json] as const)
+        const expected = texts
+          .map(([, json]) => JSON.parse(json) as unknown)
+          .filter((value) => typeof value === 'object' && value !== null)
+        const strings = texts.some(([, json]) => json.startsWith('"') && /[[{]/.test(json))
+        fc.pre(!strings)
+        expect(jsonValues(texts.flat().join(' '))).toEqual(expected)
+      }),
+    )
+  })
+
+  test.each(['[', '["', '{"a":', '{"a":[1,{},', '<function=f>', '<function=', '<function=f><parameter=a>'])(
+    'in a time that grows with the text: %s',
+    (piece) => {
+      const text = piece.repeat(600_000 / piece.length)
+      const begin = performance.now()
+      const calls = new Tools([{ name: 'f' }]).parse(text)
+      expect(calls).toBeUndefined()
+      // A second or less where nothing else runs; growing with the square it would be a quarter of an hour.
+      expect(performance.now() - begin).toBeLessThan(60_000)
+    },
   )
 })
