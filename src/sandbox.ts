@@ -7,10 +7,9 @@
  * process calls `serve`.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import vm from 'node:vm'
 import { FileError, QuenchError } from './errors.js'
+import { processEntry } from './workers.js'
 
 /** An answer, or a clause that says why there is none, e.g. "it takes more than 30 s". */
 export type Outcome<T> = { readonly result: T } | { readonly problem: string }
@@ -68,11 +67,9 @@ export class Sandbox<Request, Result> {
   }
 
   private spawn(): ChildProcess {
-    const typescript = this.from.endsWith('.ts')
-    const module = fileURLToPath(new URL(`${this.name}.${typescript ? 'ts' : 'js'}`, this.from))
-    const loader = typescript ? ['--import', pathToFileURL(createRequire(this.from).resolve('tsx')).href] : []
+    const { module, execArgv } = processEntry(this.name, this.from)
     return fork(module, {
-      execArgv: [`--max-old-space-size=${memoryMb}`, ...loader],
+      execArgv: [`--max-old-space-size=${memoryMb}`, ...execArgv],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })

@@ -3,7 +3,7 @@
  * `answer` with its work. What may end the process is for `sandbox.ts`.
  */
 import { createRequire } from 'node:module'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parentPort, Worker } from 'node:worker_threads'
 import { FileError } from './errors.js'
 
@@ -71,4 +71,12 @@ export function workerEntry(name: string, from: string): URL {
   const worker = new URL(`${name}.ts`, from)
   const code = `import { register } from ${JSON.stringify(loader)}; register(); await import(${JSON.stringify(worker)})`
   return new URL(`data:text/javascript,${encodeURIComponent(code)}`)
+}
+
+/** The same for a process: what `fork` takes. From sources the module needs the loader of TypeScript, which is not inherited. */
+export function processEntry(name: string, from: string): { module: string; execArgv: string[] } {
+  const typescript = from.endsWith('.ts')
+  const module = fileURLToPath(new URL(`${name}.${typescript ? 'ts' : 'js'}`, from))
+  if (!typescript) return { module, execArgv: [] }
+  return { module, execArgv: ['--import', pathToFileURL(createRequire(from).resolve('tsx')).href] }
 }

@@ -122,10 +122,6 @@ export function addTrain(program: Command): void {
           onPlan: (plan) => say(describePlan(plan)),
           onBlock: (measured) => say([describeBlock(measured)]),
         }),
-        onWarning: (warning) => {
-          clearProgress()
-          printWarning(warning)
-        },
         onProgress: showTraining(),
         onWarning: warn,
         signal: stopSignal(),

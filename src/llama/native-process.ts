@@ -4,10 +4,9 @@
  * one at a time; another takes its place when it crashes. It ends with this process, or after a second without work.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { QuenchError } from '../errors.js'
+import { processEntry } from '../workers.js'
 import { oneLine } from './native.js'
 import type { NativeWork, WorkerAnswer } from './native-worker.js'
 
@@ -50,7 +49,7 @@ class NativeProcess {
   private idle: NodeJS.Timeout | undefined
 
   constructor() {
-    const { module, execArgv } = workerModule()
+    const { module, execArgv } = processEntry('./native-worker', import.meta.url)
     this.child = fork(module, {
       execArgv,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -126,13 +125,4 @@ function crashReason(output: string, how: string): string {
   const [, where, abort] = /([\w.-]+\.(?:c|cpp|cc|h|hpp):\d+): (.+)/.exec(output) ?? []
   if (abort !== undefined) return oneLine(`${abort} (${where})`)
   return `it crashed (${how})${how === 'SIGKILL' ? '; the system may have run out of memory' : ''}`
-}
-
-/** From sources the module needs the loader of TypeScript, which a process does not inherit. */
-function workerModule(): { module: string; execArgv: string[] } {
-  const from = import.meta.url
-  const ending = from.endsWith('.ts') ? 'ts' : 'js'
-  const module = fileURLToPath(new URL(`./native-worker.${ending}`, from))
-  const loader = ending === 'ts' ? pathToFileURL(createRequire(from).resolve('tsx')).href : undefined
-  return { module, execArgv: loader === undefined ? [] : ['--import', loader] }
 }
