@@ -12,7 +12,8 @@ export interface Ran {
 }
 
 /** What is on standard error besides the lines of a work that takes long, which depends on how busy the machine is. */
-export const withoutProgress = (stderr: string): string => stderr.replace(/^quench: [^\n]* {2}\d+ %[^\n]*\n/gm, '')
+export const withoutProgress = (stderr: string): string =>
+  stderr.replace(/^quench: [^\n]* {2}\d+ %[^\n]*\n/gm, '')
 
 interface Signal {
   readonly name: NodeJS.Signals
