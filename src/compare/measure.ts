@@ -9,6 +9,7 @@ import type { Document } from '../data/texts.js'
 import { FileError } from '../errors.js'
 import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
 import { type Round, roundTokens, runRound, type SpeedTest, thisMachine } from '../speed/index.js'
+import { threadCount } from '../threads.js'
 import { type Continuation, type Prompt, writeOn } from './continuations.js'
 import type { Store } from './store.js'
 import { type TensorError, tensorErrors } from './tensor-errors.js'
@@ -64,6 +65,7 @@ export async function evaluateAll(
     text,
     context,
     maxTokens: maxTokens ?? null,
+    threads: threads ?? threadCount(),
     versions,
   })
   const evaluations = new Map<string, KeptEvaluation>()
@@ -174,7 +176,13 @@ export async function writeAll(
   const { length, threads, versions, onProgress } = options
   const written = new Map<string, Continuation[]>()
   for (const [i, { path, hash }] of files.entries()) {
-    const inputs = { file: hash, prompts: prompts.map(({ tokens }) => tokens), length, versions }
+    const inputs = {
+      file: hash,
+      prompts: prompts.map(({ tokens }) => tokens),
+      length,
+      threads: threads ?? threadCount(),
+      versions,
+    }
     written.set(hash, await store.once('write', inputs, () => writeOn(path, prompts, length, threads)))
     onProgress?.(i + 1, files.length)
   }

@@ -1,9 +1,13 @@
-/** What a run decides from measured speeds is on disk before it is acted on, and a resumed run keeps it. */
+/**
+ * What decides and what does not: measured speeds only with --time, and then a resumed run keeps what was decided; never how much
+ * memory or disk is free.
+ */
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import fsp, { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import type { TrainOptions, TrainReport } from '../../src/train/options.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -15,6 +19,10 @@ beforeAll(async () => {
   process.env.QUENCH_CACHE = join(folder, 'cache')
   input = join(folder, 'model.gguf')
   await writeTinyGguf(input, { layers: 1, width: 64, heads: 2, headsKV: 1, feedForward: 64 })
+})
+afterEach(() => {
+  vi.restoreAllMocks()
+  syncBuiltinESMExports()
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
@@ -57,4 +65,41 @@ it('a run that keeps nothing leaves no decisions', async () => {
   const small = { tokens: 1024, calibration: 512, steps: 1, seed: 8 }
   const path = await stopped('none.gguf', { ...small, checkpointEvery: Number.POSITIVE_INFINITY })
   expect(existsSync(path)).toBe(false)
+})
+
+const small = { tokens: 1024, calibration: 512, steps: 2 }
+
+it('a busy machine makes the same file and is told of', async () => {
+  const quiet = await run('quiet.gguf', small)
+  vi.spyOn(process, 'availableMemory').mockReturnValue(1000)
+  vi.spyOn(process.memoryUsage, 'rss').mockReturnValue(1e6)
+  const warnings: string[] = []
+  const busy = await run('busy.gguf', { ...small, onWarning: (warning) => warnings.push(warning) })
+  expect(busy.plan.memory).toBe(quiet.plan.memory)
+  expect((await readFile(busy.path)).equals(await readFile(quiet.path))).toBe(true)
+  expect(warnings).toEqual([
+    expect.stringMatching(
+      /^training takes about 0\.\d GB of memory and 0\.0 GB are free; end other programs, or allow less with --memory$/,
+    ),
+  ])
+})
+
+it('a disk that is too small is told of, with a method that fits, and decides nothing', async () => {
+  const { plan, bytes } = await run('wide.gguf', small)
+  const narrow = (free: number): void => {
+    vi.spyOn(fsp, 'statfs').mockResolvedValue({ bavail: free, bsize: 1 } as never)
+    syncBuiltinESMExports()
+  }
+  for (const [free, advice] of [
+    [Math.floor(plan.diskBytes), 'make room, choose another folder, or --method scales, which fits'],
+    [
+      Math.ceil(plan.blockBytes) + bytes,
+      'make room, choose another folder, or --method blockwise, which fits',
+    ],
+    [bytes, 'make room or choose another folder'],
+  ] as const) {
+    narrow(free)
+    await expect(run('narrow.gguf', small)).rejects.toThrow(`are free; ${advice}`)
+  }
+  expect((await readdir(folder)).filter((name) => name.includes('narrow'))).toEqual([])
 })
