@@ -3,6 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Message } from '../../src/data/chat-template.js'
+import { conversationOf } from '../../src/data/conversation.js'
 import {
   evaluateChat,
   evaluateGeneration,
@@ -10,6 +12,8 @@ import {
   readConversations,
   readPrompts,
 } from '../../src/evaluate/index.js'
+import { tokenEnds } from '../../src/evaluate/token-ends.js'
+import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
 import { END_OF_TEXT, writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
@@ -17,6 +21,8 @@ import { stringValue, withMetadata } from '../support/with-metadata.js'
 const template =
   "{{ bos_token }}{% for m in messages %}[{{ m.role }}]\n{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n" +
   '{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}{% if add_generation_prompt %}[assistant]\n{% endif %}'
+
+const shipped = new URL('../../models/quench-5m-f16.gguf', import.meta.url).pathname
 
 let folder: string
 let plain: string
@@ -102,6 +108,131 @@ describe('conversations', () => {
   })
 })
 
+describe('what a template writes around answers', () => {
+  const withTemplate = async (name: string, source: string): Promise<string> => {
+    const path = join(folder, name)
+    await withMetadata(plain, path, { 'tokenizer.chat_template': stringValue(source) })
+    return path
+  }
+  /** Number of scored tokens. */
+  const scored = async (path: string, conversation: readonly Message[]): Promise<number> => {
+    const conversations = [{ name: 'a', messages: conversation }]
+    return (await evaluateChat({ reference: path, files: [], conversations })).tokens
+  }
+  const marked = (before: string): string =>
+    `{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}${before}{% endif %}{{ m.content }}|{% endfor %}`
+
+  test('is not scored: empty thoughts, names of channels', async () => {
+    using loaded = await LlamaModel.load(model)
+    const expected = [messages[1], messages[3]]
+      .map(({ content }) => loaded.tokenize(`]${content}|`).length - loaded.tokenize(']').length)
+      .reduce((a, b) => a + b)
+    for (const before of ['', '<think>\n\n</think>', '<|channel|>final<|message|>']) {
+      const path = await withTemplate('before.gguf', marked(before))
+      expect(await scored(path, messages)).toBe(expected)
+    }
+    const calls = [{ type: 'function', function: { name: 'look', arguments: '{}' } }]
+    const called = [messages[0], { role: 'assistant', content: null, tool_calls: calls }]
+    const path = await withTemplate(
+      'calls.gguf',
+      marked('<think></think>').replace('|{%', '{% if m.tool_calls %}(look){% endif %}|{%'),
+    )
+    expect(await scored(path, called)).toBe(loaded.tokenize('](look)|').length - 1)
+  })
+
+  test('places in a text are those of tokens', async () => {
+    const text = `[user]\nthé sea 😀\n\n${END_OF_TEXT}\n and `
+    for (const path of [plain, shipped]) {
+      using loaded = await LlamaModel.load(path, { vocabOnly: true })
+      const tokens = loaded.tokenize(text, { addSpecial: true, parseSpecial: true })
+      const ends = tokenEnds(loaded, tokens, Buffer.from(text))
+      expect(ends?.at(-1)).toBe(Buffer.byteLength(text))
+      for (const [i, token] of tokens.entries())
+        if (token !== loaded.bos)
+          expect(
+            Buffer.from(text)
+              .subarray(i === 0 ? 0 : ends?.[i - 1], ends?.[i])
+              .toString('latin1')
+              .trim(),
+          ).toBe(Buffer.from(loaded.tokenBytes(token, true)).toString('latin1').trim())
+    }
+  })
+
+  test('thousands of turns cost what they are long', async () => {
+    const long = Array.from({ length: 3000 }, (_, i) => messages[i % 4])
+    expect(await scored(model, long)).toBeGreaterThan(0)
+  })
+
+  test('tokens of turns that the vocabulary has as ordinary text are named', async () => {
+    const gguf = await openGguf(shipped)
+    const tokens = [...gguf.metadata.strings('tokenizer.ggml.tokens')]
+    const merges = gguf.metadata.strings('tokenizer.ggml.merges')
+    const types = Int32Array.from(gguf.metadata.numbers('tokenizer.ggml.token_type'))
+    await gguf.close()
+    const turn = '<start_of_turn>'
+    tokens[2045] = turn
+    const known = new Set(tokens)
+    const source = `{% for m in messages %}${turn}{{ m.role }}\n{{ m.content }}\n{% endfor %}`
+    const warnings: (readonly string[])[] = []
+    for (const type of [3, 1]) {
+      types[2045] = type
+      const path = join(folder, `turns-${type}.gguf`)
+      await withMetadata(shipped, path, {
+        'tokenizer.chat_template': stringValue(source),
+        'tokenizer.ggml.tokens': { type: 'array', itemType: 'string', value: tokens },
+        'tokenizer.ggml.token_type': { type: 'array', itemType: 'int32', value: types.slice() },
+        'tokenizer.ggml.merges': {
+          type: 'array',
+          itemType: 'string',
+          // No merge may lead to the token that has gone.
+          value: merges.filter((merge) => known.has(merge.replace(' ', ''))),
+        },
+      })
+      const conversations = [{ name: 'a', messages }]
+      warnings.push((await evaluateChat({ reference: path, files: [], conversations })).warnings)
+      const generated = await evaluateGeneration({
+        reference: path,
+        files: [],
+        prompts: conversations,
+        tokens: 1,
+      })
+      expect(generated.warnings).toEqual(warnings.at(-1))
+      using loaded = await LlamaModel.load(path, { vocabOnly: true })
+      const told: string[] = []
+      await conversationOf(path, loaded, 128, (warning) => told.push(warning))
+      expect(told).toEqual(warnings.at(-1))
+    }
+    expect(warnings).toEqual([
+      [],
+      [
+        expect.stringMatching(
+          /turns-1\.gguf: its chat template writes <start_of_turn>, .*ordinary text \(type NORMAL\).* cuts into pieces/,
+        ),
+      ],
+    ])
+  })
+})
+
+test('a template that would end the process: a sentence for conversations, a warning where a model writes its own', async () => {
+  const path = join(folder, 'bomb.gguf')
+  await withMetadata(plain, path, {
+    'tokenizer.chat_template': stringValue('{% for i in range(1000000000) %}x{% endfor %}'),
+  })
+  const conversations = await readConversations(talks)
+  const problem = 'it makes a range of more than 100k numbers'
+  const failed = `${path}: its chat template fails for ${talks}:1: ${problem}`
+  await expect(evaluateChat({ reference: path, files: [], conversations })).rejects.toThrow(failed)
+  await expect(
+    evaluateGeneration({ reference: path, files: [], prompts: conversations, tokens: 1 }),
+  ).rejects.toThrow(failed)
+  using loaded = await LlamaModel.load(path, { vocabOnly: true })
+  const warnings: string[] = []
+  expect(await conversationOf(path, loaded, 64, (warning) => warnings.push(warning))).toBeUndefined()
+  expect(warnings).toEqual([
+    `${path}: its chat template fails for a plain conversation: ${problem}; the model writes plain text and no conversations`,
+  ])
+})
+
 describe('continuations', () => {
   const documents = [
     { name: 'text', text: 'the sea and the rain on the stone in the end of the sea. '.repeat(60) },
@@ -170,6 +301,11 @@ describe('continuations', () => {
     expect(rest.prompts[0]).toContain('"name": "look"')
     expect(rest.prompts[0].endsWith('[assistant]\n')).toBe(true)
     expect(rest.prompts[1]).toBe('the sea')
+    expect(rest.warnings).toEqual([])
+    const long = [{ name: 'long.jsonl:1', text: 'the sea '.repeat(20_000) }]
+    await expect(
+      evaluateGeneration({ reference: model, files: [], prompts: long, tokens: 4 }),
+    ).rejects.toThrow(/^long\.jsonl:1 has \d+ tokens, .* was trained with; shorten it$/)
     // Random weights write no calls.
     expect(files[0].toolCalls).toMatchObject({ prompts: 1, parsed: { mean: 0 }, identical: { mean: 0 } })
   })
@@ -181,6 +317,7 @@ test('files of conversations: three forms, and lines that are none', async () =>
   const lines = [{ messages: [turn] }, [turn], { conversations: [{ from: 'human', value: 'a' }] }]
   await writeFile(path, lines.map((line) => JSON.stringify(line)).join('\n'))
   for (const { messages: read } of await readConversations(path)) expect(read).toEqual([turn])
+  const line = JSON.stringify(lines[0])
   for (const [content, problem] of [
     ['', /holds no conversations/],
     ['{', /line 1: this is not JSON/],
@@ -189,6 +326,11 @@ test('files of conversations: three forms, and lines that are none', async () =>
     ['{"messages": [{"content": "a"}]}', /it has no "messages"/],
     ['{"messages": [{"role": "user"}], "tools": 3}', /its "tools" are not a list/],
     ['{"prompt": "a"}', /is not a conversation/],
+    [
+      `${line}\n{"messages": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+      /line 2: it is nested more than 200 levels deep$/,
+    ],
+    [`${line}\n{"prompt": "${'a'.repeat(5_000_000)}"}`, /line 2: it has 5.00M characters, more than 4.00M$/],
   ] as const) {
     await writeFile(path, content)
     await expect(readConversations(path)).rejects.toThrow(problem)
