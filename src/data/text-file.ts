@@ -74,7 +74,7 @@ export function* jsonLines(
 }
 
 /** Whether lists and objects lie deeper within one another than `levels`. Without recursion, which hostile nesting would exhaust. */
-function isDeeper(value: unknown, levels: number): boolean {
+export function isDeeper(value: unknown, levels: number): boolean {
   const nested = (of: readonly unknown[]) => of.filter((item) => typeof item === 'object' && item !== null)
   let level = nested([value])
   for (let depth = 0; level.length > 0; depth++) {

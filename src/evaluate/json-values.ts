@@ -1,4 +1,4 @@
-/** JSON from strangers: in a text that is not JSON, e.g. between sentences, and of any depth. */
+/** JSON in a text that is not JSON, e.g. between sentences. */
 
 interface Open {
   readonly start: number
@@ -80,10 +80,4 @@ function skip(text: string, at: number): number {
   blank.lastIndex = at
   blank.test(text)
   return blank.lastIndex
-}
-
-/** Whether objects and lists are nested in more than so many levels. */
-export function isDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1))
 }

@@ -6,7 +6,8 @@
  *
  * A call parses if its name is that of a tool and its arguments are valid by the tool's JSON schema.
  */
-import { isDeeper, jsonValues } from './json-values.js'
+import { isDeeper } from '../data/text-file.js'
+import { jsonValues } from './json-values.js'
 import { ToolSchema } from './tool-schema.js'
 
 export interface ToolCall {

@@ -157,3 +157,23 @@ test('what is wrong is told in one line', async () => {
   }
   expect(await readdir(folder)).toEqual(before)
 })
+
+test('a chat template that would end the process is one sentence', async () => {
+  const path = join(folder, 'bomb.gguf')
+  await withMetadata(model, path, {
+    'tokenizer.chat_template': stringValue('{% for i in range(1000000000) %}x{% endfor %}'),
+  })
+  const chat = join(folder, 'bomb.jsonl')
+  const messages = [
+    { role: 'user', content: 'the sea' },
+    { role: 'assistant', content: 'and the rain' },
+  ]
+  await writeFile(chat, JSON.stringify({ messages }))
+  const problem = 'it makes a range of more than 100k numbers'
+  for (const option of ['--chat', '--generate'])
+    expect(await typed(q4, '-r', path, option, chat)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `quench: ${path}: its chat template fails for ${chat}:1: ${problem}\n`,
+    })
+})

@@ -8,6 +8,7 @@ import { openGguf } from '../../src/gguf/index.js'
 import { Random } from '../../src/random.js'
 import { changes, quench, quenchUntil } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { stringValue, withMetadata } from '../support/with-metadata.js'
 
 let folder: string
 let model: string
@@ -184,4 +185,19 @@ test('a damaged model and one of another architecture are refused in one line', 
   const second = await typed(other, '-t', 'Q4_0', '-o', join(folder, 'x.gguf'))
   expect(second).toMatchObject({ code: 1, stdout: '' })
   expect(second.stderr).toMatch(/^quench: .*other\.gguf: [^\n]*mamba[^\n]*llama[^\n]*\n$/)
+})
+
+test('a chat template that fails: the model writes plain text, which is said', async () => {
+  const path = join(folder, 'template.gguf')
+  await withMetadata(model, path, {
+    'tokenizer.chat_template': stringValue('{% for i in range(1000000000) %}x{% endfor %}'),
+  })
+  const { code, stderr } = await typed(
+    ...[path, '-t', 'Q4_0', '-o', join(folder, 'plain.gguf'), '--context', '64', '--batch', '128'],
+    ...['--tokens', '1024', '--calibration', '0', '--steps', '1'],
+  )
+  expect(code).toBe(0)
+  expect(stderr).toMatch(
+    /^quench: warning: .*template\.gguf: its chat template fails .*more than 100k numbers; the model writes plain text[^\n]*\n$/,
+  )
 })

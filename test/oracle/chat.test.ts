@@ -317,6 +317,8 @@ test('files of conversations: three forms, and lines that are none', async () =>
   const lines = [{ messages: [turn] }, [turn], { conversations: [{ from: 'human', value: 'a' }] }]
   await writeFile(path, lines.map((line) => JSON.stringify(line)).join('\n'))
   for (const { messages: read } of await readConversations(path)) expect(read).toEqual([turn])
+  await writeFile(path, `\ufeff${lines.map((line) => JSON.stringify(line)).join('\r\n')}`)
+  expect(await readConversations(path)).toHaveLength(3)
   const line = JSON.stringify(lines[0])
   for (const [content, problem] of [
     ['', /holds no conversations/],
@@ -328,9 +330,9 @@ test('files of conversations: three forms, and lines that are none', async () =>
     ['{"prompt": "a"}', /is not a conversation/],
     [
       `${line}\n{"messages": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
-      /line 2: it is nested more than 200 levels deep$/,
+      /line 2: it has more than 200 lists and objects within one another$/,
     ],
-    [`${line}\n{"prompt": "${'a'.repeat(5_000_000)}"}`, /line 2: it has 5.00M characters, more than 4.00M$/],
+    [`${line}\n{"prompt": "${'a'.repeat(5_000_000)}"}`, /line 2: it has more than 4000000 characters$/],
   ] as const) {
     await writeFile(path, content)
     await expect(readConversations(path)).rejects.toThrow(problem)
