@@ -58,6 +58,7 @@ export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from 
 export { modelCard } from './report/card.js'
 export { reportPage } from './report/page.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
-export type { StageReport, TrainEvent, TrainOptions, TrainReport } from './train/options.js'
+export { TeacherCache } from './train/distillation.js'
+export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions, TrainReport } from './train/options.js'
 export type { Method, Plan } from './train/plan.js'
 export { train } from './train/train.js'

@@ -14,6 +14,7 @@ import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
 import { inspectFile } from '../inspect.js'
+import { aboveZero, checkNumbers, threadRange, whole } from '../option-checks.js'
 import { type FileSpeed, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
 import { choosePrompts } from './continuations.js'
@@ -35,6 +36,14 @@ const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
 
 /** @throws QuenchError if nothing is left to compare; FileError for a model or text that cannot be read */
 export async function compare(options: CompareOptions): Promise<Comparison> {
+  checkNumbers(options, {
+    tokens: whole(1),
+    context: whole(1),
+    repetitions: whole(0),
+    threads: threadRange,
+    memoryBytes: aboveZero,
+    continuations: whole(0),
+  })
   const store = Store.open(options.store ?? defaultStore())
   try {
     return await run(store, options)

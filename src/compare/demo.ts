@@ -16,6 +16,7 @@ import {
   recovered,
 } from '../evaluate/index.js'
 import { systemError } from '../files.js'
+import { aboveZero, checkNumbers, whole } from '../option-checks.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import { TeacherCache } from '../train/distillation.js'
 import type { TrainEvent, TrainReport } from '../train/options.js'
@@ -78,6 +79,7 @@ export interface DemoReport {
 
 export async function demo(options: DemoOptions): Promise<DemoReport> {
   const { folder, seed = 1, steps = 60, tokens = 49_152, onProgress } = options
+  checkNumbers(options, { steps: whole(0), seconds: aboveZero, tokens: whole(1), seed: whole(0) })
   const began = performance.now()
   try {
     await mkdir(folder, { recursive: true })

@@ -11,6 +11,7 @@ import { textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { checkWritable } from '../files.js'
 import { LlamaContext, LlamaModel } from '../llama/index.js'
+import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable } from './files.js'
 import { cacheOptions } from './models.js'
@@ -64,6 +65,7 @@ const batchTokens = 2048
 /** @throws FileError for a file that cannot be loaded or compared, UsageError for a text that is too short */
 export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluation> {
   const { text, context = 512, maxTokens } = options
+  checkNumbers(options, { maxTokens: whole(1) })
   const evaluation = await evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
   return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }
 }
@@ -74,6 +76,7 @@ export async function evaluateWindows(
   cut: (model: LlamaModel) => Promise<Windows>,
 ): Promise<Evaluation> {
   const { reference, original, files, saveReference, kvTypes = ['f16'], gpuLayers = 0, threads } = options
+  checkNumbers(options, { threads: threadRange, gpuLayers: whole(-1) })
   if (saveReference !== undefined) checkWritable(saveReference)
   const closing: (() => Promise<void> | void)[] = []
   try {

@@ -9,6 +9,7 @@ import { ChatTemplate, cutTokensWarning } from '../data/chat-template.js'
 import type { Document } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
+import { checkNumbers, whole } from '../option-checks.js'
 import type { Prompt } from './chat-files.js'
 import type { Share } from './choices.js'
 import { continueGreedily } from './greedy.js'
@@ -69,6 +70,7 @@ const leastContext = 4096
 /** @throws FileError for files that cannot be run or compared, or for conversations without a chat template */
 export async function evaluateGeneration(options: GenerationOptions): Promise<GenerationEvaluation> {
   const { prompts, tokens = 64, threads, signal } = options
+  checkNumbers(options, { tokens: whole(1) })
   if (prompts.length === 0) throw new UsageError('there is no prompt to continue')
   const { texts, ordinary } = await promptTexts(options.reference, prompts)
   const warnings = new Set<string>()

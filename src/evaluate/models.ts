@@ -1,5 +1,6 @@
 /** Runs work on one model file after another, for evaluations in which nothing has to be compared token by token. */
 import { LlamaModel } from '../llama/index.js'
+import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import type { ModelOptions } from './evaluate.js'
 import { type ComparableFile, openComparable } from './files.js'
 import { needModel } from './saved-reference.js'
@@ -27,6 +28,7 @@ export async function forEachModel<T>(
   options: ModelsOptions,
   work: (model: LlamaModel, file: RunFile, report: Report) => Promise<T>,
 ): Promise<{ reference: T | undefined; files: T[] }> {
+  checkNumbers(options, { threads: threadRange, gpuLayers: whole(-1) })
   const { reference, files, kvTypes = ['f16'], gpuLayers = 0, onProgress, signal } = options
   if (reference !== undefined) await needModel(reference)
   const paths = [...(reference === undefined ? [] : [reference]), ...files]

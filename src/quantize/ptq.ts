@@ -10,6 +10,7 @@ import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize, summarizeFile } from '../gguf/summary.js'
 import { checkLoads, FILE_TYPES, quantizeModel } from '../llama/index.js'
+import { checkNumbers, threadRange } from '../option-checks.js'
 
 export interface QuantizeFileOptions {
   /** Default: as many as the machine runs at once. */
@@ -50,6 +51,7 @@ export async function quantizeFile(
 ): Promise<QuantizeFileResult> {
   if (!Object.hasOwn(FILE_TYPES, type))
     throw new UsageError(`--type ${type} is unknown; choose one of ${Object.keys(FILE_TYPES).join(', ')}`)
+  checkNumbers(options, { threads: threadRange })
   const start = performance.now()
   const before = await checkInput(input)
   if (before.quantized && !options.allowRequantize)

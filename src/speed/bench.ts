@@ -8,6 +8,7 @@ import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { PACKAGE_VERSION } from '../llama/index.js'
+import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import { threadCount } from '../threads.js'
 import type { MemoryUse } from './memory.js'
 import { type Round, type RoundOptions, roundTokens, runRound, type SpeedTest } from './round.js'
@@ -104,16 +105,27 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
     signal,
     onProgress,
   } = options
+  const length = whole(0, 2 ** 24)
+  checkNumbers(options, {
+    prompt: length,
+    generate: length,
+    depth: length,
+    repetitions: whole(1),
+    threads: threadRange,
+    gpuLayers: whole(-1),
+    guesses: whole(1),
+  })
+  if (files.length === 0) throw new UsageError('there is no file to measure')
   const tests = speedTests(options)
   const facts = await Promise.all(files.map(factsOf))
   if (draft !== undefined) for (const file of files) await checkDraft(file, draft)
-  const length = Math.max(2, ...(options.generate ?? [64]))
+  const tokens = Math.max(2, ...(options.generate ?? [64]))
   const speculate = {
     guesses: options.guesses ?? 4,
     prompts: options.prompts ?? ordinaryPrompts,
-    length,
+    length: tokens,
   }
-  const drafted = draft === undefined ? 0 : 2 * length * speculate.prompts.length
+  const drafted = draft === undefined ? 0 : 2 * tokens * speculate.prompts.length
   const total = files.length * repetitions * (roundTokens(tests) + drafted)
   let done = 0
   const shared: Omit<RoundOptions, 'tests'> = {

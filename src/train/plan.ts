@@ -15,7 +15,7 @@ import type { Writing } from './text.js'
 
 /** How a run trains after the block-wise start: all weights, only scales and norms, or not at all. */
 export type Method = 'distill' | 'scales' | 'blockwise'
-const methods: readonly Method[] = ['distill', 'scales', 'blockwise']
+export const methods: readonly Method[] = ['distill', 'scales', 'blockwise']
 
 interface PlannedStage {
   readonly stage: 'blockwise' | 'distill' | 'scales'

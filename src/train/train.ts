@@ -12,7 +12,7 @@ import type { Adjustable } from './allotment.js'
 import { checkDisk, checkLeftovers, holdsWork, keepsState, resumable } from './disk.js'
 import { untrainedSets } from './embeddings.js'
 import { Network } from './network.js'
-import type { TrainOptions, TrainReport } from './options.js'
+import { checkOptions, type TrainOptions, type TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
 import { gigabytes, methodWithin, type Plan, type PlanOptions, planRun, sizesOf } from './plan.js'
 import { defaultSteps, Run } from './run.js'
@@ -25,6 +25,7 @@ import { fileWindows, writingOf } from './text.js'
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function train(asked: TrainOptions): Promise<TrainReport> {
   const began = performance.now()
+  checkOptions(asked)
   checkTrainable(asked.type)
   checkWritable(asked.output)
   checkLeftovers(asked.output, asked.resume ?? false)
