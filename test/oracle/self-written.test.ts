@@ -2,12 +2,15 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { checkWritingMemory, selfWritten, selfWrittenBytes } from '../../src/data/self-written.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { trainingText, writingOf } from '../../src/train/text.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
+
+const threads = vi.hoisted(() => ({ count: 1 }))
+vi.mock('../../src/threads.js', () => ({ threadCount: () => threads.count }))
 
 const template =
   '{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}'
@@ -116,6 +119,20 @@ describe('cache', () => {
     // Less of the same text: the parts that are whole serve again.
     const less = await write(tiny, { ...options, sequences: 16, fingerprint: 'stopped' })
     expect(less).toEqual(whole.slice(0, 16))
+  })
+
+  test('is another for another number of threads, on which the last bits of a prediction can depend', async () => {
+    const options = { sequences: 4, fingerprint: 'threads' }
+    await write(tiny, options)
+    const before = (await parts()).length
+    for (const [count, more] of [
+      [2, 1],
+      [1, 1],
+    ]) {
+      threads.count = count
+      await write(tiny, options)
+      expect((await parts()).length).toBe(before + more)
+    }
   })
 
   test('a large model writes with a copy, which is gone afterwards; its memory and disk are told', async () => {
