@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { humanBytes, table } from './format.js'
 import { threadCount } from './options.js'
-import { print, printJson } from './print.js'
+import { print, printJson, printWarning } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 
 interface QuantizeOptions {
@@ -33,6 +33,7 @@ export function addQuantize(program: Command): void {
         ...(threads !== undefined && { threads }),
       })
       clearProgress()
+      result.warnings.forEach(printWarning)
       if (json) printJson(result)
       else print(describe(result))
     })

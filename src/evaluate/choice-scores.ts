@@ -6,6 +6,7 @@ import { FileError } from '../errors.js'
 import { LlamaContext, type LlamaModel } from '../llama/index.js'
 import type { ChoiceForm, ChoiceTask } from './choice-files.js'
 import { cacheOptions } from './models.js'
+import { explained, NotFiniteError } from './not-finite.js'
 import { BaseScore, baseFields } from './score-bases.js'
 import { ScorePool } from './score-pool.js'
 
@@ -224,8 +225,7 @@ class GroupRunner {
       const [scores] = await (await pool.setBase(0, context.logits(), targets, 0)).scores
       for (const [r, { add }] of part.entries()) {
         const nll = scores[r * baseFields + BaseScore.nll]
-        if (!Number.isFinite(nll))
-          throw new FileError(context.model.path, 'it gives predictions that are not finite numbers')
+        if (!Number.isFinite(nll)) throw await explained(new NotFiniteError(context.model.path))
         add?.(-nll)
       }
     }

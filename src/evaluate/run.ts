@@ -7,6 +7,7 @@ import { FileError } from '../errors.js'
 import type { LlamaContext } from '../llama/index.js'
 import { type Batch, batches } from './batches.js'
 import { Score, scoreFields } from './divergence.js'
+import { explained, NotFiniteError } from './not-finite.js'
 import type { RowWriter, SavedReference } from './saved-reference.js'
 import { BaseScore, baseFields } from './score-bases.js'
 import { type Scored, ScorePool } from './score-pool.js'
@@ -44,6 +45,8 @@ export async function run(options: RunOptions): Promise<RunResult> {
   try {
     await runner.run()
     return runner.result()
+  } catch (error) {
+    throw await explained(error)
   } finally {
     await runner.close()
   }
@@ -177,12 +180,12 @@ class Runner {
       const nll = scores[r * fields + BaseScore.nll]
       const kld = fields === scoreFields ? scores[r * fields + Score.kld] : 0
       if (!Number.isFinite(nll) || !Number.isFinite(kld))
-        throw new FileError(
-          path,
-          path === this.saved?.path
-            ? 'it is damaged: a prediction in it is none that can have been saved; save it again'
-            : 'it gives predictions that are not finite numbers',
-        )
+        throw path === this.saved?.path
+          ? new FileError(
+              path,
+              'it is damaged: a prediction in it is none that can have been saved; save it again',
+            )
+          : new NotFiniteError(path)
       to.add(w + batch.rowWindows[r], nll, this.options.bytesOf(target))
     }
   }

@@ -11,6 +11,7 @@ import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize, summarizeFile } from '../gguf/summary.js'
 import { checkLoads, FILE_TYPES, quantizeModel } from '../llama/index.js'
 import { checkNumbers, threadRange } from '../option-checks.js'
+import { readInputWeights, type WeightReport } from './input-weights.js'
 
 export interface QuantizeFileOptions {
   /** Default: as many as the machine runs at once. */
@@ -35,6 +36,7 @@ export interface QuantizeFileResult {
     readonly bitsPerWeight: number
   }
   readonly seconds: number
+  readonly warnings: readonly string[]
 }
 
 /**
@@ -64,12 +66,19 @@ export async function quantizeFile(
   await checkSpace(output, total)
   const temporary = temporaryPath(output)
   const stopWatching = watch(temporary, total, options.onProgress)
+  let weights: WeightReport
   try {
-    await quantizeModel(input, temporary, {
+    const quantized = quantizeModel(input, temporary, {
       type,
       allowRequantize: options.allowRequantize ?? false,
       ...(options.threads !== undefined && { threads: options.threads }),
     })
+    const [done, read] = await Promise.allSettled([quantized, readInputWeights(input, type)])
+    if (read.status === 'fulfilled' && read.value.problem !== undefined)
+      throw new FileError(input, read.value.problem)
+    if (done.status === 'rejected') throw done.reason
+    if (read.status === 'rejected') throw read.reason
+    weights = read.value
   } catch (error) {
     await discardTemporary(temporary)
     if (error instanceof FileError && error.path === temporary)
@@ -87,6 +96,7 @@ export async function quantizeFile(
     bitsPerWeight: after.bitsPerWeight,
     input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
     seconds: (performance.now() - start) / 1000,
+    warnings: weights.warning === undefined ? [] : [weights.warning],
   }
 }
 

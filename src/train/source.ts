@@ -1,13 +1,15 @@
 /** The model that is to be trained: its file, architecture and weights, and the type each tensor gets. */
-import { UsageError } from '../errors.js'
+import { FileError, UsageError } from '../errors.js'
 import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
-import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
+import { summarize } from '../gguf/summary.js'
+import { checkLoads, dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
 import type { Architecture, ModelConfig } from '../models/architecture.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { architectureOf } from '../models/table.js'
 import { FileWeights, modelTensors, type Weights } from '../models/weights.js'
+import { readInputWeights } from '../quantize/input-weights.js'
 import { Parameter } from './parameter.js'
 import { roundedRows } from './student-weights.js'
 
@@ -52,6 +54,24 @@ const trainableTypes: readonly string[] = Object.keys(recipes).filter(
 export function checkTrainable(recipe: string): void {
   if (!trainableTypes.includes(recipe))
     throw new UsageError(`--type ${recipe} cannot be trained; choose one of ${trainableTypes.join(', ')}`)
+}
+
+/**
+ * @returns a warning of weights that quantize badly
+ * @throws FileError for a file that llama.cpp cannot load, that is quantized already, or whose weights are not all finite
+ */
+export async function checkSource({ gguf }: Source, type: string): Promise<string | undefined> {
+  const { path } = gguf
+  const summary = await summarize(gguf)
+  if (summary.quantized)
+    throw new FileError(
+      path,
+      `it is quantized already (${summary.type}); train from the full-precision file (F16, BF16 or F32)`,
+    )
+  await checkLoads(path, 'load')
+  const { problem, warning } = await readInputWeights(path, type)
+  if (problem !== undefined) throw new FileError(path, problem)
+  return warning
 }
 
 /** The ggml type of every tensor of the file in a recipe. */

@@ -19,7 +19,7 @@ import { defaultSteps, Run } from './run.js'
 import { runText, textOptions, textTokens } from './run-text.js'
 import { sampleBlock } from './sample.js'
 import { goingOn, saveDecisions } from './saved-run.js'
-import { checkTrainable, openSource, type Source, targetTypes } from './source.js'
+import { checkSource, checkTrainable, openSource, type Source, targetTypes } from './source.js'
 import { fileWindows, writingOf } from './text.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */
@@ -36,6 +36,8 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
   const programs = new ParameterPrograms()
   let network: Network | undefined
   try {
+    const warning = await checkSource(source, options.type)
+    if (warning !== undefined) options.onWarning?.(warning)
     const own = new Network(source.architecture, source.config, batchOf(source, options))
     network = own
     const types = targetTypes(source, options.type)

@@ -7,9 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FileError } from '../../src/errors.js'
+import { evaluateFiles } from '../../src/evaluate/index.js'
 import { type GgufValue, openGguf } from '../../src/gguf/index.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
+import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { type CopiedTensor, stringValue, uint32Value, withMetadata } from '../support/with-metadata.js'
 
@@ -160,4 +162,72 @@ test.each([
   await withMetadata(sound, path, { 'tokenizer.ggml.model': stringValue(model) })
   for (const vocabOnly of [true, false])
     await expect(LlamaModel.load(path, { vocabOnly })).rejects.toThrow(problem)
+})
+
+describe('weights', () => {
+  /** The model with one weight of `blk.1.ffn_up.weight` changed. */
+  async function withWeight(name: string, value: number): Promise<string> {
+    const path = join(folder, `${name}.gguf`)
+    await withMetadata(sound, path, {}, (all) =>
+      all.map((tensor) => {
+        if (tensor.name !== 'blk.1.ffn_up.weight') return tensor
+        const weights = new Float32Array(tensor.data.slice().buffer)
+        weights[4242] = value
+        return { ...tensor, data: new Uint8Array(weights.buffer) }
+      }),
+    )
+    return path
+  }
+  const output = (): string => join(folder, 'output.gguf')
+  const training = { steps: 1, tokens: 256, context: 16, batch: 16, calibration: 0, data: ['README.md'] }
+
+  test.each([
+    ['NaN', Number.NaN],
+    ['Infinity', Number.POSITIVE_INFINITY],
+    ['-Infinity', Number.NEGATIVE_INFINITY],
+  ])('%s is named with tensor and place', async (name, value) => {
+    const path = await withWeight(name, value)
+    const problem = `its tensor 'blk.1.ffn_up.weight' has ${name} as weight 4242`
+    for (const type of ['Q4_0', 'Q4_K_M', 'F16'])
+      await expect(quantizeFile(path, output(), type)).rejects.toThrow(`${path}: ${problem}`)
+    const text = [{ name: 'text', text: 'the cat and the hat '.repeat(40) }]
+    await expect(evaluateFiles({ reference: sound, files: [path], text, context: 16 })).rejects.toThrow(
+      `${path}: it gives predictions that are not finite numbers: ${problem}`,
+    )
+    await expect(train({ input: path, output: output(), type: 'Q4_0', ...training })).rejects.toThrow(
+      `${path}: ${problem}`,
+    )
+  })
+
+  test('a huge one is warned of, or named where the type cannot hold it', async () => {
+    const path = await withWeight('huge', 1e5)
+    const named = `its tensor 'blk.1.ffn_up.weight' has 100000 as weight 4242`
+    const warning = `${path}: ${named}, beside which the other weights of its block are rounded to nothing`
+    for (const type of ['Q4_0', 'Q8_0'])
+      expect((await quantizeFile(path, output(), type)).warnings).toEqual([warning])
+    expect((await quantizeFile(path, output(), 'BF16')).warnings).toEqual([])
+    expect((await quantizeFile(sound, output(), 'Q4_0')).warnings).toEqual([])
+    await expect(quantizeFile(path, output(), 'F16')).rejects.toThrow(
+      `${path}: ${named}, which F16 cannot hold; quantize to BF16 or F32 instead`,
+    )
+    const warnings: string[] = []
+    const onWarning = (text: string) => warnings.push(text)
+    await train({ input: path, output: output(), type: 'Q4_0', ...training, onWarning })
+    expect(warnings).toContain(warning)
+  })
+
+  test('a quantized file is not trained', async () => {
+    const path = join(folder, 'quantized.gguf')
+    await quantizeFile(sound, path, 'Q4_0')
+    await expect(train({ input: path, output: output(), type: 'Q4_0', ...training })).rejects.toThrow(
+      `${path}: it is quantized already (Q4_0); train from the full-precision file`,
+    )
+  })
+})
+
+test('files that llama.cpp cannot load are not trained', async () => {
+  const path = join(folder, 'extra.gguf')
+  await withMetadata(sound, path, {}, (all) => [...all, { ...all[0], name: 'foo.weight' }])
+  const options = { input: path, output: join(folder, 'output.gguf'), type: 'Q4_0', data: ['README.md'] }
+  await expect(train(options)).rejects.toThrow(/wrong number of tensors; expected 22, got 21/)
 })

@@ -1,0 +1,105 @@
+/**
+ * Looks for weights that spoil a model: NaN, infinity, and huge ones beside which the others of a block round to nothing.
+ * Only tensors of floats are read. What is tested are exponents, of 16-bit floats two at once: the sum of a large one and
+ * `carry` has the bit above it set.
+ */
+import type { TensorInfo } from './header.js'
+import type { Gguf } from './reader.js'
+import { quote } from './text.js'
+import { ggmlTypes } from './types.js'
+
+/** A weight that is NaN, infinite, or of a magnitude that no trained matrix has. */
+export interface LargeWeight {
+  readonly tensor: TensorInfo
+  /** Its number in the tensor, from 0. */
+  readonly index: number
+  readonly value: number
+  /** Root mean square of the others of its block of 32. */
+  readonly others: number
+}
+
+/** Magnitude from which on a weight is looked at. */
+const large = 256
+const blockWeights = 32
+const pieceBytes = 2 ** 22
+
+interface Layout {
+  readonly bytes: 2 | 4
+  /** Bits of the exponents in a word of 32 bits. */
+  readonly mask: number
+  readonly carry: number
+  readonly value: (bits: number) => number
+}
+
+const layouts: Readonly<Record<string, Layout>> = {
+  F32: { bytes: 4, mask: 0x7f800000, carry: 0x3c800000, value: floatOf },
+  F16: { bytes: 2, mask: 0x7c007c00, carry: 0x24002400, value: halfOf },
+  BF16: { bytes: 2, mask: 0x7f807f80, carry: 0x3c803c80, value: (bits) => floatOf(bits << 16) },
+}
+
+/** Gives the large weights of all float tensors, in the order of the file. */
+export async function* largeWeights(gguf: Gguf): AsyncGenerator<LargeWeight> {
+  for (const tensor of gguf.tensors) {
+    const layout = layouts[ggmlTypes.get(tensor.type)?.name ?? '']
+    if (!layout) continue
+    for (let start = 0; start < tensor.bytes; start += pieceBytes) {
+      const piece = await gguf.read(tensor, start, Math.min(pieceBytes, tensor.bytes - start))
+      for (const { index, ...found } of largeIn(piece, layout))
+        yield { tensor, index: start / layout.bytes + index, ...found }
+    }
+  }
+}
+
+/** The first weight that is no finite number, as the predicate of a sentence. */
+export async function notFinite(gguf: Gguf): Promise<string | undefined> {
+  for await (const weight of largeWeights(gguf))
+    if (!Number.isFinite(weight.value)) return describeWeight(weight)
+  return undefined
+}
+
+/** E.g. `its tensor 'blk.2.ffn_down.weight' has NaN as weight 777`. */
+export const describeWeight = ({ tensor, index, value }: LargeWeight): string =>
+  `its tensor ${quote(tensor.name)} has ${value} as weight ${index}`
+
+function* largeIn(piece: Uint8Array<ArrayBuffer>, layout: Layout): Generator<Omit<LargeWeight, 'tensor'>> {
+  const { bytes, value } = layout
+  const words = wordsOf(piece)
+  const stored = bytes === 4 ? words : new Uint16Array(words.buffer)
+  for (let word = nextLarge(words, 0, layout); word >= 0; word = nextLarge(words, word + 1, layout))
+    for (let index = (word * 4) / bytes; index < ((word + 1) * 4) / bytes; index++) {
+      const found = value(stored[index])
+      if (!(Math.abs(found) < large)) yield { index, value: found, others: rmsOfOthers(stored, index, value) }
+    }
+}
+
+/** An odd number of 16-bit floats ends within a word. */
+function wordsOf(piece: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  if (piece.length % 4 === 0) return new Uint32Array(piece.buffer)
+  const padded = new Uint8Array(4 * Math.ceil(piece.length / 4))
+  padded.set(piece)
+  return new Uint32Array(padded.buffer)
+}
+
+function nextLarge(words: Uint32Array, from: number, { mask, carry }: Layout): number {
+  for (let i = from; i < words.length; i++) if ((((words[i] & mask) + carry) & 0x80008000) !== 0) return i
+  return -1
+}
+
+function rmsOfOthers(stored: Uint16Array | Uint32Array, index: number, value: Layout['value']): number {
+  const start = index - (index % blockWeights)
+  const others = Array.from(stored.subarray(start, start + blockWeights), value)
+  others.splice(index - start, 1)
+  return Math.sqrt(others.reduce((sum, x) => sum + x * x, 0) / others.length)
+}
+
+function floatOf(bits: number): number {
+  return new Float32Array(Uint32Array.of(bits).buffer)[0]
+}
+
+function halfOf(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1
+  const exponent = (bits >> 10) & 31
+  const fraction = bits & 1023
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
+}
