@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { humanCount } from './format.js'
 import { lengths, positiveInteger, threadCount, wholeNumber } from './options.js'
-import { print, printJson } from './print.js'
+import { print, printJson, reportFailures } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 
 interface Options {
@@ -53,17 +53,21 @@ export function addBench(program: Command): void {
       const { benchFiles } = await import('../speed/index.js')
       const { benchCsv, benchMarkdown, benchText } = await import('../report/bench.js')
       const prompts = data && (await beginnings(data))
-      const bench = await benchFiles({
-        files,
-        ...rest,
-        guesses: draftTokens,
-        ...(threads !== undefined && { threads }),
-        ...(draft !== undefined && { draft }),
-        ...(prompts && { prompts }),
-        onProgress: progressLine('measuring', (rate) => `${humanCount(rate)} tokens/s`),
-      })
+      const { withoutBad } = await import('../failures.js')
+      const { result: bench, failures } = await withoutBad(files, (files) =>
+        benchFiles({
+          files,
+          ...rest,
+          guesses: draftTokens,
+          ...(threads !== undefined && { threads }),
+          ...(draft !== undefined && { draft }),
+          ...(prompts && { prompts }),
+          onProgress: progressLine('measuring', (rate) => `${humanCount(rate)} tokens/s`),
+        }),
+      )
       clearProgress()
-      if (json) printJson(bench)
+      reportFailures(failures)
+      if (json) printJson({ ...bench, failures })
       else print((markdown ? benchMarkdown : csv ? benchCsv : benchText)(bench))
     })
 }

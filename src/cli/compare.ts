@@ -11,7 +11,7 @@ import {
   typeList,
   wholeNumber,
 } from './options.js'
-import { print, printJson, printWarning } from './print.js'
+import { print, printJson, printWarning, reportFailures } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 import { showTraining, warn } from './train.js'
 
@@ -105,7 +105,7 @@ export function addCompare(program: Command): void {
         await atomicWrite(output, reportPage(comparison))
       }
       for (const warning of comparison.warnings) printWarning(warning)
-      for (const { problem } of comparison.failures) printWarning(`left out: ${problem}`)
+      reportFailures(comparison.failures)
       if (json) printJson(comparison)
       else print(await described(comparison, markdown ?? false))
       if (output !== undefined && !json && !markdown) print(['', `The report is in ${output}`])

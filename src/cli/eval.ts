@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import type { SectionOptions } from './eval-sections.js'
 import { describeSections } from './eval-table.js'
 import { positiveInteger, threadCount } from './options.js'
-import { print, printJson, printWarning } from './print.js'
+import { print, printJson, printWarning, reportFailures } from './print.js'
 import { clearProgress } from './progress.js'
 
 interface EvalOptions extends SectionOptions {
@@ -65,15 +65,16 @@ export function addEval(program: Command): void {
         })
       const { evaluateSections } = await import('./eval-sections.js')
       const given = command.getOptionValueSource('context') === 'cli'
-      const result = await evaluateSections(files, {
-        ...options,
-        ...(given && { chatContext: options.context }),
-      })
+      const { withoutBad } = await import('../failures.js')
+      const { result, failures } = await withoutBad(files, (files) =>
+        evaluateSections(files, { ...options, ...(given && { chatContext: options.context }) }),
+      )
       clearProgress()
       const { warnings = [], chat: onChat, generation } = result
       for (const warning of [...warnings, ...(onChat?.warnings ?? []), ...(generation?.warnings ?? [])])
         printWarning(warning)
-      if (json) printJson(result)
+      reportFailures(failures)
+      if (json) printJson({ ...result, failures })
       else print(describeSections(result))
     })
 }

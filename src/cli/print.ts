@@ -2,6 +2,7 @@
  * Everything that the command prints goes through here, a line at a time. Names, metadata and reasons come from strangers'
  * files, so whatever is in a line stays in it: an escape code is shown and not obeyed, and a line break begins no line.
  */
+import type { Failure } from '../failures.js'
 import { shortened, visible, visibleJson } from '../format.js'
 
 /** Longest line on standard error: a reason may quote metadata of megabytes. */
@@ -24,6 +25,12 @@ export function printError(message: string): void {
 
 /** What a person should know although the work went on. */
 export const printWarning = (warning: string): void => printError(`warning: ${warning}`)
+
+/** Says which files were left out; a command that could not use one of its files has failed. */
+export function reportFailures(failures: readonly Failure[]): void {
+  for (const { problem } of failures) printError(problem)
+  if (failures.length > 0) process.exitCode = 1
+}
 
 /** Where an error came from, for those who look for a bug. */
 export function printStack(stack: string): void {

@@ -62,7 +62,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const facts = await inspectFile(model)
   onProgress?.({ stage: 'hash' })
   const reference = { path: model, hash: await store.hashOf(model) }
-  const entries = await makeFiles(store, {
+  const { entries, failures: unreadable } = await makeFiles(store, {
     model,
     modelHash: reference.hash,
     types,
@@ -79,7 +79,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const shared = { versions, ...(threads !== undefined && { threads }) }
   const progress = (stage: 'evaluate' | 'bench' | 'tensors' | 'write') => (done: number, total: number) =>
     onProgress?.({ stage, done, total })
-  const { evaluations, failures } = await evaluateAll(store, entries, {
+  const { evaluations, failures: unusable } = await evaluateAll(store, entries, {
     ...shared,
     reference,
     documents,
@@ -88,6 +88,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     onProgress: progress('evaluate'),
   })
   const measured = entries.filter(({ hash }) => evaluations.has(hash))
+  const failures = [...unreadable, ...unusable]
   const [any] = evaluations.values()
   if (!any) throw new QuenchError(failures.map(({ problem }) => problem).join('; '))
   const tests = repetitions === 0 ? [] : speedTests(options)
@@ -164,7 +165,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     files: compared.sort((a, b) => b.bytes - a.bytes || a.kld.mean - b.kld.mean),
     pairs: judged.pairs,
     verdict: outcome,
-    failures: failures.map(({ path, problem }) => ({ path, problem })),
+    failures,
     warnings: [
       ...new Set([
         ...textWarnings(documents),

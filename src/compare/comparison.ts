@@ -1,10 +1,10 @@
 /** What a comparison is asked and what it answers: options, progress, and the result that reports are made of. */
 import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
+import type { Failure } from '../failures.js'
 import type { FileSpeed, Machine } from '../speed/index.js'
 import type { TrainEvent, TrainReport } from '../train/options.js'
 import type { Continuation, Prompt } from './continuations.js'
 import type { Judgement, Pair } from './judge.js'
-import type { Failure } from './measure.js'
 import type { TensorError } from './tensor-errors.js'
 
 export interface CompareOptions {

@@ -4,10 +4,11 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { UsageError } from '../errors.js'
+import { FileError, UsageError } from '../errors.js'
+import type { Failure } from '../failures.js'
 import { systemError } from '../files.js'
 import { inspectFile } from '../inspect.js'
-import { FILE_TYPES } from '../llama/index.js'
+import { checkImportance, FILE_TYPES } from '../llama/index.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import { TeacherCache } from '../train/distillation.js'
 import type { TrainEvent, TrainReport } from '../train/options.js'
@@ -49,13 +50,20 @@ export interface MakeOptions {
   readonly onWarning?: ((warning: string) => void) | undefined
 }
 
-/** PTQ files first, then trained ones, then those given; the ladder has every type that is trained. */
-export async function makeFiles(store: Store, options: MakeOptions): Promise<Entry[]> {
+/**
+ * PTQ files first, then trained ones, then those given; the ladder has every type that is trained. Given files that cannot be
+ * read are named in `failures`.
+ */
+export async function makeFiles(
+  store: Store,
+  options: MakeOptions,
+): Promise<{ entries: Entry[]; failures: Failure[] }> {
   const { model, folder, train: trained, files } = options
   const types = [...new Set([...options.types, ...trained])]
   const unknown = types.find((type) => !Object.hasOwn(FILE_TYPES, type))
   if (unknown !== undefined)
     throw new UsageError(`the type ${unknown} is unknown; choose of ${Object.keys(FILE_TYPES).join(', ')}`)
+  for (const type of types) if (/^(IQ[123]|Q2_K_S$)/.test(type)) await checkImportance(model, type)
   if (types.length > 0) {
     try {
       await mkdir(folder, { recursive: true })
@@ -76,9 +84,16 @@ export async function makeFiles(store: Store, options: MakeOptions): Promise<Ent
     files,
     entries.map(({ name }) => name),
   )
-  for (const [i, path] of files.entries())
-    entries.push({ name: names[i], method: await methodOf(path), path, hash: await store.hashOf(path) })
-  return entries
+  const failures: Failure[] = []
+  for (const [i, path] of files.entries()) {
+    try {
+      entries.push({ name: names[i], method: await methodOf(path), path, hash: await store.hashOf(path) })
+    } catch (error) {
+      if (!(error instanceof FileError) || error.path !== path) throw error
+      failures.push({ path, problem: error.message })
+    }
+  }
+  return { entries, failures }
 }
 
 async function makePlain(

@@ -8,6 +8,7 @@ import { freemem } from 'node:os'
 import type { Document } from '../data/texts.js'
 import { FileError } from '../errors.js'
 import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
+import type { Failure } from '../failures.js'
 import { type Round, roundTokens, runRound, type SpeedTest, thisMachine } from '../speed/index.js'
 import { threadCount } from '../threads.js'
 import { type Continuation, type Prompt, writeOn } from './continuations.js'
@@ -40,12 +41,6 @@ export interface EvaluateAllOptions {
   readonly threads?: number
   readonly versions: Versions
   readonly onProgress?: Progress
-}
-
-/** A file that could not be measured, and why. */
-export interface Failure {
-  readonly path: string
-  readonly problem: string
 }
 
 /** Files that run beside the reference at once: few enough that not much is lost by an interruption. */

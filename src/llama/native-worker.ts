@@ -15,6 +15,12 @@ export type WorkerAnswer =
   | { readonly reason: string | undefined }
   | { readonly error: string; readonly expected: boolean }
 
+interface QuantizeRequest {
+  readonly input: string
+  readonly output: string
+  readonly options: QuantizeOptions & { dryRun?: boolean }
+}
+
 /** Each gives llama.cpp's reason if it fails. */
 const work = {
   async try({ path, level }: { path: string; level: Level }): Promise<string | undefined> {
@@ -30,7 +36,7 @@ const work = {
     return undefined
   },
 
-  quantize({ input, output, options }: { input: string; output: string; options: QuantizeOptions }) {
+  quantize({ input, output, options }: QuantizeRequest) {
     return quantizeNative(input, output, options)
   },
 }

@@ -86,11 +86,22 @@ export async function quantizeModel(input: string, output: string, options: Quan
   }
   await checkLoads(input, 'load')
   const reason = await inNativeProcess('quantize', { input, output, options })
-  if (reason === undefined) return
+  if (reason !== undefined) throw quantizeError(input, output, options, reason)
+}
+
+/** Whether a type needs an importance matrix for this model, before anything is made. @throws FileError if so */
+export async function checkImportance(input: string, type: string): Promise<void> {
+  await checkLoads(input, 'load')
+  const options = { type, dryRun: true }
+  const reason = await inNativeProcess('quantize', { input, output: '', options })
+  if (reason !== undefined) throw quantizeError(input, '', options, reason)
+}
+
+function quantizeError(input: string, output: string, { type }: QuantizeOptions, reason: string): FileError {
   // What C++ says when a stream cannot be opened or written; the input is mapped, not a stream.
-  if (reason.includes('iostream error')) throw new FileError(output, 'cannot be written')
-  if (reason.includes('requires an imatrix')) throw new FileError(input, needsImportance(options.type))
-  throw new FileError(input, `llama.cpp cannot quantize it to ${options.type}: ${reason}`)
+  if (reason.includes('iostream error')) return new FileError(output, 'cannot be written')
+  if (/requires? an imatrix/.test(reason)) return new FileError(input, needsImportance(type))
+  return new FileError(input, `llama.cpp cannot quantize it to ${type}: ${reason}`)
 }
 
 /** Why a type is not to be had, and what to do instead. */
@@ -102,7 +113,7 @@ const needsImportance = (type: string): string =>
 export async function quantizeNative(
   input: string,
   output: string,
-  options: QuantizeOptions,
+  options: QuantizeOptions & { dryRun?: boolean },
 ): Promise<string | undefined> {
   const llama = library()
   const params = llama.quantizeDefaults()
@@ -113,13 +124,16 @@ export async function quantizeNative(
   params.pure = options.pure ?? false
   params.keep_split = options.keepSplit ?? false
   params.allow_requantize = options.allowRequantize ?? false
+  params.dry_run = options.dryRun ?? false
   const matrix = options.importance && new ImportanceMatrix(options.importance)
   params.imatrix = matrix?.address ?? null
   try {
     const { result, reason } = await llama.log.during(() =>
       callAsync(llama.modelQuantize, input, output, params),
     )
-    return result === 0 ? undefined : reason()
+    if (result !== 0) return reason()
+    // A dry run only warns.
+    return options.dryRun && /require an imatrix/.test(reason()) ? reason() : undefined
   } finally {
     matrix?.free()
   }

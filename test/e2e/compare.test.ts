@@ -129,7 +129,11 @@ test('identical files tie, a damaged one loses, a broken one is left out; report
   await writeFile(broken, (await readFile(one)).subarray(0, 1_000_000))
   const report = join(folder, 'report.html')
   const wrong = await quench(...small('truth', one, broken, '--types', 'none'))
-  expect(wrong.stderr).toMatch(/^quench: .*<b>broken\.gguf: .*truncated.*\n$/)
+  expect(wrong).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^quench: .*<b>broken\.gguf: .*truncated.*\n$/),
+    stdout: expect.stringContaining('left out: '),
+  })
   const training = ['--train', 'Q2_K', '--steps', '1', '--train-tokens', '4096']
   const args = small('truth', one, two, damaged, '--types', 'Q8_0', ...training, '-o', report)
   const { code, stdout, stderr } = await quench(...args)

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FileError } from '../../src/errors.js'
 import { evaluateFiles } from '../../src/evaluate/index.js'
 import { type GgufValue, openGguf } from '../../src/gguf/index.js'
-import { LlamaModel } from '../../src/llama/index.js'
+import { checkImportance, LlamaModel } from '../../src/llama/index.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -230,4 +230,15 @@ test('files that llama.cpp cannot load are not trained', async () => {
   await withMetadata(sound, path, {}, (all) => [...all, { ...all[0], name: 'foo.weight' }])
   const options = { input: path, output: join(folder, 'output.gguf'), type: 'Q4_0', data: ['README.md'] }
   await expect(train(options)).rejects.toThrow(/wrong number of tensors; expected 22, got 21/)
+})
+
+test('types that need an importance matrix are known before anything is made', async () => {
+  const wide = join(folder, 'wide.gguf')
+  await writeTinyGguf(wide, { width: 256, feedForward: 256 })
+  for (const type of ['IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ1_S', 'IQ1_M', 'IQ3_XXS', 'Q2_K_S'])
+    await expect(checkImportance(wide, type)).rejects.toThrow(
+      `${wide}: ${type} needs an importance matrix, which quench does not make: make one with llama-imatrix`,
+    )
+  await checkImportance(wide, 'IQ3_S')
+  await checkImportance(sound, 'IQ2_XXS') // its rows are too short for the type and get another
 })
