@@ -231,19 +231,14 @@ describe('context', () => {
 test('loading and decoding leave the event loop free', async () => {
   const large = join(folder, 'large.gguf')
   await writeTinyGguf(large, { layers: 4, width: 512, heads: 8, headsKV: 8, feedForward: 1024 })
-  const pauses: number[] = []
-  let last = performance.now()
-  const timer = setInterval(() => {
-    pauses.push(performance.now() - last)
-    last = performance.now()
-  }, 5)
+  let ticks = 0
+  const timer = setInterval(() => ticks++, 5)
   using own = await LlamaModel.load(large, { mmap: false })
   using context = await LlamaContext.create(own, { contextSize: 1024 })
-  const start = performance.now()
-  pauses.length = 0
+  // One tick can be due already; more come only while the work goes on elsewhere.
+  expect(ticks).toBeGreaterThan(3)
+  ticks = 0
   await context.decode(new Int32Array(1024))
-  const elapsed = performance.now() - start
   clearInterval(timer)
-  expect(pauses.length).toBeGreaterThan(elapsed / 100)
-  expect(Math.max(...pauses)).toBeLessThan(elapsed / 2)
+  expect(ticks).toBeGreaterThan(3)
 })

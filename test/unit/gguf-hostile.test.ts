@@ -131,9 +131,10 @@ test('a file of 20 GB costs what its header costs', async () => {
   const fd = openSync(path, 'r+')
   ftruncateSync(fd, 21 * 2 ** 30)
   const before = process.memoryUsage().rss
-  const started = performance.now()
+  const started = process.cpuUsage()
   const file = await openGguf(path)
-  expect(performance.now() - started).toBeLessThan(1000)
+  const { user, system } = process.cpuUsage(started)
+  expect(user + system).toBeLessThan(1e6) // microseconds, however busy the machine is
   expect(await file.read(file.tensor('end'))).toEqual(new Uint8Array(4))
   expect(process.memoryUsage().rss - before).toBeLessThan(50e6)
   await file.close()
