@@ -48,7 +48,7 @@ export class Sandbox<Request, Result> {
     private readonly timeout: number,
   ) {}
 
-  /** @throws FileError of the module's start */
+  /** To be called when the request before is answered. @throws FileError of the module's start */
   async ask(request: Request): Promise<Outcome<Result>> {
     if (!this.child) {
       this.child = this.spawn()
@@ -68,11 +68,17 @@ export class Sandbox<Request, Result> {
 
   private spawn(): ChildProcess {
     const { module, execArgv } = processEntry(this.name, this.from)
-    return fork(module, {
+    const child = fork(module, {
       execArgv: [`--max-old-space-size=${memoryMb}`, ...execArgv],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
+    child.on('error', () => {}) // of a message that no longer arrives
+    // It may be busy and not see that the channel is closed.
+    const kill = (): boolean => child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
+    return child
   }
 
   private async exchange(message: unknown, timeout: number): Promise<Outcome<unknown>> {
@@ -80,19 +86,23 @@ export class Sandbox<Request, Result> {
     const reply = await new Promise<Reply>((resolve) => {
       const done = (given: Reply): void => {
         clearTimeout(timer)
-        for (const event of ['message', 'exit', 'error']) child.removeAllListeners(event)
-        child.on('error', () => {}) // of a message that no longer arrives
+        child.off('message', answered).off('exit', ended).off('error', failed)
         resolve(given)
       }
       const lost = (problem: string): void => {
         this.close()
         done({ problem })
       }
+      const answered = (given: unknown): void => done(given as Reply)
+      const ended = (): void => lost(tooMuchMemory)
+      const failed = (error: Error): void => lost(`no process can be started for it: ${error.message}`)
       const timer = setTimeout(() => lost(tooLong(this.timeout)), timeout)
-      child.once('message', (given) => done(given as Reply))
-      child.once('exit', () => lost(tooMuchMemory))
-      child.once('error', (error) => lost(`no process can be started for it: ${error.message}`))
-      child.send(message as object, () => {}) // a failure is an 'exit' as well
+      child.once('message', answered).once('exit', ended).once('error', failed)
+      try {
+        child.send(message as object, () => {}) // a failure is an 'exit' as well
+      } catch (error) {
+        lost(reasonOf(error)) // e.g. a message of too many levels
+      }
     })
     if ('fileError' in reply) throw new FileError(reply.fileError.path, reply.fileError.problem)
     if ('bug' in reply) throw new Error(reply.bug)

@@ -7,10 +7,10 @@ import { QuenchError } from '../errors.js'
 import { humanCount } from '../format.js'
 import { reasonOf } from '../sandbox.js'
 
-/** Of a text, in evaluated statements and expressions, each a microsecond or two; 3,000 messages take some 100,000 to 500,000. */
-const mostSteps = 2_000_000
+/** Of a text, in evaluated statements and expressions, each a microsecond or two; 3,000 messages take 100,000 to 3,000,000. */
+const mostSteps = 5_000_000
 /** What the scope of an iteration takes. */
-const stepsOfIteration = 20
+const stepsOfIteration = 25
 const mostCharacters = 8_000_000
 /** As in the sandbox of Jinja itself. */
 const mostRange = 100_000

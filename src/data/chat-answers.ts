@@ -33,7 +33,7 @@ const thoughts = ['reasoning_content', 'reasoning', 'thinking']
 const sampled = 16
 /** Of a conversation with a text for every answer: characters of all texts, and messages in them. */
 const mostCharacters = 64e6
-const mostMessages = 250_000
+const mostMessages = 100_000
 
 /** @throws QuenchError of the template, or for a conversation that is too long for one text an answer */
 export function renderAnswers(render: Render, messages: readonly Message[]): ChatText[] {
