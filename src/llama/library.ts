@@ -2,8 +2,8 @@
  * libllama and libggml, loaded once and bound to typed functions.
  *
  * Order of loading: ggml-base, ggml, llama (each needs the ones before it; on Linux and macOS they find them by
- * RPATH, on Windows because they are already there), then `ggml_backend_load_all_from_path`, which picks the CPU
- * build that is fastest on this machine and every GPU backend that lies beside it.
+ * RPATH, on Windows because they are already there), then the build of the CPU backend that is fastest on this machine; of a
+ * package whose files are not known by their hashes, what `ggml_backend_load_all_from_path` finds: GPU backends too.
  * Before anything else is called, the default parameters are compared with those of the pinned release.
  */
 import koffi, { type TypeObject } from 'koffi'
@@ -40,6 +40,7 @@ export function library(): Library {
 
 function load() {
   const files = findLibraries()
+  if (!files.cpus) process.stderr.write(`quench: warning: the libraries in ${files.folder} are loaded unchecked\n`)
   const base = koffi.load(files.ggmlBase)
   const ggml = koffi.load(files.ggml)
   const llama = koffi.load(files.llama)
@@ -65,7 +66,8 @@ function load() {
   checkRelease('llama_context_params', differingFields(CONTEXT_PARAMS, contextDefaults()))
   checkRelease('llama_model_quantize_params', differingFields(QUANTIZE_PARAMS, quantizeDefaults()))
 
-  fn<[string], void>('ggml_backend_load_all_from_path', 'void', ['str'])(files.folder)
+  if (files.cpus) fn<[string], P | null>('ggml_backend_load', P, ['str'])(fastest(files.cpus))
+  else fn<[string], void>('ggml_backend_load_all_from_path', 'void', ['str'])(files.folder)
   fn<[], void>('llama_backend_init', 'void', [])()
 
   return {
@@ -165,6 +167,18 @@ function load() {
       ['int', P, P, 'int64_t', 'int64_t', 'int64_t', P],
     ),
   }
+}
+
+/** The build of the CPU backend that suits this processor best, by ggml's own score: 0 for one that it cannot run. */
+function fastest(builds: readonly string[]): string {
+  let best = { path: builds[0], score: -1 }
+  for (const path of builds) {
+    const build = koffi.load(path)
+    const score = build.func('ggml_backend_score', 'int', [])() as number
+    build.unload()
+    if (score > best.score) best = { path, score }
+  }
+  return best.path
 }
 
 /** Stops when a struct's defaults are not those of the pinned release, since then its layout may not be either. */

@@ -4,10 +4,12 @@
  *
  * `QUENCH_LLAMA_PACKAGE` chooses another build for the same machine, e.g. `linux-x64-cuda` or `win-x64-vulkan`.
  */
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { QuenchError, UsageError } from '../errors.js'
+import { libraryHashes } from './library-hashes.js'
 
 /** The release of the packages; it holds llama.cpp v0.5.0. */
 export const PACKAGE_VERSION = '3.22.1'
@@ -20,15 +22,20 @@ const PLATFORMS: Record<string, string> = {
   'win32-x64': 'win-x64',
 }
 
-/** Paths of the libraries to load, and the folder in which ggml looks for its backends. */
+/** Paths of the libraries to load. */
 export interface LibraryFiles {
   folder: string
   ggmlBase: string
   ggml: string
   llama: string
+  /** Builds of the CPU backend, for different processors; undefined where ggml is to take what it finds in the folder. */
+  cpus?: string[]
 }
 
-/** Finds the libraries of this machine. @throws QuenchError with the npm command that installs what is missing. */
+/**
+ * Finds the libraries of this machine, and compares them with the hashes of the release, if there are any of the package.
+ * @throws QuenchError with the npm command that installs what is missing
+ */
 export function findLibraries(wanted = process.env.QUENCH_LLAMA_PACKAGE): LibraryFiles {
   const machine = `${process.platform}-${process.arch}`
   const platform = wanted || PLATFORMS[machine]
@@ -54,12 +61,33 @@ export function findLibraries(wanted = process.env.QUENCH_LLAMA_PACKAGE): Librar
   }
 
   const folder = join(root, 'bins', platform)
-  const files = readdirSync(folder)
+  const hashes = libraryHashes[platform]
+  const files = hashes ? Object.keys(hashes) : readdirSync(folder)
   const find = (stem: string): string => {
-    const pattern = new RegExp(`^(lib)?${stem}(\\.v?[\\d.]+)?\\.(so|dylib|dll)$`)
-    const file = files.find((file) => pattern.test(file))
+    const named = (version: string) => new RegExp(`^(lib)?${stem}${version}\\.(so|dylib|dll)$`)
+    const file =
+      files.find((file) => named('\\.v?\\d[\\d.]*').test(file)) ?? files.find((file) => named('').test(file))
     if (file === undefined) throw new QuenchError(`${folder} has no ${stem} library: repeat \`${install}\`.`)
     return join(folder, file)
   }
-  return { folder, ggmlBase: find('ggml-base'), ggml: find('ggml'), llama: find('llama') }
+  const found = { folder, ggmlBase: find('ggml-base'), ggml: find('ggml'), llama: find('llama') }
+  if (!hashes) return found
+  for (const [file, hash] of Object.entries(hashes)) checkHash(join(folder, file), hash, install)
+  return {
+    ...found,
+    cpus: files.filter((file) => file.includes('ggml-cpu')).map((file) => join(folder, file)),
+  }
+}
+
+function checkHash(path: string, hash: string, install: string): void {
+  let found: string
+  try {
+    found = createHash('sha256').update(readFileSync(path)).digest('hex')
+  } catch (cause) {
+    throw new QuenchError(`${path} cannot be read: repeat \`${install}\`.`, { cause })
+  }
+  if (found !== hash)
+    throw new QuenchError(
+      `${path} is not the library of release ${PACKAGE_VERSION}, so it is not loaded: remove its package and repeat \`${install}\`.`,
+    )
 }
