@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/own-folders.ts'],
+    globalSetup: ['test/support/own-folders.ts', 'test/support/compiled.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // onnxruntime and libllama use every core themselves, and native libraries want a process each.

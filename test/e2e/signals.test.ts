@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { compiled } from '../support/compiled.js'
 import { quench, withoutProgress } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
@@ -34,7 +35,7 @@ interface Ended {
 }
 
 const spawnQuench = (args: string[]) =>
-  spawn(process.execPath, ['--import', 'tsx', path('src/cli/main.ts'), ...args], {
+  spawn(process.execPath, [compiled('cli/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
 

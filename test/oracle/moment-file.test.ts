@@ -4,7 +4,6 @@ import { existsSync, statSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { formatNamed } from '../../src/formats/table.js'
 import { quantizeRows } from '../../src/llama/index.js'
@@ -17,6 +16,7 @@ import { Parameter, ParameterPrograms } from '../../src/train/parameter.js'
 import { bytesOf, methodWithin, type PlanOptions, planRun } from '../../src/train/plan.js'
 import { openSource } from '../../src/train/source.js'
 import { train } from '../../src/train/train.js'
+import { compiled } from '../support/compiled.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
@@ -122,8 +122,7 @@ describe('runs', () => {
     const numbers = Object.entries(options).flatMap(([key, value]) => [`--${key}`, `${value}`])
     const args = ['train', join(folder, 'model.gguf'), '-o', output, '-d', join(folder, 'text.txt')]
     const more = ['--train-embeddings', 'yes', '--memory', `${memory / 1e6}MB`, '--checkpoint-every', '0']
-    const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--import', 'tsx', main, ...args, ...numbers, ...more], {
+    const child = spawn(process.execPath, [compiled('cli/main.js'), ...args, ...numbers, ...more], {
       stdio: 'ignore',
     })
     const ended = new Promise((resolve) => child.once('close', (_, signal) => resolve(signal)))

@@ -1,9 +1,7 @@
-/** Runs the command as it is typed, from its TypeScript source. */
+/** Runs the command as it is typed. */
 import { spawn } from 'node:child_process'
 import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+import { compiled } from './compiled.js'
 
 export interface Ran {
   code: number | null
@@ -34,7 +32,7 @@ export const quenchUntil = (
 ): Promise<Ran & { signal: NodeJS.Signals | null }> => run(args, signal)
 
 async function run(args: string[], wanted?: Signal): Promise<Ran & { signal: NodeJS.Signals | null }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
+  const child = spawn(process.execPath, [compiled('cli/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const ran: Ran = { code: null, stdout: '', stderr: '' }
