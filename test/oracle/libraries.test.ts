@@ -62,7 +62,7 @@ test.runIf(process.platform === 'linux')('known libraries only, each as it was p
   expect(changed.out).toMatch(
     /^QuenchError .*libllama.*\.so is not the library of release 3\.22\.1, so it is not loaded/,
   )
-  expect(changed.out).not.toContain(join(libraries, llama))
+  expect(changed.out).not.toContain(`${join(libraries, llama)}\n`)
 })
 
 test.runIf(process.platform === 'linux')('another package is loaded as it is, which is said', async () => {
