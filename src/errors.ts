@@ -25,3 +25,13 @@ export class FileError extends QuenchError {
     super(`${path}: ${problem}`, options)
   }
 }
+
+/**
+ * An error of work on tensors of a file, to be thrown: one that names no file gets the names of both.
+ * @param tensors one name or several, e.g. `blk.0.ffn_up.weight`
+ */
+export function aboutTensors(path: string, tensors: string | readonly string[], error: unknown): unknown {
+  if (!(error instanceof QuenchError) || error instanceof FileError || error instanceof UsageError)
+    return error
+  return new FileError(path, `${[tensors].flat().join(', ')}: ${error.message}`, { cause: error })
+}

@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parentPort, Worker } from 'node:worker_threads'
-import { FileError } from './errors.js'
+import { FileError, QuenchError } from './errors.js'
 
 const memoryMb = 2048
 
@@ -58,6 +58,25 @@ export async function answer<T>(work: () => Promise<T>): Promise<void> {
     const problem = error.message.slice(error.path.length + 2) // without the path that the message begins with
     parentPort?.postMessage({ fileError: { path: error.path, problem } } satisfies Answer<T>)
   }
+}
+
+/**
+ * Calls `ended` once, when a thread ends by itself: with the error that it threw, or with one that says that it is gone where it
+ * threw none, as when it is terminated or has no memory left.
+ * @param doing what the thread does, e.g. `scores predictions`
+ */
+export function onceEnded(worker: Worker, doing: string, ended: (error: Error) => void): void {
+  let error: Error | undefined
+  worker.once('error', (thrown: NodeJS.ErrnoException) => {
+    error =
+      thrown.code === 'ERR_WORKER_OUT_OF_MEMORY'
+        ? new QuenchError(`the thread that ${doing} has no memory left; use fewer --threads`)
+        : thrown
+  })
+  // Comes after an error too.
+  worker.once('exit', (code) =>
+    ended(error ?? new QuenchError(`the thread that ${doing} has ended before its work was done (${code})`)),
+  )
 }
 
 /**

@@ -2,7 +2,9 @@
  * Where a file differs from its reference: the relative error ||w' - w|| / ||w|| of every tensor, read back by libggml's
  * own dequantizers, in pieces, so that tensors of any size take little memory.
  */
+
 import { setImmediate } from 'node:timers/promises'
+import { withCleanup } from '../cleanup.js'
 import { FileError } from '../errors.js'
 import { type Gguf, ggmlTypes, openGguf, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows } from '../llama/index.js'
@@ -22,9 +24,12 @@ const piece = 2 ** 18
  * Errors of the tensors that are quantized in the file or differ from the reference, in the order of the reference.
  * @throws FileError for a tensor of another shape, or with values that are not finite
  */
-export async function tensorErrors(reference: string, path: string): Promise<TensorError[]> {
-  const [base, file] = [await openGguf(reference), await openGguf(path)]
-  try {
+export function tensorErrors(reference: string, path: string): Promise<TensorError[]> {
+  return withCleanup(async (defer) => {
+    const base = await openGguf(reference)
+    defer(() => base.close())
+    const file = await openGguf(path)
+    defer(() => file.close())
     const others = new Map(file.tensors.map((tensor) => [tensor.name, tensor]))
     const errors: TensorError[] = []
     for (const tensor of base.tensors) {
@@ -38,10 +43,7 @@ export async function tensorErrors(reference: string, path: string): Promise<Ten
       errors.push({ name: tensor.name, type, weights: tensor.elements, relativeError })
     }
     return errors
-  } finally {
-    await base.close()
-    await file.close()
-  }
+  })
 }
 
 async function errorOf(base: Gguf, a: TensorInfo, file: Gguf, b: TensorInfo): Promise<number> {

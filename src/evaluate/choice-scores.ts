@@ -2,6 +2,7 @@
  * Log-probabilities of the choices of many questions. What the choices of a question have in common is computed once: many
  * questions share one cache, and the sequences of a question share the cells of its beginning.
  */
+import { withCleanup } from '../cleanup.js'
 import { FileError } from '../errors.js'
 import { LlamaContext, type LlamaModel } from '../llama/index.js'
 import type { ChoiceForm, ChoiceTask } from './choice-files.js'
@@ -95,16 +96,18 @@ export async function scoreQuestions(
     ...cacheOptions(kvType),
     ...(threads !== undefined && { threads }),
   })
-  const pool = new ScorePool({
-    size: model.vocabSize,
-    rows,
-    topCount: 1,
-    bases: 1,
-    ...(threads !== undefined && { threads }),
-  })
-  const total = questions.reduce((sum, question) => sum + cellsOf(question), 0)
-  let done = 0
-  try {
+  return withCleanup(async (defer) => {
+    defer(() => context.dispose())
+    const pool = new ScorePool({
+      size: model.vocabSize,
+      rows,
+      topCount: 1,
+      bases: 1,
+      ...(threads !== undefined && { threads }),
+    })
+    defer(() => pool.close())
+    const total = questions.reduce((sum, question) => sum + cellsOf(question), 0)
+    let done = 0
     const scored: ScoredQuestion[] = []
     for (const group of groupsOf(questions, cells, sequences)) {
       const runner = new GroupRunner(context, pool, rows, signal)
@@ -113,10 +116,7 @@ export async function scoreQuestions(
       report(done, total)
     }
     return scored
-  } finally {
-    await pool.close()
-    context.dispose()
-  }
+  })
 }
 
 /** As many questions at once as have room. */

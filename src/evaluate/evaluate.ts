@@ -5,8 +5,10 @@
  * `reference` is the file's own full precision, and the divergence from it the loss of the conversion; the `original`
  * is the model before quantization-aware training, and the divergence from it the loss of the whole method.
  */
+
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
+import { withCleanup } from '../cleanup.js'
 import { textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { checkWritable } from '../files.js'
@@ -78,10 +80,9 @@ export async function evaluateWindows(
   const { reference, original, files, saveReference, kvTypes = ['f16'], gpuLayers = 0, threads } = options
   checkNumbers(options, { threads: threadRange, gpuLayers: whole(-1) })
   if (saveReference !== undefined) checkWritable(saveReference)
-  const closing: (() => Promise<void> | void)[] = []
-  try {
+  return withCleanup(async (defer) => {
     const saved = (await isSavedReference(reference)) ? await SavedReference.open(reference) : undefined
-    if (saved) closing.unshift(() => saved.close())
+    if (saved) defer(() => saved.close())
     if (saved && (original !== undefined || saveReference !== undefined))
       throw new UsageError(
         `${reference} is a saved reference, which goes with neither --original nor --save-reference; give the model instead`,
@@ -93,7 +94,7 @@ export async function evaluateWindows(
 
     const load = async (path: string): Promise<LlamaModel> => {
       const model = await LlamaModel.load(path, { gpuLayers })
-      closing.unshift(() => model.dispose())
+      defer(() => model.dispose())
       return model
     }
     const first = await load(facts[0].path)
@@ -109,7 +110,7 @@ export async function evaluateWindows(
         ...cacheOptions(kvType),
         ...(threads !== undefined && { threads }),
       })
-      closing.unshift(() => made.dispose())
+      defer(() => made.dispose())
       return made
     }
     const bases: LlamaContext[] = []
@@ -130,7 +131,7 @@ export async function evaluateWindows(
         ...settings,
       })
       const made = writer
-      closing.unshift(() => made.discard())
+      defer(() => made.discard())
     }
     const result = await run({
       ...options,
@@ -151,9 +152,7 @@ export async function evaluateWindows(
       result,
       trainContext: first.trainContext,
     })
-  } finally {
-    for (const close of closing) await close()
-  }
+  })
 }
 
 /** Bytes of text of a token; special tokens have none. */

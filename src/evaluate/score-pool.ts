@@ -8,7 +8,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { threadCount } from '../threads.js'
-import { workerEntry } from '../workers.js'
+import { onceEnded, workerEntry } from '../workers.js'
 import type { RowLayout } from './saved-row.js'
 import { liveMemory } from './score-bases.js'
 import type { Answer, Job, SharedRows, Source } from './score-worker.js'
@@ -68,8 +68,8 @@ export class ScorePool {
   private startWorker(): Worker {
     const worker = new Worker(workerEntry('./score-worker', import.meta.url), { workerData: this.shared })
     worker.on('message', (answer: Answer) => this.receive(answer))
-    worker.on('error', (error) => {
-      this.failure ??= error instanceof Error ? error : new Error(String(error))
+    onceEnded(worker, 'scores predictions', (error) => {
+      this.failure ??= error // every job needs all of them
       for (const { reject } of this.waiting.values()) reject(this.failure)
       this.waiting.clear()
     })

@@ -13,7 +13,18 @@
  * its order of operations and whether or not a compiler fused them. (The bits of a NaN, which only an infinite or NaN d
  * makes, are not specified.)
  */
-import type { Codes, Factor, Grid, Uniform } from './format.js'
+import { QuenchError } from '../errors.js'
+import type { Codes, Factor, Format, Grid, Uniform } from './format.js'
+
+/** Says of which weights a format cannot hold the scales. @throws QuenchError */
+export function checkScales({ name, uniform }: Format, codes: Codes): void {
+  const fields = uniform?.offset ? [uniform.scale.block, uniform.offset.block] : [uniform?.scale.block ?? 'd']
+  for (const field of fields)
+    if (!(codes[field]?.every(Number.isFinite) ?? true))
+      throw new QuenchError(
+        `it holds weights that are too large for ${name}, whose scales are halves (65504 at most)`,
+      )
+}
 
 /** Weights of {d: 1, q: blockSize} per block. */
 export function dequantizeScaled({ d, q }: Codes, blockSize: number): Float32Array {

@@ -106,22 +106,30 @@ export class LlamaContext {
     params.op_offload = model.gpuLayers !== 0
 
     const pointer = model.handle.hold()
-    const { result, reason, buffers } = await llama.log.during(() =>
-      callAsync(llama.contextCreate, pointer, params),
-    )
+    const made = llama.log.during(() => callAsync(llama.contextCreate, pointer, params))
+    const { result, reason, buffers } = await made.catch((error: unknown) => {
+      model.handle.release()
+      throw error
+    })
     if (result === null) {
       model.handle.release()
       throw new QuenchError(`${model.path}: llama.cpp cannot make a context of ${total} tokens: ${reason()}`)
     }
-    const pool = ThreadPool.acquire(threads)
-    if (pool) llama.attachThreadpool(result, pool.pointer, pool.pointer)
+    let pool: ThreadPool | undefined
     const free = (context: Pointer): void => {
       llama.contextFree(context)
       pool?.release()
       model.handle.release()
     }
     const handle = new Handle(result, free, `a context of ${model.path}`)
-    return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type, buffers, pool)
+    try {
+      pool = ThreadPool.acquire(threads)
+      if (pool) llama.attachThreadpool(result, pool.pointer, pool.pointer)
+      return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type, buffers, pool)
+    } catch (error) {
+      handle.dispose()
+      throw error
+    }
   }
 
   /** Computes a batch of up to `batchSize` tokens on another thread and adds them to their sequences. */

@@ -77,7 +77,8 @@ function checkRows(
   if (!importance && NEEDS_IMPORTANCE.has(type)) throw new QuenchError(`${name} needs an importance matrix.`)
   if (traitsOf(type).is_quantized) {
     const bad = weights.findIndex((weight) => !Number.isFinite(weight))
-    if (bad >= 0) throw new QuenchError(`Cannot quantize: weight ${bad} is ${weights[bad]}.`)
+    if (bad >= 0)
+      throw new QuenchError(`weight ${bad} is ${weights[bad]}, which cannot be quantized to ${name}`)
   }
   return weights.length / rowLength
 }

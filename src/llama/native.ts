@@ -24,15 +24,16 @@ function leaveAtOnce(code: number): void {
 
 /** Runs a C function on a thread of the pool. The arguments stay alive until it is done. */
 export function callAsync<A extends unknown[], R>(fn: Fn<A, R>, ...args: A): Promise<R> {
-  if (callsUnderWay++ === 0) process.on('exit', leaveAtOnce)
   return new Promise<R>((resolve, reject) => {
     const held = { args }
+    // Throws at once for arguments that it cannot pass; then no call is under way.
     fn.async(...args, (error: unknown, result: R) => {
       held.args.length = 0
       if (--callsUnderWay === 0) process.off('exit', leaveAtOnce)
       if (error) reject(error)
       else resolve(result)
     })
+    if (callsUnderWay++ === 0) process.on('exit', leaveAtOnce)
   })
 }
 

@@ -100,7 +100,9 @@ function factorTriangle(a: Float32Array, n: number, from: number, size: number):
       let value = a[(from + i) * n + from + j]
       for (let k = 0; k < j; k++) value -= l[i * size + k] * l[j * size + k]
       if (i === j && !(value > 0))
-        throw new QuenchError('second moments of the activations are not positive definite')
+        throw new QuenchError(
+          'the second moments of its inputs are not positive definite, as those of activations that are infinite or not numbers',
+        )
       l[i * size + j] = i === j ? Math.sqrt(value) : value / l[j * size + j]
       a[(from + i) * n + from + j] = l[i * size + j]
     }

@@ -3,7 +3,7 @@
  * each other, so the result does not depend on how many threads there are. Small panels stay where they are.
  */
 import { Worker } from 'node:worker_threads'
-import { workerEntry } from '../workers.js'
+import { onceEnded, workerEntry } from '../workers.js'
 import {
   type Refined,
   type RefinePanel,
@@ -39,8 +39,14 @@ export const thisThread: RowPool = {
 /** Rows of a share at least; below that the way to another thread is too long. */
 const leastRows = 64
 
+interface RowWorker {
+  readonly worker: Worker
+  /** Of what it was asked last. */
+  reject?: (error: Error) => void
+}
+
 export class WorkerRows implements RowPool {
-  private readonly workers: Worker[] = []
+  private readonly workers = new Map<number, RowWorker>()
 
   /** @param threads in all, with the main thread; the others start when they are first needed */
   constructor(private readonly threads: number) {}
@@ -56,41 +62,39 @@ export class WorkerRows implements RowPool {
       const row = start(i + 1)
       return this.ask(i, panelOf(row, start(i + 2) - row)).then((result) => take(row, result))
     })
-    take(0, runPanel(panelOf(0, start(1))))
-    await Promise.all(others)
+    const own = async () => take(0, runPanel(panelOf(0, start(1))))
+    await Promise.all([...others, own()])
   }
 
   private ask<P extends RefinePanel | RoundPanel>(index: number, panel: P): Promise<ResultOf<P>> {
-    const worker = this.worker(index)
+    const asked = this.worker(index)
+    const { worker } = asked
     return new Promise((resolve, reject) => {
-      const done = (result: ResultOf<P>): void => {
-        worker.off('error', failed)
+      asked.reject = reject
+      worker.ref() // waited for
+      worker.once('message', (result: ResultOf<P>) => {
         worker.unref()
         resolve(result)
-      }
-      const failed = (error: unknown): void => {
-        worker.off('message', done)
-        reject(error)
-      }
-      worker.ref() // waited for
-      worker.once('message', done)
-      worker.once('error', failed)
+      })
       worker.postMessage(panel, buffersOf(panel))
     })
   }
 
-  private worker(index: number): Worker {
-    const known = this.workers[index]
+  private worker(index: number): RowWorker {
+    const known = this.workers.get(index)
     if (known) return known
-    const worker = new Worker(workerEntry('./row-worker', import.meta.url))
-    worker.unref()
-    this.workers[index] = worker
-    return worker
+    const made: RowWorker = { worker: new Worker(workerEntry('./row-worker', import.meta.url)) }
+    made.worker.unref()
+    this.workers.set(index, made)
+    onceEnded(made.worker, 'rounds rows of a matrix', (error) => {
+      if (this.workers.get(index) === made) this.workers.delete(index)
+      made.reject?.(error) // of what was done already it changes nothing
+    })
+    return made
   }
 
   async dispose(): Promise<void> {
-    await Promise.all(this.workers.map((worker) => worker.terminate()))
-    this.workers.length = 0
+    await Promise.all(Array.from(this.workers.values(), ({ worker }) => worker.terminate()))
   }
 }
 

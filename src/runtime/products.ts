@@ -1,10 +1,10 @@
 /** Matrix products of plain arrays, for the steps between programs that are linear algebra. */
 import { input, matmul } from '../graph/index.js'
-import { Program } from './program.js'
+import { Program, Programs } from './program.js'
 
 /** Compiles a program for each shape, once. */
 export class Products {
-  private readonly programs = new Map<string, Promise<Program>>()
+  private readonly programs = new Programs()
 
   /** @param keepsMemory see `Program.compile` */
   constructor(private readonly keepsMemory = true) {}
@@ -24,19 +24,16 @@ export class Products {
     }: { transA?: boolean; transB?: boolean; into?: Float32Array } = {},
   ): Promise<Float32Array> {
     const key = `${m} ${k} ${n} ${transA} ${transB}`
-    let program = this.programs.get(key)
-    if (!program) {
+    const program = await this.programs.get(key, () => {
       const [left, right] = [input(transA ? [k, m] : [m, k]), input(transB ? [n, k] : [k, n])]
       const y = matmul(left, right, { transA, transB })
-      program = Program.compile({ inputs: { a: left, b: right }, outputs: { y } }, this.keepsMemory)
-      this.programs.set(key, program)
-    }
-    const { y } = await (await program).run({ a, b }, into ? { y: into } : {})
+      return Program.compile({ inputs: { a: left, b: right }, outputs: { y } }, this.keepsMemory)
+    })
+    const { y } = await program.run({ a, b }, into ? { y: into } : {})
     return y
   }
 
-  async dispose(): Promise<void> {
-    for (const program of this.programs.values()) await (await program).dispose()
-    this.programs.clear()
+  dispose(): Promise<void> {
+    return this.programs.dispose()
   }
 }

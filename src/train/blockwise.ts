@@ -6,6 +6,7 @@
  * Every finished block is saved (blocks-on-disk.ts). A run that was killed takes those that are there, carries the streams
  * through them and goes on with the next, to the same result.
  */
+import { withCleanup } from '../cleanup.js'
 import { FileError } from '../errors.js'
 import type { Weights } from '../models/weights.js'
 import { WorkerRows } from '../quantize/row-pool.js'
@@ -55,8 +56,10 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
   const { source, network, programs, student, weights, outputs, batches, disk, onProgress } = options
   const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
-  try {
-    const solver: Solver = { network, programs, products, rows, outputs }
+  await withCleanup(async (defer) => {
+    defer(() => rows.dispose())
+    defer(() => products.dispose())
+    const solver: Solver = { path: source.gguf.path, network, programs, products, rows, outputs }
     const check = { tensors: 0, weights: 0, differing: 0 }
     const [[, outside], ...blocks] = parts(student, network)
     if (!(await disk.load('outside', outside, programs))) {
@@ -82,10 +85,7 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
       for (const side of Object.values(sides)) await advance(network, layer, side.streams, side.weights)
     }
     onProgress?.(layers, layers)
-  } finally {
-    await products.dispose()
-    await rows.dispose()
-  }
+  })
 }
 
 /** Gives a student the solution again that is on disk. */
@@ -118,21 +118,27 @@ export interface StreamedResult {
   readonly after: MeanError
 }
 
-export async function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
+export function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
   const { source, types, network, programs, batches, validation, disk, spill, check, onProgress } = options
   const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
-  const all: Streams[] = []
-  const begin = async (label: string, tokens: readonly Int32Array[], weights: Weights): Promise<Streams> => {
-    const streams = spill === undefined ? new MemoryStreams() : new DiskStreams(spill, label)
-    all.push(streams)
-    return start(network, tokens, weights, streams)
-  }
-  try {
+  return withCleanup(async (defer) => {
+    defer(() => rows.dispose())
+    defer(() => products.dispose())
+    const begin = async (
+      label: string,
+      tokens: readonly Int32Array[],
+      weights: Weights,
+    ): Promise<Streams> => {
+      const streams = spill === undefined ? new MemoryStreams() : new DiskStreams(spill, label)
+      defer(() => streams.dispose())
+      return start(network, tokens, weights, streams)
+    }
     const teacher = source.weights
     const plain = new StudentWeights(source, types)
     const own = new StudentWeights(source, types)
-    const solver: Solver = { network, programs, products, rows, outputs: new Map() }
+    const { path } = source.gguf
+    const solver: Solver = { path, network, programs, products, rows, outputs: new Map() }
     const sides = {
       student: { weights: own, streams: await begin('student', batches, own) },
       teacher: { weights: teacher, streams: await begin('teacher', batches, teacher) },
@@ -172,11 +178,7 @@ export async function solveStreamed(options: StreamedOptions): Promise<StreamedR
       return meanError(means)
     }
     return { before: await loss(held.plain), after: await loss(held.own) }
-  } finally {
-    for (const streams of all) streams.dispose()
-    await products.dispose()
-    await rows.dispose()
-  }
+  })
 }
 
 const byName = (parameters: readonly Parameter[]): Map<string, Parameter> =>

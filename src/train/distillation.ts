@@ -82,7 +82,11 @@ export class Distillation {
     const total = new Map<string, Float32Array>()
     for (const batch of batches) {
       mayStop()
-      const next = batch.map((window) => Int32Array.of(...window.subarray(1), -1))
+      const next = batch.map((window) => {
+        const shifted = new Int32Array(window.length).fill(-1)
+        shifted.set(window.subarray(1))
+        return shifted
+      })
       const target = { kind: 'tokens', tokens: join(next) } as const
       for (const [name, sums] of await outputMoments(this.network, join(batch), this.teacher, target))
         addSums(total, name, sums)

@@ -3,7 +3,7 @@
  * tensor is checked before it is written: libggml's own dequantizer must turn the bytes into exactly the weights of the
  * last forward pass.
  */
-import { QuenchError } from '../errors.js'
+import { aboutTensors, QuenchError } from '../errors.js'
 import { F32 } from '../formats/f32.js'
 import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
@@ -30,13 +30,15 @@ export async function trainedBytes(
   const { weights, codes } = programs.codes(p)
   const bytes = p.format.encode(codes)
   const written = dequantizeRows(p.format.type, bytes, weights.length)
+  let differing = 0
+  for (let i = 0; i < weights.length; i++)
+    if (!Object.is(written[i], weights[i]) || !Object.is(written[i], p.weights[i])) differing++
   check.tensors++
   check.weights += weights.length
-  for (let i = 0; i < weights.length; i++)
-    if (!Object.is(written[i], weights[i]) || !Object.is(written[i], p.weights[i])) check.differing++
-  if (check.differing > 0)
+  check.differing += differing
+  if (differing > 0)
     throw new QuenchError(
-      `${p.name}: ${check.differing} of ${weights.length} weights would not be read back as they were trained; nothing was written. This is a bug in quench`,
+      `${p.name}: ${differing} of ${weights.length} weights would not be read back as they were trained; nothing was written. This is a bug in quench`,
     )
   return bytes
 }
@@ -55,7 +57,10 @@ async function convertedBytes(gguf: Gguf, tensor: TensorInfo, type: number): Pro
   for (let row = 0; row < rows; row += step) {
     const count = Math.min(step, rows - row)
     const weights = await readWeights(gguf, tensor, row * from, count * from)
-    bytes.set(await quantizeRowsAsync(type, weights, columns), row * to)
+    const converted = await quantizeRowsAsync(type, weights, columns).catch((error: unknown) => {
+      throw aboutTensors(gguf.path, tensor.name, error)
+    })
+    bytes.set(converted, row * to)
   }
   return bytes
 }

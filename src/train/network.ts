@@ -10,7 +10,7 @@
 import type { ProgramGraph } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig, Source } from '../models/architecture.js'
 import type { Weights } from '../models/weights.js'
-import { Program, type Values } from '../runtime/program.js'
+import { Program, Programs, type Values } from '../runtime/program.js'
 import { addRows, rowsOf } from './embedding.js'
 import { accumulate, addTo, type Gradients, opened, takeCleared } from './gradients.js'
 import { backwardGraph, blockGraph, blockKey, embedGraph, result } from './graphs.js'
@@ -42,7 +42,7 @@ export class Network {
   /** What blocks of the last forward pass read besides their stream, and its gradients. */
   private readonly beside = new Map<string, Float32Array>()
   private readonly besideGradients = new Map<string, Float32Array>()
-  private readonly programs = new Map<string, Promise<Program>>()
+  private readonly programs = new Programs()
   private readonly scratch = new Map<Program, Record<string, Float32Array>>()
   readonly head: Head
   readonly tokens: number
@@ -184,9 +184,8 @@ export class Network {
 
   /** Frees the compiled programs and what they keep; those that are used again are compiled anew. */
   async dispose(): Promise<void> {
-    for (const program of this.programs.values()) await (await program).dispose()
-    this.programs.clear()
     this.scratch.clear()
+    await this.programs.dispose()
   }
 
   private async embedBackward(
@@ -255,11 +254,7 @@ export class Network {
 
   /** The program of a graph, compiled once for each key. */
   program(key: string, graph: () => ProgramGraph, keepsMemory = this.keepsMemory): Promise<Program> {
-    const known = this.programs.get(key)
-    if (known) return known
-    const program = Program.compile(graph(), keepsMemory)
-    this.programs.set(key, program)
-    return program
+    return this.programs.get(key, () => Program.compile(graph(), keepsMemory))
   }
 }
 

@@ -172,7 +172,7 @@ export class ParameterPrograms {
   /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
   fix(p: Parameter): void {
     if (!p.format) return
-    p.codes = Int8Array.from(this.codes(p).codes.q)
+    p.codes = toBytes(this.codes(p).codes.q)
     this.centre(p)
   }
 
@@ -186,6 +186,14 @@ export class ParameterPrograms {
   async dispose(): Promise<void> {
     await this.moments.close?.()
   }
+}
+
+/** Codes as bytes. @throws RangeError for a code that is none */
+export function toBytes(codes: Float32Array): Int8Array {
+  const bytes = Int8Array.from(codes)
+  const other = bytes.findIndex((byte, i) => byte !== codes[i])
+  if (other >= 0) throw new RangeError(`the code ${codes[other]} does not fit into 8 bits`)
+  return bytes
 }
 
 /** The units of values start to end of a latent. */

@@ -39,6 +39,8 @@ function toIntegers(values: Float32Array, [lo, hi]: Range): Float32Array {
 function sizes(values: Float32Array, { scales }: Grid): { group: number; piece: number } {
   const group = values.length / scales.length
   if (group % 4 !== 0) throw new RangeError(`groups of ${group} weights are no multiple of 4`)
+  if (group > pieceSize)
+    throw new RangeError(`groups of ${group} weights are longer than the kernel's ${pieceSize}`)
   return { group, piece: Math.floor(pieceSize / group) * group }
 }
 

@@ -5,6 +5,8 @@
  * What runs for every batch is run once to compile it and get warm, and then timed several times; the median counts. What runs once
  * for a block is long enough to be timed once.
  */
+import { withCleanup } from '../cleanup.js'
+import { aboutTensors } from '../errors.js'
 import { formatOf } from '../formats/table.js'
 import { damp, factorize, type InputFactor } from '../quantize/factor.js'
 import { leastSquares } from '../quantize/gptq.js'
@@ -38,7 +40,7 @@ const sampleWeights = 1 << 20
 const sampleRows = 256
 const dampingOfSample = 0.1
 
-export async function sampleBlock(
+export function sampleBlock(
   source: Source,
   network: Network,
   programs: ParameterPrograms,
@@ -47,7 +49,9 @@ export async function sampleBlock(
 ): Promise<BlockSeconds> {
   const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
-  try {
+  return withCleanup(async (defer) => {
+    defer(() => rows.dispose())
+    defer(() => products.dispose())
     const random = new Random(1)
     const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
     const flow = await network.embed(tokens, source.weights)
@@ -75,16 +79,21 @@ export async function sampleBlock(
       sums.clear()
       const metric = damp((found as GroupMoments).inputs, dampingOfSample)
       let factor: InputFactor | undefined
-      factors += await timed(async () => {
-        factor = await factorize(metric, products)
-      })
-      await rounding.sample(group, found as GroupMoments, metric, factor as InputFactor)
+      try {
+        factors += await timed(async () => {
+          factor = await factorize(metric, products)
+        })
+        await rounding.sample(group, found as GroupMoments, metric, factor as InputFactor)
+      } catch (error) {
+        throw aboutTensors(
+          source.gguf.path,
+          groups[group].map((name) => `blk.0.${name}`),
+          error,
+        )
+      }
     }
     return { prepare, forward, moments, factors, rounding: rounding.seconds / network.config.layers }
-  } finally {
-    await products.dispose()
-    await rows.dispose()
-  }
+  })
 }
 
 /** Rounds some rows of a matrix of each width and format that the blocks have. */

@@ -10,8 +10,9 @@
  *
  * It takes the time of some tens of training steps and wins more than hundreds of them.
  */
+import { aboutTensors } from '../errors.js'
 import type { Format, Latents } from '../formats/format.js'
-import { gridOf } from '../formats/grids.js'
+import { checkScales, gridOf } from '../formats/grids.js'
 import { quantizeRowsAsync } from '../llama/index.js'
 import type { Weights } from '../models/weights.js'
 import { damp, factorize, type InputFactor, type Multiplier } from '../quantize/factor.js'
@@ -33,6 +34,8 @@ const sweeps = 3
 const mostHeadWork = 1e10
 
 export interface Solver {
+  /** The model's file, for errors. */
+  readonly path: string
   readonly network: Network
   readonly programs: ParameterPrograms
   readonly products: Products
@@ -59,7 +62,7 @@ export async function solveBlock(
   byName: ReadonlyMap<string, Parameter>,
   onMatrix?: (share: number) => void,
 ): Promise<void> {
-  const { network, programs, products, rows } = solver
+  const { path, network, programs, products, rows } = solver
   const groups = blockMatrices(network, layer)
   for (const [group, names] of groups.entries()) {
     onMatrix?.(group / groups.length)
@@ -75,13 +78,20 @@ export async function solveBlock(
     }
     const inputs = moments.get('inputs') as Float32Array
     const metric = damp(inputs, inputDamping)
-    const factor = await factorize(metric, products)
+    const factor = await factorize(metric, products).catch((error: unknown) => {
+      throw aboutTensors(
+        path,
+        trained.map((p) => p.name),
+        error,
+      )
+    })
     for (const p of trained) {
       const wanted = moments.get(p.name) as Float32Array
       const weights = teacher.weights.get(p.name) as Float32Array
       const target = await leastSquares(weights, wanted, inputs, factor, products)
       const outputs = solver.outputs.get(p.name)
-      await roundAnew(p, target, metric, factor, { products, rows }, outputs && damp(outputs, outputDamping))
+      const own = outputs && damp(outputs, outputDamping)
+      await roundAnew(path, p, target, metric, factor, { products, rows }, own)
       await programs.round(p)
     }
   }
@@ -89,7 +99,7 @@ export async function solveBlock(
 
 /** The output matrix, in the metric of the teacher's own stream: what it reads of the student is not known yet. */
 export async function solveHead(
-  { network, programs, products, rows }: Solver,
+  { path, network, programs, products, rows }: Solver,
   batches: readonly Int32Array[],
   teacher: Weights,
   byName: ReadonlyMap<string, Parameter>,
@@ -105,8 +115,10 @@ export async function solveHead(
   for (const [name, inputs] of moments) {
     const p = byName.get(name) as Parameter
     const metric = damp(inputs, inputDamping)
-    const factor = await factorize(metric, products)
-    await roundAnew(p, teacher.get(name) as Float32Array, metric, factor, { products, rows })
+    const factor = await factorize(metric, products).catch((error: unknown) => {
+      throw aboutTensors(path, name, error)
+    })
+    await roundAnew(path, p, teacher.get(name) as Float32Array, metric, factor, { products, rows })
     await programs.round(p)
   }
 }
@@ -123,6 +135,7 @@ interface Hands {
 
 /** Starts a parameter anew from a target, (out, in). Without `outputs` its rows do not know of each other. */
 async function roundAnew(
+  path: string,
   parameter: Parameter,
   target: Float32Array,
   inputs: Float32Array,
@@ -130,8 +143,13 @@ async function roundAnew(
   hands: Hands,
   outputs?: Float32Array,
 ): Promise<void> {
-  const { format } = parameter
-  if (format) parameter.restart(await roundedLatents(format, target, inputs, factor, hands, outputs))
+  const { format, name } = parameter
+  if (!format) return
+  try {
+    parameter.restart(await roundedLatents(format, target, inputs, factor, hands, outputs))
+  } catch (error) {
+    throw aboutTensors(path, name, error)
+  }
 }
 
 /** The latents of a target, (out, in), rounded in the metric of `inputs` and `outputs`. @throws RangeError for a format without them */
@@ -147,6 +165,7 @@ export async function roundedLatents(
   const n = factor.order.length
   const importance = Float32Array.from({ length: n }, (_, i) => inputs[i * n + i])
   const found = format.decode(await quantizeRowsAsync(format.type, target, n, importance))
+  checkScales(format, found)
   const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products, rows)
   const codes = { ...found, q }
   const metric = { inputs, ...(outputs && { outputs }) }

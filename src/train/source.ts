@@ -1,5 +1,6 @@
 /** The model that is to be trained: its file, architecture and weights, and the type each tensor gets. */
-import { FileError, UsageError } from '../errors.js'
+import { aboutTensors, FileError, UsageError } from '../errors.js'
+import { checkScales } from '../formats/grids.js'
 import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
@@ -166,10 +167,16 @@ async function studentOf(
     if (untrained.has(name) && type === source.gguf.tensor(name).type) frozen.set(name, weights)
     else if (format?.name === 'F32') parameters.push(Parameter.plain(name, shape, weights.slice()))
     else {
-      const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number)
-      if (format?.latents && !untrained.has(name))
-        parameters.push(Parameter.quantized(name, shape, format, weights, format.decode(bytes)))
-      else frozen.set(name, dequantizeRows(type, bytes, weights.length))
+      try {
+        const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number)
+        if (format?.latents && !untrained.has(name)) {
+          const codes = format.decode(bytes)
+          checkScales(format, codes)
+          parameters.push(Parameter.quantized(name, shape, format, weights, codes))
+        } else frozen.set(name, dequantizeRows(type, bytes, weights.length))
+      } catch (error) {
+        throw aboutTensors(source.gguf.path, name, error)
+      }
     }
   }
   return { parameters, frozen }

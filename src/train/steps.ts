@@ -2,6 +2,7 @@
  * The steps of training end to end, from wherever a run is to its last one. What has been done is saved as it goes (checkpoint.ts);
  * the order of windows depends on seed and step alone.
  */
+import { withCleanup } from '../cleanup.js'
 import type { WindowOrder } from '../data/order.js'
 import { QuenchError } from '../errors.js'
 import { Checkpoints, type Progress, type Settings } from './checkpoint.js'
@@ -36,14 +37,13 @@ export async function trainSteps(steps: Steps, progress: Progress): Promise<void
   const { output, checkpointEvery } = options
   const { parameters, programs } = distillation
   const checkpoints = new Checkpoints(output, parameters, settings, programs.moments, checkpointEvery)
-  try {
+  await withCleanup(async (defer) => {
+    defer(() => distillation.top?.close())
+    defer(() => checkpoints.end())
     if (checkpoints.wanted) await checkpoints.begin(progress, resumed)
     if (top) await askTeacher(top, steps, progress)
     await loop(steps, progress, checkpoints)
-  } finally {
-    await checkpoints.end()
-    await distillation.top?.close()
-  }
+  })
 }
 
 /** Computes what the teacher finds likeliest, as far as it is not known. */

@@ -2,6 +2,7 @@
  * The weights of a student of which only one block is in memory: those of the block as they were given, and those outside the
  * blocks as the reference quantizer rounds them, made when they are needed.
  */
+import { aboutTensors } from '../errors.js'
 import { dequantizeRows, quantizeRows } from '../llama/index.js'
 import type { Weights } from '../models/weights.js'
 import type { Source, Student } from './source.js'
@@ -59,5 +60,9 @@ function rounded(
   const from = gguf.tensor(name).type
   const type = types.get(name) ?? from
   if (type === from) return weights
-  return dequantizeRows(type, quantizeRows(type, weights, columns), weights.length)
+  try {
+    return dequantizeRows(type, quantizeRows(type, weights, columns), weights.length)
+  } catch (error) {
+    throw aboutTensors(gguf.path, name, error)
+  }
 }

@@ -5,6 +5,7 @@
  *   by block for a better start (blockwise.ts) -> train end to end by distillation, all weights or only scales -> write the codes
  *   of the training graph, checked by libggml
  */
+import { withCleanup } from '../cleanup.js'
 import { UsageError } from '../errors.js'
 import { checkReadable, checkWritable } from '../files.js'
 import { memoryBudget, reachableMemory } from '../memory.js'
@@ -34,12 +35,13 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
   const memory = options.memory ?? memoryBudget()
   const source = await openSource(options.input)
   const programs = new ParameterPrograms()
-  let network: Network | undefined
-  try {
+  return withCleanup(async (defer) => {
+    defer(() => source.gguf.close())
+    defer(() => programs.dispose())
     const warning = await checkSource(source, options.type)
     if (warning !== undefined) options.onWarning?.(warning)
-    const own = new Network(source.architecture, source.config, batchOf(source, options))
-    network = own
+    const network = new Network(source.architecture, source.config, batchOf(source, options))
+    defer(() => network.dispose())
     const types = targetTypes(source, options.type)
     const { vocabulary } = source.config
     if ((options.teacherTopK ?? 0) >= vocabulary)
@@ -68,9 +70,9 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
           ? [decided.untrained]
           : untrainedSets(source, types, options.embeddings ?? 'auto'),
       speeds: (whole) => {
-        own.keepsMemory = whole
+        network.keepsMemory = whole
         source.weights.most = whole ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
-        return sampleBlock(source, own, programs, types, (done, total) => {
+        return sampleBlock(source, network, programs, types, (done, total) => {
           options.signal?.throwIfAborted()
           options.onProgress?.({ stage: 'measure', done, total, tokens: total })
         })
@@ -95,15 +97,11 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
           calibration: plan.calibration,
           teacherTopK: plan.teacher.topK,
         })
-      const written = textOptions(source, own, settled, memory)
-      const text = await runText(options.input, own, written, files, plan.calibration)
-      return new Run(source, settled, plan, own, programs, text, began).run()
+      const written = textOptions(source, network, settled, memory)
+      const text = await runText(options.input, network, written, files, plan.calibration)
+      return new Run(source, settled, plan, network, programs, text, began).run()
     })
-  } finally {
-    await network?.dispose()
-    await programs.dispose()
-    await source.gguf.close()
-  }
+  })
 }
 
 /** What was not asked for in so many words. */

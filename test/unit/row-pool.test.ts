@@ -1,9 +1,12 @@
 /** Rows on several threads: the same numbers as on one. */
-import { expect, it } from 'vitest'
+import { Worker } from 'node:worker_threads'
+import { describe, expect, it, vi } from 'vitest'
+import { QuenchError } from '../../src/errors.js'
 import { gridOf } from '../../src/formats/grids.js'
 import { Q2_K } from '../../src/formats/q2_k.js'
 import { damp, factorize } from '../../src/quantize/factor.js'
 import { roundCompensated } from '../../src/quantize/gptq.js'
+import type { RoundPanel } from '../../src/quantize/panels.js'
 import { refine } from '../../src/quantize/refine.js'
 import { WorkerRows } from '../../src/quantize/row-pool.js'
 import { Random } from '../../src/random.js'
@@ -38,4 +41,51 @@ it('rounds and refines to the same result, whatever the number of threads', asyn
     await pool.dispose()
   }
   expect(results[1]).toEqual(results[0])
+})
+
+describe('a thread that ends by itself', () => {
+  const panelOf = (_row: number, rows: number): RoundPanel => ({
+    kind: 'round',
+    rows,
+    width: 1,
+    range: [-8, 7],
+    inverse: Float32Array.of(1),
+    left: new Float32Array(rows),
+    scales: new Float32Array(rows).fill(1),
+    mins: undefined,
+  })
+
+  it('ends the work that it was asked for with a sentence, and another takes its place', async () => {
+    const pool = new WorkerRows(2)
+    let worker: Worker | undefined
+    // It gets nothing to do, so that it cannot be done before it ends.
+    const post = vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker) {
+      worker = this
+    })
+    try {
+      const work = pool.run(128, panelOf, () => {})
+      const failed = work.catch((error: unknown) => error)
+      await worker?.terminate()
+      expect(await failed).toBeInstanceOf(QuenchError)
+      await expect(work).rejects.toThrow(/^the thread that rounds rows of a matrix has ended before its work/)
+    } finally {
+      post.mockRestore()
+    }
+    const rows: number[] = []
+    await pool.run(128, panelOf, (row) => rows.push(row))
+    expect(rows.toSorted((a, b) => a - b)).toEqual([0, 64])
+    await pool.dispose()
+  })
+
+  it('tells its error, and that of the rows of this thread without waiting for the others', async () => {
+    const pool = new WorkerRows(2)
+    // A range that is none fails in the thread, and a width that is none here.
+    const wrong = (row: number, rows: number) =>
+      ({ ...panelOf(row, rows), ...(row > 0 && { range: undefined }) }) as unknown as RoundPanel
+    await expect(pool.run(128, wrong, () => {})).rejects.toThrow(TypeError)
+    const here = (row: number, rows: number) =>
+      ({ ...panelOf(row, rows), ...(row === 0 && { range: undefined }) }) as unknown as RoundPanel
+    await expect(pool.run(128, here, () => {})).rejects.toThrow(TypeError)
+    await pool.dispose()
+  })
 })

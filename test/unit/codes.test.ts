@@ -1,0 +1,24 @@
+/** Grids and codes that the kernel and the memory of fixed codes cannot take: refused, never endless or wrapped. */
+import { expect, test } from 'vitest'
+import { toBytes } from '../../src/train/parameter.js'
+import { roundToGrid } from '../../src/train/rounding.js'
+
+test('a group longer than the kernel takes at once is refused', () => {
+  const round = (group: number) => {
+    const weights = new Float32Array(2 * group)
+    roundToGrid(
+      new Float32Array(2 * group).fill(0.4),
+      { scales: Float32Array.of(1, 1), range: [0, 3] },
+      weights,
+    )
+    return weights
+  }
+  expect(round(4096)).toEqual(new Float32Array(8192))
+  expect(() => round(8192)).toThrow("groups of 8192 weights are longer than the kernel's 4096")
+})
+
+test('codes that are no bytes are refused', () => {
+  expect(toBytes(Float32Array.of(-128, 0, 127))).toEqual(Int8Array.of(-128, 0, 127))
+  for (const code of [128, -129, 255, 0.5, Number.NaN])
+    expect(() => toBytes(Float32Array.of(0, code))).toThrow(`the code ${code} does not fit into 8 bits`)
+})
