@@ -1,7 +1,7 @@
 /** The windows that a run trains and validates on: the user's text, text that the model writes itself, or a share of each. */
 
 import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
-import { readTexts } from '../data/texts.js'
+import { readDocuments, textWarnings } from '../data/texts.js'
 import { cutWindows, holdOut, type Split } from '../data/windows.js'
 import { UsageError } from '../errors.js'
 import { LlamaModel } from '../llama/index.js'
@@ -42,8 +42,10 @@ export async function fileWindows(path: string, options: TextOptions): Promise<I
   if (shareOf(options) === 1) return []
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
+    const texts = await readDocuments(options.data)
+    for (const warning of textWarnings(texts)) options.onWarning?.(warning)
     const documents: Int32Array[] = []
-    for (const text of await readTexts(options.data)) documents.push(await model.tokenizeAsync(text))
+    for (const { text } of texts) documents.push(await model.tokenizeAsync(text))
     return cutWindows(documents, options.length, model)
   } finally {
     model.dispose()

@@ -9,6 +9,7 @@ import { cutEvaluation } from '../../src/evaluate/windows.js'
 import { createGguf, type GgufValue, Metadata } from '../../src/gguf/index.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { Random } from '../../src/random.js'
+import { fileWindows } from '../../src/train/text.js'
 import { tinyVocabulary, writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
@@ -91,6 +92,18 @@ it('a perplexity above the size of the vocabulary is remarked on', async () => {
   const text = 'The ship had been at sea.\r\n'.repeat(60)
   const plain = await evaluateFiles({ ...options, reference: shipped, text })
   expect(plain.warnings).toEqual([expect.stringMatching(/^text 1: lines end with CRLF/)])
+})
+
+it('lines that end as on Windows are remarked on in training text too', async () => {
+  const path = join(folder, 'windows.txt')
+  await writeFile(path, 'The ship had been at sea.\r\n'.repeat(60))
+  const warnings: string[] = []
+  const windows = await fileWindows(shipped, {
+    ...{ data: [path], tokens: 512, length: 32, validation: 1, seed: 1, fingerprint: '' },
+    onWarning: (warning) => warnings.push(warning),
+  })
+  expect(windows.length).toBeGreaterThan(2)
+  expect(warnings).toEqual([expect.stringMatching(/windows\.txt: lines end with CRLF/)])
 })
 
 it('a question that is longer than what the model can read is refused', async () => {
