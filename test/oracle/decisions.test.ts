@@ -103,3 +103,14 @@ it('a disk that is too small is told of, with a method that fits, and decides no
   }
   expect((await readdir(folder)).filter((name) => name.includes('narrow'))).toEqual([])
 })
+
+it('a run goes on to the same file with another budget of memory, and with its text gone from the cache', async () => {
+  const undisturbed = await run('undisturbed.gguf', { ...small, seed: 9 })
+  const stop = new AbortController()
+  const onProgress: TrainOptions['onProgress'] = ({ stage }) => stage === 'train' && stop.abort()
+  const options = { ...small, seed: 9, memory: 20e9 }
+  await expect(run('moved.gguf', { ...options, signal: stop.signal, onProgress })).rejects.toThrow('step 1;')
+  await rm(join(folder, 'cache'), { recursive: true })
+  const moved = await run('moved.gguf', { ...options, memory: 2e9, resume: true })
+  expect((await readFile(moved.path)).equals(await readFile(undisturbed.path))).toBe(true)
+})
