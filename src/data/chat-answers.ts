@@ -113,7 +113,9 @@ function startOf(render: Render, before: readonly Message[], message: Message, t
   const marked = attempt(() => render([...before, withMark(message)], false))
   const at = marked?.indexOf(mark(0)) ?? -1
   if (marked !== undefined && at >= 0 && text.startsWith(marked.slice(0, at))) return at
-  return commonLength(text, render(before, true))
+  const common = commonLength(text, render(before, true))
+  const tag = /<[^<>\s]*$/.exec(text.slice(Math.max(0, common - 64), common)) // it begins as another one does
+  return common - (tag?.[0].length ?? 0)
 }
 
 /** The message with a mark instead of its words; without words (only calls of tools) the mark is all that it holds. */

@@ -1,6 +1,6 @@
 /**
  * What is handed to a chat template. People write conversations as the API of OpenAI has them, and templates expect what the
- * `transformers` library gives them, so where a template fails on the one it is given the other:
+ * `transformers` library gives them, so where a template fails on the one, or writes it as no model was trained on, it is given the other:
  * - `content: null` beside calls of tools becomes an empty text,
  * - arguments of calls as JSON text become the object that the text stands for,
  * - where there are no tools, `tools` is null or an empty list instead of undefined.
@@ -13,7 +13,7 @@ export interface Variant {
   readonly tools: readonly unknown[] | null | undefined
 }
 
-/** The first variant that renders. @throws QuenchError with the reason of the first of all */
+/** The first variant that renders. @throws QuenchError with the reason of the one whose messages are as `transformers` has them */
 export function renderingVariant(
   render: (variant: Variant) => string,
   messages: readonly Message[],
@@ -22,10 +22,10 @@ export function renderingVariant(
   let failure: QuenchError | undefined
   for (const variant of variants(messages, tools))
     try {
-      return withArgumentsOnce(render, variant, render(variant))
+      return withoutNull(render, withArgumentsOnce(render, variant, render(variant)))
     } catch (error) {
       if (!(error instanceof QuenchError)) throw error
-      failure ??= error
+      if (variant.tools === tools) failure = error
     }
   throw failure
 }
@@ -52,11 +52,23 @@ function withArgumentsOnce(render: (variant: Variant) => string, variant: Varian
     )
   if (!twice) return variant
   const parsed = { ...variant, messages: changed(variant.messages, argumentsAsObjects) }
+  return renders(render, parsed) === undefined ? variant : parsed
+}
+
+/** The variant with empty texts, where the template has written a content that is null as the word. */
+function withoutNull(render: (variant: Variant) => string, variant: Variant): Variant {
+  const messages = changed(variant.messages, contentAsText)
+  if (messages === variant.messages) return variant
+  const nulls = (text: string): number => text.match(/\bnull\b/g)?.length ?? 0
+  const text = renders(render, { ...variant, messages })
+  return text !== undefined && nulls(text) < nulls(render(variant)) ? { ...variant, messages } : variant
+}
+
+function renders(render: (variant: Variant) => string, variant: Variant): string | undefined {
   try {
-    render(parsed)
-    return parsed
+    return render(variant)
   } catch (error) {
-    if (error instanceof QuenchError) return variant
+    if (error instanceof QuenchError) return undefined
     throw error
   }
 }

@@ -108,7 +108,17 @@ describe('what is handed over', () => {
     expect(rendered(source + loop, calling.slice(0, 1))).toBe(`${expected}user: Hi\n`)
   })
 
-  test('what fails in every form gives the reason of the first', () => {
+  test('what fails in every form gives the reason that the form does not remove', () => {
+    expect(() => rendered(withContent('{{ m.content | trim }}{{ raise_exception(m.role) }}'))).toThrow(
+      /^user$/,
+    )
+    expect(() =>
+      rendered(
+        withContent(
+          '{{ m.content | trim }}{% if m.role == "tool" %}{{ raise_exception("tool") }}{% endif %}',
+        ),
+      ),
+    ).toThrow(/^tool$/)
     expect(() => rendered('{{ raise_exception("no " ~ (tools is none)) }}')).toThrow(/^no false$/)
   })
 })
@@ -163,6 +173,16 @@ describe("the assistant's words", () => {
       ['<think>b</think>a\n'],
       ['<think>c</think>a\n'],
     ])
+  })
+
+  test('a tag that begins like the one of the prompt is theirs as a whole', () => {
+    const source =
+      '{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]</think>{% endif %}'
+    expect(
+      words(source.replace('{{ m.content }}', '<thought>{{ m.content.split("</thought>")[1] }}'), [
+        { role: 'assistant', content: 'a</thought>b' },
+      ]),
+    ).toEqual([['<thought>b']])
   })
 
   test('thoughts of a field of their own and calls of tools are', () => {
