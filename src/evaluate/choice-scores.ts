@@ -45,7 +45,7 @@ export function prepareQuestion(
       )
     return tokens
   })
-  const shortest = Math.min(...sequences.map(({ length }) => length))
+  const shortest = sequences.reduce((least, { length }) => Math.min(least, length), Number.POSITIVE_INFINITY)
   let shared = 0
   while (shared < shortest - 1 && sequences.every((tokens) => tokens[shared] === sequences[0][shared]))
     shared++

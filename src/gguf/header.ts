@@ -42,7 +42,10 @@ export interface Header {
   readonly dataOffset: number
 }
 
-const maxEntries = 2 ** 20 // tensors, and keys: the largest models have some ten thousand
+// The largest models have some thousand tensors, some hundred keys, and 800,000 strings in vocabulary and merges.
+const maxTensors = 2 ** 16
+const maxKeys = 2 ** 13
+const maxStrings = 2 ** 21
 const maxNestedArrays = 2 ** 16
 const maxNesting = 8
 const maxAlignment = 2 ** 20
@@ -54,8 +57,8 @@ export const padded = (bytes: number, alignment: number): number => Math.ceil(by
 /** Reads a header and checks it against the size of its file. `file` is put into every `TensorInfo`. */
 export function parseHeader(cursor: Cursor, file: number): Header {
   const version = parseVersion(cursor)
-  const tensorCount = believable(cursor, cursor.count(), 24, 'tensors')
-  const keyCount = believable(cursor, cursor.count(), 13, 'metadata keys')
+  const tensorCount = believable(cursor, cursor.count(), 24, maxTensors, 'tensors')
+  const keyCount = believable(cursor, cursor.count(), 13, maxKeys, 'metadata keys')
   const metadata = parseMetadata(cursor, keyCount)
   const alignment = alignmentOf(metadata)
   const stored = parseTensors(cursor, tensorCount)
@@ -101,23 +104,20 @@ function parseVersion(cursor: Cursor): 2 | 3 {
   throw new FileError(cursor.path, `GGUF version ${version} is unknown; quench reads versions 2 and 3`)
 }
 
-/** A count, if so many items of at least `itemBytes` can follow. */
-function believable(cursor: Cursor, count: number, itemBytes: number, items: string): number {
+/** A count, if so many items of at least `itemBytes` can follow and files have so many. */
+function believable(cursor: Cursor, count: number, itemBytes: number, most: number, items: string): number {
   if (count * itemBytes > cursor.remaining) {
     throw new FileError(cursor.path, `it claims ${count} ${items}, more than it has bytes for; ${damaged}`)
   }
-  if (count > maxEntries) {
-    throw new FileError(
-      cursor.path,
-      `it claims ${count} ${items}; quench reads files with up to ${maxEntries}`,
-    )
+  if (count > most) {
+    throw new FileError(cursor.path, `it claims ${count} ${items}; quench reads files with up to ${most}`)
   }
   return count
 }
 
 function parseMetadata(cursor: Cursor, count: number): Metadata {
   const metadata = new Metadata(cursor.path)
-  const nested = { arrays: 0 }
+  const inside = { arrays: 0, strings: 0 }
   for (let i = 0; i < count; i++) {
     const key = cursor.string()
     if (key === '') throw new FileError(cursor.path, `metadata key ${i} has no name; ${damaged}`)
@@ -125,7 +125,7 @@ function parseMetadata(cursor: Cursor, count: number): Metadata {
       throw new FileError(cursor.path, `the metadata key ${quote(key)} is there twice; ${damaged}`)
     }
     const type = parseType(cursor, key)
-    metadata.set(key, type === 'array' ? parseArray(cursor, key, nested, 1) : parseScalar(cursor, type))
+    metadata.set(key, type === 'array' ? parseArray(cursor, key, inside, 1) : parseScalar(cursor, type))
   }
   return metadata
 }
@@ -154,8 +154,14 @@ function parseScalar(cursor: Cursor, type: GgufScalar['type']): GgufValue {
   }
 }
 
-/** `nested` counts the arrays inside arrays of the whole file, `depth` how deep this one is. */
-function parseArray(cursor: Cursor, key: string, nested: { arrays: number }, depth: number): GgufArray {
+/** What arrays hold in the whole file: other arrays, and strings. */
+interface Inside {
+  arrays: number
+  strings: number
+}
+
+/** @param depth how deep this one is */
+function parseArray(cursor: Cursor, key: string, inside: Inside, depth: number): GgufArray {
   const itemType = parseType(cursor, key)
   const count = cursor.count()
   const bytes = count * valueBytes[itemType]
@@ -188,17 +194,22 @@ function parseArray(cursor: Cursor, key: string, nested: { arrays: number }, dep
     case 'bool':
       return { type, itemType, value: cursor.bytes(bytes).map((byte) => (byte === 0 ? 0 : 1)) }
     case 'string': {
+      inside.strings += count
+      if (inside.strings > maxStrings) {
+        const problem = `its arrays hold more than ${maxStrings} strings, the last ${count} in ${quote(key)}`
+        throw new FileError(cursor.path, `${problem}, and quench reads files with up to that`)
+      }
       const value = new Array<string>(count)
       for (let i = 0; i < count; i++) value[i] = cursor.string()
       return { type, itemType, value }
     }
     case 'array': {
-      nested.arrays += count
-      if (depth === maxNesting || nested.arrays > maxNestedArrays) {
+      inside.arrays += count
+      if (depth === maxNesting || inside.arrays > maxNestedArrays) {
         throw new FileError(cursor.path, `the metadata key ${quote(key)} nests too many arrays; ${damaged}`)
       }
       const value: GgufArray[] = []
-      for (let i = 0; i < count; i++) value.push(parseArray(cursor, key, nested, depth + 1))
+      for (let i = 0; i < count; i++) value.push(parseArray(cursor, key, inside, depth + 1))
       return { type, itemType, value }
     }
   }

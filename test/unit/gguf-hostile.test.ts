@@ -31,6 +31,21 @@ const cases: [string, Buffer, string][] = [
   ['tensor count', gguf({ tensorCount: huge }), 'tensors, more than it has bytes for'],
   ['negative tensor count', gguf({ tensorCount: 2n ** 63n }), 'tensors, more than it has bytes for'],
   ['key count', gguf({ keyCount: 10n ** 12n }), '1000000000000 metadata keys, more than it has bytes for'],
+  [
+    'too many keys',
+    gguf({ keys: Array.from({ length: 8193 }, (_, i) => keyU32(`k${i}`, i)) }),
+    '8193 metadata keys; quench reads files with up to 8192',
+  ],
+  [
+    'too many tensors',
+    gguf({ tensorCount: 65537, data: 65537 * 24 }),
+    '65537 tensors; quench reads files with up to 65536',
+  ],
+  [
+    'too many strings',
+    gguf(key(u32(9), array(8, 2 ** 21 + 1, Buffer.alloc(8 * (2 ** 21 + 1))))),
+    "its arrays hold more than 2097152 strings, the last 2097153 in 'k'",
+  ],
   ['key length', gguf({ keyCount: 1, keys: [u64(huge), Buffer.alloc(64)] }), 'ends inside its header'],
   ['no key', gguf({ keys: [Buffer.concat([str(''), u32(0), Buffer.of(1)])] }), 'metadata key 0 has no name'],
   ['key twice', gguf({ keys: [keyU32('a', 1), keyU32('a', 1)] }), "key 'a' is there twice"],
