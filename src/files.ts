@@ -7,59 +7,69 @@
  * `removeTemporaryFiles()` before it exits.
  */
 import { randomBytes } from 'node:crypto'
-import { accessSync, constants, readdirSync, rmSync, statSync } from 'node:fs'
-import { access, type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { accessSync, constants, readdirSync, rmSync, type Stats, statSync } from 'node:fs'
+import { access, chmod, type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { FileError, QuenchError } from './errors.js'
-import { discardRoom, keepRoom, roomPath, takeRoom } from './room.js'
+import { FileError } from './errors.js'
+import { openOwn } from './own-files.js'
+import { hiddenPath, targetOf } from './paths.js'
+import { discardRoom, keepRoom, noteRoom, roomPath, takeRoom } from './room.js'
+import { systemError } from './system-errors.js'
+
+export { isDiskFull, systemError } from './system-errors.js'
 
 const chunkBytes = 1 << 20
-const temporaries = new Set<string>()
+/** Temporary files that exist, with the files that they are of. */
+const temporaries = new Map<string, { readonly target: string; readonly replaced: Stats | undefined }>()
 
 /**
- * A new hidden name in the folder of `path`, registered for removal. For code that writes the file by itself;
- * follow with `commitTemporary` or `discardTemporary`. A `path` that exists and is not a file is a FileError.
+ * A new hidden name in the folder of `path`, registered for removal; of a symbolic link in the folder that it leads to. For code that
+ * writes the file by itself; follow with `commitTemporary` or `discardTemporary`. A `path` that exists and is not a file is a FileError.
  */
 export function temporaryPath(path: string): string {
-  let existing: ReturnType<typeof statSync>
   try {
-    existing = statSync(path, { throwIfNoEntry: false })
+    const { target, found } = fileOf(path)
+    const temporary = hiddenPath(target, `.${process.pid}.${randomBytes(4).toString('hex')}.tmp`)
+    temporaries.set(temporary, { target, replaced: found })
+    return temporary
   } catch (error) {
     throw systemError(path, error)
   }
-  if (existing?.isDirectory()) throw new FileError(path, 'this is a folder; give the name of a file')
-  if (existing && !existing.isFile())
-    throw new FileError(path, 'this is not a regular file; give another name')
-  removeAbandoned(path)
-  const suffix = `${process.pid}.${randomBytes(4).toString('hex')}.tmp`
-  const temporary = join(dirname(path), `.${basename(path)}.${suffix}`)
-  temporaries.add(temporary)
-  return temporary
 }
 
-/** Removes temporary files of `path` whose process was killed before it could do so. */
-function removeAbandoned(path: string): void {
-  const folder = dirname(path)
-  let names: string[]
+/** Where an output is written, and what is there. @throws FileError if that is no file */
+function fileOf(path: string): { target: string; found: Stats | undefined } {
+  const target = targetOf(path)
+  const found = statSync(target, { throwIfNoEntry: false })
+  if (found?.isDirectory()) throw new FileError(path, 'this is a folder; give the name of a file')
+  if (found && !found.isFile()) throw new FileError(path, 'this is not a regular file; give another name')
+  return { target, found }
+}
+
+/**
+ * Removes temporary files of `path` whose process was killed before it could do so. Only who has the lock of `path` may call it: the
+ * number in their names does not tell, since another process may have it by now, or one of another container.
+ */
+export function removeAbandoned(path: string): void {
+  removeTemporariesIn(dirname(targetOf(path)), path)
+}
+
+/** The same for all files of a folder, or for one of them. */
+export function removeTemporariesIn(folder: string, path?: string): void {
   try {
-    names = readdirSync(folder)
+    for (const name of readdirSync(folder)) {
+      const found = join(folder, name)
+      if (isTemporary(found, path) && !temporaries.has(found)) rmSync(found, { force: true })
+    }
   } catch (error) {
-    throw systemError(path, error)
-  }
-  for (const name of names) {
-    if (!name.startsWith(`.${basename(path)}.`)) continue
-    const pid = /^(\d+)\.[0-9a-f]{8}\.tmp$/.exec(name.slice(basename(path).length + 2))?.[1]
-    if (pid !== undefined && !isRunning(Number(pid))) rmSync(join(folder, name), { force: true })
+    throw systemError(folder, error)
   }
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0) // sends nothing
-    return true
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
+/** Whether a file has the name of a temporary file, of `path` if that is given. */
+export function isTemporary(temporary: string, path?: string): boolean {
+  const [, stem] = /^(\..*\.)\d+\.[0-9a-f]{8}\.tmp$/s.exec(basename(temporary)) ?? []
+  return stem !== undefined && (path === undefined || stem === basename(hiddenPath(targetOf(path), '.')))
 }
 
 /** Says before a long job whether a file or folder is there. @throws FileError if not */
@@ -73,23 +83,26 @@ export async function checkReadable(path: string): Promise<void> {
 
 /** Says before a long job whether a file can be written there at all. @throws FileError if not */
 export function checkWritable(path: string): void {
+  let folder = path
   try {
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-      throw new FileError(path, 'this is a folder; give the name of a file')
-    accessSync(dirname(path), constants.W_OK)
+    folder = dirname(fileOf(path).target)
+    accessSync(folder, constants.W_OK)
   } catch (error) {
-    throw systemError(path, error)
+    throw systemError(folder, error)
   }
 }
 
 /**
- * Opens a new temporary file of `path`, on the room that was reserved for it (room.ts) if there is any: cut it to size when it
- * is written.
+ * Opens a new temporary file of `path`, on the space that was reserved for it (room.ts) if there is any: cut it to size when it
+ * is written. Nobody may read it who may not read the file that it replaces.
  */
 export async function openTemporary(path: string): Promise<{ temporary: string; handle: FileHandle }> {
   const temporary = temporaryPath(path)
+  const mode = temporaries.get(temporary)?.replaced?.mode
   try {
-    const handle = await open(temporary, (await takeRoom(path, temporary)) ? 'r+' : 'wx')
+    const handle =
+      (await takeRoom(path, temporary)) ??
+      (await open(temporary, 'wx', mode === undefined ? 0o666 : (mode & 0o777) | 0o600))
     return { temporary, handle }
   } catch (error) {
     await discardTemporary(temporary)
@@ -98,10 +111,12 @@ export async function openTemporary(path: string): Promise<{ temporary: string; 
 }
 
 /**
- * Flushes a closed temporary file to the disk and renames it onto `path`. On failure it is removed: FileError.
+ * Flushes a closed temporary file to the disk and renames it onto `path`. On failure it is removed: FileError. Permissions are those
+ * of the file that is replaced.
  * @param keep the file that is replaced stays as room for the next one
  */
 export async function commitTemporary(temporary: string, path: string, keep = false): Promise<void> {
+  const { target, replaced } = temporaries.get(temporary) ?? { target: targetOf(path), replaced: undefined }
   try {
     const handle = await open(temporary, 'r+')
     try {
@@ -109,10 +124,12 @@ export async function commitTemporary(temporary: string, path: string, keep = fa
     } finally {
       await handle.close()
     }
-    if (keep) await keepRoom(path)
-    await rename(temporary, path)
+    // Some file systems have no permissions to set.
+    if (replaced) await chmod(temporary, replaced.mode & 0o777).catch(() => {})
+    if (keep) await keepRoom(target)
+    await rename(temporary, target)
     temporaries.delete(temporary)
-    await syncFolder(dirname(path))
+    await syncFolder(dirname(target))
   } catch (error) {
     await discardTemporary(temporary)
     throw systemError(path, error)
@@ -134,7 +151,7 @@ export async function discardTemporary(temporary: string): Promise<void> {
 
 /** Removes every temporary file at once, without waiting: for the handlers of SIGINT and SIGTERM. */
 export function removeTemporaryFiles(): void {
-  for (const temporary of temporaries) {
+  for (const temporary of temporaries.keys()) {
     try {
       rmSync(temporary, { force: true })
     } catch {
@@ -176,15 +193,17 @@ export async function atomicWrite(
 export async function reserveRoom(path: string, bytes: number): Promise<void> {
   const room = roomPath(path)
   try {
-    const handle = await open(room, 'a')
+    const handle = (await openOwn(room)) ?? (await open(room, 'wx'))
     try {
       const zeros = new Uint8Array(chunkBytes)
       let { size } = await handle.stat()
       while (size < bytes) {
-        const { bytesWritten } = await handle.write(zeros, 0, Math.min(chunkBytes, bytes - size))
+        const length = Math.min(chunkBytes, bytes - size)
+        const { bytesWritten } = await handle.write(zeros, 0, length, size)
         size += bytesWritten
       }
       await handle.datasync()
+      noteRoom(path)
     } finally {
       await handle.close()
     }
@@ -193,32 +212,3 @@ export async function reserveRoom(path: string, bytes: number): Promise<void> {
     throw systemError(path, error)
   }
 }
-
-const reasons: Record<string, string> = {
-  ENOENT: 'no such file or folder',
-  ENOTDIR: 'a part of the path before the last is not a folder',
-  EISDIR: 'this is a folder; give the name of a file',
-  EACCES: 'no permission; check who owns the file and its folder',
-  EPERM: 'the system does not allow it; check who owns the file and its folder',
-  EROFS: 'the disk is mounted read-only; choose another folder',
-  ENOSPC: 'the disk is full; make room or choose another folder',
-  EDQUOT: 'the disk quota is used up; make room or choose another folder',
-  EFBIG: 'the file is larger than this disk or the limits of this shell allow',
-  EMFILE: 'too many open files; raise the limit (ulimit -n)',
-  ENAMETOOLONG: 'the name is too long',
-  EIO: 'the disk reported an error',
-}
-
-/** What the system said about `path`, as a FileError; anything that is not a system error is returned as it is. */
-export function systemError(path: string, error: unknown): unknown {
-  if (error instanceof QuenchError || !(error instanceof Error) || !('code' in error)) return error
-  const code = String(error.code)
-  return new FileError(path, reasons[code] ?? `the system answered ${code}`, { cause: error })
-}
-
-/** Whether it is an error of `systemError` that says that there is no room. */
-export const isDiskFull = (error: unknown): error is FileError =>
-  error instanceof FileError &&
-  error.cause instanceof Error &&
-  'code' in error.cause &&
-  (error.cause.code === 'ENOSPC' || error.cause.code === 'EDQUOT')

@@ -2,27 +2,52 @@
  * Room on the disk that is taken before it is needed, so that a full disk is found out before the work whose result it would
  * lose. The room for a file is a hidden file beside it that was really written; whoever then writes the file writes over that.
  * File systems that compress, or that never write over what is there, may still run full. It is taken by `reserveRoom` of files.ts.
+ *
+ * Only a file with one name is written over: a process that is killed between `keepRoom` and the renaming that follows leaves the file
+ * itself as its own room.
  */
-import { link, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { type FileHandle, link, lstat, rename, unlink } from 'node:fs/promises'
+import { isOwn, openOwn } from './own-files.js'
+import { hiddenPath, targetOf } from './paths.js'
 
-export const roomPath = (path: string): string => join(dirname(path), `.${basename(path)}.room`)
+/** Rooms that this process has taken: a file of the name that is there without its doing is left alone. */
+const taken = new Set<string>()
 
-/** Gives the room of `path`, if there is any, the name `temporary`, to be written over and cut to size. */
-export async function takeRoom(path: string, temporary: string): Promise<boolean> {
-  return rename(roomPath(path), temporary).then(
-    () => true,
-    () => false,
-  )
+export const roomPath = (path: string): string => hiddenPath(targetOf(path), '.room')
+
+/** Lets `takeRoom` use the room of `path`. */
+export function noteRoom(path: string): void {
+  taken.add(roomPath(path))
+}
+
+/** Gives the room of `path`, if this process has taken any, the name `temporary`, and opens it to be written over and cut to size. */
+export async function takeRoom(path: string, temporary: string): Promise<FileHandle | undefined> {
+  const room = roomPath(path)
+  if (!taken.delete(room)) return undefined
+  const handle = await openOwn(room)
+  try {
+    if (handle) await rename(room, temporary)
+    return handle
+  } catch {
+    await handle?.close()
+    return undefined
+  }
 }
 
 /** What the file `path` takes stays as room for the next one when another file is renamed onto it. */
 export async function keepRoom(path: string): Promise<void> {
   await discardRoom(path)
-  // There may be no file yet, and some file systems have no links: then there is no room.
-  await link(path, roomPath(path)).catch(() => {})
+  const found = await lstat(path).catch(() => undefined)
+  if (!found || !isOwn(found)) return // another name of it is somebody's copy
+  // Some file systems have no links: then there is no room.
+  await link(path, roomPath(path)).then(
+    () => noteRoom(path),
+    () => {},
+  )
 }
 
+/** Removes the room of `path`, if there is any. A folder of that name is none. */
 export async function discardRoom(path: string): Promise<void> {
-  await rm(roomPath(path), { force: true })
+  taken.delete(roomPath(path))
+  await unlink(roomPath(path)).catch(() => {})
 }

@@ -1,6 +1,6 @@
 /** `quench compare`: which quantized file of a model to take, measured and told on a page that can be sent on. */
 import type { Command } from 'commander'
-import type { CompareEvent, Comparison } from '../compare/comparison.js'
+import type { CompareEvent, CompareOptions, Comparison } from '../compare/comparison.js'
 import { humanCount } from './format.js'
 import {
   byteCount,
@@ -81,10 +81,8 @@ export function addCompare(program: Command): void {
       if (time !== undefined && steps !== undefined)
         command.error('error: --time and --steps exclude each other', { exitCode: 2 })
       if (json && markdown) command.error('error: --json and --markdown exclude each other', { exitCode: 2 })
-      const { checkWritable, atomicWrite } = await import('../files.js')
-      if (output !== undefined) checkWritable(output)
       const { compare } = await import('../compare/compare.js')
-      const comparison = await compare({
+      const asked = {
         model,
         files,
         ...rest,
@@ -98,18 +96,30 @@ export function addCompare(program: Command): void {
         ...(memory !== undefined && { memoryBytes: memory }),
         onProgress: showComparison(!json && !markdown),
         onWarning: warn,
-      })
-      clearProgress()
-      if (output !== undefined) {
-        const { reportPage } = await import('../report/page.js')
-        await atomicWrite(output, reportPage(comparison))
       }
+      const comparison = output === undefined ? await compare(asked) : await reported(output, asked)
+      clearProgress()
       for (const warning of comparison.warnings) printWarning(warning)
       reportFailures(comparison.failures)
       if (json) printJson(comparison)
       else print(await described(comparison, markdown ?? false))
       if (output !== undefined && !json && !markdown) print(['', `The report is in ${output}`])
     })
+}
+
+/** Compares and writes the report, which nobody else writes meanwhile. */
+async function reported(output: string, asked: CompareOptions): Promise<Comparison> {
+  const { compare, comparisonFiles } = await import('../compare/compare.js')
+  const { withOutputs } = await import('../outputs.js')
+  const { reads, writes } = comparisonFiles(asked)
+  const others = writes.map((other) => ({ ...other, lockedLater: true }))
+  return withOutputs({ reads, writes: [{ path: output, by: '--output' }, ...others] }, async () => {
+    const comparison = await compare(asked)
+    const { atomicWrite } = await import('../files.js')
+    const { reportPage } = await import('../report/page.js')
+    await atomicWrite(output, reportPage(comparison))
+    return comparison
+  })
 }
 
 async function described(comparison: Comparison, markdown: boolean): Promise<string[]> {

@@ -16,6 +16,7 @@ import {
   readConversations,
   readPrompts,
 } from '../evaluate/index.js'
+import { checkOutputs, type Files } from '../outputs.js'
 import { humanCount } from './format.js'
 import { progressLine } from './progress.js'
 
@@ -60,7 +61,8 @@ export async function evaluateSections(files: string[], options: SectionOptions)
     ...(threads !== undefined && { threads }),
   }
   const second = original === undefined ? {} : { original }
-  // What can be wrong with the inputs is found before the work begins.
+  // What can be wrong with inputs and output is found before the work begins.
+  if (options.saveReference !== undefined) await checkOutputs(filesOf(options.saveReference, files, options))
   if (chat || tasks || generate !== undefined) await needModel(reference)
   const documents = data && (await readDocuments(data))
   const conversations = chat && (await Promise.all(chat.map(readConversations))).flat()
@@ -116,4 +118,22 @@ async function promptsOf(generate: string, documents: Awaited<ReturnType<typeof 
   const count = Number(generate)
   if (count < 1 || count > 100_000) throw new UsageError(`--generate is ${generate}, not from 1 to 100000`)
   return promptsFromTexts(documents, count)
+}
+
+/** What is written and read; where text or models are missing, that is told later. */
+function filesOf(output: string, files: readonly string[], options: SectionOptions): Files {
+  const { reference, original, data = [], chat = [], tasks = [], generate } = options
+  const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))
+  return {
+    writes: [{ path: output, by: '--save-reference' }],
+    reads: [
+      ...named('--reference', [reference]),
+      ...named('--original', original === undefined ? [] : [original]),
+      ...named('a file to evaluate', files),
+      ...named('--data', data),
+      ...named('--chat', chat),
+      ...named('--tasks', tasks),
+      ...named('--generate', generate === undefined || /^\d+$/.test(generate) ? [] : [generate]),
+    ],
+  }
 }

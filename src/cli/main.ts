@@ -11,13 +11,15 @@ import { Command, CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
 import { removeTemporaryFiles, systemError } from '../files.js'
 import { plural } from '../format.js'
+import { warningType } from '../warnings.js'
 import { addBench } from './bench.js'
+import { addCache } from './cache.js'
 import { addCompare } from './compare.js'
 import { addDemo } from './demo.js'
 import { addEval } from './eval.js'
 import { addInspect } from './inspect.js'
 import { handleSignals, interruption } from './interrupt.js'
-import { print, printError, printStack } from './print.js'
+import { print, printError, printStack, printWarning } from './print.js'
 import { clearProgress } from './progress.js'
 import { addQuantize } from './quantize.js'
 import { addTrain } from './train.js'
@@ -42,9 +44,11 @@ addEval(program)
 addBench(program)
 addCompare(program)
 addDemo(program)
+addCache(program)
 
 program.hook('preAction', async (_, command) => {
-  if (command.name() !== 'inspect' && command.opts().threads === undefined) await sayThreads()
+  const computes = !['inspect', 'cache', 'clear'].includes(command.name())
+  if (computes && command.opts().threads === undefined) await sayThreads()
 })
 
 for (const [stream, name] of [
@@ -58,6 +62,12 @@ handleSignals((code) => {
   clearProgress()
   removeTemporaryFiles()
   process.exit(code)
+})
+process.removeAllListeners('warning') // Node would print them in lines of its own
+process.on('warning', ({ name, message }) => {
+  if (name !== warningType) return
+  clearProgress()
+  printWarning(message)
 })
 
 try {

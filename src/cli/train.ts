@@ -56,7 +56,7 @@ export function addTrain(program: Command): void {
       'take about this long in all instead, e.g. 90s, 10m, 2h; the file then depends on how fast the machine is',
       seconds,
     )
-    .option('--resume', 'go on from the checkpoint of a run that was stopped')
+    .option('--resume', 'resume a run that was stopped; one that is finished stays as it is')
     .option('-c, --context <n>', 'tokens of a window (default: 128)', positiveInteger)
     .addOption(
       new Option(
@@ -110,6 +110,12 @@ export function addTrain(program: Command): void {
       const { output, type, time, json, trainEmbeddings, ...rest } = options
       if (time !== undefined && rest.steps !== undefined)
         command.error('error: --time and --steps exclude each other', { exitCode: 2 })
+      const { isFinished } = await import('../train/leftovers.js')
+      if (rest.resume && (await isFinished({ input, output, type: type.toUpperCase() }))) {
+        if (json) printJson({ path: output, finished: true })
+        else print([`${output} is finished: there is nothing to resume`])
+        return
+      }
       const { train } = await import('../train/train.js')
       const report = await train({
         input,

@@ -7,19 +7,22 @@
  * gets one more file, measures only what is new.
  */
 import { createHash } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
-import { cacheFolder } from '../data/text-cache.js'
+import { dirname, join } from 'node:path'
+import { cacheFolder, checkOwner, ownCacheFolder } from '../cache-folder.js'
 import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
+import { systemError } from '../files.js'
 import { inspectFile } from '../inspect.js'
 import { aboveZero, checkNumbers, threadRange, whole } from '../option-checks.js'
+import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
 import { type FileSpeed, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
 import { choosePrompts } from './continuations.js'
 import { judge } from './judge.js'
-import { type Entry, makeFiles } from './make.js'
+import { type Entry, madeFiles, makeFiles } from './make.js'
 import { benchAll, evaluateAll, type KeptEvaluation, tensorErrorsOfAll, writeAll } from './measure.js'
 import { Store } from './store.js'
 import { verdict } from './verdict.js'
@@ -34,6 +37,29 @@ const partsOfText = 8
 /** Where measurements are kept if nothing else is said. */
 const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
 
+/** What a comparison writes and reads. */
+export function comparisonFiles(options: CompareOptions): Files & { store: Output } {
+  const { model, files = [], data, folder, types = usualLadder, train = [], training } = options
+  const path = options.store ?? defaultStore()
+  const store = {
+    path,
+    by: '--store',
+    files: ['-wal', '-shm', '-journal'].map((ending) => path + ending),
+    doing: 'using this store',
+  }
+  const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))
+  return {
+    store,
+    writes: [store, ...madeFiles({ model, folder, types, train })],
+    reads: [
+      ...named('the model', [model]),
+      ...named('a file to compare', files),
+      ...named('--data', data),
+      ...named('--train-data', training?.data ?? []),
+    ],
+  }
+}
+
 /** @throws QuenchError if nothing is left to compare; FileError for a model or text that cannot be read */
 export async function compare(options: CompareOptions): Promise<Comparison> {
   checkNumbers(options, {
@@ -44,11 +70,28 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
     memoryBytes: aboveZero,
     continuations: whole(0),
   })
-  const store = Store.open(options.store ?? defaultStore())
+  const files = comparisonFiles(options)
+  const { path } = files.store
+  await checkOutputs(files)
+  if (options.store === undefined) {
+    ownCacheFolder()
+    checkOwner(path)
+  } else makeFolder(dirname(path))
+  return withOutputs(files, async () => {
+    const store = Store.open(path)
+    try {
+      return await run(store, options)
+    } finally {
+      store.close()
+    }
+  })
+}
+
+function makeFolder(folder: string): void {
   try {
-    return await run(store, options)
-  } finally {
-    store.close()
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw systemError(folder, error)
   }
 }
 

@@ -9,8 +9,10 @@ import type { Failure } from '../failures.js'
 import { systemError } from '../files.js'
 import { inspectFile } from '../inspect.js'
 import { checkImportance, FILE_TYPES } from '../llama/index.js'
+import type { Output } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import { TeacherCache } from '../train/distillation.js'
+import { hasLeftovers, keptBeside } from '../train/leftovers.js'
 import type { TrainEvent, TrainReport } from '../train/options.js'
 import { train } from '../train/train.js'
 import type { Store } from './store.js'
@@ -71,10 +73,7 @@ export async function makeFiles(
       throw systemError(folder, error)
     }
   }
-  const stem = basename(model)
-    .replace(/\.gguf$/, '')
-    .replace(/[-.](f32|f16|bf16)$/i, '')
-  const output = (name: string): string => join(folder, `${stem}-${name}.gguf`)
+  const output = (name: string): string => madePath(model, folder, name)
   const entries: Entry[] = []
   for (const type of types) entries.push(await makePlain(store, type, output(type), options))
   const teacher = new TeacherCache(256 << 20)
@@ -94,6 +93,29 @@ export async function makeFiles(
     }
   }
   return { entries, failures }
+}
+
+/** The file that is made of a type, `Q4_0` or `Q4_0-QAT`. */
+function madePath(model: string, folder: string, name: string): string {
+  const stem = basename(model)
+    .replace(/\.gguf$/, '')
+    .replace(/[-.](f32|f16|bf16)$/i, '')
+  return join(folder, `${stem}-${name}.gguf`)
+}
+
+/** All files that `makeFiles` may write. */
+export function madeFiles({
+  model,
+  folder,
+  types,
+  train,
+}: Pick<MakeOptions, 'model' | 'folder' | 'types' | 'train'>): Output[] {
+  const plain = [...new Set([...types, ...train])].map((type) => madePath(model, folder, type))
+  const trained = train.map((type) => madePath(model, folder, `${type}-QAT`))
+  return [
+    ...plain.map((path) => ({ path, by: 'the file to make', lockedLater: true })),
+    ...trained.map((path) => ({ ...keptBeside(path), path, by: 'the file to make', lockedLater: true })),
+  ]
 }
 
 async function makePlain(
@@ -131,7 +153,7 @@ async function makeTrained(
     type,
     ...training,
     teacher,
-    resume: true,
+    resume: hasLeftovers(path),
     onProgress: (event) => onTrain?.(type, event),
     ...(onWarning && { onWarning }),
   })

@@ -17,6 +17,7 @@ import { FileError, QuenchError } from '../errors.js'
 import { discardTemporary, temporaryPath } from '../files.js'
 import { humanBytes } from '../format.js'
 import { LlamaModel, PACKAGE_VERSION, quantizeModel, sampleSequences, sideBySide } from '../llama/index.js'
+import type { Lock } from '../locks.js'
 import { threadCount } from '../threads.js'
 import { type Conversation, conversationOf } from './conversation.js'
 import { startOf } from './starts.js'
@@ -61,10 +62,15 @@ export async function selfWritten(
   const conversation = await conversationOf(path, vocabulary, length, onWarning)
   const cache = await openCache(vocabulary, conversation, options)
   let writer: LlamaModel | undefined
+  let lock: Lock | undefined
   const windows: Int32Array[] = []
   try {
     for (const { first, count } of partsOf(vocabulary, options)) {
-      const known = await knownPart(cache, vocabulary, first, count)
+      let known = await knownPart(cache, vocabulary, first, count)
+      if (!known && !lock) {
+        lock = await cache.lock(signal)
+        known = await knownPart(cache, vocabulary, first, count)
+      }
       if (known) {
         windows.push(...known)
         continue
@@ -92,6 +98,7 @@ export async function selfWritten(
     }
   } finally {
     writer?.dispose()
+    lock?.release()
   }
   return windows
 }

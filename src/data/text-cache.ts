@@ -6,10 +6,14 @@
  * tokens, int32, little endian. A file that is of another size, or whose sum is wrong, counts as absent.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, open } from 'node:fs/promises'
-import { homedir } from 'node:os'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { atomicWrite, reserveRoom, systemError } from '../files.js'
+import { ownCacheFolder } from '../cache-folder.js'
+import { atomicWrite, removeTemporariesIn, reserveRoom } from '../files.js'
+import { type Lock, ofProcess, waitForLock } from '../locks.js'
+import { isOwn, noFollow, removeLink } from '../own-files.js'
+import { warn } from '../warnings.js'
 
 const digestBytes = 32
 
@@ -26,13 +30,7 @@ export class TextCache {
     const key = createHash('sha256')
       .update(JSON.stringify({ ...settings, length }))
       .digest('hex')
-    const folder = join(cacheFolder(), 'text', key.slice(0, 32))
-    try {
-      await mkdir(folder, { recursive: true })
-    } catch (error) {
-      throw systemError(folder, error)
-    }
-    return new TextCache(folder, key, length)
+    return new TextCache(ownCacheFolder('text', key.slice(0, 32)), key, length)
   }
 
   /** The sequences of a part, or undefined if it is not there or damaged. */
@@ -46,8 +44,24 @@ export class TextCache {
     return Array.from({ length: count }, (_, i) => tokens.slice(i * this.length, (i + 1) * this.length))
   }
 
+  /**
+   * Keeps others from writing this text until the lock is released; while another process is writing it, waits, since what it writes need
+   * not be written again. What killed ones left half written is removed.
+   */
+  async lock(signal?: AbortSignal): Promise<Lock> {
+    const lock = await waitForLock(
+      this.folder,
+      (holder) =>
+        warn(`${this.folder}: waits for another quench${ofProcess(holder)}, which is writing the same text`),
+      signal,
+    )
+    if (lock.held) removeTemporariesIn(this.folder)
+    return lock
+  }
+
   /** Takes room for a part before it is written. @throws FileError where the disk is full */
   async reserve(first: number, count: number): Promise<void> {
+    await removeLink(this.path(first, count))
     await reserveRoom(this.path(first, count), digestBytes + 4 * count * this.length)
   }
 
@@ -55,6 +69,7 @@ export class TextCache {
     const data = Buffer.alloc(4 * sequences.length * this.length)
     for (const [s, tokens] of sequences.entries())
       for (const [i, token] of tokens.entries()) data.writeInt32LE(token, 4 * (s * this.length + i))
+    await removeLink(this.path(first, sequences.length))
     await atomicWrite(this.path(first, sequences.length), Buffer.concat([this.digest(data), data]))
   }
 
@@ -70,17 +85,13 @@ export class TextCache {
 /** Bytes on disk of a text in `parts` parts. */
 export const cachedBytes = (tokens: number, parts: number): number => 4 * tokens + digestBytes * parts
 
-/** `QUENCH_CACHE`, else `quench` in the user's cache folder. */
-export function cacheFolder(): string {
-  return process.env.QUENCH_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'quench')
-}
-
-/** A file's content if it has this size. */
+/** The content of a file of this user if it has this size. */
 async function readExactly(path: string, size: number): Promise<Buffer | undefined> {
-  const file = await open(path).catch(() => undefined)
+  const file = await open(path, constants.O_RDONLY | noFollow).catch(() => undefined)
   if (file === undefined) return undefined
   try {
-    if ((await file.stat()).size !== size) return undefined
+    const found = await file.stat()
+    if (found.size !== size || !isOwn(found)) return undefined
     const bytes = Buffer.alloc(size)
     const { bytesRead } = await file.read(bytes, 0, size, 0)
     return bytesRead === size ? bytes : undefined

@@ -31,7 +31,8 @@ export async function readDocuments(paths: readonly string[]): Promise<Document[
   return documents
 }
 
-async function listFiles(path: string): Promise<string[]> {
+/** The text files that a name stands for: itself, or those of the folder. */
+export async function listFiles(path: string): Promise<string[]> {
   try {
     if (!(await stat(path)).isDirectory()) return [path]
     const entries = await readdir(path, { withFileTypes: true, recursive: true })

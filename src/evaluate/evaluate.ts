@@ -11,9 +11,9 @@ import { setImmediate } from 'node:timers/promises'
 import { withCleanup } from '../cleanup.js'
 import { textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
-import { checkWritable } from '../files.js'
 import { LlamaContext, LlamaModel } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
+import { withOutputs } from '../outputs.js'
 import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable } from './files.js'
 import { cacheOptions } from './models.js'
@@ -77,9 +77,24 @@ export async function evaluateWindows(
   options: Omit<EvaluateOptions, 'text' | 'maxTokens'>,
   cut: (model: LlamaModel) => Promise<Windows>,
 ): Promise<Evaluation> {
+  const { saveReference, reference, original, files } = options
+  if (saveReference === undefined) return evaluateModels(options, cut)
+  const models = [reference, ...(original === undefined ? [] : [original]), ...files]
+  return withOutputs(
+    {
+      writes: [{ path: saveReference, by: '--save-reference' }],
+      reads: models.map((path) => ({ path, by: 'a model' })),
+    },
+    () => evaluateModels(options, cut),
+  )
+}
+
+async function evaluateModels(
+  options: Omit<EvaluateOptions, 'text' | 'maxTokens'>,
+  cut: (model: LlamaModel) => Promise<Windows>,
+): Promise<Evaluation> {
   const { reference, original, files, saveReference, kvTypes = ['f16'], gpuLayers = 0, threads } = options
   checkNumbers(options, { threads: threadRange, gpuLayers: whole(-1) })
-  if (saveReference !== undefined) checkWritable(saveReference)
   return withCleanup(async (defer) => {
     const saved = (await isSavedReference(reference)) ? await SavedReference.open(reference) : undefined
     if (saved) defer(() => saved.close())

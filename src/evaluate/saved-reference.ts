@@ -7,10 +7,10 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
-import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
+import { commitTemporary, discardTemporary, openTemporary, systemError } from '../files.js'
 import { openInput } from '../input-file.js'
 import { type RowLayout, rowLayout } from './saved-row.js'
 
@@ -65,17 +65,17 @@ export class ReferenceWriter implements RowWriter {
   }
 
   static async create(path: string, header: Omit<SavedHeader, 'version'>): Promise<ReferenceWriter> {
-    const temporary = temporaryPath(path)
+    const { temporary, handle } = await openTemporary(path)
     try {
-      const handle = await open(temporary, 'wx')
       const whole = { version, ...header }
       const json = Buffer.from(JSON.stringify(whole))
       const length = Buffer.alloc(4)
       length.writeUInt32LE(json.length)
       const head = Buffer.concat([Buffer.from(magic), length, json])
-      await handle.write(head)
+      await handle.writeFile(head)
       return new ReferenceWriter(path, temporary, handle, whole, createHash('sha256').update(head))
     } catch (error) {
+      await handle.close()
       await discardTemporary(temporary)
       throw systemError(path, error)
     }

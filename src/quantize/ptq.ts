@@ -2,15 +2,17 @@
  * Plain post-training quantization of a whole file by libllama: the same bytes as llama-quantize writes, and whole or
  * not at all. What libllama would only find out at the end, or say in its own words, is checked first.
  */
-import { realpath, stat, statfs } from 'node:fs/promises'
+import { stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
-import { commitTemporary, discardTemporary, systemError, temporaryPath } from '../files.js'
+import { commitTemporary, discardTemporary, openTemporary } from '../files.js'
 import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize, summarizeFile } from '../gguf/summary.js'
 import { checkLoads, FILE_TYPES, quantizeModel } from '../llama/index.js'
 import { checkNumbers, threadRange } from '../option-checks.js'
+import { withOutputs } from '../outputs.js'
+import { targetOf } from '../paths.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
 
 export interface QuantizeFileOptions {
@@ -54,6 +56,18 @@ export async function quantizeFile(
   if (!Object.hasOwn(FILE_TYPES, type))
     throw new UsageError(`--type ${type} is unknown; choose one of ${Object.keys(FILE_TYPES).join(', ')}`)
   checkNumbers(options, { threads: threadRange })
+  return withOutputs(
+    { writes: [{ path: output, by: 'the output' }], reads: [{ path: input, by: 'the input' }] },
+    () => quantizeTo(output, input, type, options),
+  )
+}
+
+async function quantizeTo(
+  output: string,
+  input: string,
+  type: string,
+  options: QuantizeFileOptions,
+): Promise<QuantizeFileResult> {
   const start = performance.now()
   const before = await checkInput(input)
   if (before.quantized && !options.allowRequantize)
@@ -61,10 +75,10 @@ export async function quantizeFile(
       input,
       `it is quantized already (${before.type}); quantize the full-precision file, or allow the loss with --allow-requantize`,
     )
-  await checkOutput(input, output)
   const total = leastBytes(type, before.parameters)
   await checkSpace(output, total)
-  const temporary = temporaryPath(output)
+  const { temporary, handle } = await openTemporary(output)
+  await handle.close()
   const stopWatching = watch(temporary, total, options.onProgress)
   let weights: WeightReport
   try {
@@ -114,19 +128,6 @@ async function checkInput(input: string): Promise<Summary> {
   }
 }
 
-/** The folder is there, and the output is no name of the input. */
-async function checkOutput(input: string, output: string): Promise<void> {
-  const folder = dirname(output)
-  try {
-    if (!(await stat(folder)).isDirectory()) throw new FileError(folder, 'this is not a folder')
-  } catch (error) {
-    throw systemError(folder, error)
-  }
-  const target = await realpath(output).catch(() => undefined)
-  if (target !== undefined && target === (await realpath(input)))
-    throw new UsageError(`the output ${output} is the input; give another name`)
-}
-
 /**
  * Bytes of `parameters` weights if all had the main type of a recipe, which is the least that the file can take:
  * recipes only raise tensors. Names that are no ggml type name its smallest relative (Q4_K_M: Q4_K, IQ3_M: IQ3_XXS).
@@ -138,7 +139,7 @@ function leastBytes(type: string, parameters: number): number {
 }
 
 async function checkSpace(output: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(output))
+  const { bavail, bsize } = await statfs(dirname(targetOf(output)))
   const free = bavail * bsize
   if (needed <= free) return
   const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`

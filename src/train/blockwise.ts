@@ -7,7 +7,7 @@
  * through them and goes on with the next, to the same result.
  */
 import { withCleanup } from '../cleanup.js'
-import { FileError } from '../errors.js'
+import { QuenchError } from '../errors.js'
 import type { Weights } from '../models/weights.js'
 import { WorkerRows } from '../quantize/row-pool.js'
 import { Products } from '../runtime/products.js'
@@ -88,19 +88,25 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
   })
 }
 
-/** Gives a student the solution again that is on disk. */
+/** Whether the solution for all of a student is on disk. */
+export const hasBlocks = (student: Student, network: Network, disk: BlocksOnDisk): boolean =>
+  parts(student, network).every(([name]) => disk.has(name))
+
+/** Gives a student the solution again that is on disk; false where a part of it is not there or damaged. */
 export async function loadBlocks(
   student: Student,
   network: Network,
   disk: BlocksOnDisk,
   programs: ParameterPrograms,
-): Promise<void> {
-  for (const [name, parameters] of parts(student, network))
-    if (!(await disk.load(name, parameters, programs)))
-      throw new FileError(
-        disk.folder,
-        `${name} is missing; delete the folder and the checkpoint to start anew`,
-      )
+): Promise<boolean> {
+  try {
+    for (const [name, parameters] of parts(student, network))
+      if (!(await disk.load(name, parameters, programs))) return false
+    return true
+  } catch (error) {
+    if (error instanceof QuenchError) return false
+    throw error
+  }
 }
 
 /** A student in the parts that are saved: what is outside the blocks, and every block. */

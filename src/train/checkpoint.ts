@@ -7,6 +7,7 @@ import { rm, stat } from 'node:fs/promises'
 import { FileError, UsageError } from '../errors.js'
 import { reserveRoom } from '../files.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
+import { besidePath } from '../paths.js'
 import { discardRoom } from '../room.js'
 import { bytesOf, type MomentStore, type Piece, trainedLatents } from './moment-store.js'
 import type { StageReport } from './options.js'
@@ -32,7 +33,7 @@ export interface Progress {
 
 export type Settings = Readonly<Record<string, string | number | boolean | null>>
 
-export const checkpointPath = (output: string): string => `${output}.checkpoint`
+export const checkpointPath = (output: string): string => besidePath(output, '.checkpoint')
 
 export async function checkpointExists(output: string): Promise<boolean> {
   return stat(checkpointPath(output)).then(

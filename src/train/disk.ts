@@ -1,9 +1,11 @@
 /** What a run takes on the disk beside its output, and what an earlier one has left there. */
-import { existsSync, readdirSync } from 'node:fs'
-import { readdir, stat, statfs } from 'node:fs/promises'
+import { lstatSync, readdirSync } from 'node:fs'
+import { lstat, readdir, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { FileError, UsageError } from '../errors.js'
+import { FileError } from '../errors.js'
 import { isDiskFull } from '../files.js'
+import { besidePath } from '../paths.js'
+import { roomPath } from '../room.js'
 import { checkpointPath } from './checkpoint.js'
 import { assignedBytes } from './export.js'
 import type { TrainOptions } from './options.js'
@@ -11,7 +13,7 @@ import { gigabytes, type Method, type Plan } from './plan.js'
 import type { Source } from './source.js'
 
 /** The folder of finished blocks. */
-export const blocksFolder = (output: string): string => `${output}.blocks`
+export const blocksFolder = (output: string): string => besidePath(output, '.blocks')
 
 /** What a run has decided (saved-run.ts). */
 export const decisionsPath = (output: string): string => join(blocksFolder(output), 'decisions.json')
@@ -22,22 +24,21 @@ export const teacherPath = (output: string): string => join(blocksFolder(output)
 /** Adam's moments while a run trains (moment-file.ts). */
 export const momentsPath = (output: string): string => join(blocksFolder(output), 'moments')
 
-/** @throws UsageError if an earlier run left something that this one would go on from only if told to */
-export function checkLeftovers(output: string, resume: boolean): void {
-  if (resume || !holdsWork(output)) return
-  const path = existsSync(checkpointPath(output)) ? checkpointPath(output) : blocksFolder(output)
-  throw new UsageError(
-    `${path} is left of a run that did not end; add --resume to go on, or delete it to start anew`,
-  )
-}
+/** What flows between blocks (streams.ts). */
+export const streamsFolder = (output: string): string => join(blocksFolder(output), 'streams')
 
-/** Whether an earlier run left more than what it had decided. */
+/** Whether an earlier run left more than what it had decided. A link in place of it counts, wherever it leads. */
 export function holdsWork(output: string): boolean {
   const folder = blocksFolder(output)
-  const names = existsSync(folder) ? readdirSync(folder) : []
+  const [checkpoint, blocks] = [checkpointPath(output), folder].map((path) =>
+    lstatSync(path, { throwIfNoEntry: false }),
+  )
   const isWork = (name: string): boolean =>
     !name.startsWith('.') && join(folder, name) !== decisionsPath(output)
-  return existsSync(checkpointPath(output)) || names.some(isWork)
+  return (
+    checkpoint !== undefined ||
+    (blocks?.isDirectory() ? readdirSync(folder).some(isWork) : blocks !== undefined)
+  )
 }
 
 /**
@@ -86,14 +87,15 @@ async function freeBytes(output: string): Promise<number> {
   return bavail * bsize + (await takenBytes(output))
 }
 
-/** Bytes that an earlier run has taken already of what this one needs. */
-async function takenBytes(output: string): Promise<number> {
+/** Bytes that an earlier run has taken already of what this one needs: what it reserved, too. */
+export async function takenBytes(output: string): Promise<number> {
   const folder = blocksFolder(output)
-  const names = existsSync(folder) ? await readdir(folder, { recursive: true }) : []
-  let bytes = 0
-  for (const path of [checkpointPath(output), ...names.map((name) => join(folder, name))]) {
-    const found = await stat(path).catch(() => undefined)
-    if (found?.isFile()) bytes += found.size
+  const names = await readdir(folder, { recursive: true }).catch(() => [])
+  const checkpoint = checkpointPath(output)
+  const sizes = new Map<string, number>() // by file, whatever the number of its names
+  for (const path of [checkpoint, roomPath(checkpoint), ...names.map((name) => join(folder, name))]) {
+    const found = await lstat(path).catch(() => undefined)
+    if (found?.isFile()) sizes.set(`${found.dev}:${found.ino}`, found.size)
   }
-  return bytes
+  return [...sizes.values()].reduce((a, b) => a + b, 0)
 }

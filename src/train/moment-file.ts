@@ -6,9 +6,10 @@
  * File: f32, for each latent of each parameter its pieces, for each piece the first moments of its values and then the second.
  */
 import { mkdirSync } from 'node:fs'
-import { type FileHandle, open, rm } from 'node:fs/promises'
+import { type FileHandle, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemError } from '../files.js'
+import { createOwn } from '../own-files.js'
 import type { Moments } from './adam.js'
 import {
   bytesOf,
@@ -46,9 +47,10 @@ export class MomentFile implements MomentStore {
     parameters: readonly Parameter[],
     most = pieceValues,
   ): Promise<MomentFile> {
+    let file: MomentFile | undefined
     try {
       mkdirSync(dirname(path), { recursive: true })
-      const file = new MomentFile(path, await open(path, 'w+'), most)
+      file = new MomentFile(path, await createOwn(path), most)
       let bytes = 0
       for (const trained of parameters.flatMap(trainedLatents)) {
         const { p, key } = trained
@@ -62,6 +64,7 @@ export class MomentFile implements MomentStore {
       }
       return file
     } catch (error) {
+      await file?.close().catch(() => {}) // the first error tells more
       throw systemError(path, error)
     }
   }
@@ -93,8 +96,11 @@ export class MomentFile implements MomentStore {
 
   /** Closes and removes it. */
   async close(): Promise<void> {
-    await this.handle.close()
-    await rm(this.path, { force: true })
+    try {
+      await this.handle.close()
+    } finally {
+      await rm(this.path, { force: true })
+    }
   }
 
   private part(start: number, end: number): Float32Array {

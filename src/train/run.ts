@@ -11,7 +11,7 @@ import { Metadata } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { BlockClock } from './block-clock.js'
 import { BlocksOnDisk } from './blocks-on-disk.js'
-import { loadBlocks, type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
+import { hasBlocks, loadBlocks, type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
 import {
   checkpointExists,
   checkpointPath,
@@ -20,10 +20,11 @@ import {
   removeCheckpoint,
   type Settings,
 } from './checkpoint.js'
-import { blocksFolder, keepsState, momentsPath, teacherPath } from './disk.js'
+import { blocksFolder, keepsState, momentsPath, streamsFolder, teacherPath } from './disk.js'
 import { Distillation, TeacherCache } from './distillation.js'
 import type { MeanError } from './estimate.js'
 import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
+import { inputKey } from './leftovers.js'
 import { MomentFile } from './moment-file.js'
 import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
@@ -70,7 +71,7 @@ export class Run {
       disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
       const report = this.plan.whole
         ? await this.whole(text, settings, disk)
-        : await this.streamed(text, disk, folder)
+        : await this.streamed(text, disk)
       await disk.remove()
       await removeCheckpoint(output)
       return report
@@ -115,7 +116,7 @@ export class Run {
   }
 
   /** One block in memory at a time. */
-  private async streamed(text: RunText, disk: BlocksOnDisk, folder: string): Promise<TrainReport> {
+  private async streamed(text: RunText, disk: BlocksOnDisk): Promise<TrainReport> {
     const { source, network, programs, types, plan, check } = this
     const began = performance.now()
     const result = await solveStreamed({
@@ -127,7 +128,7 @@ export class Run {
       check,
       batches: inBatches(text.calibration, network.batch),
       validation: inBatches(text.validation, network.batch),
-      spill: plan.spillBytes > 0 ? `${folder}/streams` : undefined,
+      spill: plan.spillBytes > 0 ? streamsFolder(this.options.output) : undefined,
       onProgress: this.onBlock,
     })
     const seconds = (performance.now() - began) / 1000
@@ -204,29 +205,37 @@ export class Run {
     let after: MeanError = solved
     if (progress.step > 0 && plan.method !== 'blockwise') {
       const { mean, se } = progress.curve[progress.curve.length - 1]
-      const kld = { mean, se }
-      const taken = mean < solved.mean
-      this.stages.push({
-        stage: plan.method,
-        seconds: progress.seconds - solvingSeconds(this.stages),
-        kld,
-        taken,
-      })
-      if (taken) after = kld
-      else await this.undo(student, disk)
+      const seconds = progress.seconds - solvingSeconds(this.stages)
+      const { kept, kld: now } = await this.bestOf(student, disk, { before, solved, trained: { mean, se } })
+      if (kept === 'ptq')
+        for (const [i, stage] of this.stages.entries()) this.stages[i] = { ...stage, taken: false }
+      this.stages.push({ stage: plan.method, seconds, kld: { mean, se }, taken: kept === 'trained' })
+      after = now
     }
     const trained = this.stages.length === 0 || this.stages.some(({ taken }) => taken)
     const tensors = trainedParameters(trained ? student.parameters : [], programs, this.check)
     return this.write(progress, text, { before, after }, tensors, trained)
   }
 
-  /** Takes the parameters back to what they were before the last stage. */
-  private async undo(student: Student, disk: BlocksOnDisk): Promise<void> {
+  /**
+   * Leaves what the last stage made where it is better than before it, and takes the parameters back otherwise. Where the finished blocks
+   * are gone by then, the better of what is left stays: what was trained, or the PTQ weights.
+   */
+  private async bestOf(
+    student: Student,
+    disk: BlocksOnDisk,
+    kld: Readonly<Record<'before' | 'solved' | 'trained', MeanError>>,
+  ): Promise<{ kept: 'trained' | 'solved' | 'ptq'; kld: MeanError }> {
     const { network, programs } = this
+    const { before, solved, trained } = kld
+    if (trained.mean < solved.mean) return { kept: 'trained', kld: trained }
+    const blockwise = this.stages.some(({ stage, taken }) => stage === 'blockwise' && taken)
+    if (blockwise && !hasBlocks(student, network, disk) && trained.mean < before.mean)
+      return { kept: 'trained', kld: trained }
     for (const p of student.parameters) p.codes = undefined
-    if (this.stages.some(({ stage, taken }) => stage === 'blockwise' && taken))
-      await loadBlocks(student, network, disk, programs)
-    else await this.startAnew(student)
+    if (!blockwise) await this.startAnew(student)
+    else if (!(await loadBlocks(student, network, disk, programs))) return { kept: 'ptq', kld: before }
+    return { kept: 'solved', kld: solved }
   }
 
   /** Gives the parameters the reference quantizer's codes. */
@@ -305,6 +314,7 @@ export class Run {
     const metadata = new Metadata(output, source.gguf.metadata)
       .set('general.file_type', { type: 'uint32', value: recipes[type].fileType })
       .set('general.quantization_version', { type: 'uint32', value: 2 })
+      .set(inputKey, { type: 'string', value: source.fingerprint })
     const taken = this.stages.filter((stage) => stage.taken).map(({ stage }) => stage)
     if (taken.length > 0)
       metadata

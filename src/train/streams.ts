@@ -2,7 +2,7 @@
  * What flows between blocks, for many batches: kept in memory, or in files of a folder where there is too much of it. A file
  * holds the residual stream and then what blocks read besides it, f32.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemError } from '../files.js'
 import type { Flow } from './network.js'
@@ -42,6 +42,8 @@ export class DiskStreams implements Streams {
   ) {
     try {
       mkdirSync(folder, { recursive: true })
+      for (const name of readdirSync(folder))
+        if (name.startsWith(`${label}-`)) rmSync(join(folder, name), { force: true }) // of a run that was killed
     } catch (error) {
       throw systemError(folder, error)
     }
@@ -73,7 +75,7 @@ export class DiskStreams implements Streams {
   set(i: number, { x, beside }: Flow): void {
     const path = this.path(i)
     // A stream is written over the one before, so that it needs no more room than is taken from the start.
-    const flag = this.names[i] ? 'r+' : 'w'
+    const flag = this.names[i] ? 'r+' : 'wx'
     const arrays = [x, ...beside.values()]
     this.names[i] = [...beside.keys()]
     this.sizes[i] = arrays.map((values) => values.length)

@@ -11,12 +11,13 @@
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
 import type { Weights } from '../models/weights.js'
+import { createOwn, openOwn } from '../own-files.js'
 import type { TopTokens } from './head.js'
 import type { Network } from './network.js'
 
@@ -58,9 +59,10 @@ export class TopTokenCache {
     for (const { buffer, byteOffset, byteLength } of windows)
       hash.update(new Uint8Array(buffer, byteOffset, byteLength))
     const digest = hash.digest()
+    let handle: FileHandle | undefined
     try {
       mkdirSync(dirname(path), { recursive: true })
-      const handle = await open(path, 'a+').then((made) => made.close().then(() => open(path, 'r+')))
+      handle = (await openOwn(path)) ?? (await createOwn(path))
       const known = Buffer.alloc(headerBytes)
       await handle.read(known, 0, headerBytes, 0)
       if (!known.equals(digest)) {
@@ -69,6 +71,7 @@ export class TopTokenCache {
       }
       return new TopTokenCache(path, handle, windows, k)
     } catch (error) {
+      await handle?.close()
       throw systemError(path, error)
     }
   }

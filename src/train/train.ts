@@ -7,11 +7,12 @@
  */
 import { withCleanup } from '../cleanup.js'
 import { UsageError } from '../errors.js'
-import { checkReadable, checkWritable } from '../files.js'
+import { checkReadable } from '../files.js'
 import { memoryBudget, reachableMemory } from '../memory.js'
 import type { Adjustable } from './allotment.js'
-import { checkDisk, checkLeftovers, holdsWork, keepsState, resumable } from './disk.js'
+import { checkDisk, holdsWork, keepsState, resumable } from './disk.js'
 import { untrainedSets } from './embeddings.js'
+import { withRun } from './leftovers.js'
 import { Network } from './network.js'
 import { checkOptions, type TrainOptions, type TrainReport } from './options.js'
 import { ParameterPrograms } from './parameter.js'
@@ -28,8 +29,10 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
   const began = performance.now()
   checkOptions(asked)
   checkTrainable(asked.type)
-  checkWritable(asked.output)
-  checkLeftovers(asked.output, asked.resume ?? false)
+  return withRun(asked, (options) => trainTo(options, began))
+}
+
+async function trainTo(asked: TrainOptions, began: number): Promise<TrainReport> {
   for (const path of asked.data ?? []) await checkReadable(path)
   const { options, decided } = await goingOn(asked)
   const memory = options.memory ?? memoryBudget()

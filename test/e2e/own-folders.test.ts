@@ -4,9 +4,9 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { cacheFolder } from '../../src/data/text-cache.js'
+import { cacheFolder } from '../../src/cache-folder.js'
 
-const module = fileURLToPath(new URL('../../src/data/text-cache.ts', import.meta.url))
+const module = fileURLToPath(new URL('../../src/cache-folder.ts', import.meta.url))
 
 test('no folder of the user is used, whichever of the variables a test takes away', () => {
   for (const unset of [[], ['QUENCH_CACHE'], ['QUENCH_CACHE', 'XDG_CACHE_HOME']]) {

@@ -64,7 +64,7 @@ test('what is wrong is told in one line, and nothing is left behind', async () =
     [[model, '-o', output], 2, /required option '-t, --type <type>' not specified/],
     [[model, '-t', 'Q4_0', '-o', output, '--threads', 'two'], 2, /--threads.*whole number/],
     [[model, '-t', 'Q4_0', '-o', output, '--quick'], 2, /unknown option '--quick'/],
-    [[model, '-t', 'Q4_0', '-o', model], 2, /is the input/],
+    [[model, '-t', 'Q4_0', '-o', model], 2, /would overwrite .* \(the input\)/],
     [[join(folder, 'none.gguf'), '-t', 'Q4_0', '-o', output], 1, /none\.gguf: no such file/],
     [[short, '-t', 'Q4_0', '-o', output], 1, /short\.gguf: .*truncated/],
     [[model, '-t', 'Q4_0', '-o', join(out, 'none', 'out.gguf')], 1, /none: no such file or folder/],

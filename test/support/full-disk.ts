@@ -28,16 +28,16 @@ export class FullDisk {
     fsp.open = async (path, flags, mode) => {
       const handle = await real.open(path, flags, mode)
       const { size } = await handle.stat()
-      opened.set(handle, { path: String(path), position: flags === 'a' ? size : 0, size })
+      opened.set(handle, { path: String(path), position: 0, size })
       const { write, writeFile } = handle
-      handle.write = (async (bytes: Uint8Array, at = 0, length = bytes.length - at) => {
-        const fits = this.fits(opened.get(handle) as Opened, length)
-        return (write as (bytes: Uint8Array, at: number, length: number) => Promise<unknown>).call(
-          handle,
-          bytes,
-          at,
-          fits,
-        )
+      handle.write = (async (bytes: Uint8Array, at = 0, length = bytes.length - at, position?: number) => {
+        const file = opened.get(handle) as Opened
+        const next = file.position
+        if (position !== undefined) file.position = position
+        const fits = this.fits(file, length)
+        if (position !== undefined) file.position = next
+        type Write = (bytes: Uint8Array, at: number, length: number, position?: number) => Promise<unknown>
+        return (write as Write).call(handle, bytes, at, fits, position)
       }) as typeof handle.write
       handle.writeFile = async (data) => {
         const bytes = Buffer.from(data as Uint8Array)

@@ -1,0 +1,153 @@
+/** What lies in the cache folder, and how it is cleared: of nothing but what quench put there, and never through a link. */
+import { type Dirent, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { cacheFolder, checkOwner } from './cache-folder.js'
+import { FileError } from './errors.js'
+import { isTemporary, systemError } from './files.js'
+import { type Lock, lockPath, ofProcess, tryLock } from './locks.js'
+
+/** Texts that models wrote, one in a folder; the store of measurements; files that quench did not put there. */
+export type CacheKind = 'text' | 'measurements' | 'other'
+
+export interface CacheEntry {
+  readonly kind: CacheKind
+  readonly path: string
+  readonly files: number
+  readonly bytes: number
+  /** When it was last read or written, as far as the disk knows; ISO 8601. */
+  readonly lastUse: string
+}
+
+export interface CacheListing {
+  readonly folder: string
+  readonly bytes: number
+  readonly entries: readonly CacheEntry[]
+}
+
+const store = 'measurements.db'
+const texts = 'text'
+
+interface Found {
+  readonly kind: CacheKind
+  readonly path: string
+  readonly files: readonly string[]
+}
+
+/** @throws FileError for a cache of another user */
+export function listCache(): CacheListing {
+  const entries = found().map(({ kind, path, files }): CacheEntry => {
+    const stats = files.flatMap((file) => lstatSync(file, { throwIfNoEntry: false }) ?? [])
+    const own = lstatSync(path, { throwIfNoEntry: false })
+    const times = [...stats, ...(own ? [own] : [])].map(({ atimeMs, mtimeMs }) => Math.max(atimeMs, mtimeMs))
+    return {
+      kind,
+      path,
+      files: files.length,
+      bytes: stats.reduce((sum, { size }) => sum + size, 0),
+      lastUse: new Date(Math.max(0, ...times)).toISOString(),
+    }
+  })
+  return {
+    folder: cacheFolder(),
+    bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0),
+    entries: entries.sort((a, b) => b.bytes - a.bytes),
+  }
+}
+
+/**
+ * Removes what quench put into the cache folder, and returns that.
+ * @throws FileError, and removes nothing, while another process uses any of it
+ */
+export async function clearCache(): Promise<CacheListing> {
+  const listing = listCache()
+  const all = found().filter(({ kind }) => kind !== 'other')
+  const locks: Lock[] = []
+  try {
+    for (const { path } of all) {
+      const lock = await tryLock(path)
+      if (!('release' in lock))
+        throw new FileError(
+          path,
+          `another quench${ofProcess(lock.holder)} is using this; wait until it is done`,
+        )
+      locks.push(lock)
+    }
+    for (const { path, files } of all) {
+      for (const file of files) unlinkSync(file)
+      if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) removeEmpty(path)
+    }
+  } catch (error) {
+    throw systemError(listing.folder, error)
+  } finally {
+    for (const lock of locks) lock.release()
+  }
+  removeEmpty(join(listing.folder, texts))
+  const entries = listing.entries.filter(({ kind }) => kind !== 'other')
+  return { ...listing, entries, bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0) }
+}
+
+/** Removes a folder that has nothing in it. */
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder)
+  } catch {
+    // A person put something there, or there is none.
+  }
+}
+
+function found(): Found[] {
+  const folder = cacheFolder()
+  checkOwner(folder, false)
+  checkOwner(join(folder, texts))
+  const inFolder = within(folder)
+  const written = within(join(folder, texts))
+  const isText = ({ name }: Dirent): boolean => /^[0-9a-f]{32}$/.test(name)
+  // A killed process leaves its lock, which goes with what it is of, even if that is not there any more.
+  const names = written.filter((entry) => isText(entry) && entry.isDirectory()).map(({ name }) => name)
+  const locked = written.flatMap(({ name }) => /^\.([0-9a-f]{32})\.lock$/.exec(name)?.[1] ?? [])
+  const all = [...new Set([...names, ...locked])].map((name) => textIn(join(folder, texts, name)))
+  const measured = inFolder.filter(isMeasured).map(pathOf)
+  const path = join(folder, store)
+  const isLock = ({ name }: Dirent): boolean => pathOf({ parentPath: folder, name }) === lockPath(path)
+  if (measured.length > 0 || inFolder.some(isLock)) all.push({ kind: 'measurements', path, files: measured })
+  const others = [
+    ...inFolder.filter((entry) => !isMeasured(entry) && !isLock(entry) && entry.name !== texts),
+    ...written.filter(({ name }) => !names.includes(name) && !/^\.[0-9a-f]{32}\.lock$/.test(name)),
+    ...names.flatMap((name) => within(join(folder, texts, name)).filter((entry) => !isPart(entry))),
+  ]
+  const file = (each: string): string[] => (lstatSync(each).isFile() ? [each] : [])
+  return [
+    ...all,
+    ...others.map(pathOf).map((each): Found => ({ kind: 'other', path: each, files: file(each) })),
+  ]
+}
+
+const textIn = (path: string): Found => ({
+  kind: 'text',
+  path,
+  files: within(path).filter(isPart).map(pathOf),
+})
+
+/** A part of a text (text-cache.ts), space that was reserved for one, or a copy of the model that writes. */
+const isPart = (entry: Dirent): boolean =>
+  entry.isFile() &&
+  (/^\d+-\d+\.tokens$/.test(entry.name) ||
+    /^\.\d+-\d+\.tokens\.room$/.test(entry.name) ||
+    isTemporary(entry.name))
+
+/** The store, and what SQLite keeps beside it. */
+const isMeasured = (entry: Dirent): boolean =>
+  entry.isFile() &&
+  (['', '-wal', '-shm', '-journal'].some((ending) => entry.name === store + ending) ||
+    isTemporary(entry.name))
+
+const pathOf = ({ parentPath, name }: Pick<Dirent, 'parentPath' | 'name'>): string => join(parentPath, name)
+
+function within(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw systemError(folder, error)
+  }
+}

@@ -1,0 +1,63 @@
+/** `quench cache`: what is kept between runs. */
+import type { Command } from 'commander'
+import type { CacheEntry, CacheKind, CacheListing } from '../cache.js'
+import { humanBytes, table } from './format.js'
+import { print, printJson } from './print.js'
+
+interface Options {
+  json?: true
+}
+
+export function addCache(program: Command): void {
+  const cache = program
+    .command('cache')
+    .description('list what is kept between runs: texts that models wrote, measurements')
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      '\nThe folder is QUENCH_CACHE, else quench in XDG_CACHE_HOME or ~/.cache.' +
+        '\n\nExample:\n  quench cache\n  quench cache clear',
+    )
+    .action(async ({ json }: Options) => {
+      const { listCache } = await import('../cache.js')
+      const listing = listCache()
+      if (json) printJson(listing)
+      else print(describe(listing))
+    })
+  cache
+    .command('clear')
+    .description('remove what quench keeps in the cache folder; refused while another quench uses it')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', '\nExample:\n  quench cache clear')
+    .action(async (_: Options, command: Command) => {
+      const { clearCache } = await import('../cache.js')
+      const cleared = await clearCache()
+      if (command.optsWithGlobals().json) printJson(cleared)
+      else print([`${humanBytes(cleared.bytes)} removed from ${cleared.folder}`])
+    })
+}
+
+const kinds: Record<CacheKind, string> = {
+  text: 'texts that models wrote',
+  measurements: 'measurements of compare',
+  other: 'not of quench',
+}
+
+function describe({ folder, bytes, entries }: CacheListing): string[] {
+  if (entries.length === 0) return [`nothing is kept in ${folder}`]
+  const rows = Object.entries(kinds).flatMap(([kind, label]) => {
+    const own = entries.filter((entry) => entry.kind === kind)
+    return own.length === 0 ? [] : [rowOf(label, own)]
+  })
+  const lines = table([['kept', 'entries', 'size', 'last used'], ...rows], new Set([1, 2]))
+  return [...lines, `${humanBytes(bytes)} in ${folder}`]
+}
+
+function rowOf(label: string, entries: readonly CacheEntry[]): string[] {
+  const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
+  const [last] = entries
+    .map(({ lastUse }) => lastUse)
+    .sort()
+    .reverse()
+  return [label, String(entries.length), humanBytes(bytes), last.slice(0, 10)]
+}

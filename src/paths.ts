@@ -1,0 +1,74 @@
+/**
+ * Names of files: where an output's symbolic links lead, what else bears the same name, and names for what quench keeps
+ * beside an output. A name has at most 255 bytes on the usual file systems, so derived names of long ones are cut and
+ * told apart by a hash.
+ */
+import { createHash } from 'node:crypto'
+import { lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { systemError } from './system-errors.js'
+
+const mostNameBytes = 255
+/** Of a hidden name, without what is put in front of it and behind it. */
+const mostStemBytes = 200
+/** Links that lead to links, as many as Linux follows. */
+const mostLinks = 40
+
+/**
+ * The file that is written for an output of this name: where symbolic links lead, also if there is nothing yet.
+ * @throws FileError for a name that is too long, links that lead to each other, and the like
+ */
+export function targetOf(path: string): string {
+  let target = path
+  try {
+    for (let links = 0; lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink(); links++) {
+      if (links === mostLinks) throw Object.assign(new Error('too many links'), { code: 'ELOOP' })
+      target = resolve(realpathSync(dirname(target)), readlinkSync(target))
+    }
+  } catch (error) {
+    throw systemError(path, error)
+  }
+  return target
+}
+
+/** Equal for two names of one file, whether by spelling, symbolic or hard link, and whether it is there or not. */
+export function identityOf(path: string): string {
+  try {
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false })
+    if (found) return `${found.dev}:${found.ino}`
+    return realPath(targetOf(path))
+  } catch {
+    return resolve(path) // what cannot be looked at is refused by whoever opens it
+  }
+}
+
+/** The path without links, of which the last parts need not exist. */
+export function realPath(path: string): string {
+  const whole = resolve(path)
+  try {
+    return realpathSync(whole)
+  } catch {
+    const folder = dirname(whole)
+    return folder === whole ? whole : join(realPath(folder), basename(whole))
+  }
+}
+
+/** A name with an ending, in the same folder, e.g. `out.gguf.checkpoint`. */
+export function besidePath(path: string, ending: string): string {
+  const name = basename(path)
+  const fits = Buffer.byteLength(name + ending) <= mostNameBytes
+  return join(dirname(path), (fits ? name : stemOf(name)) + ending)
+}
+
+/** A hidden name with an ending, in the same folder, e.g. `.out.gguf.lock`. */
+export function hiddenPath(path: string, ending: string): string {
+  return join(dirname(path), `.${stemOf(basename(path))}${ending}`)
+}
+
+function stemOf(name: string): string {
+  if (Buffer.byteLength(name) <= mostStemBytes) return name
+  const hash = `~${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
+  const characters = Array.from(name) // none is cut in two
+  while (Buffer.byteLength(characters.join('')) + hash.length > mostStemBytes) characters.pop()
+  return characters.join('') + hash
+}

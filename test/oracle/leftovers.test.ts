@@ -1,0 +1,237 @@
+/** What a run leaves beside its output, and what the next one makes of it. */
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { UsageError } from '../../src/errors.js'
+import { openGguf } from '../../src/gguf/index.js'
+import { roomPath } from '../../src/room.js'
+import { checkpointPath } from '../../src/train/checkpoint.js'
+import { blocksFolder, momentsPath, streamsFolder, takenBytes } from '../../src/train/disk.js'
+import { isFinished } from '../../src/train/leftovers.js'
+import type { TrainEvent, TrainOptions, TrainReport } from '../../src/train/options.js'
+import { train } from '../../src/train/train.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { wordText } from '../support/word-text.js'
+
+let folder: string
+let input: string
+let text: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-leftovers-'))
+  input = join(folder, 'model.gguf')
+  await writeTinyGguf(input, { layers: 2, width: 64, heads: 2, headsKV: 1, feedForward: 64 })
+  text = join(folder, 'text.txt')
+  writeFileSync(text, wordText(8000))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+const options = (output: string, more: Partial<TrainOptions> = {}): TrainOptions => ({
+  input,
+  output: join(folder, output),
+  type: 'Q4_0',
+  data: [text],
+  tokens: 1024,
+  context: 32,
+  batch: 256,
+  calibration: 512,
+  steps: 4,
+  ...more,
+})
+const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainReport> =>
+  train(options(output, more))
+const beside = (output: string): string[] =>
+  readdirSync(dirname(join(folder, output))).filter((name) => name.includes(basename(output)))
+
+/** A run that is stopped after this step. */
+async function stopped(output: string, step: number, more: Partial<TrainOptions> = {}): Promise<void> {
+  const stop = new AbortController()
+  const onProgress = ({ stage, done }: TrainEvent) => {
+    if (stage === 'train' && done === step) stop.abort()
+  }
+  await expect(run(output, { signal: stop.signal, onProgress, ...more })).rejects.toThrow(
+    `after step ${step}`,
+  )
+}
+
+describe('--resume', () => {
+  it('with nothing to resume says so', async () => {
+    const error = await run('none.gguf', { resume: true }).catch((thrown) => thrown)
+    expect(error).toBeInstanceOf(UsageError)
+    expect(error.message).toMatch(
+      /^there is nothing to resume: neither .*none\.gguf\.checkpoint nor .*; leave out/,
+    )
+    writeFileSync(join(folder, 'foreign.gguf'), 'a file of something else')
+    await expect(run('foreign.gguf', { resume: true })).rejects.toThrow('there is nothing to resume: neither')
+    expect(beside('none.gguf')).toEqual([])
+  })
+
+  it.each([4, 0])('of a finished run of %i steps knows it by its input and type', async (steps) => {
+    const output = `finished-${steps}.gguf`
+    // Nothing of a run of no steps is left out for it: the weights are those of PTQ.
+    await run(output, { steps, ...(steps === 0 && { calibration: 0 }) })
+    expect(beside(output)).toEqual([output])
+    const asked = options(output)
+    expect(await isFinished(asked)).toBe(true)
+    await expect(run(output, { resume: true })).rejects.toThrow(
+      `there is nothing to resume: ${asked.output} is finished`,
+    )
+    expect(await isFinished({ ...asked, type: 'Q2_K' })).toBe(false)
+    expect(await isFinished({ ...asked, output: input })).toBe(false)
+    const other = join(folder, `other-${steps}.gguf`)
+    await writeTinyGguf(other, { layers: 2, seed: 7 })
+    expect(await isFinished({ ...asked, input: other })).toBe(false)
+    mkdirSync(blocksFolder(asked.output))
+    expect(await isFinished(asked)).toBe(false)
+    rmSync(blocksFolder(asked.output), { recursive: true })
+  })
+})
+
+it('a run over what another left names all of it, and nothing else is left when that is deleted', async () => {
+  await stopped('left.gguf', 2)
+  const output = join(folder, 'left.gguf')
+  const [checkpoint, blocks] = [checkpointPath(output), blocksFolder(output)]
+  writeFileSync(roomPath(checkpoint), 'reserved')
+  writeFileSync(join(folder, '.left.gguf.1.0123abcd.tmp'), 'half')
+  writeFileSync(join(folder, '.left.gguf.checkpoint.1.0123abcd.tmp'), 'half')
+  const saved = readFileSync(checkpoint)
+  await expect(run('left.gguf')).rejects.toThrow(
+    `${checkpoint}, ${roomPath(checkpoint)} and ${blocks} are left of a run that did not end; add --resume to go on, or delete them to start anew`,
+  )
+  expect(readFileSync(checkpoint)).toEqual(saved)
+  expect(beside('left.gguf').sort()).toEqual(
+    [roomPath(checkpoint), blocks, checkpoint].map((path) => basename(path)),
+  )
+  rmSync(checkpoint)
+  rmSync(blocks, { recursive: true })
+  await run('left.gguf') // the hidden rest is no run's any more
+  expect(beside('left.gguf')).toEqual(['left.gguf'])
+})
+
+it('space that a killed run has taken counts as free, every file once', async () => {
+  await stopped('taken.gguf', 2)
+  const output = join(folder, 'taken.gguf')
+  const checkpoint = checkpointPath(output)
+  const before = await takenBytes(output)
+  expect(before).toBeGreaterThan(readFileSync(checkpoint).length)
+  writeFileSync(roomPath(checkpoint), Buffer.alloc(3e6))
+  writeFileSync(roomPath(join(blocksFolder(output), 'block-1.gguf')), Buffer.alloc(2e6))
+  expect(await takenBytes(output)).toBe(before + 5e6)
+  rmSync(roomPath(checkpoint))
+  linkSync(checkpoint, roomPath(checkpoint)) // killed between link and rename
+  expect(await takenBytes(output)).toBe(before + 2e6)
+  // What belonged to the process that was killed is gone before anything is counted.
+  writeFileSync(momentsPath(output), Buffer.alloc(1000))
+  mkdirSync(streamsFolder(output))
+  writeFileSync(join(streamsFolder(output), 'student-0.stream'), '')
+  writeFileSync(join(blocksFolder(output), '.block-1.gguf.1.0123abcd.tmp'), '')
+  await run('taken.gguf', {
+    resume: true,
+    onPlan: () =>
+      expect(readdirSync(blocksFolder(output)).sort()).toEqual([
+        '.block-1.gguf.room',
+        'block-0.gguf',
+        'block-1.gguf',
+        'decisions.json',
+        'outside.gguf',
+      ]),
+  })
+  expect(beside('taken.gguf')).toEqual(['taken.gguf'])
+  await run('whole.gguf')
+  expect(readFileSync(output)).toEqual(readFileSync(join(folder, 'whole.gguf')))
+})
+
+it('nothing is read or written through links that bear the names of a run', async () => {
+  const victim = join(folder, 'victim')
+  writeFileSync(victim, 'a letter')
+  const output = join(folder, 'planted.gguf')
+  const [checkpoint, blocks] = [checkpointPath(output), blocksFolder(output)]
+  for (const target of [victim, join(folder, 'nowhere')]) {
+    symlinkSync(target, checkpoint)
+    await expect(run('planted.gguf')).rejects.toThrow(`${checkpoint} is left of a run`)
+    await expect(run('planted.gguf', { resume: true })).rejects.toThrow(
+      `${checkpoint}: this is not a regular file`,
+    )
+    rmSync(checkpoint)
+  }
+  mkdirSync(join(folder, 'letters'))
+  symlinkSync(join(folder, 'letters'), blocks)
+  await expect(run('planted.gguf')).rejects.toThrow(`${blocks} is left of a run`)
+  await expect(run('planted.gguf', { resume: true })).rejects.toThrow(`${blocks}: this is a symbolic link`)
+  rmSync(blocks)
+  mkdirSync(blocks)
+  symlinkSync(victim, join(blocks, 'teacher'))
+  await expect(run('planted.gguf', { resume: true })).rejects.toThrow(/teacher: this is a symbolic link/)
+  rmSync(join(blocks, 'teacher'))
+  linkSync(victim, join(blocks, 'teacher'))
+  symlinkSync(victim, join(blocks, 'moments'))
+  await run('planted.gguf', { resume: true, teacherTopK: 8 })
+  expect(readFileSync(victim, 'utf8')).toBe('a letter')
+  expect(existsSync(join(folder, 'nowhere'))).toBe(false)
+})
+
+it('an output that is a link is written where it leads, with all that is kept beside it', async () => {
+  mkdirSync(join(folder, 'disk2'))
+  symlinkSync(join('disk2', 'target.gguf'), join(folder, 'link.gguf'))
+  await stopped('link.gguf', 2)
+  expect(readdirSync(join(folder, 'disk2')).sort()).toEqual(['target.gguf.blocks', 'target.gguf.checkpoint'])
+  const { path } = await run('link.gguf', { resume: true })
+  expect(path).toBe(join(folder, 'link.gguf'))
+  expect(readdirSync(join(folder, 'disk2'))).toEqual(['target.gguf'])
+  expect(beside('link.gguf')).toEqual(['link.gguf'])
+  await (await openGguf(path)).close()
+})
+
+it('a name of 250 bytes works from a stop to the end', async () => {
+  const name = `${'n'.repeat(245)}.gguf`
+  await stopped(name, 2)
+  await run(name, { resume: true })
+  expect(readdirSync(folder).filter((each) => each.includes('nnnn'))).toEqual([name])
+})
+
+it('two runs on one output: the second is refused and does not harm the first', async () => {
+  let second: Promise<unknown> | undefined
+  const onProgress = ({ stage }: TrainEvent) => {
+    if (stage === 'train') second ??= run('two.gguf', { resume: true }).catch((error) => error)
+  }
+  await run('two.gguf', { onProgress })
+  expect(await second).toMatchObject({
+    message: `${join(folder, 'two.gguf')}: another quench (process ${process.pid}) is writing this file; wait until it is done`,
+  })
+  expect(beside('two.gguf')).toEqual(['two.gguf'])
+})
+
+it('a folder of blocks that is cleared meanwhile does not end a run', async () => {
+  // A rate that does harm, so that the last stage is undone.
+  const harm = { weightRate: 0.5, scaleRate: 0.5 }
+  const cleared = (all: boolean) => ({
+    ...harm,
+    onProgress: ({ stage }: TrainEvent) => {
+      const blocks = blocksFolder(join(folder, all ? 'cleared.gguf' : 'damaged.gguf'))
+      if (stage !== 'train') return
+      if (all) rmSync(blocks, { recursive: true, force: true })
+      else writeFileSync(join(blocks, 'block-1.gguf'), 'damaged')
+    },
+  })
+  const kept = await run('undone.gguf', harm)
+  expect(kept.stages.map(({ taken }) => taken)).toEqual([true, false])
+  for (const [output, all] of [
+    ['cleared.gguf', true],
+    ['damaged.gguf', false],
+  ] as const) {
+    const report = await run(output, cleared(all))
+    expect(report.stages.map(({ taken }) => taken)).toEqual([false, false])
+    expect(report).toMatchObject({ written: 'ptq', recovered: 0 })
+    expect(beside(output)).toEqual([output])
+  }
+})
