@@ -119,7 +119,7 @@ export function perplexityWarnings({
     all.flatMap(({ path, perplexity: { mean } }) => (mean > vocabulary ? [[path, mean] as const] : [])),
   )
   if (worse.size === 0) return []
-  const named = [...worse].slice(0, namesShown).map(([path, mean]) => `${path} (${mean.toPrecision(4)})`)
+  const named = [...worse].slice(0, namesShown).map(([path, mean]) => `${path} (${Math.round(mean)})`)
   const others = worse.size > namesShown ? ` and ${worse.size - namesShown} more` : ''
   return [
     `perplexity is above ${vocabulary}, the size of the vocabulary, and so worse than a uniform guess, for ${named.join(', ')}${others}: the text or the chat template does not suit the model, or its weights are damaged`,
