@@ -4,6 +4,7 @@
  * saved, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { rm } from 'node:fs/promises'
+import { withCleanup } from '../cleanup.js'
 import { digest } from '../data/order.js'
 import { QuenchError } from '../errors.js'
 import { recipes } from '../formats/recipes.js'
@@ -63,22 +64,20 @@ export class Run {
   async run(): Promise<TrainReport> {
     const { output } = this.options
     const folder = blocksFolder(output)
-    let disk: BlocksOnDisk | undefined
-    try {
+    return withCleanup(async (defer) => {
+      if (!keepsState(this.options)) defer(() => rm(folder, { recursive: true, force: true }))
       const { text } = this
       this.clock = new BlockClock(text.calibration.length * this.network.batch.length, this.options.onBlock)
       const settings = this.settings(text)
-      disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
+      const disk = new BlocksOnDisk(folder, settings, this.plan.whole ? 'latents' : 'tensors')
+      defer(() => disk.close())
       const report = this.plan.whole
         ? await this.whole(text, settings, disk)
         : await this.streamed(text, disk)
       await disk.remove()
       await removeCheckpoint(output)
       return report
-    } finally {
-      await disk?.close()
-      if (!keepsState(this.options)) await rm(folder, { recursive: true, force: true })
-    }
+    })
   }
 
   private settings({ windows, validation }: RunText): Settings {
