@@ -19,6 +19,11 @@ export const aboveZero: Range = {
   text: 'a number above 0',
 }
 
+export const fromZero: Range = {
+  holds: (value) => Number.isFinite(value) && value >= 0,
+  text: 'a number from 0',
+}
+
 export const share: Range = { holds: (value) => value >= 0 && value <= 1, text: 'a number from 0 to 1' }
 
 /** As many as libllama takes. */

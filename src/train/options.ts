@@ -1,6 +1,6 @@
 /** What a training run is told, what it tells while it runs, and what it gives. */
 import { UsageError } from '../errors.js'
-import { aboveZero, checkChoice, checkNumbers, share, whole } from '../option-checks.js'
+import { aboveZero, checkChoice, checkNumbers, fromZero, share, whole } from '../option-checks.js'
 import type { TeacherCache } from './distillation.js'
 import type { EmbeddingChoice } from './embeddings.js'
 import type { MeanError } from './estimate.js'
@@ -77,8 +77,8 @@ export function checkOptions(options: TrainOptions): void {
     memory: aboveZero,
     calibration: whole(0),
     batch: whole(1),
-    weightRate: aboveZero,
-    scaleRate: aboveZero,
+    weightRate: fromZero,
+    scaleRate: fromZero,
     seed: whole(0),
   })
   const { checkpointEvery = 0, steps, seconds } = options
