@@ -4,8 +4,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/own-folders.ts', 'test/support/compiled.ts'],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // However busy the machine is.
+    testTimeout: 400_000,
+    hookTimeout: 400_000,
     // onnxruntime and libllama use every core themselves, and native libraries want a process each.
     pool: 'forks',
     maxWorkers: 2,

@@ -100,7 +100,7 @@ test('killed in every part of its work it goes on, ends with the same numbers an
   // Once more: everything is known.
   const again = JSON.parse((await quench(...small('killed', ...args))).stdout) as Comparison
   expect(again).toEqual(b)
-}, 600_000)
+}, 1_200_000)
 
 /** The file with a matrix of which the scales have been doubled, as a defective download or converter leaves it. */
 async function damage(from: string, to: string): Promise<void> {

@@ -125,7 +125,7 @@ test('a run that is killed between blocks and steps goes on and ends with the sa
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect((await readFile(killed)).equals(await readFile(whole))).toBe(true)
   expect((await readdir(folder)).filter((name) => name.includes('killed'))).toEqual(['killed.gguf'])
-}, 400_000)
+}, 800_000)
 
 test('Ctrl-C in a block and in a step stops there, keeps what was done and says how to go on', async () => {
   const output = join(folder, 'stopped.gguf')
@@ -152,7 +152,7 @@ test('Ctrl-C in a block and in a step stops there, keeps what was done and says 
   const progress = JSON.parse(checkpoint.metadata.string('quench.progress'))
   await checkpoint.close()
   expect(progress).toMatchObject({ step: Number(step?.[1]), steps: 100_000 })
-}, 300_000)
+}, 800_000)
 
 test.each([
   [['--type', 'Q4_0'], 2, /--output/],
