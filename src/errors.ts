@@ -19,10 +19,10 @@ export class FileError extends QuenchError {
   override name = 'FileError'
   constructor(
     readonly path: string,
-    problem: string,
+    readonly problem: string,
     options?: ErrorOptions,
   ) {
-    super(`${path}: ${problem}`, options)
+    super(`${path || '(empty name)'}: ${problem}`, options)
   }
 }
 

@@ -147,8 +147,7 @@ function limited<T>(handle: (request: T) => unknown, request: T, timeout: number
 
 function replyTo(error: unknown): Reply {
   if (error instanceof FileError) {
-    const problem = error.message.slice(error.path.length + 2) // without the path that the message begins with
-    return { fileError: { path: error.path, problem } }
+    return { fileError: { path: error.path, problem: error.problem } }
   }
   return error instanceof QuenchError ? { problem: error.message } : { bug: reasonOf(error) }
 }

@@ -55,8 +55,7 @@ export async function answer<T>(work: () => Promise<T>): Promise<void> {
     parentPort?.postMessage({ result: await work() } satisfies Answer<T>)
   } catch (error) {
     if (!(error instanceof FileError)) throw error
-    const problem = error.message.slice(error.path.length + 2) // without the path that the message begins with
-    parentPort?.postMessage({ fileError: { path: error.path, problem } } satisfies Answer<T>)
+    parentPort?.postMessage({ fileError: { path: error.path, problem: error.problem } } satisfies Answer<T>)
   }
 }
 

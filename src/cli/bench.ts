@@ -1,7 +1,7 @@
 /** `quench bench`: speed and memory of GGUF files. */
 import type { Command } from 'commander'
 import { humanCount } from './format.js'
-import { lengths, positiveInteger, threadCount, wholeNumber } from './options.js'
+import { gpuLayers, kvType, lengths, positiveInteger, threadCount } from './options.js'
 import { print, printJson, reportFailures } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 
@@ -31,8 +31,8 @@ export function addBench(program: Command): void {
     .option('--depth <lengths>', 'tokens that are there before, e.g. 0,4096', lengths, [0])
     .option('-r, --repetitions <n>', 'turns of every file', positiveInteger, 5)
     .option('--threads <n>', 'threads to use (default: as the size of the model allows)', threadCount)
-    .option('--kv-type <type>', 'type of cached keys and values', 'f16')
-    .option('--gpu-layers <n>', 'layers to put on a GPU, or all', layers, 0)
+    .option('--kv-type <type>', 'type of cached keys and values', kvType, 'f16')
+    .option('--gpu-layers <n>', 'layers to put on a GPU, or all', gpuLayers, 0)
     .option('--draft <file>', 'small model of the same vocabulary that guesses ahead')
     .option('--draft-tokens <n>', 'tokens that it guesses at once', positiveInteger, 4)
     .option('-d, --data <paths...>', 'with --draft: texts to continue (default: a few sentences)')
@@ -76,8 +76,4 @@ export function addBench(program: Command): void {
 async function beginnings(paths: string[]): Promise<string[]> {
   const { readTexts } = await import('../data/texts.js')
   return (await readTexts(paths)).slice(0, 8).map((text) => text.slice(0, 200))
-}
-
-function layers(text: string): number {
-  return text === 'all' ? -1 : wholeNumber(text)
 }

@@ -1,8 +1,8 @@
 /** `quench eval`: how far quantized files are from their reference on text, and how they do at tasks. */
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import type { SectionOptions } from './eval-sections.js'
 import { describeSections } from './eval-table.js'
-import { positiveInteger, threadCount } from './options.js'
+import { gpuLayers, kvTypes, positiveInteger, threadCount } from './options.js'
 import { print, printJson, printWarning, reportFailures } from './print.js'
 import { clearProgress } from './progress.js'
 
@@ -45,7 +45,7 @@ export function addEval(program: Command): void {
       kvTypes,
       [],
     )
-    .option('--gpu-layers <n>', 'layers to run on a GPU; -1 is all (default: 0)', gpuLayers)
+    .option('--gpu-layers <n>', 'layers to put on a GPU, or all (default: 0)', gpuLayers)
     .option('--threads <n>', 'threads to use (default: as the size of the model allows)', threadCount)
     .option('--json', 'print one JSON document')
     .addHelpText(
@@ -77,21 +77,4 @@ export function addEval(program: Command): void {
       if (json) printJson({ ...result, failures })
       else print(describeSections(result))
     })
-}
-
-/** Types of a KV cache that llama.cpp has attention for. */
-const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
-
-function kvTypes(text: string): string[] {
-  const types = text.toLowerCase().split(',')
-  const unknown = types.find((type) => !knownKvTypes.includes(type))
-  if (unknown !== undefined)
-    throw new InvalidArgumentError(`"${unknown}" is not one of ${knownKvTypes.join(', ')}.`)
-  return types
-}
-
-function gpuLayers(text: string): number {
-  if (!/^-?\d{1,6}$/.test(text) || Number(text) < -1)
-    throw new InvalidArgumentError('It must be a whole number from 0, or -1 for all.')
-  return Number(text)
 }

@@ -93,7 +93,10 @@ function fail(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0 // --help, --version
     if (error.code !== 'commander.help') {
-      const problem = error.message.replace(/^error: /, '').replace(/\n(?=\(Did you mean)/, ' ')
+      const problem = error.message
+        .replace(/^error: /, '')
+        .replace(/\n(?=\(Did you mean)/, ' ')
+        .replace(/\.$/, '')
       printError(`${problem}; see \`quench --help\``)
     }
     return 2

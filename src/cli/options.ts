@@ -46,6 +46,26 @@ export function lengths(text: string): number[] {
   })
 }
 
+/** Types of a KV cache that llama.cpp has attention for. */
+const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
+
+export function kvType(text: string): string {
+  const type = text.toLowerCase()
+  if (!knownKvTypes.includes(type))
+    throw new InvalidArgumentError(`"${text}" is not one of ${knownKvTypes.join(', ')}.`)
+  return type
+}
+
+/** `q8_0,q4_0` */
+export const kvTypes = (text: string): string[] => text.split(',').map(kvType)
+
+/** A whole number; -1 or `all` is all. */
+export function gpuLayers(text: string): number {
+  if (text === 'all' || text === '-1') return -1
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 0, or all.')
+  return Number(text)
+}
+
 /** `8GB`, `512MB`, `6.5 GB` in bytes, decimal units as in shops. */
 export function byteCount(text: string): number {
   const [, amount, prefix] = /^(\d+(?:\.\d+)?) ?([kMGT]?)i?B?$/i.exec(text.trim()) ?? []

@@ -42,7 +42,7 @@ export class Progress {
     return (done, total) => {
       const now = this.output.now()
       first ??= { at: now, done }
-      if (now < this.due) return
+      if (now < this.due || (!this.output.terminal && done >= total)) return
       const text = progressText(label, done, total, (now - first.at) / 1000, rate, first.done)
       if (this.output.terminal) {
         this.due = now + redrawMs

@@ -86,7 +86,8 @@ test('what is wrong is told in one line', async () => {
     [[q4, '--prompt', '0', '--generate', '0'], 2, /nothing to run/],
     [[q4, '--json', '--csv'], 2, /exclude each other/],
     [[q4, '--data', text], 2, /--data needs --draft/],
-    [[q4, '--kv-type', 'q9'], 1, /no tensor type "q9"/],
+    [[q4, '--kv-type', 'q9'], 2, /--kv-type.*"q9" is not one of f32, f16/],
+    [[q4, '--gpu-layers', '4294967296'], 2, /--gpu-layers.*whole number from 0, or all/],
     [[q4, '--draft', other], 1, /other\.gguf: token 5 of its vocabulary.*same vocabulary/],
     [[q4, '--draft', assistant], 1, /assistant\.gguf: a draft of architecture gemma4-assistant reads/],
   ] as const) {
