@@ -48,7 +48,9 @@ addCache(program)
 
 program.hook('preAction', async (_, command) => {
   const computes = !['inspect', 'cache', 'clear'].includes(command.name())
-  if (computes && command.opts().threads === undefined) await sayThreads()
+  if (!computes) return
+  if (command.opts().threads === undefined) await sayThreads()
+  if (process.env.QUENCH_LLAMA_PACKAGE) await sayPackage()
 })
 
 for (const [stream, name] of [
@@ -85,6 +87,14 @@ async function sayThreads(): Promise<void> {
   printError(
     `${plural(count, 'thread')}, since the container's CPU limit is ${quota}; QUENCH_THREADS sets another number`,
   )
+}
+
+/** Libraries whose hashes nobody knows. */
+async function sayPackage(): Promise<void> {
+  const { uncheckedPackage } = await import('../llama/package.js')
+  const name = uncheckedPackage()
+  if (name !== undefined)
+    printWarning(`the libraries of ${name} are loaded unchecked, as QUENCH_LLAMA_PACKAGE asks`)
 }
 
 /** Says what went wrong; returns the exit code. */

@@ -40,8 +40,6 @@ export function library(): Library {
 
 function load() {
   const files = findLibraries()
-  if (!files.cpus)
-    process.stderr.write(`quench: warning: the libraries in ${files.folder} are loaded unchecked\n`)
   const base = koffi.load(files.ggmlBase)
   const ggml = koffi.load(files.ggml)
   const llama = koffi.load(files.llama)

@@ -79,6 +79,11 @@ export function findLibraries(wanted = process.env.QUENCH_LLAMA_PACKAGE): Librar
   }
 }
 
+/** The package that is loaded unchecked, since `QUENCH_LLAMA_PACKAGE` asks for it and no hashes of it are known. */
+export function uncheckedPackage(wanted = process.env.QUENCH_LLAMA_PACKAGE): string | undefined {
+  return wanted && !libraryHashes[wanted] ? `@node-llama-cpp/${wanted}` : undefined
+}
+
 function checkHash(path: string, hash: string, install: string): void {
   let found: string
   try {

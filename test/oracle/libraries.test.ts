@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { findLibraries } from '../../src/llama/package.js'
+import { findLibraries, uncheckedPackage } from '../../src/llama/package.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 let folder: string
@@ -72,9 +72,9 @@ test.runIf(process.platform === 'linux')('another package is loaded as it is, wh
   await cp(dirname(dirname(bins)), other, { recursive: true })
   await rename(join(other, 'bins', platform), join(other, 'bins', `${platform}-cuda`))
   const { out, error } = await load({ QUENCH_LLAMA_PACKAGE: `${platform}-cuda` })
-  expect(error).toBe(
-    `quench: warning: the libraries in ${join(other, 'bins', `${platform}-cuda`)} are loaded unchecked\n`,
-  )
+  expect(error).toBe('')
+  expect(uncheckedPackage(`${platform}-cuda`)).toBe(`@node-llama-cpp/${platform}-cuda`)
+  for (const checked of ['', platform]) expect(uncheckedPackage(checked)).toBeUndefined()
   expect(out).not.toMatch(/Error/)
   expect(out).toMatch(/-cuda\/libggml-cpu-\w[\w.]*\.so/)
 })
