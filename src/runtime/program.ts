@@ -2,13 +2,13 @@
  * Programs: a graph compiled to an onnxruntime session. Runs read typed arrays and write typed arrays; a caller that
  * passes its own output arrays has them filled in place, which keeps thousands of training steps free of garbage.
  */
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { releaseAll } from '../cleanup.js'
 import { QuenchError } from '../errors.js'
 import { lower, type ProgramGraph } from '../graph/lower.js'
 import type { Tensor, TypedArray } from '../graph/tensor.js'
 import { unshape } from '../graph/unshape.js'
 import { threadCount } from '../threads.js'
+import { InferenceSession, Tensor as OrtTensor } from './onnxruntime.js'
 
 export type Values = Record<string, TypedArray>
 
