@@ -11,10 +11,15 @@
  * too narrow for few windows (Hesterberg, arXiv 1411.5279).
  */
 import { setImmediate } from 'node:timers/promises'
+import { quantile, studentT, studentTail } from '../evaluate/statistics.js'
 import { Random } from '../random.js'
 
 const mostBlocks = 256
 const z = 1.959964
+/** Replicates that a share has to be counted from. */
+const tail = 25
+/** Nothing is claimed to be less likely. */
+const leastP = 1e-12
 
 export type Interval = readonly [low: number, high: number]
 
@@ -102,8 +107,10 @@ export class Bootstrap {
 
   /**
    * Two-sided p-value of the hypothesis that two files lose the same per token, by the studentized paired bootstrap: the
-   * share of replicates whose t statistic, of the differences around their mean, is as large as the one measured. Not
-   * below 2^(1-n) for n windows: n tosses of a coin cannot show more. 1 for equal files.
+   * share of replicates whose t statistic, of the differences around their mean, is as large as the one measured. Where that are
+   * fewer than `tail`, replicates are too few to count: from the `tail`th largest on, the share falls as Student's t does. So p can be
+   * less than 1 / replicates, which is needed to tell one pair of many from chance. Not below 2^(1-n) for n windows: n tosses of a
+   * coin cannot show more. 1 for equal files.
    */
   pValue(a: readonly number[], b: readonly number[]): number {
     this.check(a)
@@ -113,13 +120,21 @@ export class Bootstrap {
     const { counts, tokens, blocks: n, replicates } = this
     const measured = ratioWithError(difference, tokens, undefined, 0)
     const t = Math.abs(measured.mean) / measured.se
+    const drawn = new Float64Array(replicates)
     let asLarge = 0
     for (let r = 0; r < replicates; r++) {
       const { mean, se } = ratioWithError(difference, tokens, counts, r * n)
       const distance = Math.abs(mean - measured.mean)
-      if (distance >= t * se) asLarge++ // also where se is 0: such a replicate says nothing
+      // Also where se is 0: such a replicate says nothing.
+      drawn[r] = distance >= t * se ? Number.POSITIVE_INFINITY : distance / se
+      if (distance >= t * se) asLarge++
     }
-    return Math.min(1, Math.max((asLarge + 1) / (replicates + 1), 2 ** (1 - this.windowTokens.length)))
+    let p = (asLarge + 1) / (replicates + 1)
+    if (asLarge < tail && tail < replicates) {
+      const from = drawn.sort()[replicates - tail]
+      p = ((tail + 1) / (replicates + 1)) * (studentTail(t, n - 1) / studentTail(from, n - 1))
+    }
+    return Math.min(1, Math.max(p, 2 ** (1 - this.windowTokens.length), leastP))
   }
 
   private check(sums: readonly number[]): void {
@@ -153,24 +168,6 @@ function ratioWithError(
   const mean = total / weight
   const variance = Math.max(0, squares - 2 * mean * products + mean * mean * weights)
   return { mean, se: Math.sqrt((variance * n) / Math.max(1, n - 1)) / weight }
-}
-
-/** The value below which a share of `sorted` lies, linear between neighbours. */
-function quantile(sorted: Float64Array, share: number): number {
-  const at = share * (sorted.length - 1)
-  const [below, above] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]]
-  return below === above ? below : below + (at % 1) * (above - below)
-}
-
-/** 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5; 0.3 % off at 5 degrees of freedom). */
-function studentT(freedom: number): number {
-  const n = freedom
-  const terms = [
-    (z ** 3 + z) / 4,
-    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / 96,
-    (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384,
-  ]
-  return terms.reduce((sum, term, i) => sum + term / n ** (i + 1), z)
 }
 
 /**

@@ -55,14 +55,42 @@ export function root(of: Estimate): Estimate {
 }
 
 /**
- * The 97.5 % point of Student's t: a table for up to 3 degrees of freedom, then the Cornish-Fisher expansion about the
- * normal point (Abramowitz and Stegun 26.7.5), which is right to 0.002 from 4 on.
+ * Probability that Student's t is farther from 0 than `t` (two-sided), by the finite series for whole degrees of freedom (Abramowitz and
+ * Stegun 26.7.3 and 26.7.4), exact to 1e-14.
  */
+export function studentTail(t: number, degrees: number): number {
+  if (!Number.isFinite(t)) return 0
+  const angle = Math.atan(Math.abs(t) / Math.sqrt(degrees))
+  const [sine, cosine] = [Math.sin(angle), Math.cos(angle)]
+  const odd = degrees % 2 === 1
+  let term = odd ? cosine : 1
+  let series = degrees === 1 ? 0 : term
+  for (let power = odd ? 3 : 2; power <= degrees - 2; power += 2) {
+    term *= (cosine * cosine * (power - 1)) / power
+    series += term
+  }
+  const within = odd ? (2 / Math.PI) * (angle + sine * series) : sine * series
+  return Math.max(0, 1 - within)
+}
+
+const normalPoint = 1.959964
+
+/** The 97.5 % point of Student's t: from the exact tail up to 30 degrees of freedom, then an expansion. */
 export function studentT(degrees: number): number {
   if (degrees < 1) return Number.POSITIVE_INFINITY
-  if (degrees <= 3) return [12.706, 4.303, 3.182][degrees - 1]
-  const z = 1.959964
-  const n = degrees
+  if (degrees > 30) return cornishFisher(degrees)
+  let [low, high] = [normalPoint, 13]
+  while (high - low > 1e-9) {
+    const middle = (low + high) / 2
+    if (studentTail(middle, degrees) > 0.05) low = middle
+    else high = middle
+  }
+  return high
+}
+
+/** About the normal point (Abramowitz and Stegun 26.7.5), right to 1e-7 from 30 degrees of freedom on. */
+function cornishFisher(n: number): number {
+  const z = normalPoint
   return (
     z +
     (z ** 3 + z) / (4 * n) +
@@ -82,10 +110,9 @@ export function wilson(successes: number, n: number): readonly [number, number] 
   return [Math.max(0, (middle - half) / (1 + z2 / n)), Math.min(1, (middle + half) / (1 + z2 / n))]
 }
 
-/** The value below which a share of `sorted` (ascending, not empty) lies, linear between neighbours. */
+/** The value below which a share of `sorted` (ascending, not empty) lies, linear between neighbours, which may be infinite. */
 export function quantile(sorted: ArrayLike<number>, share: number): number {
   const at = share * (sorted.length - 1)
-  const below = Math.floor(at)
-  const above = Math.min(below + 1, sorted.length - 1)
-  return sorted[below] + (at - below) * (sorted[above] - sorted[below])
+  const [below, above] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]]
+  return below === above ? below : below + (at % 1) * (above - below)
 }

@@ -107,3 +107,41 @@ test('all pairs', async () => {
   expect(pairs[0].adjusted).toBe(1)
   expect(pairs[1].adjusted).toBeLessThan(0.05)
 })
+
+test('differences are found however many files there are, and p-values beyond the replicates are no smaller than they should be', async () => {
+  const random = new Random(11)
+  const n = 64
+  const bootstrap = new Bootstrap(new Array(n).fill(tokens), { replicates: 999 })
+  const hard = lognormal(random, n, 0.3)
+  // 40 files, each 5 % worse than the one before on every window, give or take 1 %: 780 pairs.
+  const files = Array.from({ length: 40 }, (_, i) =>
+    hard.map((x) => x * 1.05 ** i * (1 + 0.01 * random.normal())),
+  )
+  const pairs = await allPairs(bootstrap, files)
+  expect(pairs).toHaveLength(780)
+  expect(pairs.filter(({ adjusted }) => adjusted >= 0.05)).toEqual([])
+  // Equal losses: with 199 replicates everything below 13 % is taken from the tail.
+  let [below1, below02] = [0, 0]
+  const trials = 4000
+  const few = new Bootstrap(new Array(24).fill(tokens), { replicates: 199 })
+  for (let trial = 0; trial < trials; trial++) {
+    const p = few.pValue(lognormal(random, 24, 0.3), lognormal(random, 24, 0.3))
+    if (p < 0.01) below1++
+    if (p < 0.002) below02++
+  }
+  expect(below1 / trials).toBeLessThan(0.015)
+  expect(below02 / trials).toBeLessThan(0.004)
+})
+
+test('intervals of two or three windows are as wide as Student has them', () => {
+  for (const [n, t] of [
+    [2, 12.706],
+    [3, 4.303],
+  ] as const) {
+    const bootstrap = new Bootstrap(new Array(n).fill(1))
+    const ends = Float64Array.from({ length: 9999 }, (_, r) => (r < 5000 ? -1 : 1))
+    const [low, high] = bootstrap.interval(0, ends)
+    expect(high).toBeCloseTo((Math.sqrt(n / (n - 1)) * t) / 1.959964, 3)
+    expect(low).toBe(-high)
+  }
+})

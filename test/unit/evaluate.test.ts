@@ -17,6 +17,7 @@ import {
   ratio,
   root,
   studentT,
+  studentTail,
   wilson,
 } from '../../src/evaluate/statistics.js'
 import { Random } from '../../src/random.js'
@@ -135,14 +136,26 @@ describe('statistics', () => {
 
   test("points of Student's t and of Wilson's interval", () => {
     const known = [
-      [1, 12.706],
-      [3, 3.182],
-      [4, 2.776],
-      [7, 2.365],
-      [30, 2.042],
-      [1000, 1.962],
+      [1, 12.7062],
+      [2, 4.3027],
+      [3, 3.1824],
+      [4, 2.7764],
+      [7, 2.3646],
+      [30, 2.0423],
+      [31, 2.0395],
+      [1000, 1.9623],
     ] as const
-    for (const [degrees, t] of known) expect(Math.abs(studentT(degrees) - t)).toBeLessThan(0.002)
+    for (const [degrees, t] of known) {
+      expect(studentT(degrees)).toBeCloseTo(t, 4)
+      expect(studentTail(studentT(degrees), degrees)).toBeCloseTo(0.05, 6)
+    }
+    // Of 1 and 2 degrees of freedom in closed form.
+    for (const t of [0, 0.3, 2, 40]) {
+      expect(studentTail(t, 1)).toBeCloseTo(1 - (2 * Math.atan(t)) / Math.PI, 12)
+      expect(studentTail(-t, 2)).toBeCloseTo(1 - t / Math.sqrt(2 + t * t), 12)
+    }
+    expect(studentTail(5, 31)).toBeCloseTo(2.1478e-5, 8)
+    expect(studentTail(Number.POSITIVE_INFINITY, 5)).toBe(0)
     const [low, high] = wilson(80, 100)
     expect(low).toBeCloseTo(0.7112, 4)
     expect(high).toBeCloseTo(0.8666, 4)
@@ -169,6 +182,8 @@ describe('statistics', () => {
     expect([0, 0.5, 1].map((share) => quantile(sorted, share))).toEqual([0, 1.5, 4])
     expect(quantile(sorted, 0.9)).toBeCloseTo(3.4, 12)
     expect(quantile(Float32Array.of(3), 0.99)).toBe(3)
+    const infinite = Float64Array.of(-1, 0, 1, Infinity, Infinity)
+    expect([0.5, 0.6, 0.9].map((share) => quantile(infinite, share))).toEqual([1, Infinity, Infinity])
   })
 })
 
