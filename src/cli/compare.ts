@@ -72,8 +72,8 @@ export function addCompare(program: Command): void {
     .option('--markdown', 'print a table for a model card')
     .addHelpText(
       'after',
-      '\nWhat was measured is kept, so a comparison that was stopped goes on where it was, and one more file costs one' +
-        '\nmore measurement.' +
+      '\nMeasurements are kept, so a comparison that was stopped goes on where it was. One more file costs its own' +
+        '\nmeasurements, and speed tests of all files again, since speeds are compared within one sitting only.' +
         '\n\nExample:\n  quench compare model-F16.gguf --train Q4_0 --time 30m --data heldout.txt --memory 8GB -o report.html',
     )
     .action(async (model: string, files: string[], options: Options, command: Command) => {

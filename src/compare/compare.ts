@@ -78,7 +78,7 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
     checkOwner(path)
   } else makeFolder(dirname(path))
   return withOutputs(files, async () => {
-    const store = Store.open(path)
+    const store = await Store.open(path)
     try {
       return await run(store, options)
     } finally {
@@ -267,7 +267,8 @@ function neededBytes(bytes: number, speed: FileSpeed | undefined, contextTokens:
 
 function versionsInUse(): Record<string, string> {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
-  return { quench: version, llama: thisMachine().llama }
+  const build = process.env.QUENCH_LLAMA_PACKAGE
+  return { quench: version, llama: thisMachine().llama, ...(build && { llamaPackage: build }) }
 }
 
 function textHash(documents: readonly Document[]): string {

@@ -3,19 +3,23 @@
  * there with the contents that were made before is kept.
  */
 import { mkdir } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
+import { readTexts } from '../data/texts.js'
 import { FileError, UsageError } from '../errors.js'
 import type { Failure } from '../failures.js'
 import { systemError } from '../files.js'
 import { inspectFile } from '../inspect.js'
 import { checkImportance, FILE_TYPES } from '../llama/index.js'
+import { memoryBudget } from '../memory.js'
 import type { Output } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
+import { thisMachine } from '../speed/index.js'
 import { TeacherCache } from '../train/distillation.js'
 import { hasLeftovers, keptBeside } from '../train/leftovers.js'
 import type { TrainEvent, TrainReport } from '../train/options.js'
 import { train } from '../train/train.js'
-import type { Store } from './store.js'
+import { contentHash, type Store } from './store.js'
 
 /** A file of the comparison. */
 export interface Entry {
@@ -135,14 +139,35 @@ async function makePlain(
   return { ...entry, hash }
 }
 
+/** What the trained file depends on; two that are made alike have it in common. */
+async function trainingInputs(type: string, { modelHash, training, versions }: MakeOptions) {
+  const { data, ...settings } = training
+  const { cpu, cores } = thisMachine()
+  return {
+    model: modelHash,
+    type,
+    training: settings,
+    text: data ? contentHash(await readTexts(data)) : null,
+    memory: memoryBudget(),
+    machine: { cpu, cores },
+    versions: { ...versions, onnxruntime: onnxruntimeVersion() },
+  }
+}
+
+function onnxruntimeVersion(): string {
+  const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }
+  return version
+}
+
 async function makeTrained(
   store: Store,
   type: string,
   path: string,
   teacher: TeacherCache,
-  { model, modelHash, versions, training, onTrain, onWarning }: MakeOptions,
+  options: MakeOptions,
 ): Promise<Entry> {
-  const inputs = { model: modelHash, type, training, versions }
+  const { model, training, onTrain, onWarning } = options
+  const inputs = await trainingInputs(type, options)
   const known = store.get<{ hash: string; report: TrainReport }>('train', inputs)
   const entry = { name: `${type} QAT`, method: 'qat', path } as const
   if (known && (await hashIfThere(store, path)) === known.hash)

@@ -2,7 +2,6 @@
  * Measures the files of a comparison, each by its contents: what the store knows is not measured again, and every
  * measurement is kept as soon as it is done.
  */
-import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import type { Document } from '../data/texts.js'
@@ -10,9 +9,8 @@ import { FileError } from '../errors.js'
 import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
 import { type Round, roundTokens, runRound, type SpeedTest, thisMachine } from '../speed/index.js'
-import { threadCount } from '../threads.js'
 import { type Continuation, type Prompt, writeOn } from './continuations.js'
-import type { Store } from './store.js'
+import { contentHash, type Store } from './store.js'
 import { type TensorError, tensorErrors } from './tensor-errors.js'
 
 /** A file by name and contents. */
@@ -53,14 +51,14 @@ export async function evaluateAll(
   options: EvaluateAllOptions,
 ): Promise<{ evaluations: Map<string, KeptEvaluation>; failures: Failure[] }> {
   const { reference, documents, context, maxTokens, threads, versions, onProgress } = options
-  const text = createHash('sha256').update(JSON.stringify(documents)).digest('hex')
+  const text = contentHash(documents)
   const inputs = (hash: string) => ({
     reference: reference.hash,
     file: hash,
     text,
     context,
     maxTokens: maxTokens ?? null,
-    threads: threads ?? threadCount(),
+    ...computedOn(threads),
     versions,
   })
   const evaluations = new Map<string, KeptEvaluation>()
@@ -107,7 +105,10 @@ export async function evaluateAll(
   return { evaluations, failures }
 }
 
-/** Turns of every file, A B A B, by hash. */
+/**
+ * Turns of every file, A B A B, by hash. A turn is kept whole, under the names of all its files: ratios are taken within a turn, and the
+ * machine of another day is another machine. So one more file is measured beside all the others again.
+ */
 export async function benchAll(
   store: Store,
   files: readonly Measurable[],
@@ -120,23 +121,31 @@ export async function benchAll(
   },
 ): Promise<Map<string, Round[]>> {
   const { tests, repetitions, threads, versions, onProgress } = options
-  const { cpu, cores } = thisMachine()
-  const distinct = [...new Map(files.map((file) => [file.hash, file])).values()]
-  const rounds = new Map(distinct.map(({ hash }) => [hash, [] as Round[]]))
-  const total = distinct.length * repetitions * roundTokens(tests)
-  let done = 0
+  const distinct = new Map(files.map(({ hash, path }) => [hash, path]))
+  const hashes = [...distinct.keys()]
+  const rounds = new Map(hashes.map((hash) => [hash, [] as Round[]]))
+  const total = distinct.size * repetitions * roundTokens(tests)
   for (let turn = 0; turn < repetitions; turn++) {
-    for (const { path, hash } of distinct) {
-      const inputs = { file: hash, tests, threads: threads ?? null, turn, machine: { cpu, cores }, versions }
-      const round = await store.once('bench', inputs, () =>
-        runRound(path, { tests, ...(threads !== undefined && { threads }) }),
-      )
-      rounds.get(hash)?.push(round)
-      done += roundTokens(tests)
-      onProgress?.(done, total)
-    }
+    let done = turn * distinct.size * roundTokens(tests)
+    const inputs = { files: hashes.toSorted(), tests, turn, ...computedOn(threads), versions }
+    const measured = await store.once('bench', inputs, async () => {
+      const ofTurn: Record<string, Round> = {}
+      for (const [hash, path] of distinct) {
+        ofTurn[hash] = await runRound(path, { tests, ...(threads !== undefined && { threads }) })
+        done += roundTokens(tests)
+        onProgress?.(done, total)
+      }
+      return ofTurn
+    })
+    for (const hash of hashes) rounds.get(hash)?.push(measured[hash])
   }
   return rounds
+}
+
+/** Logits differ a little with the kernels of a processor and the number of threads, which without `threads` follows from the cores. */
+function computedOn(threads: number | undefined) {
+  const { cpu, cores } = thisMachine()
+  return { threads: threads ?? null, machine: { cpu, cores } }
 }
 
 /** Relative errors of tensors, by hash; undefined for a file whose tensors are not those of the reference. */
@@ -171,13 +180,8 @@ export async function writeAll(
   const { length, threads, versions, onProgress } = options
   const written = new Map<string, Continuation[]>()
   for (const [i, { path, hash }] of files.entries()) {
-    const inputs = {
-      file: hash,
-      prompts: prompts.map(({ tokens }) => tokens),
-      length,
-      threads: threads ?? threadCount(),
-      versions,
-    }
+    const tokens = prompts.map((prompt) => prompt.tokens)
+    const inputs = { file: hash, prompts: tokens, length, ...computedOn(threads), versions }
     written.set(hash, await store.once('write', inputs, () => writeOn(path, prompts, length, threads)))
     onProgress?.(i + 1, files.length)
   }

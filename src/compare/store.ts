@@ -2,9 +2,10 @@
  * What was measured, kept: an embedded SQLite database (libsql), so that nothing is measured twice and an interrupted
  * comparison goes on where it stopped.
  *
- * A measurement is found again by what it depends on: its kind, the contents of its files (SHA-256), its settings and
- * the versions of what measures, all in one JSON text whose hash is the key. It is written in one transaction when it is
- * done, so a process that is killed leaves it either there or not.
+ * A measurement is found again by what it depends on: its kind, the contents of its files (SHA-256), its settings, the machine where
+ * that matters and the versions of what measures, all in one JSON text whose hash is the key. It is written in one transaction when
+ * it is done, so a process that is killed leaves it either there or not. A comparison locks its store; whoever else has the database open
+ * waits for a transaction.
  *
  *   measurements(key, kind, inputs, value, made, times)   `times`: how often it was measured, which should stay 1
  *   files(path, size, modified, inode, hash)              hashes of files that have not changed since
@@ -12,14 +13,10 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdirSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import Database from 'libsql'
-import { FileError, QuenchError } from '../errors.js'
+import type Database from 'libsql'
 import { systemError } from '../files.js'
 import { openGguf } from '../gguf/index.js'
-
-/** Marks the database as one of quench ("qnch"), so that another program's is never written to. */
-const applicationId = 0x716e6368
-const layoutVersion = 1
+import { guarded, openDatabase, parsed, transaction } from './store-database.js'
 
 /** What a measurement depends on. */
 export type Inputs = Readonly<Record<string, unknown>>
@@ -31,24 +28,13 @@ export class Store {
   ) {}
 
   /** Opens or makes the database. @throws FileError if the file is damaged or is something else */
-  static open(path: string): Store {
+  static async open(path: string): Promise<Store> {
     try {
       mkdirSync(dirname(path), { recursive: true })
-      if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-        throw new FileError(path, 'this is a folder; give the name of a file with --store')
     } catch (error) {
       throw systemError(path, error)
     }
-    return guarded(path, () => {
-      const database = new Database(path)
-      try {
-        prepare(path, database)
-      } catch (error) {
-        database.close()
-        throw error
-      }
-      return new Store(path, database)
-    })
+    return new Store(path, await openDatabase(path))
   }
 
   /** The measurement, if it was made before. */
@@ -57,7 +43,7 @@ export class Store {
       const row = this.database
         .prepare('SELECT value FROM measurements WHERE key = ?')
         .get(keyOf(kind, inputs)) as { value: string } | undefined
-      return row && (JSON.parse(row.value) as T)
+      return row && (parsed(this.path, row.value) as T)
     })
   }
 
@@ -74,10 +60,10 @@ export class Store {
           'ON CONFLICT(key) DO UPDATE SET times = times + 1',
       )
       const made = new Date().toISOString()
-      this.database.transaction(() => {
+      transaction(this.database, () => {
         for (const { kind, inputs, value } of measurements)
           insert.run(keyOf(kind, inputs), kind, canonical(inputs), JSON.stringify(value), made)
-      })()
+      })
     })
   }
 
@@ -110,7 +96,7 @@ export class Store {
           .get(whole, ...state) as { hash: string } | undefined,
     )
     if (known) return known.hash
-    const hash = await contentHash(whole)
+    const hash = await fileHash(whole)
     // A file that changed while it was read has no hash worth keeping.
     if (stateOf(whole).join() === state.join())
       guarded(this.path, () =>
@@ -131,77 +117,22 @@ export class Store {
     })
   }
 
-  /** Moves what is in the write-ahead log into the file, which then is all there is, and closes. */
   close(): void {
-    try {
-      this.database.pragma('wal_checkpoint(TRUNCATE)')
-    } catch {
-      // Damaged, which has been told, or another process is at it: the log then stays beside the file.
-    }
     this.database.close()
   }
 }
 
-function prepare(path: string, database: Database.Database): void {
-  database.pragma('busy_timeout = 10000')
-  const pragma = (name: string): unknown =>
-    (database.prepare(`PRAGMA ${name}`).get() as Record<string, unknown>)[name]
-  const tables = database.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE type = 'table'").get() as {
-    n: number
-  }
-  if (tables.n > 0 && pragma('application_id') !== applicationId)
-    throw new FileError(path, 'this is a database of another program; choose another file with --store')
-  if (tables.n > 0 && pragma('user_version') !== layoutVersion)
-    throw new FileError(path, 'this store is of another version of quench; choose another file with --store')
-  if (pragma('quick_check') !== 'ok') throw damaged(path)
-  database.pragma('journal_mode = WAL')
-  database.pragma('synchronous = NORMAL')
-  database.transaction(() => {
-    database.exec(`
-      PRAGMA application_id = ${applicationId};
-      PRAGMA user_version = ${layoutVersion};
-      CREATE TABLE IF NOT EXISTS measurements(
-        key TEXT PRIMARY KEY, kind TEXT NOT NULL, inputs TEXT NOT NULL, value TEXT NOT NULL,
-        made TEXT NOT NULL, times INTEGER NOT NULL DEFAULT 1) STRICT;
-      CREATE TABLE IF NOT EXISTS files(
-        path TEXT PRIMARY KEY, size TEXT NOT NULL, modified TEXT NOT NULL, inode TEXT NOT NULL,
-        hash TEXT NOT NULL) STRICT;`)
-  })()
-}
-
-const damaged = (path: string, cause?: unknown): FileError =>
-  new FileError(
-    path,
-    'this store of measurements is damaged or no store; delete it, or choose another with --store',
-    { cause },
-  )
-
-/** What SQLite reports about the file in a sentence for a person. */
-function guarded<T>(path: string, work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-    if (error instanceof QuenchError || !code.startsWith('SQLITE')) throw error
-    if (/^SQLITE_(CORRUPT|NOTADB|FORMAT)/.test(code)) throw damaged(path, error)
-    if (/^SQLITE_BUSY|^SQLITE_LOCKED/.test(code))
-      throw new FileError(path, 'another quench is writing to this store; wait for it, or choose another')
-    if (/^SQLITE_FULL|^SQLITE_IOERR/.test(code))
-      throw new FileError(path, 'this store cannot be written; check the disk', { cause: error })
-    throw new FileError(path, `this store cannot be used (${(error as Error).message})`, { cause: error })
-  }
-}
-
+/** The time of the last change of the inode stands beside that of the contents, which programs can set. */
 const stateOf = (path: string): [size: string, modified: string, inode: string] => {
   try {
-    const { size, mtimeNs, ino } = statSync(path, { bigint: true })
-    return [String(size), String(mtimeNs), String(ino)]
+    const { size, mtimeNs, ctimeNs, ino } = statSync(path, { bigint: true })
+    return [String(size), `${mtimeNs} ${ctimeNs}`, String(ino)]
   } catch (error) {
     throw systemError(path, error)
   }
 }
 
-async function contentHash(path: string): Promise<string> {
+async function fileHash(path: string): Promise<string> {
   const hash = createHash('sha256')
   try {
     for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer)
@@ -210,6 +141,10 @@ async function contentHash(path: string): Promise<string> {
   }
   return hash.digest('hex')
 }
+
+/** SHA-256 of texts, documents and the like. */
+export const contentHash = (value: unknown): string =>
+  createHash('sha256').update(JSON.stringify(value)).digest('hex')
 
 function keyOf(kind: string, inputs: Inputs): string {
   return createHash('sha256')

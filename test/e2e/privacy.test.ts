@@ -100,6 +100,7 @@ test.runIf(filtered)(
         line: `m-f16.gguf q.gguf -d text.txt ${little} --types Q8_0 -r 1 -p 16 -n 4 -f made -o report.html`,
         outputs: ['made/m-Q8_0.gguf', 'report.html'],
       },
+      cache: { line: '', outputs: [] },
     }
     const help = (await quench('--help')).stdout
     const listed = [...help.matchAll(/^ {2}([a-z]+) (?=.*\S)/gm)].map(([, name]) => name)
@@ -113,7 +114,7 @@ test.runIf(filtered)(
       expect(found.sort(), command).toEqual([...expected].sort())
     }
     for (const [command, { line, outputs }] of Object.entries(commands))
-      await check(command, await quench(command, ...line.split(' ')), outputs)
+      await check(command, await quench(command, ...line.split(' ').filter(Boolean)), outputs)
 
     // On a thread, as programs may use it, whose `process.env` the native library does not see.
     const demo = await node(demoThread, compiled('index.js'), 'demo')

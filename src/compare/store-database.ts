@@ -1,0 +1,198 @@
+/**
+ * The database file of the store: made whole, brought up to the present layout, and what SQLite reports in a sentence.
+ *
+ * It has a rollback journal and no write-ahead log: writes are few, and beside the file there is only something during a transaction,
+ * however the process ends.
+ */
+import { link, stat } from 'node:fs/promises'
+import Database from 'libsql'
+import { FileError, QuenchError } from '../errors.js'
+import { discardTemporary, systemError, temporaryPath } from '../files.js'
+
+/** Marks the database as one of quench ("qnch"), so that another program's is never written to. */
+const applicationId = 0x716e6368
+
+/**
+ * What brings a database from each layout to the next; that from layout 0, an empty file, is the first. The layout of a file is its
+ * `user_version`. A layout that was released is never changed: append a step.
+ */
+const steps: readonly string[] = [
+  `CREATE TABLE measurements(
+     key TEXT PRIMARY KEY, kind TEXT NOT NULL, inputs TEXT NOT NULL, value TEXT NOT NULL,
+     made TEXT NOT NULL, times INTEGER NOT NULL DEFAULT 1) STRICT;
+   CREATE TABLE files(
+     path TEXT PRIMARY KEY, size TEXT NOT NULL, modified TEXT NOT NULL, inode TEXT NOT NULL,
+     hash TEXT NOT NULL) STRICT;`,
+  // Their keys lacked the contents of training text, the turn's other files, or the machine; `modified` lacked the inode's time.
+  `DELETE FROM measurements WHERE kind NOT IN ('quantize', 'tensors');
+   DELETE FROM files;`,
+]
+const layoutVersion = steps.length
+
+const unwritable =
+  'this store cannot be written; check the disk and who owns the file and its folder, or choose another with --store'
+
+/** How long a transaction waits for those of other processes, ms. */
+const patience = 30_000
+
+/** Opens the database or makes it. @throws FileError if the file is damaged or is something else */
+export async function openDatabase(path: string): Promise<Database.Database> {
+  if (!(await isFile(path))) await makeWhole(path)
+  return guarded(path, () => {
+    const database = connect(path, path)
+    try {
+      prepare(path, database)
+      return database
+    } catch (error) {
+      database.close()
+      throw error
+    }
+  })
+}
+
+/** @throws FileError if it is there and is no regular file */
+async function isFile(path: string): Promise<boolean> {
+  try {
+    const state = await stat(path)
+    if (state.isDirectory())
+      throw new FileError(path, 'this is a folder; give the name of a file with --store')
+    if (!state.isFile()) throw new FileError(path, 'this is not a regular file; choose another with --store')
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+    throw systemError(path, error)
+  }
+}
+
+/**
+ * Makes the database under a temporary name and links it to its own: whoever finds it finds it with its tables, and of two processes
+ * that make it at once one finds the other's. Where a disk has no links it is made in place when it is opened.
+ */
+async function makeWhole(path: string): Promise<void> {
+  const temporary = temporaryPath(path)
+  try {
+    guarded(path, () => {
+      const database = connect(path, temporary)
+      try {
+        database.pragma('journal_mode = MEMORY') // a kill leaves one file
+        prepare(path, database)
+      } finally {
+        database.close()
+      }
+    })
+    await link(temporary, path).catch(() => {})
+  } finally {
+    await discardTemporary(temporary)
+  }
+}
+
+/** libsql says in a text of its own what SQLite answered. @throws FileError about `path` where `file` cannot be opened */
+function connect(path: string, file: string): Database.Database {
+  try {
+    return new Database(file)
+  } catch (error) {
+    throw new FileError(path, unwritable, { cause: error })
+  }
+}
+
+/** Checks what is there, that it can be written, and brings it up to the present layout. */
+function prepare(path: string, database: Database.Database): void {
+  database.pragma(`busy_timeout = ${patience}`)
+  layoutOf(path, database)
+  transaction(database, () => {
+    const layout = layoutOf(path, database) // while no other process can change it
+    database.exec(steps.slice(layout).join('\n'))
+    // Also where it says so already: what cannot be written is found out before there is something to write.
+    database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion};`)
+  })
+  if (pragma(database, 'quick_check') !== 'ok') throw damaged(path)
+  if (pragma(database, 'journal_mode') === 'wal') {
+    try {
+      database.pragma('journal_mode = DELETE')
+    } catch (error) {
+      if (!isBusy(error)) throw error // an older quench has it open: the next to open it alone will do it
+    }
+  }
+}
+
+/** 0 for a database without tables. @throws FileError for another program's or a later quench's */
+function layoutOf(path: string, database: Database.Database): number {
+  const { tables } = database
+    .prepare("SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table'")
+    .get() as { tables: number }
+  if (tables === 0) return 0
+  if (pragma(database, 'application_id') !== applicationId)
+    throw new FileError(path, 'this is a database of another program; choose another file with --store')
+  const layout = pragma(database, 'user_version') as number
+  if (layout > layoutVersion)
+    throw new FileError(
+      path,
+      'this store was written by a later version of quench; use that, or choose another file with --store',
+    )
+  return layout
+}
+
+function pragma(database: Database.Database, name: string): unknown {
+  return (database.prepare(`PRAGMA ${name}`).get() as Record<string, unknown>)[name]
+}
+
+/**
+ * Runs `work` in a transaction that may write from its beginning, so that it never has to wait in its middle. libsql's own
+ * `transaction` hides an error after which SQLite has rolled back by itself, as of a full disk, behind the failure to roll back again.
+ */
+export function transaction(database: Database.Database, work: () => void): void {
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    work()
+    database.exec('COMMIT')
+  } catch (error) {
+    try {
+      database.exec('ROLLBACK')
+    } catch {
+      // There is nothing left to roll back; the error that came first says why.
+    }
+    throw error
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : ''
+const isBusy = (error: unknown): boolean => /^SQLITE_(BUSY|LOCKED)/.test(codeOf(error))
+
+/** What JSON a row holds. @throws FileError if it is none */
+export function parsed(path: string, value: string): unknown {
+  try {
+    return JSON.parse(value)
+  } catch (error) {
+    throw damaged(path, error)
+  }
+}
+
+const damaged = (path: string, cause?: unknown): FileError =>
+  new FileError(
+    path,
+    'this store of measurements is damaged or no store; delete it, or choose another with --store',
+    { cause },
+  )
+
+/** Runs `work`; what SQLite reports about the file becomes a sentence for a person. */
+export function guarded<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    const code = codeOf(error)
+    if (error instanceof QuenchError || !code.startsWith('SQLITE')) throw error
+    const problem = (text: string): FileError => new FileError(path, text, { cause: error })
+    if (/^SQLITE_(CORRUPT|NOTADB|FORMAT)/.test(code)) throw damaged(path, error)
+    if (isBusy(error))
+      throw problem(
+        `another quench has been writing to this store for ${patience / 1000} s; wait for it, or choose another with --store`,
+      )
+    if (code.startsWith('SQLITE_FULL'))
+      throw problem(
+        'this store cannot grow, since the disk is full; make room, or choose another with --store',
+      )
+    if (/^SQLITE_(IOERR|CANTOPEN|READONLY|PERM|AUTH)/.test(code)) throw problem(unwritable)
+    throw problem(`this store cannot be used (${(error as Error).message})`)
+  }
+}
