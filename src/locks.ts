@@ -95,7 +95,8 @@ export const ofProcess = (holder: Holder): string => (holder === undefined ? '' 
 const held = new Set<Lock>()
 
 function own(file: string, fd: number, isHeld: boolean): Lock {
-  if (held.size === 0) process.on('exit', releaseAll)
+  // Before what ends the process at once while a native call is under way.
+  if (held.size === 0) process.prependListener('exit', releaseAll)
   const lock: Lock = {
     held: isHeld,
     release: () => {

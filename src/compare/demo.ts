@@ -3,7 +3,7 @@
  * writes itself, and an evaluation of all files by libllama on held-out text.
  */
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readTexts } from '../data/texts.js'
 import {
@@ -16,7 +16,9 @@ import {
   recovered,
 } from '../evaluate/index.js'
 import { systemError } from '../files.js'
+import { lockFile } from '../locks.js'
 import { aboveZero, checkNumbers, whole } from '../option-checks.js'
+import { checkOutputs } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import { TeacherCache } from '../train/distillation.js'
 import type { TrainEvent, TrainReport } from '../train/options.js'
@@ -77,19 +79,37 @@ export interface DemoReport {
   readonly peakBytes: number
 }
 
+/** @throws UsageError for a folder in which a file would be written over what is read, FileError while another demo writes there */
 export async function demo(options: DemoOptions): Promise<DemoReport> {
-  const { folder, seed = 1, steps = 60, tokens = 49_152, onProgress } = options
+  const { folder } = options
   checkNumbers(options, { steps: whole(0), seconds: aboveZero, tokens: whole(1), seed: whole(0) })
-  const began = performance.now()
+  const made = [...ladderTypes, ...trainedTypes.map((type) => `${type}-QAT`)]
+  await checkOutputs({
+    writes: made.map((name) => ({ path: madePath(folder, name), by: 'the file to make' })),
+    reads: [demoModel, demoText].map((path) => ({ path, by: 'of the demo' })),
+  })
   try {
     await mkdir(folder, { recursive: true })
   } catch (error) {
     throw systemError(folder, error)
   }
+  const lock = await lockFile(resolve(folder), 'making the files of the demo in this folder')
+  try {
+    return await makeAndCompare(options)
+  } finally {
+    lock.release()
+  }
+}
+
+const madePath = (folder: string, name: string): string => join(folder, `quench-5m-${name}.gguf`)
+
+async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
+  const { folder, seed = 1, steps = 60, tokens = 49_152, onProgress } = options
+  const began = performance.now()
   const made: { name: string; type: string; method: 'ptq' | 'qat'; path: string }[] = []
   for (const type of ladderTypes) {
     onProgress?.({ stage: 'quantize', type })
-    const path = join(folder, `quench-5m-${type}.gguf`)
+    const path = madePath(folder, type)
     await quantizeFile(demoModel, path, type)
     made.push({ name: type, type, method: 'ptq', path })
   }
@@ -97,7 +117,7 @@ export async function demo(options: DemoOptions): Promise<DemoReport> {
   const teacher = new TeacherCache(256 << 20)
   const training: TrainReport[] = []
   for (const type of trainedTypes) {
-    const path = join(folder, `quench-5m-${type}-QAT.gguf`)
+    const path = madePath(folder, `${type}-QAT`)
     const report = await train({
       input: demoModel,
       output: path,

@@ -1,14 +1,18 @@
 /** A disk that becomes full at any write of a run: one sentence, nothing half-written, nothing lost, and the same file in the end. */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { FileError } from '../../src/errors.js'
-import { openGguf } from '../../src/gguf/index.js'
+import { ReferenceWriter } from '../../src/evaluate/saved-reference.js'
+import { atomicWrite, reserveRoom } from '../../src/files.js'
+import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
 import { llama } from '../../src/models/llama.js'
 import { checkpointPath } from '../../src/train/checkpoint.js'
+import { MomentFile } from '../../src/train/moment-file.js'
 import type { TrainEvent, TrainOptions, TrainReport } from '../../src/train/options.js'
+import { Parameter } from '../../src/train/parameter.js'
 import { bytesOf } from '../../src/train/plan.js'
 import { train } from '../../src/train/train.js'
 import { type BecomesFull, FullDisk } from '../support/full-disk.js'
@@ -175,4 +179,34 @@ it('keeps the checkpoint before, where there was no room for two', async () => {
   expect((await readFile(checkpointPath(output))).equals(checkpoint)).toBe(true)
   const { path } = await run('kept.gguf', { resume: true })
   expect((await readFile(path)).equals(await expected('block', {}))).toBe(true)
+})
+
+it('while a file is begun: nothing of it stays, neither on the disk nor open', async () => {
+  const opened = () => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0)
+  const values = new Float32Array(4096)
+  const own = [Parameter.plain('norm', [4096], values)]
+  const header = {
+    model: { path: 'm', sha256: '', type: 'F16', bytes: 1, bitsPerWeight: 16, quantized: false },
+    tokenizer: '',
+    vocabulary: 300,
+    text: '',
+    context: 8,
+    windows: 1,
+    rows: 1,
+  }
+  const path = join(folder, 'begun')
+  const before = opened()
+  for (const begin of [
+    () => MomentFile.create(path, own),
+    () => ReferenceWriter.create(path, header),
+    () => atomicWrite(path, 'text'),
+    () => reserveRoom(path, 1000),
+    () => createGguf(path, { metadata: new Metadata(path), tensors: [] }),
+  ]) {
+    disk.fillsWhen(() => true)
+    await expect(begin()).rejects.toThrow(/begun: the disk is full/)
+    disk.makeRoom()
+    expect((await readdir(folder)).filter((name) => name.includes('begun'))).toEqual([])
+    expect(opened()).toBe(before)
+  }
 })

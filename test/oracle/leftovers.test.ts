@@ -9,7 +9,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import fsp, { mkdtemp, rm } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -149,6 +150,32 @@ it('space that a killed run has taken counts as free, every file once', async ()
   expect(beside('taken.gguf')).toEqual(['taken.gguf'])
   await run('whole.gguf')
   expect(readFileSync(output)).toEqual(readFileSync(join(folder, 'whole.gguf')))
+})
+
+it('a run that was killed is resumed on a disk that has no room beside what it had reserved', async () => {
+  let planned = 0
+  await stopped('tight.gguf', 2, { onPlan: ({ diskBytes }) => (planned = diskBytes) })
+  const output = join(folder, 'tight.gguf')
+  const checkpoint = readFileSync(checkpointPath(output))
+  writeFileSync(roomPath(checkpointPath(output)), Buffer.alloc(checkpoint.length)) // which a kill leaves
+  const { bytes } = await run('fits.gguf')
+  const free = planned + bytes - (await takenBytes(output))
+  const real = fsp.statfs
+  fsp.statfs = (async () => ({ bavail: free, bsize: 1 })) as unknown as typeof fsp.statfs
+  syncBuiltinESMExports()
+  try {
+    const blocks = blocksFolder(output)
+    rmSync(roomPath(checkpointPath(output)))
+    await expect(run('tight.gguf', { resume: true })).rejects.toThrow('of disk')
+    expect(existsSync(blocks)).toBe(true)
+    writeFileSync(roomPath(checkpointPath(output)), Buffer.alloc(checkpoint.length))
+    await run('tight.gguf', { resume: true })
+  } finally {
+    fsp.statfs = real
+    syncBuiltinESMExports()
+  }
+  expect(readFileSync(output)).toEqual(readFileSync(join(folder, 'fits.gguf')))
+  expect(beside('tight.gguf')).toEqual(['tight.gguf'])
 })
 
 it('nothing is read or written through links that bear the names of a run', async () => {

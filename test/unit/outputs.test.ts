@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { basename, join, relative, sep } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { demo } from '../../src/compare/demo.js'
 import { UsageError } from '../../src/errors.js'
 import { atomicWrite, reserveRoom, temporaryPath } from '../../src/files.js'
 import { createGguf, Metadata } from '../../src/gguf/index.js'
@@ -186,6 +187,23 @@ describe('an output that is a symbolic link', () => {
     symlinkSync('a', join(folder, 'b'))
     await expect(atomicWrite(join(folder, 'a'), '')).rejects.toThrow('its symbolic links lead to each other')
   })
+})
+
+test('the demo writes over nothing that it reads, and not where another one writes', async () => {
+  const shipped = join(import.meta.dirname, '../../models/quench-5m-f16.gguf')
+  const before = readFileSync(shipped)
+  symlinkSync(shipped, join(folder, 'quench-5m-Q2_K-QAT.gguf'))
+  await expect(demo({ folder })).rejects.toThrow(
+    /quench-5m-Q2_K-QAT\.gguf would overwrite .*quench-5m-f16\.gguf/,
+  )
+  expect(readdirSync(folder)).toEqual(['quench-5m-Q2_K-QAT.gguf'])
+  expect(readFileSync(shipped).equals(before)).toBe(true)
+  const lock = await lockFile(join(folder, 'busy'), '')
+  await expect(demo({ folder: join(folder, 'busy') })).rejects.toThrow(
+    'is making the files of the demo in this folder',
+  )
+  expect(readdirSync(join(folder, 'busy'))).toEqual([])
+  lock.release()
 })
 
 describe('long names', () => {
