@@ -11,7 +11,7 @@ import { setImmediate } from 'node:timers/promises'
 import { withCleanup } from '../cleanup.js'
 import { textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
-import { LlamaContext, LlamaModel } from '../llama/index.js'
+import { LlamaContext, LlamaModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { type Evaluation, report } from './evaluation.js'
@@ -105,6 +105,7 @@ async function evaluateModels(
     const live = saved ? [] : [reference, ...(original === undefined ? [] : [original])]
     if (live.length + files.length === 0 || (saved && files.length === 0))
       throw new UsageError('name at least one file to evaluate')
+    tryEarly([...live, ...files], 'run')
     const facts = await openComparable([...live, ...files])
 
     const load = async (path: string): Promise<LlamaModel> => {

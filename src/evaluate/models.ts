@@ -1,6 +1,6 @@
 /** Runs work on one model file after another, for evaluations in which nothing has to be compared token by token. */
 
-import { checkLoads, LlamaModel } from '../llama/index.js'
+import { checkLoads, LlamaModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import type { ModelOptions } from './evaluate.js'
 import { type ComparableFile, openComparable } from './files.js'
@@ -33,6 +33,7 @@ export async function forEachModel<T>(
   const { reference, files, kvTypes = ['f16'], gpuLayers = 0, onProgress, signal } = options
   if (reference !== undefined) await needModel(reference)
   const paths = [...(reference === undefined ? [] : [reference]), ...files]
+  tryEarly(paths, 'run')
   const facts = await openComparable(paths)
   for (const path of paths) await checkLoads(path, 'run') // before the work on the others
   const typesOf = (i: number): readonly string[] => (reference !== undefined && i === 0 ? ['f16'] : kvTypes)

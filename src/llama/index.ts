@@ -12,7 +12,7 @@ export {
 export { LlamaModel } from './model.js'
 export type { NativeBuffer } from './native.js'
 export { PACKAGE_VERSION } from './package.js'
-export { checkLoads } from './probe.js'
+export { checkLoads, tryEarly } from './probe.js'
 export { checkImportance, FILE_TYPES, quantizeModel } from './quantize.js'
 export { sampleSequences, sideBySide } from './sample.js'
 export type { Turns } from './writer.js'

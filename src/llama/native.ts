@@ -118,7 +118,7 @@ function reasonOf(lines: readonly { level: number; text: string }[]): string {
       text
         .trim()
         .replace(/^\w+: /, '')
-        .replace(/^(error loading model|failed to quantize): /, '')
+        .replace(/^(error loading model|failed to quantize): (error loading model \w+: )?/, '')
         .replace(/^([a-z]+_\w+: )+/, ''),
     )
     .filter((text) => /\w/.test(text))

@@ -28,6 +28,11 @@ export async function checkLoads(path: string, level: Level): Promise<void> {
   throw new FileError(path, (await headerProblem(path)) ?? `llama.cpp cannot load it: ${reason}`)
 }
 
+/** Begins to try files beside other work; `checkLoads` then has the answer sooner. */
+export function tryEarly(paths: readonly string[], level: Level): void {
+  for (const path of paths) checkLoads(path, level).catch(() => {})
+}
+
 async function statGguf(path: string): Promise<BigIntStats> {
   const magic = Buffer.alloc(4)
   try {

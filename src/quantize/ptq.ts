@@ -9,7 +9,7 @@ import { commitTemporary, discardTemporary, openTemporary } from '../files.js'
 import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize, summarizeFile } from '../gguf/summary.js'
-import { checkLoads, FILE_TYPES, quantizeModel } from '../llama/index.js'
+import { checkLoads, FILE_TYPES, quantizeModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { targetOf } from '../paths.js'
@@ -116,6 +116,7 @@ async function quantizeTo(
 
 /** @throws FileError for a file that llama.cpp cannot use */
 async function checkInput(input: string): Promise<Summary> {
+  tryEarly([input], 'load')
   const gguf = await openGguf(input)
   try {
     const summary = await summarize(gguf)

@@ -7,7 +7,7 @@
 import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
-import { checkLoads, PACKAGE_VERSION } from '../llama/index.js'
+import { checkLoads, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import { threadCount } from '../threads.js'
 import type { MemoryUse } from './memory.js'
@@ -117,6 +117,7 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
   })
   if (files.length === 0) throw new UsageError('there is no file to measure')
   const tests = speedTests(options)
+  tryEarly(files, 'run')
   const facts = await Promise.all(files.map(factsOf))
   for (const file of files) await checkLoads(file, 'run') // before the work on the others
   if (draft !== undefined) for (const file of files) await checkDraft(file, draft)

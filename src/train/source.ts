@@ -4,6 +4,7 @@ import { checkScales } from '../formats/grids.js'
 import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
+import { headerProblems } from '../gguf/problems.js'
 import { summarize } from '../gguf/summary.js'
 import { checkLoads, dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
 import type { Architecture, ModelConfig } from '../models/architecture.js'
@@ -35,6 +36,8 @@ export interface Source extends Model {
 export async function openSource(path: string): Promise<Source> {
   const gguf = await openGguf(path)
   try {
+    const [problem] = headerProblems(gguf)
+    if (problem !== undefined) throw new FileError(path, problem)
     const architecture = architectureOf(gguf)
     const config = await architecture.read(gguf)
     const shapes = modelTensors(architecture, config)
