@@ -2,12 +2,13 @@
  * The folder of what quench keeps for itself between runs: texts that models wrote, measurements. It is made for its user alone, and
  * what another user put there counts for nothing.
  */
-import { lstatSync, mkdirSync } from 'node:fs'
+
+import { lstatSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { FileError } from './errors.js'
+import { makeFolder } from './folders.js'
 import { isOwnersOwn } from './own-files.js'
-import { systemError } from './system-errors.js'
 
 /** `QUENCH_CACHE`, else `quench` in the user's cache folder, which the XDG specification lets `XDG_CACHE_HOME` name by a whole path. */
 export function cacheFolder(): string {
@@ -24,11 +25,7 @@ export function ownCacheFolder(...names: string[]): string {
   let folder = cacheFolder()
   for (const name of [undefined, ...names]) {
     if (name !== undefined) folder = join(folder, name)
-    try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
-    } catch (error) {
-      throw systemError(folder, error)
-    }
+    makeFolder(folder, 0o700)
     checkOwner(folder, name !== undefined)
   }
   return folder

@@ -38,6 +38,8 @@ export interface Files {
 /** @throws UsageError that names an output and the file that it would overwrite */
 export async function checkOutputs({ writes, reads }: Files): Promise<void> {
   const read = (await Promise.all(reads.map(filesOf))).flat()
+  const nameless = writes.find(({ path }) => path === '')
+  if (nameless) throw new UsageError(`${nameless.by} needs the name of what to write`)
   const claims = writes.map((output) => new Claim(output))
   for (const claim of claims) {
     const { by, path } = claim.output

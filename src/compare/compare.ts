@@ -6,15 +6,15 @@
  * Every measurement is kept in a store by the contents of what it is of, so a comparison that was interrupted, or that
  * gets one more file, measures only what is new.
  */
+
 import { createHash } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { cacheFolder, checkOwner, ownCacheFolder } from '../cache-folder.js'
 import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
-import { systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import { inspectFile } from '../inspect.js'
 import { aboveZero, checkNumbers, threadRange, whole } from '../option-checks.js'
 import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
@@ -85,14 +85,6 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
       store.close()
     }
   })
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true })
-  } catch (error) {
-    throw systemError(folder, error)
-  }
 }
 
 async function run(store: Store, options: CompareOptions): Promise<Comparison> {

@@ -2,7 +2,7 @@
  * `quench demo`: the whole job on the model that ships. The PTQ ladder, QAT of three types on text that the model
  * writes itself, and an evaluation of all files by libllama on held-out text.
  */
-import { mkdir } from 'node:fs/promises'
+
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readTexts } from '../data/texts.js'
@@ -15,7 +15,7 @@ import {
   type FileEvaluation,
   recovered,
 } from '../evaluate/index.js'
-import { systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import { lockFile } from '../locks.js'
 import { aboveZero, checkNumbers, whole } from '../option-checks.js'
 import { checkOutputs } from '../outputs.js'
@@ -88,11 +88,7 @@ export async function demo(options: DemoOptions): Promise<DemoReport> {
     writes: made.map((name) => ({ path: madePath(folder, name), by: 'the file to make' })),
     reads: [demoModel, demoText].map((path) => ({ path, by: 'of the demo' })),
   })
-  try {
-    await mkdir(folder, { recursive: true })
-  } catch (error) {
-    throw systemError(folder, error)
-  }
+  makeFolder(folder)
   const lock = await lockFile(resolve(folder), 'making the files of the demo in this folder')
   try {
     return await makeAndCompare(options)

@@ -2,13 +2,13 @@
  * Makes the files that a comparison lacks: the PTQ ladder by the reference quantizer, and trained files. A file that is
  * there with the contents that were made before is kept.
  */
-import { mkdir } from 'node:fs/promises'
+
 import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
 import { readTexts } from '../data/texts.js'
 import { FileError, UsageError } from '../errors.js'
 import type { Failure } from '../failures.js'
-import { systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import { inspectFile } from '../inspect.js'
 import { checkImportance, FILE_TYPES } from '../llama/index.js'
 import { memoryBudget } from '../memory.js'
@@ -70,13 +70,7 @@ export async function makeFiles(
   if (unknown !== undefined)
     throw new UsageError(`the type ${unknown} is unknown; choose of ${Object.keys(FILE_TYPES).join(', ')}`)
   for (const type of types) if (/^(IQ[123]|Q2_K_S$)/.test(type)) await checkImportance(model, type)
-  if (types.length > 0) {
-    try {
-      await mkdir(folder, { recursive: true })
-    } catch (error) {
-      throw systemError(folder, error)
-    }
-  }
+  if (types.length > 0) makeFolder(folder)
   const output = (name: string): string => madePath(model, folder, name)
   const entries: Entry[] = []
   for (const type of types) entries.push(await makePlain(store, type, output(type), options))

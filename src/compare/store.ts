@@ -10,11 +10,13 @@
  *   measurements(key, kind, inputs, value, made, times)   `times`: how often it was measured, which should stay 1
  *   files(path, size, modified, inode, hash)              hashes of files that have not changed since
  */
+
 import { createHash } from 'node:crypto'
-import { createReadStream, mkdirSync, statSync } from 'node:fs'
+import { createReadStream, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type Database from 'libsql'
 import { systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import { openGguf } from '../gguf/index.js'
 import { guarded, openDatabase, parsed, transaction } from './store-database.js'
 
@@ -29,11 +31,7 @@ export class Store {
 
   /** Opens or makes the database. @throws FileError if the file is damaged or is something else */
   static async open(path: string): Promise<Store> {
-    try {
-      mkdirSync(dirname(path), { recursive: true })
-    } catch (error) {
-      throw systemError(path, error)
-    }
+    makeFolder(dirname(path))
     return new Store(path, await openDatabase(path))
   }
 

@@ -3,10 +3,12 @@
  * need not solve them again. With the whole student in memory a file holds the latents, which training goes on from;
  * otherwise it holds the tensors as they go to the output.
  */
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FileError } from '../errors.js'
-import { reserveRoom, systemError } from '../files.js'
+import { reserveRoom } from '../files.js'
+import { makeFolder } from '../folders.js'
 import { createGguf, type Gguf, Metadata, openGguf } from '../gguf/index.js'
 import {
   headerBytes,
@@ -59,11 +61,7 @@ export class BlocksOnDisk {
 
   /** Takes room for a block before it is solved for. @throws FileError where the disk is full */
   async reserve(name: string, parameters: readonly Parameter[]): Promise<void> {
-    try {
-      mkdirSync(this.folder, { recursive: true })
-    } catch (error) {
-      throw systemError(this.folder, error)
-    }
+    makeFolder(this.folder)
     await reserveRoom(
       this.path(name),
       this.what === 'latents' ? stateBytes(parameters) : tensorBytes(parameters),

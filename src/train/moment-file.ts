@@ -5,10 +5,11 @@
  *
  * File: f32, for each latent of each parameter its pieces, for each piece the first moments of its values and then the second.
  */
-import { mkdirSync } from 'node:fs'
+
 import { type FileHandle, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import { createOwn } from '../own-files.js'
 import type { Moments } from './adam.js'
 import {
@@ -49,7 +50,7 @@ export class MomentFile implements MomentStore {
   ): Promise<MomentFile> {
     let file: MomentFile | undefined
     try {
-      mkdirSync(dirname(path), { recursive: true })
+      makeFolder(dirname(path))
       file = new MomentFile(path, await createOwn(path), most)
       let bytes = 0
       for (const trained of parameters.flatMap(trainedLatents)) {

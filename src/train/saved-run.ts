@@ -5,10 +5,12 @@
  * It is a file of its own in the folder of finished blocks, since a run can be killed before there is any block or checkpoint; a
  * checkpoint says the same.
  */
-import { existsSync, mkdirSync } from 'node:fs'
+
+import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { atomicWrite, systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import { openGguf } from '../gguf/index.js'
 import { checkpointExists, checkpointPath } from './checkpoint.js'
 import { blocksFolder, decisionsPath } from './disk.js'
@@ -31,12 +33,7 @@ export interface Decisions {
 const mostBytes = 1 << 20
 
 export async function saveDecisions(output: string, decisions: Decisions): Promise<void> {
-  const folder = blocksFolder(output)
-  try {
-    mkdirSync(folder, { recursive: true })
-  } catch (error) {
-    throw systemError(folder, error)
-  }
+  makeFolder(blocksFolder(output))
   await atomicWrite(decisionsPath(output), JSON.stringify(decisions))
 }
 

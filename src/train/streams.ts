@@ -2,9 +2,11 @@
  * What flows between blocks, for many batches: kept in memory, or in files of a folder where there is too much of it. A file
  * holds the residual stream and then what blocks read besides it, f32.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import type { Flow } from './network.js'
 
 export interface Streams {
@@ -41,7 +43,7 @@ export class DiskStreams implements Streams {
     private readonly label: string,
   ) {
     try {
-      mkdirSync(folder, { recursive: true })
+      makeFolder(folder)
       for (const name of readdirSync(folder))
         if (name.startsWith(`${label}-`)) rmSync(join(folder, name), { force: true }) // of a run that was killed
     } catch (error) {

@@ -9,13 +9,14 @@
  * File: SHA-256 of what it belongs to (32 bytes); then for each window a CRC-32 and its ids (i32), log-probabilities (f32) and
  * rests (f32), see `TopTokens`. A window that has not been written yet is zeros, whose CRC is not zero.
  */
+
 import { createHash } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
 import type { Weights } from '../models/weights.js'
 import { createOwn, openOwn } from '../own-files.js'
 import type { TopTokens } from './head.js'
@@ -61,7 +62,7 @@ export class TopTokenCache {
     const digest = hash.digest()
     let handle: FileHandle | undefined
     try {
-      mkdirSync(dirname(path), { recursive: true })
+      makeFolder(dirname(path))
       handle = (await openOwn(path)) ?? (await createOwn(path))
       const known = Buffer.alloc(headerBytes)
       await handle.read(known, 0, headerBytes, 0)

@@ -1,0 +1,30 @@
+/** Folders for what quench writes. */
+import { lstatSync, mkdirSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { systemError } from './system-errors.js'
+
+/**
+ * Makes a folder and those around it, where they are not there. Node's own way to do so never ends in a folder like /proc, where
+ * nothing can be made and the system says that there is no such file.
+ * @throws FileError
+ */
+export function makeFolder(path: string, mode = 0o777): void {
+  const missing: string[] = []
+  let at = resolve(path)
+  try {
+    for (; !lstatSync(at, { throwIfNoEntry: false }) && at !== dirname(at); at = dirname(at)) missing.push(at)
+    if (!statSync(at).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' })
+    for (const folder of missing.reverse()) makeOne(folder, mode)
+  } catch (error) {
+    throw systemError(path, error)
+  }
+}
+
+/** Another process may make the same folder at the same time. */
+function makeOne(folder: string, mode: number): void {
+  try {
+    mkdirSync(folder, { mode })
+  } catch (error) {
+    if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw error
+  }
+}

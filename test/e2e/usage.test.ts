@@ -1,0 +1,72 @@
+/** Odd names and numbers, as strangers and scripts give them: one line, the right exit code, and nothing is made. */
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { quench } from '../support/quench.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+const file = (name: string) => join(folder, name)
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+  await writeTinyGguf(file('m.gguf'))
+  await writeFile(file('empty'), '')
+  await symlink('loop', file('loop'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const refused: [string[], number, RegExp][] = [
+  [['inspect', ''], 1, /: \(empty name\): no such file or folder$/],
+  [['inspect', '@loop'], 1, /loop: its symbolic links lead to each other$/],
+  [['inspect', `@${'x'.repeat(300)}`], 1, /x: the name is too long$/],
+  [['inspect', '--', '-x\n.gguf'], 1, /: -x\\n\.gguf: no such file or folder$/],
+  [['inspect', '@m.gguf', 'x'.repeat(100_000)], 2, /too many arguments for 'inspect'\. Expected 1/],
+  [['quantize', '@m.gguf', '-t', 'Q4_0', '-o', ''], 2, /the output needs the name of what to write$/],
+  [['quantize', '@m.gguf', '-t', '__proto__', '-o', '@x'], 2, /--type __PROTO__ is unknown; choose/],
+  [
+    ['quantize', '@m.gguf', '-t', 'Q4_0', '-o', '@empty/x'],
+    1,
+    /empty\/x: a part of the path before the last is not a folder$/,
+  ],
+  [
+    ['train', '@m.gguf', '-t', 'Q4_0', '-o', '@x', '--seed', '1e3'],
+    2,
+    /--seed <n>' argument '1e3' is invalid/,
+  ],
+  [
+    ['eval', '@m.gguf', '-r', '@m.gguf', '-d', '@empty', '-c', '0x10'],
+    2,
+    /'0x10'.* whole number from 1; see/,
+  ],
+  [['eval', '@m.gguf', '-r', '@m.gguf', '-d', '@empty'], 1, /empty: holds no text; name a text file/],
+  [['compare', '@m.gguf', '-d', '@empty', '--memory', 'NaN'], 2, /It must be a size such as 8GB/],
+  [['compare', '@m.gguf', '-d', '@m.gguf', '--store', ''], 2, /--store needs the name of what to write$/],
+  [['demo', '--time', '1e999'], 2, /It must be a time such as 90s/],
+  [['bench', '@m.gguf', '-p', '９'], 2, /-p, --prompt <lengths>' argument '９' is invalid/],
+]
+
+test.each(refused)('%j: exit code %i', async (args, code, problem) => {
+  const ran = await quench(...args.map((arg) => (arg.startsWith('@') ? file(arg.slice(1)) : arg)))
+  expect(ran.stderr).toMatch(/^quench: [^\n]+\n$/)
+  expect(ran.stderr.trimEnd().replace(/; see `quench --help`$/, '; see')).toMatch(problem)
+  expect(ran).toMatchObject({ code, stdout: '' })
+  expect((await readdir(folder)).sort()).toEqual(['empty', 'loop', 'm.gguf'])
+})
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+test.runIf(process.platform === 'linux').each([
+  ['>/dev/full', 1, /^quench: standard output: the disk is full[^\n]*\n$/],
+  ['>&-', 0, /^$/],
+  ['2>/dev/full', 0, /^$/],
+  ['<&-', 0, /^$/],
+])('inspect %s', (redirection, code, line) => {
+  const command = `"$0" --import tsx "$1" inspect "$2" ${redirection}`
+  const { status, stderr } = spawnSync('sh', ['-c', command, process.execPath, main, file('m.gguf')], {
+    encoding: 'utf8',
+  })
+  expect({ status, stderr }).toEqual({ status: code, stderr: expect.stringMatching(line) })
+})
