@@ -1,16 +1,15 @@
-/** Other processes that run a piece of TypeScript of this repository. */
+/** Other processes that run a script on the sources of this repository. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { pathToFileURL } from 'node:url'
+import { compiled } from './compiled.js'
 
-/** The URL of a source file, for an import in a script. */
-export const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url))
+/** The URL of a source file, compiled, for an import in a script. */
+export const source = (path: string): string => JSON.stringify(pathToFileURL(compiled(path)))
 
 /** Starts a script, an ES module, and waits until it has printed this. The process is the caller's to end. */
 export async function startScript(script: string, printed: string): Promise<ChildProcess> {
-  const root = fileURLToPath(new URL('../..', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
-    cwd: root,
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let output = ''

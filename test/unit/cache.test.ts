@@ -105,7 +105,7 @@ describe('another user', () => {
 test('two that write the same text: the second waits, then reads what the first wrote', async () => {
   const text = await TextCache.open({ seed: 3 }, 3)
   const first = await startScript(
-    `const { TextCache } = await import(${source('data/text-cache.ts')})
+    `const { TextCache } = await import(${source('data/text-cache.js')})
     const text = await TextCache.open({ seed: 3 }, 3)
     const lock = await text.lock()
     await text.reserve(0, 2)
@@ -199,7 +199,7 @@ describe('quench cache', () => {
     lock.release()
     expect(listCache()).toEqual(before)
     const killed = await startScript(
-      `const { lockFile } = await import(${source('locks.ts')})
+      `const { lockFile } = await import(${source('locks.js')})
       await lockFile(${JSON.stringify(text.folder)}, '')
       await lockFile(${JSON.stringify(join(cache, 'text', 'b'.repeat(32)))}, '')
       console.log('locked')

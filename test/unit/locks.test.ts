@@ -18,7 +18,7 @@ import { scratchFolder } from './gguf-bytes.js'
 
 const folder = scratchFolder()
 const holding = (path: string) => `
-  const { lockFile } = await import(${source('locks.ts')})
+  const { lockFile } = await import(${source('locks.js')})
   await lockFile(${JSON.stringify(path)}, 'writing it')
   console.log('locked')
   setInterval(() => {}, 1000)`
@@ -84,7 +84,7 @@ test('many that come and go never have it together', async () => {
 test('a process that ends by itself leaves no lock, and its children do not keep it', () => {
   const path = join(folder, 'ended.gguf')
   const script = `
-    const { lockFile } = await import(${source('locks.ts')})
+    const { lockFile } = await import(${source('locks.js')})
     const { spawn } = await import('node:child_process')
     await lockFile(${JSON.stringify(path)}, '')
     const child = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60000)'], { detached: true, stdio: 'ignore' })
@@ -92,7 +92,7 @@ test('a process that ends by itself leaves no lock, and its children do not keep
     console.log(child.pid)
     process.kill(process.pid, 'SIGKILL')`
   const run = (text: string) =>
-    spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', text], { encoding: 'utf8' })
+    spawnSync(process.execPath, ['--input-type=module', '-e', text], { encoding: 'utf8' })
   const child = Number(run(script).stdout)
   try {
     const next = run(script.replace("process.kill(process.pid, 'SIGKILL')", 'process.exit(3)'))
