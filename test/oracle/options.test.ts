@@ -40,8 +40,10 @@ describe('train', () => {
     ['selfWritten', 1.1],
     ['selfWritten', Number.NaN],
     ...['seconds', 'memory', 'weightRate', 'scaleRate'].flatMap((name): [string, unknown][] =>
-      [0, -1, Number.NaN, Number.POSITIVE_INFINITY].map((value) => [name, value]),
+      [-1, Number.NaN, Number.POSITIVE_INFINITY].map((value) => [name, value]),
     ),
+    ['seconds', 0],
+    ['memory', 0],
     ['checkpointEvery', Number.NaN],
     ['checkpointEvery', -1],
     ['method', 'all'],
