@@ -84,3 +84,7 @@ export function visibleJson(value: unknown): string {
 }
 
 const jsonEscape = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+
+/** A standard error, in the unit of what stands before it; one window alone gives none. */
+export const plusMinus = (se: number, digits: number): string =>
+  `± ${Number.isFinite(se) ? se.toFixed(digits) : 'unknown'}`

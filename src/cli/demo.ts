@@ -2,7 +2,7 @@
 import { relative } from 'node:path'
 import type { Command } from 'commander'
 import type { DemoEvent, DemoFile, DemoReport } from '../compare/demo.js'
-import { humanBytes, humanCount, table } from './format.js'
+import { humanBytes, humanCount, plusMinus, table } from './format.js'
 import { positiveInteger, seconds, wholeNumber } from './options.js'
 import { print, printJson } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
@@ -89,11 +89,11 @@ function demoTable({ reference, files, tokens }: DemoReport): string[] {
     file.bitsPerWeight.toFixed(2),
     file.perplexity.mean.toFixed(3),
     file.kld.mean.toFixed(5),
-    `± ${file.kld.se.toFixed(5)}`,
+    plusMinus(file.kld.se, 5),
     `${(100 * file.top1.mean).toFixed(1)} %`,
-    `± ${(100 * file.top1.se).toFixed(1)}`,
+    plusMinus(100 * file.top1.se, 1),
     ...(file.recovered
-      ? [`${(100 * file.recovered.mean).toFixed(1)} %`, `± ${(100 * file.recovered.se).toFixed(1)}`]
+      ? [`${(100 * file.recovered.mean).toFixed(1)} %`, plusMinus(100 * file.recovered.se, 1)]
       : ['', '']),
     equalSize(file),
   ])

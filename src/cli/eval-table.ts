@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../evaluate/index.js'
 import type { SectionResult } from './eval-sections.js'
 import { describeChoices, describeGeneration } from './eval-tasks.js'
-import { humanBytes, plain, table, visible } from './format.js'
+import { humanBytes, plain, plusMinus, table, visible } from './format.js'
 
 /** Documents that lose most. */
 const worstDocuments = 5
@@ -156,7 +156,7 @@ function documents(files: readonly FileEvaluation[], name: Namer): string[] | un
 /** A number and its standard error. */
 const withError = ({ mean, se }: Estimate, digits: number, unit = ''): string[] => [
   mean.toFixed(digits),
-  `± ${se.toFixed(digits)}${unit}`,
+  `${plusMinus(se, digits)}${unit}`,
 ]
 
 /** A share with its standard error, in percent. */

@@ -7,7 +7,7 @@ import type {
   GenerationScore,
   Share,
 } from '../evaluate/index.js'
-import { table, visible } from './format.js'
+import { plusMinus, table, visible } from './format.js'
 
 export function describeChoices(evaluation: ChoiceEvaluation): string[] {
   const { path, questions, reference, files } = evaluation
@@ -39,7 +39,7 @@ export function describeGeneration({ prompts, tokens, reference, files }: Genera
     name(file),
     ...share(file.identical),
     file.agreed.mean.toFixed(1),
-    `± ${file.agreed.se.toFixed(1)}`,
+    plusMinus(file.agreed.se, 1),
     String(file.agreed.median),
     ...calls(file),
     ...(file.toolCalls ? share(file.toolCalls.identical) : []),

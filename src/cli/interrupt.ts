@@ -1,9 +1,8 @@
 /** Ctrl-C. A command that can stop at a good point asks for a signal; the others are ended at once. */
-import { constants } from 'node:os'
 import { QuenchError } from '../errors.js'
 
-/** Ctrl-C, what a service manager sends, and what a terminal sends that is closed. */
-const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/** Ctrl-C, what a service manager sends, and what a terminal sends that is closed, which counts as the second. */
+const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 143 } as const
 
 let stop: AbortController | undefined
 let received: number | undefined
@@ -14,14 +13,14 @@ export function stopSignal(): AbortSignal {
   return stop.signal
 }
 
-/** The exit code of a command that was told to end, as shells have it: 128 and the number of the signal. */
+/** The exit code of a command that was told to end. */
 export const interruption = (): number | undefined => received
 
 /** @param end ends the process at once, with an exit code */
 export function handleSignals(end: (code: number) => void): void {
-  for (const name of endings)
+  for (const [name, code] of Object.entries(exitCodes))
     process.on(name, () => {
-      received = 128 + constants.signals[name]
+      received = code
       if (!stop || stop.signal.aborted) end(received)
       else
         stop.abort(

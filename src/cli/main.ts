@@ -3,7 +3,7 @@
  * The command. Every sub-command has a file that declares its options and imports the work in its action, so that
  * `quench inspect` never loads a native library.
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage, 129, 130 and 143 on SIGHUP, SIGINT and SIGTERM. What went wrong is one line on
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 on SIGINT, 143 on SIGTERM and SIGHUP. What went wrong is one line on
  * standard error. `QUENCH_DEBUG` adds the stack.
  */
 import { createRequire } from 'node:module'

@@ -4,7 +4,7 @@
  */
 import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
-import { humanBytes, plural } from '../format.js'
+import { humanBytes, plural, plusMinus } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
 import { markdownTable, markdownText } from './markdown.js'
 
@@ -28,7 +28,7 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     `${model.type} (reference)`,
     humanBytes(model.bytes),
     model.bitsPerWeight.toFixed(2),
-    `${model.perplexity.mean.toFixed(4)} ± ${model.perplexity.se.toFixed(4)}`,
+    `${model.perplexity.mean.toFixed(4)} ${plusMinus(model.perplexity.se, 4)}`,
     ...['', '', '', ''],
     ...speeds(model.speed),
     '',
@@ -37,11 +37,11 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     file.name,
     humanBytes(file.bytes),
     file.bitsPerWeight.toFixed(2),
-    `${file.perplexity.mean.toFixed(4)} ± ${file.perplexity.se.toFixed(4)}`,
-    `${file.perplexityRatio.mean.toFixed(4)} ± ${file.perplexityRatio.se.toFixed(4)}`,
-    `${file.kld.mean.toFixed(6)} ± ${file.kld.se.toFixed(6)}`,
+    `${file.perplexity.mean.toFixed(4)} ${plusMinus(file.perplexity.se, 4)}`,
+    `${file.perplexityRatio.mean.toFixed(4)} ${plusMinus(file.perplexityRatio.se, 4)}`,
+    `${file.kld.mean.toFixed(6)} ${plusMinus(file.kld.se, 6)}`,
     file.kld.p99.toFixed(5),
-    `${(100 * file.top1.mean).toFixed(2)} ± ${(100 * file.top1.se).toFixed(2)} %`,
+    `${(100 * file.top1.mean).toFixed(2)} ${plusMinus(100 * file.top1.se, 2)} %`,
     ...speeds(file.speed),
     file.effectiveBits
       ? `${file.effectiveBits.value.toFixed(2)} bits (${file.effectiveBits.interval.map((bits) => bits.toFixed(2)).join(' - ')})`

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
 import type { Continuation } from '../compare/continuations.js'
 import { firstDifference } from '../compare/continuations.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, plusMinus } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
 import { threadsOf } from './card.js'
 import { type Html, html, trusted } from './html.js'
@@ -94,7 +94,7 @@ function fileTable({ files, model }: Comparison): Html {
     {
       title: 'perplexity',
       cell: ({ perplexity }) => [
-        `${perplexity.mean.toFixed(3)} ± ${perplexity.se.toFixed(3)}`,
+        `${perplexity.mean.toFixed(3)} ${plusMinus(perplexity.se, 3)}`,
         perplexity.mean,
       ],
     },

@@ -3,7 +3,16 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Progress, progressText } from '../../src/cli/progress.js'
-import { humanBytes, humanCount, plain, shortened, table, visible, visibleJson } from '../../src/format.js'
+import {
+  humanBytes,
+  humanCount,
+  plain,
+  plusMinus,
+  shortened,
+  table,
+  visible,
+  visibleJson,
+} from '../../src/format.js'
 
 test('sizes and counts have three digits', () => {
   expect([0, 999, 1000, 12_345, 999_499, 999_500, 7_241_000_000].map(humanBytes)).toEqual([
@@ -138,4 +147,9 @@ test('a work that begins late or goes on tells its own rate', () => {
   at = 110_000
   show(60, 100)
   expect(lines).toEqual(['training  50 %', 'training  60 %  1 steps/s  0:40 left'])
+})
+
+test('a standard error of one window alone is unknown', () => {
+  expect(plusMinus(0.25, 1)).toBe('± 0.3')
+  expect(plusMinus(Number.POSITIVE_INFINITY, 3)).toBe('± unknown')
 })

@@ -7,7 +7,7 @@ import { afterEach, expect, test } from 'vitest'
 import { Sandbox } from '../../src/sandbox.js'
 
 const sandboxes: Sandbox<string, unknown>[] = []
-const open = (input: string, timeout = 20_000): Sandbox<string, unknown> => {
+const open = (input: string, timeout = 300_000): Sandbox<string, unknown> => {
   const sandbox = new Sandbox<string, unknown>('../support/odd-worker', import.meta.url, input, timeout)
   sandboxes.push(sandbox)
   return sandbox
