@@ -58,13 +58,17 @@ function tokenize(model: LlamaModel): void {
   model.detokenize(ids, { special: true })
 }
 
+const parametersOfOneThread = 2 ** 28
+
 /** Builds the graphs, and computes some tokens. What fails here without a crash is told by whoever does it in earnest. */
 async function prepare(model: LlamaModel, compute: boolean): Promise<void> {
   try {
-    using context = await LlamaContext.create(model, { contextSize: 64 })
-    if (!compute) return
-    await context.decode([0, 0], { logits: 'all' })
-    await context.decode([0])
+    using context = await LlamaContext.create(model, {
+      contextSize: 64,
+      // More would only wait for each other on a machine that is busy.
+      ...(model.parameters < parametersOfOneThread && { threads: 1 }),
+    })
+    if (compute) await context.decode([0, 0], { logits: 'all' })
   } catch (error) {
     if (!(error instanceof QuenchError)) throw error
   }
