@@ -144,6 +144,14 @@ export class Gguf {
   /** `length` stored bytes of a tensor from byte `start` on (all of them by default), in a buffer of their own. */
   async read(tensor: TensorInfo, start = 0, length = tensor.bytes - start): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = this.#bufferFor(tensor, start, length)
+    await this.readInto(bytes, tensor, start)
+    return bytes
+  }
+
+  /** Fills `bytes` with stored bytes of a tensor from byte `start` on. */
+  async readInto(bytes: Uint8Array<ArrayBuffer>, tensor: TensorInfo, start = 0): Promise<void> {
+    const { length } = bytes
+    this.#checkRange(tensor, start, length)
     for (let at = 0; at < length; ) {
       const position = tensor.offset + start + at
       const wanted = Math.min(length - at, readBytes)
@@ -154,7 +162,6 @@ export class Gguf {
         })
       at += this.#whole(tensor, bytesRead)
     }
-    return bytes
   }
 
   /** The same at once, for what cannot wait; blocks the caller. */
@@ -173,7 +180,12 @@ export class Gguf {
   }
 
   #bufferFor(tensor: TensorInfo, start: number, length: number): Uint8Array<ArrayBuffer> {
-    if (start >= 0 && length >= 0 && start + length <= tensor.bytes) return new Uint8Array(length)
+    this.#checkRange(tensor, start, length)
+    return new Uint8Array(length)
+  }
+
+  #checkRange(tensor: TensorInfo, start: number, length: number): void {
+    if (start >= 0 && length >= 0 && start + length <= tensor.bytes) return
     throw new RangeError(
       `bytes ${start} to ${start + length} of ${quote(tensor.name)}, which has ${tensor.bytes}`,
     )

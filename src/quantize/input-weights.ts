@@ -16,6 +16,8 @@ export interface WeightReport {
 const f16Limit = 65520
 /** How many times as large as the others a weight is that leaves them no step of an 8-bit grid. */
 const ruinous = 1000
+/** So many are counted. */
+const most = 1000
 
 /** @throws FileError if the file cannot be read */
 export async function readInputWeights(path: string, type: string): Promise<WeightReport> {
@@ -30,7 +32,7 @@ export async function readInputWeights(path: string, type: string): Promise<Weig
         return {
           problem: `${describeWeight(weight)}, which F16 cannot hold; quantize to BF16 or F32 instead`,
         }
-      if (weight.tensor.shape.length < 2 || size < ruinous * weight.others) continue
+      if (weight.tensor.shape.length < 2 || count === most || size < ruinous * weight.others()) continue
       count++
       if (!largest || size > Math.abs(largest.value)) largest = weight
     }
@@ -38,7 +40,7 @@ export async function readInputWeights(path: string, type: string): Promise<Weig
     await gguf.close()
   }
   if (!largest || /^B?F\d+$/.test(type)) return {}
-  const others = count > 1 ? ` (and ${count - 1} more are as large)` : ''
+  const others = count > 1 ? ` (and ${count - 1}${count === most ? ' or' : ''} more are as large)` : ''
   return {
     warning: `${path}: ${describeWeight(largest)}${others}, beside which the other weights of its block are rounded to nothing`,
   }
