@@ -15,6 +15,7 @@ import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { QuenchError, UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
 import { makeFolder } from '../folders.js'
+import { contradiction } from '../gguf/summary.js'
 import { inspectFile } from '../inspect.js'
 import { aboveZero, checkNumbers, threadRange, whole } from '../option-checks.js'
 import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
@@ -203,6 +204,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     failures,
     warnings: [
       ...new Set([
+        ...[{ ...base, path: model }, ...compared].flatMap((file) => contradiction(file) ?? []),
         ...textWarnings(documents),
         ...any.warnings,
         ...perplexityWarnings({

@@ -75,6 +75,12 @@ function typeOf(metadata: Metadata, summaries: readonly TypeSummary[]): string {
   return suitsTypes(said, types) ? said : `${types[0]} (says ${said})`
 }
 
+/** Of a `type` that names two: a sentence about its file. */
+export function contradiction({ path, type }: { path: string; type: string }): string | undefined {
+  const [, own, said] = /^(.+) \(says (.+)\)$/.exec(type) ?? []
+  return own === undefined ? undefined : `${path}: general.file_type says ${said}, and its tensors are ${own}`
+}
+
 async function fileSize(path: string): Promise<number> {
   try {
     return (await stat(path)).size

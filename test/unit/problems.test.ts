@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { suitsTypes } from '../../src/gguf/file-types.js'
 import type { GgufValue } from '../../src/gguf/index.js'
+import { contradiction } from '../../src/gguf/summary.js'
 import { inspectFile } from '../../src/inspect.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, uint32Value, withMetadata } from '../support/with-metadata.js'
@@ -60,6 +61,14 @@ test('a file type that the tensors contradict is said with theirs', async () => 
   expect((await inspect({ 'general.file_type': uint32Value(0) })).type).toBe('F32')
   expect((await inspect({ 'general.file_type': stringValue('F16') })).type).toBe('F32')
   expect((await inspect({ 'general.file_type': uint32Value(9999) })).type).toBe('F32')
+})
+
+test('a sentence about such a file', () => {
+  const path = 'a.gguf'
+  expect(contradiction({ path, type: 'F16 (says Q4_K_M)' })).toBe(
+    'a.gguf: general.file_type says Q4_K_M, and its tensors are F16',
+  )
+  expect(contradiction({ path, type: 'F16' })).toBeUndefined()
 })
 
 test.each<[string, string[], boolean]>([
