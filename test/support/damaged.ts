@@ -60,7 +60,7 @@ export async function writeDamaged(model: string, to: string, seed: number): Pro
       if (change === 'twice as much') copy.push({ ...copy[a], name: 'blk.9.extra.weight' })
       if (change === 'swapped') [copy[a].name, copy[b].name] = [copy[b].name, copy[a].name]
       if (change === 'renamed')
-        copy[a].name = choose(['x', 'token_embd.weight.x', `blk.${choose(numbers)}.ffn_up.weight`])
+        copy[a].name = choose(['x', 'token_embd.weight.x', `blk.${choose(numbers)}.ffn_upper.weight`])
       if (change === 'other shape') copy[a].shape = [...copy[a].shape].reverse()
       return copy
     }
