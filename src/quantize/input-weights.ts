@@ -1,6 +1,7 @@
 /**
  * What in the weights of a file spoils its quantization. They are read while libllama quantizes, which leaves the other
- * process's parent idle and the file in the system's cache, so that it takes no time of its own.
+ * process's parent idle and the file in the system's cache; of F16 only if it fails, since libllama tests for NaN itself and F16 holds
+nothing that no other type can.
  */
 import { openGguf } from '../gguf/index.js'
 import { describeWeight, type LargeWeight, largeWeights } from '../gguf/weights.js'

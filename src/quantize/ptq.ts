@@ -87,12 +87,12 @@ async function quantizeTo(
       allowRequantize: options.allowRequantize ?? false,
       ...(options.threads !== undefined && { threads: options.threads }),
     })
-    const [done, read] = await Promise.allSettled([quantized, readInputWeights(input, type)])
-    if (read.status === 'fulfilled' && read.value.problem !== undefined)
-      throw new FileError(input, read.value.problem)
+    const reading = before.type === 'F16' ? undefined : readInputWeights(input, type)
+    const [done, read] = await Promise.allSettled([quantized, reading])
+    if (read.status === 'rejected') throw done.status === 'rejected' ? done.reason : read.reason
+    weights = read.value ?? (done.status === 'rejected' ? await readInputWeights(input, type) : {})
+    if (weights.problem !== undefined) throw new FileError(input, weights.problem)
     if (done.status === 'rejected') throw done.reason
-    if (read.status === 'rejected') throw read.reason
-    weights = read.value
   } catch (error) {
     await discardTemporary(temporary)
     if (error instanceof FileError && error.path === temporary)
