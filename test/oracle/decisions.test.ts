@@ -44,7 +44,6 @@ it('a run with --time that was killed before its first block keeps how it had sh
   const path = await stopped('time.gguf', { seconds: 4 })
   const decisions = JSON.parse(await readFile(path, 'utf8'))
   expect(decisions).toMatchObject({ method: 'distill', whole: true, teacherTopK: 0 })
-  expect(decisions.tokens).toBeLessThan(131_072)
   // As if this machine had been slower then.
   await writeFile(path, JSON.stringify({ ...decisions, tokens: 2048, calibration: 1024 }))
   const { plan, steps } = await run('time.gguf', { seconds: 4, resume: true })
