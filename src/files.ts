@@ -149,8 +149,12 @@ export async function discardTemporary(temporary: string): Promise<void> {
   temporaries.delete(temporary)
 }
 
+/** Each ends another process that may be about to make a temporary file of this one. */
+export const writers = new Set<() => void>()
+
 /** Removes every temporary file at once, without waiting: for the handlers of SIGINT and SIGTERM. */
 export function removeTemporaryFiles(): void {
+  for (const end of writers) end()
   for (const temporary of temporaries.keys()) {
     try {
       rmSync(temporary, { force: true })

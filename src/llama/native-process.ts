@@ -6,6 +6,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { QuenchError } from '../errors.js'
+import { writers } from '../files.js'
 import { processEntry } from '../workers.js'
 import { oneLine } from './native.js'
 import type { NativeWork, WorkerAnswer } from './native-worker.js'
@@ -56,12 +57,17 @@ class NativeProcess {
       serialization: 'advanced', // for typed arrays
       env: { ...process.env, GGML_NO_BACKTRACE: '1' }, // without it a failed assert starts a debugger
     })
+    writers.add(this.kill)
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output = (this.output + text).slice(-outputLimit)
     })
     this.child.on('message', (answer: WorkerAnswer) => this.answered(answer))
     this.child.on('error', (error) => this.failed(error))
     this.child.once('close', (code, signal) => this.ended(signal ?? `exit code ${code}`))
+  }
+
+  private readonly kill = (): void => {
+    this.child.kill('SIGKILL')
   }
 
   add(job: Job): void {
@@ -102,6 +108,7 @@ class NativeProcess {
   /** The first job ended it; the others are for the next process. */
   private ended(how: string): void {
     this.open = false
+    writers.delete(this.kill)
     clearTimeout(this.idle)
     const [first, ...others] = this.jobs.splice(0)
     first?.resolve(crashReason(this.output, how))

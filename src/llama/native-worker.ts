@@ -2,6 +2,7 @@
  * The process in which libllama is let loose on a file first (native-process.ts). It writes only the output of a
  * quantization, prints nothing to the terminal, and ends when the process that started it does.
  */
+import { rmSync } from 'node:fs'
 import koffi from 'koffi'
 import { QuenchError } from '../errors.js'
 import { LlamaContext } from './context.js'
@@ -21,6 +22,9 @@ interface QuantizeRequest {
   readonly options: QuantizeOptions & { dryRun?: boolean }
 }
 
+/** A file that nobody else removes if the process that wants it is killed. */
+let writing: string | undefined
+
 /** Each gives llama.cpp's reason if it fails. */
 const work = {
   async try({ path, level }: { path: string; level: Level }): Promise<string | undefined> {
@@ -36,8 +40,13 @@ const work = {
     return undefined
   },
 
-  quantize({ input, output, options }: QuantizeRequest) {
-    return quantizeNative(input, output, options)
+  async quantize({ input, output, options }: QuantizeRequest) {
+    writing = output
+    try {
+      return await quantizeNative(input, output, options)
+    } finally {
+      writing = undefined
+    }
   },
 }
 export type NativeWork = typeof work
@@ -89,7 +98,10 @@ function withoutCoreDump(): void {
 withoutCoreDump()
 // Ctrl-C goes to all processes of a terminal, and this one must not end before its work is called off.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
-process.on('disconnect', () => process.exit())
+process.on('disconnect', () => {
+  if (writing !== undefined) rmSync(writing, { force: true })
+  process.exit()
+})
 process.on('message', async ({ kind, input }: { kind: keyof NativeWork; input: never }) => {
   const answer = (answer: WorkerAnswer) => process.send?.(answer)
   try {
