@@ -1,7 +1,7 @@
 /** Predictions that are not finite numbers, and the weight that makes them so. */
 import { FileError } from '../errors.js'
 import { openGguf } from '../gguf/index.js'
-import { notFinite } from '../gguf/weights.js'
+import { notFinite } from '../models/large-weights.js'
 
 const problem = 'it gives predictions that are not finite numbers'
 

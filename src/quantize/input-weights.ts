@@ -1,10 +1,10 @@
 /**
  * What in the weights of a file spoils its quantization. They are read while libllama quantizes, which leaves the other
- * process's parent idle and the file in the system's cache; of F16 only if it fails, since libllama tests for NaN itself and F16 holds
-nothing that no other type can.
+ * process's parent idle and the file in the system's cache. A file of F16 is only read if that fails: libllama finds NaN and
+ * infinity by itself, and F16 has no weights that are too large for another type.
  */
 import { openGguf } from '../gguf/index.js'
-import { describeWeight, type LargeWeight, largeWeights } from '../gguf/weights.js'
+import { describeWeight, type LargeWeight, largeWeights } from '../models/large-weights.js'
 
 export interface WeightReport {
   /** Why the file cannot be quantized to the type, as the predicate of a sentence. */

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { floatsToHalves } from '../../src/formats/half.js'
 import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
-import { describeWeight, largeWeights, notFinite } from '../../src/gguf/weights.js'
+import { describeWeight, largeWeights, notFinite } from '../../src/models/large-weights.js'
 
 let folder: string
 beforeAll(async () => {

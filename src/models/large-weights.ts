@@ -3,10 +3,11 @@
  * Only tensors of floats are read. What is tested are exponents, of 16-bit floats two at once: the sum of a large one and
  * `carry` has the bit above it set.
  */
-import type { TensorInfo } from './header.js'
-import type { Gguf } from './reader.js'
-import { quote } from './text.js'
-import { ggmlTypes } from './types.js'
+import { halfToFloat } from '../formats/half.js'
+import type { TensorInfo } from '../gguf/header.js'
+import type { Gguf } from '../gguf/reader.js'
+import { quote } from '../gguf/text.js'
+import { ggmlTypes } from '../gguf/types.js'
 
 /** A weight that is NaN, infinite, or of a magnitude that no trained matrix has. */
 export interface LargeWeight {
@@ -34,7 +35,7 @@ interface Layout {
 
 const layouts: Readonly<Record<string, Layout>> = {
   F32: { bytes: 4, mask: 0x7f800000, carry: 0x3c800000, value: floatOf },
-  F16: { bytes: 2, mask: 0x7c007c00, carry: 0x24002400, value: halfOf },
+  F16: { bytes: 2, mask: 0x7c007c00, carry: 0x24002400, value: halfToFloat },
   BF16: { bytes: 2, mask: 0x7f807f80, carry: 0x3c803c80, value: (bits) => floatOf(bits << 16) },
 }
 
@@ -98,12 +99,4 @@ function rmsOfOthers(stored: Uint16Array | Uint32Array, index: number, value: La
 
 function floatOf(bits: number): number {
   return new Float32Array(Uint32Array.of(bits).buffer)[0]
-}
-
-function halfOf(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1
-  const exponent = (bits >> 10) & 31
-  const fraction = bits & 1023
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
