@@ -3,6 +3,7 @@
  * and what their products should be. All are sums over the tokens of a batch.
  */
 import { matmul, sub, type Tensor } from '../graph/index.js'
+import type { Tensors } from '../models/architecture.js'
 import type { Weights } from '../models/weights.js'
 import { backwardGraph, blockGraph, blockKey, headInputs } from './graphs.js'
 import type { Target } from './head.js'
@@ -65,20 +66,26 @@ export async function groupMoments(
   return { inputs, targets: new Map(named) }
 }
 
+/** The graph of the head on all tokens of a batch, and its output matrix in it. */
+export function headMatrix(network: Network): {
+  x: Tensor
+  outer: Tensors
+  use: MatrixUse | undefined
+} {
+  const { x, outer } = headInputs(network, network.tokens)
+  const logits = network.architecture.head(network.config, x, outer)
+  return { x, outer, use: matrixGroups({ logits }, outer)[0]?.[0] }
+}
+
 /** X'X, (in, in), of what the output matrix reads, and its name, from the last forward pass. */
 export async function headMoments(
   network: Network,
   weights: Weights,
 ): Promise<{ name: string; inputs: Float32Array } | undefined> {
-  const graph = () => {
-    const { x, outer } = headInputs(network, network.tokens)
-    const logits = network.architecture.head(network.config, x, outer)
-    return { x, outer, use: matrixGroups({ logits }, outer)[0]?.[0] }
-  }
-  const { use } = graph()
+  const { use } = headMatrix(network)
   if (!use) return undefined
   const program = await network.program('head moments', () => {
-    const { x, outer, use } = graph()
+    const { x, outer, use } = headMatrix(network)
     const inputs = use ? matmul(use.input, use.input, { transA: true }) : x
     return { inputs: { x, ...outer }, outputs: { inputs } }
   })
