@@ -61,3 +61,9 @@ export function holdOut(windows: readonly Int32Array[], wanted: number): Split {
   const held = (i: number): boolean => i % every === every - 1 && i < every * count
   return { train: windows.filter((_, i) => !held(i)), validation: windows.filter((_, i) => held(i)) }
 }
+
+/** At most `count` items, evenly spread. */
+export function spread<T>(items: readonly T[], count: number): T[] {
+  if (items.length <= count) return [...items]
+  return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)])
+}

@@ -2,7 +2,7 @@
 
 import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
 import { readDocuments, textWarnings } from '../data/texts.js'
-import { cutWindows, holdOut, type Split } from '../data/windows.js'
+import { cutWindows, holdOut, type Split, spread } from '../data/windows.js'
 import { UsageError } from '../errors.js'
 import { LlamaModel } from '../llama/index.js'
 
@@ -183,10 +183,4 @@ function distinct(windows: readonly Int32Array[], n: number): number {
     return new Set(Array.from({ length: count }, (_, i) => window.subarray(i, i + n).join())).size / count
   })
   return shares.reduce((a, b) => a + b, 0) / shares.length
-}
-
-/** At most `count` items, evenly spread. */
-function spread<T>(items: readonly T[], count: number): T[] {
-  if (items.length <= count) return [...items]
-  return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)])
 }
