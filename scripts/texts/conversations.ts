@@ -1,0 +1,96 @@
+/** Makes conversations of questions and their answers. */
+
+import { parse } from 'yaml'
+import type { ShippedMessage as Message } from '../../src/data/shipped-texts.js'
+import { markdownSections, plainRst, rstSections, type Section } from './markup.js'
+import { longest, type Piece, type SourceFile, shortest } from './source.js'
+
+const size = (messages: readonly Message[]): number =>
+  messages.reduce((sum, { content }) => sum + content.length, 0)
+
+/** Joins exchanges that follow one another until a conversation is long enough. */
+export function joinExchanges(
+  exchanges: readonly (readonly Message[])[],
+  enough: number,
+  language?: string,
+): Piece[] {
+  const pieces: Piece[] = []
+  let open: Message[] = []
+  const close = (): void => {
+    if (size(open) >= shortest) pieces.push({ messages: open, ...(language && { language }) })
+    open = []
+  }
+  for (const exchange of exchanges) {
+    if (size(exchange) > longest) continue
+    if (size(open) + size(exchange) > longest) close()
+    open = [...open, ...exchange]
+    if (size(open) >= enough) close()
+  }
+  close()
+  return pieces
+}
+
+/** A question and its answer. */
+export const exchange = (question: string, answer: string): Message[] => [
+  { role: 'user', content: question.trim() },
+  { role: 'assistant', content: answer.trim() },
+]
+
+const questions =
+  (sections: (text: string) => Section[], enough: number) =>
+  (files: readonly SourceFile[]): Piece[] =>
+    files.flatMap(({ bytes }) => {
+      const asked = sections(bytes.toString('utf8')).filter(
+        ({ title, body }) => /\?\W*$/.test(title) && body.length > 60,
+      )
+      return joinExchanges(
+        asked.map(({ title, body }) => exchange(title.replace(/[`*]+/g, ''), body)),
+        enough,
+      )
+    })
+
+/** Sections whose headings are questions, of reStructuredText and of Markdown. */
+export const rstQuestions = questions((text) => rstSections(plainRst(text)), 900)
+export const markdownQuestions = questions(markdownSections, 900)
+
+interface Corpus {
+  readonly conversations: readonly unknown[]
+}
+
+/** The corpus of a chat program: lists of turns, the user's first, with the language as the file's folder. */
+export const turnLists = (files: readonly SourceFile[]): Piece[] =>
+  files.flatMap(({ path, bytes }) => {
+    const { conversations } = parse(bytes.toString('utf8'), { uniqueKeys: false }) as Corpus
+    const exchanges = conversations
+      .filter((turns): turns is unknown[] => Array.isArray(turns))
+      .map((turns) =>
+        turns.filter((turn): turn is string => typeof turn === 'string').map((turn) => turn.trim()),
+      )
+      .map((turns) => turns.slice(0, turns.length - (turns.length % 2)))
+      .filter((turns) => turns.length >= 2 && turns.every((turn) => turn !== ''))
+      .map((turns) => turns.map((content, i): Message => ({ role: i % 2 ? 'assistant' : 'user', content })))
+    return joinExchanges(exchanges, 1200, path.split('/').at(-2))
+  })
+
+/** Lessons of a workshop: each folder has a task and its solution, in several languages. */
+export function lessons(task: RegExp, solution: (path: string) => string, enough = 1200) {
+  return (files: readonly SourceFile[]): Piece[] => {
+    const byPath = new Map(files.map(({ path, bytes }) => [path, bytes.toString('utf8')]))
+    const exchanges = new Map<string, Message[][]>()
+    for (const [path, text] of byPath) {
+      const language = task.exec(path)
+      const answer = language && byPath.get(solution(path))
+      if (!language || !answer) continue
+      const name = language[1] ?? 'en'
+      exchanges.set(name, [...(exchanges.get(name) ?? []), exchange(lessonText(text), lessonText(answer))])
+    }
+    return [...exchanges].flatMap(([language, list]) => joinExchanges(list, enough, language))
+  }
+}
+
+const lessonText = (text: string): string =>
+  text
+    .replace(/^---\s*$/gm, '')
+    .replace(/\[([^\]]+)\]\([^)\s]*\)/g, '$1')
+    .replace(/\{(?:appname|rootdir|boldTitle|lang)[^}]*\}/g, '')
+    .replace(/\n{3,}/g, '\n\n')
