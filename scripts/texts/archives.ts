@@ -27,19 +27,35 @@ function archive(source: Source, folder: string): string {
   return path
 }
 
-/** The files of a source that one of its takes names, by path. */
-export function readArchive(source: Source, folder: string): SourceFile[] {
+/** Where the licence of an archive is, unless its source says another place. */
+const licenses = /^\/(?:licen[cs]e|copying)(?:\.\w+)?$/i
+
+interface Archive {
+  /** The files that one of the takes names, by path. */
+  readonly files: readonly SourceFile[]
+  /** The texts of its licence. */
+  readonly licenses: readonly string[]
+}
+
+export function readArchive(source: Source, folder: string): Archive {
   const path = archive(source, folder)
   const unpacked = `${path}.unpacked`
   if (!existsSync(unpacked)) {
     mkdirSync(unpacked)
     execFileSync('tar', ['xf', path, '-C', unpacked, '--no-same-owner', '--no-same-permissions'])
   }
-  return readdirSync(unpacked, { recursive: true, withFileTypes: true })
+  const entries = readdirSync(unpacked, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .map((file) => ({ file, path: file.slice(unpacked.length + 1).replace(/^[^/]*/, '') }))
-    .filter((entry) => source.takes.some((take) => take.files.test(entry.path)))
     .sort((a, b) => (a.path < b.path ? -1 : 1))
-    .map((entry) => ({ path: entry.path, bytes: readFileSync(entry.file) }))
+  const licensed = source.licenseFiles ?? licenses
+  return {
+    files: entries
+      .filter(({ path }) => source.takes.some((take) => take.files.test(path)))
+      .map((entry) => ({ path: entry.path, bytes: readFileSync(entry.file) })),
+    licenses: entries
+      .filter(({ path }) => licensed.test(path))
+      .map(({ file }) => readFileSync(file, 'utf8').trim()),
+  }
 }

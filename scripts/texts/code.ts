@@ -56,8 +56,10 @@ function cutCode(code: string): string[] {
     open = []
     size = 0
   }
+  let last = ''
   lines.forEach((line, i) => {
-    if (size > 1400 && lines[i - 1] === '' && begins(line)) close()
+    if (size > 1400 && lines[i - 1] === '' && begins(line) && !/^\s*(?:#|\/\/|--|\*\/)/.test(last)) close()
+    if (line !== '') last = line
     open.push(line)
     size += line.length + 1
   })

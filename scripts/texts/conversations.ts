@@ -44,8 +44,11 @@ const questions =
         ({ title, body }) => /\?\W*$/.test(title) && body.length > 60,
       )
       return joinExchanges(
-        asked.map(({ title, body }) => exchange(title.replace(/[`*]+/g, ''), body)),
+        asked.map(({ title, body }) =>
+          exchange(title.replace(/[`*]+/g, ''), body.replace(/^\*\*Answer:?\*\*:? */, '')),
+        ),
         enough,
+        'en',
       )
     })
 
@@ -55,6 +58,38 @@ export const markdownQuestions = questions(markdownSections, 900)
 
 interface Corpus {
   readonly conversations: readonly unknown[]
+}
+
+/** By the corpus's names of its folders. */
+const languageCodes: Readonly<Record<string, string>> = {
+  bengali: 'bn',
+  chinese: 'zh-CN',
+  dutch: 'nl',
+  english: 'en',
+  french: 'fr',
+  german: 'de',
+  hebrew: 'he',
+  hindi: 'hi',
+  hinglish: 'hi-Latn',
+  indonesian: 'id',
+  italian: 'it',
+  japanese: 'ja',
+  korean: 'ko',
+  marathi: 'mr',
+  oriya: 'or',
+  persian: 'fa',
+  portuguese: 'pt',
+  russian: 'ru',
+  spanish: 'es',
+  swedish: 'sv',
+  tamil: 'ta',
+  telugu: 'te',
+  thai: 'th',
+  traditionalchinese: 'zh-TW',
+  turkish: 'tr',
+  ukrainian: 'uk',
+  urdu: 'ur',
+  yoruba: 'yo',
 }
 
 /** The corpus of a chat program: lists of turns, the user's first, with the language as the file's folder. */
@@ -69,7 +104,43 @@ export const turnLists = (files: readonly SourceFile[]): Piece[] =>
       .map((turns) => turns.slice(0, turns.length - (turns.length % 2)))
       .filter((turns) => turns.length >= 2 && turns.every((turn) => turn !== ''))
       .map((turns) => turns.map((content, i): Message => ({ role: i % 2 ? 'assistant' : 'user', content })))
-    return joinExchanges(exchanges, 1200, path.split('/').at(-2))
+    return joinExchanges(exchanges, 1200, languageCodes[path.split('/').at(-2) ?? ''])
+  })
+
+/** Examples of reasoning, `Q: …` and `A: …`, under a line that says what is asked. */
+export const reasoning =
+  (language: string) =>
+  (files: readonly SourceFile[]): Piece[] =>
+    files.flatMap(({ bytes }) => {
+      const [task, ...examples] = bytes
+        .toString('utf8')
+        .replace(/\r/g, '')
+        .split(/\n+Q[:：] ?/)
+      const exchanges = examples
+        .map((example) => example.split(/\nA[:：] ?/))
+        .filter((parts) => parts.length === 2)
+      return joinExchanges(
+        exchanges.map(([question, answer]) => exchange(`${task.trim()}\n\n${question}`, answer)),
+        700,
+        language,
+      )
+    })
+
+interface Task {
+  readonly fewshot_config: {
+    readonly samples: readonly { readonly question: string; readonly target: string }[]
+  }
+}
+
+/** Examples of how problems are solved, from the description of a task. */
+export const solvedProblems = (files: readonly SourceFile[]): Piece[] =>
+  files.flatMap(({ bytes }) => {
+    const { fewshot_config } = parse(bytes.toString('utf8')) as Task
+    return joinExchanges(
+      fewshot_config.samples.map(({ question, target }) => exchange(question, target)),
+      700,
+      'en',
+    )
   })
 
 /** Lessons of a workshop: each folder has a task and its solution, in several languages. */

@@ -67,7 +67,9 @@ export const prose =
               .map((line) => line.trim())
               .filter((line) => line !== '')
           : paragraphs(book).map((part) => part.replace(/\n/g, ' '))
-      const usable = parts.filter((part) => !/^(?:\[Illustration|\* *\*|CONTENTS|_分节)/.test(part))
+      const usable = parts.filter(
+        (part) => !/^(?:\[Illustration|[*+] ?[*+]|CONTENTS|_分节)|00readme|<\/?\w+[^>]*>/.test(part),
+      )
       return groupParagraphs(usable.slice(1), options.verse ? '\n' : '\n\n').map((text) => ({
         text,
         ...(options.language && { language: options.language }),

@@ -41,6 +41,8 @@ export interface Source {
   /** SHA-256 of the archive, in hexadecimal. */
   readonly sha256: string
   readonly license: string
+  /** The files of the archive that say so. Default: those named so in its top folder. */
+  readonly licenseFiles?: RegExp
   readonly takes: readonly Take[]
 }
 

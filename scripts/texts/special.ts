@@ -77,7 +77,7 @@ export const nodeHelp = (files: readonly SourceFile[]): Piece[] => {
     const pages = [
       ...bytes
         .toString('utf8')
-        .matchAll(/<script type="text\/html" data-help-name="[^"]*">([\s\S]*?)<\/script>/g),
+        .matchAll(/<script type="text\/[^"]*" data-help-name="[^"]*">([\s\S]*?)<\/script>/g),
     ]
     const texts = pages
       .map((page) => htmlText(page[1].replaceAll('<span class="property-type">', ' <span>')))
@@ -112,3 +112,12 @@ export const plays = (files: readonly SourceFile[]): Piece[] =>
       )
     return groupParagraphs(speeches.slice(1)).map((text) => ({ text }))
   })
+
+/** Example sentences, a list of strings in a Python module for each language; several languages are in a document. */
+export const sentences = (files: readonly SourceFile[]): Piece[] => {
+  const string = /^ +(["'])((?:(?!\1)[^\\])+)\1,?$/gm
+  const lists = files.map(({ bytes }) =>
+    Array.from(bytes.toString('utf8').matchAll(string), (line) => line[2]).join('\n'),
+  )
+  return groupParagraphs(lists.filter((list) => list !== '')).map((text) => ({ text, language: 'mul' }))
+}
