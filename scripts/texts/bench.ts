@@ -109,7 +109,7 @@ export const bench: readonly Source[] = [
     takes: [
       {
         kind: 'conversations',
-        what: 'tasks in fifteen languages and their solutions',
+        what: 'tasks in several languages and their solutions',
         files: /exercises\/[^/]*\/(?:problem.*\.md|solution\/solution\.js)$/,
         cut: lessons(/problem(?:\.([\w-]+))?\.md$/, (path) =>
           path.replace(/problem[^/]*$/, 'solution/solution.js'),
@@ -144,7 +144,7 @@ export const bench: readonly Source[] = [
     takes: [
       {
         kind: 'languages',
-        what: 'help in nine languages',
+        what: 'help in several languages',
         files: /locales\/(?!en-US).*\.html$/,
         cut: nodeHelp,
         characters: 40_000,

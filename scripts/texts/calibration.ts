@@ -87,7 +87,7 @@ export const calibration: readonly Source[] = [
       {
         kind: 'code',
         what: 'C',
-        files: /\/lz4(?:libs)?\/.*(?<!_version)\.c$/,
+        files: /\/lz4\/\w+\/_\w+\.c$/,
         cut: code,
         characters: 18_000,
       },
@@ -281,7 +281,7 @@ export const calibration: readonly Source[] = [
     takes: [
       {
         kind: 'languages',
-        what: 'documentation in seven languages',
+        what: 'documentation in several languages',
         files: /dist\/docs\.json$/,
         cut: electronDocs,
         characters: 110_000,
@@ -297,7 +297,7 @@ export const calibration: readonly Source[] = [
     takes: [
       {
         kind: 'languages',
-        what: 'documentation in eight languages',
+        what: 'documentation in several languages',
         files: /\/doc\/\w+\/index\.md$/,
         cut: markdown((path) => /\/doc\/(\w+)\//.exec(path)?.[1]),
         characters: 34_000,
@@ -313,7 +313,7 @@ export const calibration: readonly Source[] = [
     takes: [
       {
         kind: 'languages',
-        what: 'documentation in eight languages',
+        what: 'documentation in several languages',
         files: /\/doc\/\w+\/index\.md$/,
         cut: markdown((path) => /\/doc\/(\w+)\//.exec(path)?.[1]),
         characters: 34_000,
