@@ -186,6 +186,7 @@ function describePlan({
   diskBytes,
   tokens: textTokens,
   calibration,
+  few,
 }: Plan): string[] {
   const works = stages.map(
     ({ stage, bytes, seconds, tokensPerSecond }) =>
@@ -201,6 +202,10 @@ function describePlan({
     `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end`,
     text,
   ]
+  if (few)
+    lines.push(
+      `  ${humanCount(calibration)} tokens are few for matrices with ${few.inputs} inputs: expect less; ${humanCount(few.tokens)} would take about ${duration(few.seconds)}`,
+    )
   if (untrained.length > 0) lines.push(`  quantized  only, not trained: ${untrained.join(', ')}`)
   if (teacher.topK > 0)
     lines.push(
@@ -211,39 +216,70 @@ function describePlan({
 }
 
 function describe(report: TrainReport): string[] {
-  const { validation, written, check } = report
+  const { validation, written, check, kinds, opponent } = report
   const kld = ({ mean, se }: { mean: number; se: number }) => `${mean.toPrecision(4)} ± ${se.toPrecision(2)}`
   const [before] = validation
   const { trained, all, untrained } = report.weights
-  const { files, selfWritten } = report.textTokens
-  const text = {
-    files: 'your text',
-    'self-written': 'text that the model wrote',
-    mixed: `${humanCount(files)} of your text and ${humanCount(selfWritten)} that the model wrote`,
-  }[report.text]
   const lines = [
     `${report.path}  ${report.type}  ${humanBytes(report.bytes)}  ${report.bitsPerWeight.toFixed(3)} bits/weight`,
-    `${report.steps} steps, ${humanCount(report.tokens)} tokens of ${text}, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
+    `text: ${describeText(report)}`,
+    `${report.steps} steps, ${humanCount(report.tokens)} tokens, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
     ...(untrained.length > 0
       ? [
           `${humanCount(trained)} of ${humanCount(all)} weights trained, ${untrained.join(', ')} quantized only`,
         ]
       : []),
-    `held-out KLD, nats per token: PTQ ${kld(before)}`,
+    `KL divergence on validation text of other sources, nats per token: stock ${kld(before)}`,
     ...report.stages.map(
       ({ stage, seconds, kld: after, taken }) =>
-        `  ${kld(after)} after ${stage}, ${duration(seconds)}${taken ? '' : '; no better than before it, so left out'}`,
+        `  ${kld(after)} after ${stage}, ${duration(seconds)}${taken ? '' : '; not better on every kind of text, so left out'}`,
     ),
+    ...kindTable(kinds),
   ]
+  const best = opponent === 'importance' ? 'stock with an importance matrix' : 'stock'
   if (written === 'ptq')
     lines.push(
-      'training did not help, so the file holds the PTQ weights; give it more time, more text or a lower rate',
+      `training was no better than ${best}, so that is what the file holds; give it more time or more --calibration tokens`,
     )
-  else if (report.stages.length > 0)
-    lines.push(`${(100 * report.recovered).toFixed(1)} % of what PTQ lost is won back`)
+  if (written === 'qat' || opponent === 'importance')
+    lines.push(
+      `recovers ${percent(report.recovered)} ± ${percent(report.recoveredError)} of what stock loses, least on ${report.worst}`,
+    )
   if (check.tensors > 0)
     lines.push(
       `libggml reads back ${humanCount(check.weights)} trained weights, ${check.differing} of them differ`,
     )
   return lines
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+/** What the text consists of. */
+function describeText({ textTokens: { general, files, selfWritten } }: TrainReport): string {
+  const parts = [
+    [general, 'general text'],
+    [files, 'your text'],
+    [selfWritten, 'text that the model wrote'],
+  ] as const
+  return parts
+    .filter(([tokens]) => tokens > 0)
+    .map(([tokens, what]) => `${humanCount(tokens)} tokens of ${what}`)
+    .join(', ')
+}
+
+/** The file on each kind of text beside what llama-quantize makes of the model. */
+function kindTable(kinds: TrainReport['kinds']): string[] {
+  const rows = kinds.map(({ kind, stock, opponent, file, recovered, gain }) => [
+    kind,
+    stock.mean.toPrecision(3),
+    opponent.mean.toPrecision(3),
+    `${file.mean.toPrecision(3)} ± ${file.se.toPrecision(1)}`,
+    percent(recovered.mean),
+    `${percent(gain.mean)} ± ${percent(gain.se)}`,
+  ])
+  return table(
+    ['', 'stock', 'best stock', 'this file', 'recovered', 'better than best stock by'],
+    rows,
+    'lrrrrr',
+  ).map((line) => `  ${line}`)
 }

@@ -30,14 +30,36 @@ const block = 128
 /** Rows that are updated at once. */
 const chunk = 1024
 
+/** Added to every diagonal, as a share of its mean: of an input that is always zero. */
+const least = 1e-6
+
 /** Second moments (n, n) with a share of the mean of their diagonal added to it, so that they can be inverted. */
 export function damp(moments: Float32Array, share: number): Float32Array {
   const n = Math.sqrt(moments.length)
+  const added = share * meanDiagonal(moments) || 1
   const damped = moments.slice()
+  for (let i = 0; i < n; i++) damped[i * n + i] += added
+  return damped
+}
+
+/**
+ * Second moments (n, n) of which each number of the diagonal has grown by a share of itself. So correlations are drawn towards zero,
+ * as from too few tokens they should be (a shrinkage estimator, as in Ledoit and Wolf 2004, with the diagonal for its target), and it
+ * does not matter that a few inputs may be thousands of times as large as all others.
+ */
+export function shrink(moments: Float32Array, share: number): Float32Array {
+  const n = Math.sqrt(moments.length)
+  const added = least * meanDiagonal(moments) || 1
+  const shrunk = moments.slice()
+  for (let i = 0; i < n; i++) shrunk[i * n + i] += share * moments[i * n + i] + added
+  return shrunk
+}
+
+function meanDiagonal(moments: Float32Array): number {
+  const n = Math.sqrt(moments.length)
   let mean = 0
   for (let i = 0; i < n; i++) mean += moments[i * n + i] / n
-  for (let i = 0; i < n; i++) damped[i * n + i] += share * mean || 1
-  return damped
+  return mean
 }
 
 /**

@@ -96,12 +96,12 @@ async function roundRows(
 }
 
 /**
- * The least-squares solution for what a matrix (out, n) should give, drawn towards what it is: W + (Y'X - W X'X) H^-1, with H
- * the damped moments that `factor` is of.
+ * The step from a matrix (out, n) to the least-squares solution for what it should give, drawn towards what it is:
+ * (Y'X - W X'X) H^-1, with H the moments that `factor` is of, drawn towards their diagonal.
  * @param wanted Y'X, (out, n)
  * @param inputs X'X, (n, n)
  */
-export async function leastSquares(
+export async function leastSquaresStep(
   weights: Float32Array,
   wanted: Float32Array,
   inputs: Float32Array,
@@ -109,7 +109,7 @@ export async function leastSquares(
   products: Multiplier,
 ): Promise<Float32Array> {
   const n = order.length
-  const target = weights.slice()
+  const step = new Float32Array(weights.length)
   for (let row = 0; row < weights.length / n; row += chunk) {
     const rows = Math.min(chunk, weights.length / n - row)
     const shape = [rows, n, n] as const
@@ -122,7 +122,7 @@ export async function leastSquares(
     const half = await products.multiply(missing, inverse, shape, { transB: true })
     const change = await products.multiply(half, inverse, shape)
     for (let r = 0; r < rows; r++)
-      for (let i = 0; i < n; i++) target[(row + r) * n + order[i]] += change[r * n + i]
+      for (let i = 0; i < n; i++) step[(row + r) * n + order[i]] = change[r * n + i]
   }
-  return target
+  return step
 }

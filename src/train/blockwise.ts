@@ -13,14 +13,21 @@ import { WorkerRows } from '../quantize/row-pool.js'
 import { Products } from '../runtime/products.js'
 import { threadCount } from '../threads.js'
 import type { BlocksOnDisk } from './blocks-on-disk.js'
-import { type MeanError, meanError } from './estimate.js'
+import { join } from './distillation.js'
 import type { ExportCheck } from './export.js'
 import type { Network } from './network.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
-import { type Solver, solveBlock, solveHead } from './solve.js'
+import { type Side, type Solver, solveBlock, solveHead } from './solve.js'
 import { makeBlock, type Source, type Student } from './source.js'
 import { DiskStreams, MemoryStreams, type Streams } from './streams.js'
 import { StudentWeights } from './student-weights.js'
+import {
+  type Divergence,
+  divergenceOf,
+  inWholeBatches,
+  type KindWindows,
+  windowMeans,
+} from './validation.js'
 
 interface Options {
   readonly source: Source
@@ -28,6 +35,8 @@ interface Options {
   readonly programs: ParameterPrograms
   /** Whole batches of tokens to solve on. */
   readonly batches: readonly Int32Array[]
+  /** Batches that decide among the candidates of a matrix, and the tokens at which kinds of text begin and the last one ends. */
+  readonly trial: { readonly batches: readonly Int32Array[]; readonly bounds: readonly number[] }
   /** Where finished blocks are saved. */
   readonly disk: BlocksOnDisk
   /** The share of blocks that is done is `done / total`. May throw to stop the run. */
@@ -45,35 +54,36 @@ export interface WholeOptions extends Options {
 /** With one block in memory at a time: the result is on disk. */
 export interface StreamedOptions extends Options {
   readonly types: ReadonlyMap<string, number>
-  /** Held-out batches. */
-  readonly validation: readonly Int32Array[]
+  /** Mean squares of what the matrices read, by tensor. */
+  readonly importance: ReadonlyMap<string, Float32Array>
+  readonly validation: readonly KindWindows[]
   /** A folder for streams that do not fit in memory. */
   readonly spill: string | undefined
   readonly check: ExportCheck
 }
 
 export async function solveWhole(options: WholeOptions): Promise<void> {
-  const { source, network, programs, student, weights, outputs, batches, disk, onProgress } = options
+  const { source, network, programs, student, weights, outputs, batches, trial, disk, onProgress } = options
   const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   await withCleanup(async (defer) => {
     defer(() => rows.dispose())
     defer(() => products.dispose())
-    const solver: Solver = { path: source.gguf.path, network, programs, products, rows, outputs }
+    const { bounds } = trial
+    const solver: Solver = { path: source.gguf.path, network, programs, products, rows, outputs, bounds }
     const check = { tensors: 0, weights: 0, differing: 0 }
     const [[, outside], ...blocks] = parts(student, network)
     if (!(await disk.load('outside', outside, programs))) {
       await disk.reserve('outside', outside)
-      await solveHead(solver, batches, source.weights, byName(outside))
+      await solveHead(solver, { batches, trial: trial.batches }, source.weights, byName(outside))
       await disk.save('outside', outside, programs, check)
     }
-    const sides = {
-      student: { weights, streams: await start(network, batches, weights, new MemoryStreams()) },
-      teacher: {
-        weights: source.weights,
-        streams: await start(network, batches, source.weights, new MemoryStreams()),
-      },
-    }
+    const sideOf = async (of: Weights): Promise<Side> => ({
+      weights: of,
+      streams: await start(network, batches, of, new MemoryStreams()),
+      trial: await start(network, trial.batches, of, new MemoryStreams()),
+    })
+    const sides = { student: await sideOf(weights), teacher: await sideOf(source.weights) }
     const { layers } = network.config
     for (const [layer, [name, block]] of blocks.entries()) {
       onProgress?.(layer, layers)
@@ -82,7 +92,8 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
         await solveBlock(solver, layer, sides, byName(block), (share) => onProgress?.(layer + share, layers))
         await disk.save(name, block, programs, check)
       }
-      for (const side of Object.values(sides)) await advance(network, layer, side.streams, side.weights)
+      for (const { weights: of, streams, trial: others } of Object.values(sides))
+        for (const each of [streams, others]) await advance(network, layer, each, of)
     }
     onProgress?.(layers, layers)
   })
@@ -118,14 +129,16 @@ function parts({ parameters }: Student, { config }: Network): [name: string, par
   return [['outside', parameters.filter(({ name }) => !name.startsWith('blk.'))], ...blocks]
 }
 
-/** Mean divergence on the held-out batches, nats per token: of the reference quantizer, and of the solution. */
+/** Divergence on the validation text of the reference quantizer, without and with importances, and of the solution. */
 export interface StreamedResult {
-  readonly before: MeanError
-  readonly after: MeanError
+  readonly plain: Divergence
+  readonly weighed: Divergence
+  readonly solved: Divergence
 }
 
 export function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
-  const { source, types, network, programs, batches, validation, disk, spill, check, onProgress } = options
+  const { source, types, importance, network, programs, batches, trial, validation, disk, onProgress } = options
+  const { spill, check } = options
   const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   return withCleanup(async (defer) => {
@@ -142,17 +155,27 @@ export function solveStreamed(options: StreamedOptions): Promise<StreamedResult>
     }
     const teacher = source.weights
     const plain = new StudentWeights(source, types)
-    const own = new StudentWeights(source, types)
+    const weighed = new StudentWeights(source, types, importance)
+    const own = new StudentWeights(source, types, importance)
     const { path } = source.gguf
-    const solver: Solver = { path, network, programs, products, rows, outputs: new Map() }
-    const sides = {
-      student: { weights: own, streams: await begin('student', batches, own) },
-      teacher: { weights: teacher, streams: await begin('teacher', batches, teacher) },
-    }
-    const held = {
-      plain: { weights: plain, streams: await begin('held-plain', validation, plain) },
-      own: { weights: own, streams: await begin('held-own', validation, own) },
-      teacher: { weights: teacher, streams: await begin('held-teacher', validation, teacher) },
+    const { bounds } = trial
+    const solver: Solver = { path, network, programs, products, rows, outputs: new Map(), bounds }
+    const sideOf = async (label: string, weights: Weights): Promise<Side> => ({
+      weights,
+      streams: await begin(label, batches, weights),
+      trial: await begin(`trial-${label}`, trial.batches, weights),
+    })
+    const sides = { student: await sideOf('student', own), teacher: await sideOf('teacher', teacher) }
+    const held = inWholeBatches(validation, network.batch.windows).map(join)
+    const heldOf = async (label: string, weights: Weights) => ({
+      weights,
+      streams: await begin(`held-${label}`, held, weights),
+    })
+    const seen = {
+      plain: await heldOf('plain', plain),
+      weighed: await heldOf('weighed', weighed),
+      own: await heldOf('own', own),
+      teacher: await heldOf('teacher', teacher),
     }
     const { layers } = network.config
     for (let layer = 0; layer < layers; layer++) {
@@ -160,30 +183,39 @@ export function solveStreamed(options: StreamedOptions): Promise<StreamedResult>
       const block = await makeBlock(source, types, layer)
       for (const p of block.parameters) await programs.round(p)
       plain.take(block)
-      own.take(block)
-      await advance(network, layer, held.plain.streams, plain)
-      if (!(await disk.load(`block-${layer}`, block.parameters, programs))) {
+      await advance(network, layer, seen.plain.streams, plain)
+      const better = await makeBlock(source, types, layer, importance)
+      for (const p of better.parameters) await programs.round(p)
+      weighed.take(better)
+      own.take(better)
+      await advance(network, layer, seen.weighed.streams, weighed)
+      if (!(await disk.load(`block-${layer}`, better.parameters, programs))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
-        await disk.reserve(`block-${layer}`, block.parameters)
-        await solveBlock(solver, layer, sides, byName(block.parameters), report)
-        await disk.save(`block-${layer}`, block.parameters, programs, check)
+        await disk.reserve(`block-${layer}`, better.parameters)
+        await solveBlock(solver, layer, sides, byName(better.parameters), report)
+        await disk.save(`block-${layer}`, better.parameters, programs, check)
       }
-      for (const { streams, weights } of [sides.student, sides.teacher, held.own, held.teacher])
+      for (const { weights, streams, trial: others } of Object.values(sides))
+        for (const each of [streams, others]) await advance(network, layer, each, weights)
+      for (const { weights, streams } of [seen.own, seen.teacher])
         await advance(network, layer, streams, weights)
     }
     onProgress?.(layers, layers)
-    const loss = async ({ streams, weights }: { streams: Streams; weights: Weights }): Promise<MeanError> => {
+    const divergence = async ({ streams, weights }: { streams: Streams; weights: Weights }) => {
       const means: number[] = []
       for (let i = 0; i < streams.count; i++) {
-        const hidden = held.teacher.streams.get(i).x
+        const hidden = seen.teacher.streams.get(i).x
         network.output.set(streams.get(i).x)
-        means.push(
-          (await network.loss(weights, { kind: 'teacher', weights: teacher, hidden })) / network.tokens,
-        )
+        const losses = await network.losses(weights, { kind: 'teacher', weights: teacher, hidden })
+        means.push(...windowMeans(losses, network.batch.length))
       }
-      return meanError(means)
+      return divergenceOf(validation, means)
     }
-    return { before: await loss(held.plain), after: await loss(held.own) }
+    return {
+      plain: await divergence(seen.plain),
+      weighed: await divergence(seen.weighed),
+      solved: await divergence(seen.own),
+    }
   })
 }
 

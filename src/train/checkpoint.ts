@@ -12,6 +12,8 @@ import { discardRoom } from '../room.js'
 import { bytesOf, type MomentStore, type Piece, trainedLatents } from './moment-store.js'
 import type { StageReport } from './options.js'
 import type { Parameter } from './parameter.js'
+import type { Validated } from './result.js'
+import type { Divergence } from './validation.js'
 
 /** What, besides the parameters, a run must know to go on. */
 export interface Progress {
@@ -27,8 +29,10 @@ export interface Progress {
   validating: number
   /** Validation so far: step, mean KL divergence and standard error. */
   curve: { step: number; mean: number; se: number }[]
-  /** Stages that are done. */
+  /** Stages that are done, and what was validated before the first step and last. */
   stages?: StageReport[]
+  validated?: Validated
+  last?: Divergence
 }
 
 export type Settings = Readonly<Record<string, string | number | boolean | null>>
@@ -220,7 +224,7 @@ export function stateBytes(parameters: readonly Parameter[], store?: MomentStore
 }
 
 /** Progress takes this much however far it is, so that a checkpoint fits where the one before was. */
-const progressBytes = 16 << 10
+const progressBytes = 32 << 10
 /** Metadata with the validation so far, and what says of a tensor where it lies. */
 export const headerBytes = 64 << 10
 export const tensorHeaderBytes = 192

@@ -8,7 +8,6 @@
  */
 import { digest } from '../data/order.js'
 import type { Weights } from '../models/weights.js'
-import { type MeanError, meanError } from './estimate.js'
 import type { Gradients } from './gradients.js'
 import type { Target } from './head.js'
 import { outputMoments } from './moments.js'
@@ -17,6 +16,13 @@ import { optimize, type StepRates } from './optimizer.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 import { addSums } from './solve.js'
 import type { TopTokenCache } from './top-tokens.js'
+import {
+  type Divergence,
+  divergenceOf,
+  inWholeBatches,
+  type KindWindows,
+  windowMeans,
+} from './validation.js'
 
 /** What one teacher gave for windows of text; residual streams up to a number of bytes. */
 export class TeacherCache {
@@ -121,18 +127,19 @@ export class Distillation {
   }
 
   /**
-   * Mean KL divergence over windows, a whole number of batches; the standard error is over batches.
+   * Mean KL divergence of each window, by kind of text.
    * @param mayStop is called before each batch
    */
-  async validate(windows: readonly Int32Array[], mayStop: () => void = () => {}): Promise<MeanError> {
+  async validate(text: readonly KindWindows[], mayStop: () => void = () => {}): Promise<Divergence> {
+    const { network } = this
     const means: number[] = []
-    for (const batch of this.batches(windows)) {
+    for (const batch of inWholeBatches(text, network.batch.windows)) {
       mayStop()
       const target = await this.target(batch)
-      await this.network.forward(join(batch), this.student)
-      means.push((await this.network.loss(this.student, target)) / this.network.tokens)
+      await network.forward(join(batch), this.student)
+      means.push(...windowMeans(await network.losses(this.student, target), network.batch.length))
     }
-    return meanError(means)
+    return divergenceOf(text, means)
   }
 
   private *batches(windows: readonly Int32Array[]): Generator<readonly Int32Array[]> {

@@ -9,6 +9,7 @@ import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/i
 import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
+import type { Importance } from './source.js'
 
 /** What the check of an export has seen. */
 export interface ExportCheck {
@@ -47,7 +48,12 @@ export async function trainedBytes(
 const conversionBytes = 64 << 20
 
 /** Bytes of a tensor in another type, by ggml's own quantizer; the same bytes if the type is the same. */
-async function convertedBytes(gguf: Gguf, tensor: TensorInfo, type: number): Promise<Uint8Array> {
+async function convertedBytes(
+  gguf: Gguf,
+  tensor: TensorInfo,
+  type: number,
+  importance: Float32Array | undefined,
+): Promise<Uint8Array> {
   if (tensor.type === type) return gguf.read(tensor)
   const columns = tensor.shape[0]
   const rows = tensor.elements / columns
@@ -57,7 +63,7 @@ async function convertedBytes(gguf: Gguf, tensor: TensorInfo, type: number): Pro
   for (let row = 0; row < rows; row += step) {
     const count = Math.min(step, rows - row)
     const weights = await readWeights(gguf, tensor, row * from, count * from)
-    const converted = await quantizeRowsAsync(type, weights, columns).catch((error: unknown) => {
+    const converted = await quantizeRowsAsync(type, weights, columns, importance).catch((error: unknown) => {
       throw aboutTensors(gguf.path, tensor.name, error)
     })
     bytes.set(converted, row * to)
@@ -91,7 +97,7 @@ export function trainedParameters(
 
 /**
  * Writes `gguf` to `output` with the given metadata and a type for each tensor. Tensors that did not train are converted by
- * ggml's quantizer.
+ * ggml's quantizer, with importances where they are given.
  */
 export async function exportModel(
   gguf: Gguf,
@@ -99,6 +105,7 @@ export async function exportModel(
   metadata: Metadata,
   types: ReadonlyMap<string, number>,
   trained: TrainedTensors,
+  importance?: Importance,
 ): Promise<void> {
   const tensors = gguf.tensors.map((t) => ({
     name: t.name,
@@ -110,7 +117,7 @@ export async function exportModel(
     for (const [i, tensor] of gguf.tensors.entries())
       await writer.write(
         tensor.name,
-        (await trained(tensor.name)) ?? (await convertedBytes(gguf, tensor, tensors[i].type)),
+        (await trained(tensor.name)) ?? (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(tensor.name))),
       )
     await writer.finish()
   } catch (error) {

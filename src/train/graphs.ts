@@ -84,21 +84,26 @@ export const leastRest = 1e-6
 /** What the loss compares with, see head.ts: `k` likeliest tokens where it is those. */
 type Goal = { readonly kind: 'teacher' | 'tokens' } | { readonly kind: 'top'; readonly k: number }
 
-/** The loss summed over a slice. */
+/** The loss summed over a slice, and at each of its positions, (slice). */
 export function lossGraph(
   model: Model,
   slice: number,
   goal: Goal,
-): { inputs: Record<string, Tensor>; loss: Tensor } {
+): { inputs: Record<string, Tensor>; loss: Tensor; losses: Tensor } {
   const { architecture, config } = model
   const { x, outer } = headInputs(model, slice)
+  const withLoss = (inputs: Record<string, Tensor>, parts: readonly Tensor[]) => ({
+    inputs,
+    loss: parts.map((part) => sum(part)).reduce((a, b) => add(a, b)),
+    losses: reshape(parts.map((part) => sum(part, [1])).reduce((a, b) => add(a, b)), [slice]),
+  })
   const logProbabilities = logSoftmax(architecture.head(config, x, outer))
   if (goal.kind === 'teacher') {
     const { x: hidden, outer: own } = headInputs(model, slice)
     const expected = logSoftmax(architecture.head(config, hidden, own))
-    const loss = sum(mul(exp(expected), sub(expected, logProbabilities)))
     const teacher = Object.entries(own).map(([name, tensor]) => [`teacher ${name}`, tensor])
-    return { inputs: { x, ...outer, hidden, ...Object.fromEntries(teacher) }, loss }
+    const inputs = { x, ...outer, hidden, ...Object.fromEntries(teacher) }
+    return withLoss(inputs, [mul(exp(expected), sub(expected, logProbabilities))])
   }
   if (goal.kind === 'top') {
     const ids = input([slice, goal.k], 'int32')
@@ -106,14 +111,16 @@ export function lossGraph(
     const rest = input([slice, 1])
     const picked = gatherElements(logProbabilities, ids)
     const own = clip(sub(1, sum(exp(picked), [1])), leastRest, 1)
-    const loss = add(sum(mul(exp(expected), sub(expected, picked))), sum(mul(rest, sub(log(rest), log(own)))))
-    return { inputs: { x, ...outer, ids, logProbabilities: expected, rest }, loss }
+    return withLoss({ x, ...outer, ids, logProbabilities: expected, rest }, [
+      mul(exp(expected), sub(expected, picked)),
+      mul(rest, sub(log(rest), log(own))),
+    ])
   }
   // A next token of -1 matches no column: a position that is not scored.
   const next = input([slice], 'int32')
   const columns = constant(Int32Array.from({ length: config.vocabulary }, (_, i) => i))
   const picked = where(equal(columns, reshape(next, [slice, 1])), logProbabilities, 0)
-  return { inputs: { x, ...outer, next }, loss: neg(sum(picked)) }
+  return withLoss({ x, ...outer, next }, [neg(picked)])
 }
 
 /** From gradients of all results, read as `d <result>`, to those of the tensors `wrt`, given as `d <name>`. */

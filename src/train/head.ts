@@ -51,22 +51,20 @@ export class Head {
     this.slice = sliceLength(network.tokens, network.config.vocabulary)
   }
 
-  /** Sum of the loss over all positions of the last forward pass, in nats. */
-  async loss(weights: Weights, target: Target): Promise<number> {
+  /** The loss at every position of the last forward pass, in nats. */
+  async losses(weights: Weights, target: Target): Promise<Float32Array> {
     const { network, slice } = this
     const lossProgram = (): ProgramGraph => {
-      const { inputs, loss } = lossGraph(network, slice, target)
-      return { inputs, outputs: { loss } }
+      const { inputs, losses } = lossGraph(network, slice, target)
+      return { inputs, outputs: { losses } }
     }
     // Rarely run, so that it need not keep logits of a large vocabulary.
     const keeps = 4 * slice * network.config.vocabulary <= keptBytes ? undefined : false
     const head = await network.program(`loss ${nameOf(target)}`, lossProgram, keeps)
-    let total = 0
-    for (const start of this.starts()) {
-      const { loss } = await head.run(this.values(start, weights, target))
-      total += loss[0]
-    }
-    return total
+    const all = new Float32Array(network.tokens)
+    for (const start of this.starts())
+      await head.run(this.values(start, weights, target), { losses: all.subarray(start, start + slice) })
+    return all
   }
 
   /**

@@ -2,7 +2,7 @@
  * Statistics of a model for rounding its matrices: second moments of what they read and of the gradients of what they give,
  * and what their products should be. All are sums over the tokens of a batch.
  */
-import { matmul, sub, type Tensor } from '../graph/index.js'
+import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.js'
 import type { Tensors } from '../models/architecture.js'
 import type { Weights } from '../models/weights.js'
 import { backwardGraph, blockGraph, blockKey, headInputs } from './graphs.js'
@@ -18,6 +18,12 @@ export interface GroupMoments {
   readonly targets: ReadonlyMap<string, Float32Array>
 }
 
+/** The same tokens themselves: X, (tokens, in), and Y, (tokens, out), by matrix. */
+export interface GroupSamples {
+  readonly inputs: Float32Array
+  readonly targets: ReadonlyMap<string, Float32Array>
+}
+
 /** A model's weights and what goes into one of its blocks. */
 export interface Side {
   readonly weights: Weights
@@ -30,11 +36,7 @@ export function blockMatrices(network: Network, layer: number): readonly (readon
   return matrixGroups(results, w).map((group) => group.map(({ name }) => name))
 }
 
-/**
- * The moments of a group of matrices of a block. X is what the student's matrices read. Their products should be the
- * teacher's; where a product is added to the residual stream, it should bring the sum to the teacher's, and so make up for
- * what went wrong before.
- */
+/** The moments of a group of matrices of a block, see `groupTensors`. */
 export async function groupMoments(
   network: Network,
   layer: number,
@@ -42,55 +44,105 @@ export async function groupMoments(
   student: Side,
   teacher: Side,
 ): Promise<GroupMoments> {
-  const program = await network.program(`moments ${group} ${blockKey(network, layer)}`, () => {
-    const [own, other] = [blockGraph(network, layer), blockGraph(network, layer)]
-    const uses = ({ results, w }: typeof own): MatrixUse[] => matrixGroups(results, w)[group]
-    const wanted = uses(other)
-    const outputs: Record<string, Tensor> = {}
-    for (const [i, { name, input, residual }] of uses(own).entries()) {
-      const { product, residual: same } = wanted[i]
-      outputs.inputs ??= matmul(input, input, { transA: true })
-      const y = residual && same ? sub(same.sum, residual.other) : product
-      outputs[`target ${name}`] = matmul(y, input, { transA: true })
-    }
-    return { inputs: { ...own.inputs, ...prefixed('teacher ', other.inputs) }, outputs }
+  return groupRun('moments', network, layer, group, student, teacher, (x, y) =>
+    matmul(y, x, { transA: true }),
+  )
+}
+
+/** What a group of matrices reads and should give, see `groupTensors`. */
+export async function groupSamples(
+  network: Network,
+  layer: number,
+  group: number,
+  student: Side,
+  teacher: Side,
+): Promise<GroupSamples> {
+  return groupRun('samples', network, layer, group, student, teacher, (_, y) => y)
+}
+
+/** Runs `of` on X and X for the inputs, and on X and Y for each target. */
+async function groupRun(
+  what: string,
+  network: Network,
+  layer: number,
+  group: number,
+  student: Side,
+  teacher: Side,
+  of: (x: Tensor, y: Tensor) => Tensor,
+): Promise<{ inputs: Float32Array; targets: Map<string, Float32Array> }> {
+  const program = await network.program(`${what} ${group} ${blockKey(network, layer)}`, () => {
+    const { fed, x, wanted } = groupTensors(network, layer, group)
+    const targets = Array.from(wanted, ([name, y]): [string, Tensor] => [`target ${name}`, of(x, y)])
+    return { inputs: fed, outputs: { inputs: of(x, x), ...Object.fromEntries(targets) } }
   })
   const { inputs, ...targets } = await program.run({
     ...network.blockValues(layer, student.flow, student.weights),
     ...prefixed('teacher ', network.blockValues(layer, teacher.flow, teacher.weights)),
   })
-  const named = Object.entries(targets).map(([name, sums]): [string, Float32Array] => [
+  const named = Object.entries(targets).map(([name, values]): [string, Float32Array] => [
     name.slice('target '.length),
-    sums,
+    values,
   ])
   return { inputs, targets: new Map(named) }
 }
 
-/** The graph of the head on all tokens of a batch, and its output matrix in it. */
-export function headMatrix(network: Network): {
-  x: Tensor
-  outer: Tensors
-  use: MatrixUse | undefined
-} {
+/** Below this mean square a stream counts as no smaller. */
+const leastSquare = 1e-6
+
+/**
+ * What a group of matrices reads, X, and what each of them should give, Y. X is what the student's matrices read. Their products
+ * should be the teacher's; where a product is added to the residual stream, it should bring the sum to the teacher's, and so make up
+ * for what went wrong before.
+ *
+ * The next norm divides the stream by its root mean square, so what an error there does is in proportion to that: tokens of such
+ * matrices are divided by the root mean square of the teacher's sum. Otherwise the few tokens whose activations are massive, as the
+ * first of a text in many models, would outweigh all others.
+ */
+function groupTensors(network: Network, layer: number, group: number) {
+  const [own, other] = [blockGraph(network, layer), blockGraph(network, layer)]
+  const uses = ({ results, w }: typeof own): MatrixUse[] => matrixGroups(results, w)[group]
+  const [mine, theirs] = [uses(own), uses(other)]
+  const sums = theirs.map(({ residual }) => residual?.sum)
+  const scale = sums[0] && rsqrt(add(mean(mul(sums[0], sums[0]), [1]), leastSquare))
+  const scaled = (tensor: Tensor): Tensor => (scale ? mul(tensor, scale) : tensor)
+  const wanted = mine.map(({ name, residual }, i): [string, Tensor] => {
+    const { product, residual: same } = theirs[i]
+    return [name, scaled(residual && same ? sub(same.sum, residual.other) : product)]
+  })
+  return {
+    fed: { ...own.inputs, ...prefixed('teacher ', other.inputs) },
+    x: scaled(mine[0].input),
+    wanted: new Map(wanted),
+  }
+}
+
+/** The graph of what the head reads of all tokens, and its output matrix there; without `use` the head has none. */
+export function headMatrix(network: Network): { x: Tensor; outer: Tensors; use: MatrixUse | undefined } {
   const { x, outer } = headInputs(network, network.tokens)
   const logits = network.architecture.head(network.config, x, outer)
   return { x, outer, use: matrixGroups({ logits }, outer)[0]?.[0] }
 }
 
-/** X'X, (in, in), of what the output matrix reads, and its name, from the last forward pass. */
-export async function headMoments(
+/** X'X, (in, in), of what the output matrix reads after the last forward pass. */
+export const headMoments = (network: Network, weights: Weights): Promise<Float32Array> =>
+  headRun('moments', network, weights, (x) => matmul(x, x, { transA: true }))
+
+/** X, (tokens, in), of it. */
+export const headSamples = (network: Network, weights: Weights): Promise<Float32Array> =>
+  headRun('samples', network, weights, (x) => x)
+
+async function headRun(
+  what: string,
   network: Network,
   weights: Weights,
-): Promise<{ name: string; inputs: Float32Array } | undefined> {
-  const { use } = headMatrix(network)
-  if (!use) return undefined
-  const program = await network.program('head moments', () => {
+  of: (x: Tensor) => Tensor,
+): Promise<Float32Array> {
+  const program = await network.program(`head ${what}`, () => {
     const { x, outer, use } = headMatrix(network)
-    const inputs = use ? matmul(use.input, use.input, { transA: true }) : x
-    return { inputs: { x, ...outer }, outputs: { inputs } }
+    return { inputs: { x, ...outer }, outputs: { inputs: of(use?.input ?? x) } }
   })
   const { inputs } = await program.run({ x: network.output, ...network.headWeights(weights) })
-  return { name: use.name, inputs }
+  return inputs
 }
 
 /**

@@ -100,9 +100,14 @@ export class Network {
     return out[result('x')]
   }
 
+  /** The loss at every position of the last forward pass, (windows * length), in nats. */
+  losses(weights: Weights, target: Target): Promise<Float32Array> {
+    return this.head.losses(weights, target)
+  }
+
   /** Sum of the loss over all positions of the last forward pass, in nats. */
-  loss(weights: Weights, target: Target): Promise<number> {
-    return this.head.loss(weights, target)
+  async loss(weights: Weights, target: Target): Promise<number> {
+    return (await this.losses(weights, target)).reduce((a, b) => a + b, 0)
   }
 
   /**

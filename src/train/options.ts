@@ -6,7 +6,7 @@ import type { EmbeddingChoice } from './embeddings.js'
 import type { MeanError } from './estimate.js'
 import type { ExportCheck } from './export.js'
 import { type Method, methods, type Plan } from './plan.js'
-import type { TextReport } from './text.js'
+import type { Outcome } from './result.js'
 
 export interface TrainOptions {
   /** A full-precision GGUF file (F32, F16 or BF16). */
@@ -14,10 +14,12 @@ export interface TrainOptions {
   readonly output: string
   /** A recipe such as `Q4_0` or `Q3_K_M`. */
   readonly type: string
-  /** Text files and folders; without them the model writes its own text. */
+  /** Text files and folders. */
   readonly data?: readonly string[]
-  /** Share of the tokens that the model writes itself beside `data`, from 0 to 1. Default: 0 with data, 1 without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, a quarter without. */
   readonly selfWritten?: number
+  /** Share of the tokens that are general text, which ships with quench. Default: half of the others with data, all of them without. */
+  readonly general?: number
   /** Most distinct training tokens. Default 131,072, or fewer where the model has to write them and `seconds` are short. */
   readonly tokens?: number
   /** Optimizer steps. Default 300, unless `seconds` is given. */
@@ -69,6 +71,7 @@ export interface TrainOptions {
 export function checkOptions(options: TrainOptions): void {
   checkNumbers(options, {
     selfWritten: share,
+    general: share,
     tokens: whole(1),
     steps: whole(0),
     seconds: aboveZero,
@@ -117,18 +120,18 @@ export interface MeasuredBlock {
 export interface StageReport {
   readonly stage: 'blockwise' | 'distill' | 'scales'
   readonly seconds: number
-  /** Mean KL divergence on the held-out windows after it. */
+  /** Mean KL divergence on the validation text after it, nats per token, mean over kinds. */
   readonly kld: MeanError
-  /** Whether its result stays: only where that is less than before it. */
+  /** Whether its result stays: only where it is better than before it, by more than chance and on no kind of text worse. */
   readonly taken: boolean
 }
 
-export interface TrainReport {
+export interface TrainReport extends Outcome {
   readonly path: string
   readonly type: string
   readonly bytes: number
   readonly bitsPerWeight: number
-  /** What the file holds: trained weights, or those of the reference quantizer because training did not help. */
+  /** What the file holds: trained weights, or those of the reference quantizer (see `opponent`) because training did not help. */
   readonly written: 'qat' | 'ptq'
   readonly method: Method
   /** Weights of tensors that a method changes, and of all; embedding and output matrices may be left to the reference quantizer. */
@@ -143,14 +146,16 @@ export interface TrainReport {
   /** Tokens seen in training, counting repetitions, and distinct ones. */
   readonly tokens: number
   readonly distinctTokens: number
-  readonly text: TextReport['text']
-  /** Tokens of each kind, with those that were held out, and how little the text repeats itself (distinct sequences of four). */
-  readonly textTokens: { readonly files: number; readonly selfWritten: number; readonly distinct4: number }
+  /** Tokens of the text by where it is from, and how little it repeats itself (distinct sequences of four). */
+  readonly textTokens: {
+    readonly files: number
+    readonly general: number
+    readonly selfWritten: number
+    readonly distinct4: number
+  }
   readonly seconds: number
   readonly tokensPerSecond: number
-  /** Mean KL divergence on the held-out windows, nats per token, by step; step 0 is PTQ. */
+  /** Mean KL divergence on the validation text, nats per token, by step; step 0 is stock PTQ. */
   readonly validation: readonly { step: number; mean: number; se: number }[]
-  /** 1 - KL divergence after / before, on the held-out windows. */
-  readonly recovered: number
   readonly check: ExportCheck
 }

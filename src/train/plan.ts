@@ -48,6 +48,8 @@ export interface Plan {
   /** Tokens of the training text, and those of them that the block-wise start is computed from. */
   readonly tokens: number
   readonly calibration: number
+  /** Where those are few for the widest matrices: how many would do, and seconds of the block-wise start from so many. */
+  readonly few?: { readonly inputs: number; readonly tokens: number; readonly seconds: number }
   /** What the model writes of the text before. */
   readonly writing: Writing & { readonly seconds: number }
   readonly stages: readonly PlannedStage[]
@@ -57,10 +59,12 @@ export interface PlanOptions {
   readonly method: Method | 'auto'
   /** Bytes that the process may take. */
   readonly memory: number
-  /** Tokens of a step, of the block-wise start and of the held-out text. */
+  /** Tokens of a step, of the block-wise start and of the validation text. */
   readonly batch: number
   readonly calibration: number
   readonly validation: number
+  /** Tokens that decide among the candidates of a matrix. */
+  readonly trial: number
   readonly steps: number | undefined
   readonly seconds: number | undefined
   /** Tokens of the training text, and of a window of it. */
@@ -80,6 +84,8 @@ export interface PlanOptions {
   readonly speeds: (whole: boolean) => Promise<BlockSeconds>
 }
 
+/** From so many tokens for each input on, more of them win little (LOG.md). */
+const tokensPerInput = 8
 /** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
 const processBytes = 400e6
 export interface Sizes {
@@ -136,7 +142,7 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
 export function bytesOf(
   stage: 'solve' | 'solve streamed' | 'distill' | 'distill, moments on disk' | 'scales',
   model: Model,
-  o: Pick<PlanOptions, 'batch' | 'calibration'> & Partial<PlanOptions>,
+  o: Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>,
   untrained: ReadonlySet<string> = new Set(),
 ): number {
   const { trained, frozen, block, outside, largest, matrix, inputs, squares } = sizesOf(model, untrained)
@@ -148,7 +154,9 @@ export function bytesOf(
   const base = processBytes + activations
   // Parameters are made before there are logits.
   const work = base + Math.max(logits, 12 * largest)
-  const streams = 4 * 2 * o.calibration * width
+  const streams = 4 * 2 * (o.calibration + o.trial) * width
+  // What a group of matrices reads and gives of the tokens that decide, and errors there.
+  const deciding = 4 * o.trial * (inputs + 4 * Math.ceil(matrix / width))
   // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
   const algebra = 16 * inputs ** 2 + 4 * 8 * matrix
   // While moments are factored there is no target yet, and while a matrix is rounded the factor is done.
@@ -157,9 +165,9 @@ export function bytesOf(
   const held = work + 8 * frozen
   switch (stage) {
     case 'solve':
-      return held + 12 * trained + streams + algebra + 4 * squares
+      return held + 12 * trained + streams + algebra + deciding + 4 * squares
     case 'solve streamed':
-      return base + logits + 13.5 * block + 8 * outside + streamedAlgebra
+      return base + logits + 22 * block + 8 * outside + streamedAlgebra + deciding
     case 'distill':
       return held + 24 * trained
     case 'distill, moments on disk':
@@ -251,14 +259,16 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const speeds = await options.speeds(whole)
   const speed = await productSpeed(width)
   const { fisher, validating } = besideSeconds(model, options, speeds.forward, speed)
-  // Validated before and after it.
-  const beside = whole ? (options.calibration > 0 ? fisher : 0) + 2 * validating : 0
+  // The reference quantizer's two files are validated before it, and the result.
+  const beside = whole ? (options.calibration > 0 ? fisher : 0) + 3 * validating : 0
+  const solvingFrom = (tokens: number): number =>
+    beside + solveSeconds(model, { ...options, calibration: tokens }, whole, speeds)
   const allotted = allot(options, {
     writing: writingSpeed(model, options.batch, speeds.forward, speed),
-    solving: (calibration) => beside + solveSeconds(model, { ...options, calibration }, whole, speeds),
+    solving: solvingFrom,
   })
   const { calibration, solving, writing } = allotted
-  const streamBytes = 4 * 2 * (calibration + 2 * options.validation) * width
+  const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * width
   const spill = !whole && bytes('solve streamed') + streamBytes > memory
   const stages: PlannedStage[] = [
     {
@@ -288,6 +298,9 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
     checkpointBytes: checkpointBytesOf(model, wanted, untrained),
     momentBytes,
   }
+  const { inputs } = sizesOf(model)
+  const enough = Math.ceil((tokensPerInput * inputs) / options.batch) * options.batch
+  const few = calibration > 0 && calibration < enough
   const teacher = wanted === 'blockwise' ? { topK: 0, bytes: 0 } : training.teacher
   return {
     method: wanted,
@@ -299,6 +312,7 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
     untrained: [...(whole ? untrained : vocabularyMatrices(model).keys())],
     tokens: allotted.tokens,
     calibration,
+    ...(few && { few: { inputs, tokens: enough, seconds: solvingFrom(enough) } }),
     writing,
     stages,
   }

@@ -1,14 +1,13 @@
-/** The text of a run, in windows: which of them the start is computed from, and whole batches to validate on. */
+/** The text of a run: windows to train on, those of them that the start is computed from, and general text to decide by. */
 import { WindowOrder } from '../data/order.js'
 import type { Batch } from '../models/architecture.js'
 import { join } from './distillation.js'
 import type { Network } from './network.js'
 import type { TrainOptions } from './options.js'
 import type { Source } from './source.js'
-import { type TextOptions, type TextReport, textSizes, trainingText } from './text.js'
+import { countsOf, type ReadText, type TextOptions, type TextReport, trainingText } from './text.js'
+import type { KindWindows } from './validation.js'
 
-/** Held-out tokens. */
-const validationTokens = 4096
 const defaultCalibration = 49_152
 export const defaultTokens = 131_072
 
@@ -16,10 +15,11 @@ export interface RunText {
   readonly report: TextReport
   readonly order: WindowOrder
   readonly windows: readonly Int32Array[]
-  /** A whole number of batches. */
-  readonly validation: readonly Int32Array[]
   /** Windows of the block-wise start: a whole number of batches. */
   readonly calibration: readonly Int32Array[]
+  /** General text that decides among candidates of a matrix, and that stages are validated on. */
+  readonly trial: readonly KindWindows[]
+  readonly validation: readonly KindWindows[]
 }
 
 /**
@@ -27,21 +27,26 @@ export interface RunText {
  * the files alone, so a run decides the same whether the model's own text is in the cache or still to be written.
  */
 export function textTokens(
-  files: readonly Int32Array[],
+  read: ReadText,
   { batch: { windows, length } }: Network,
   options: TextOptions,
   calibration = defaultCalibration,
-): { train: number; validation: number; calibration: number } {
-  const sizes = textSizes(files, options)
+): { train: number; validation: number; trial: number; calibration: number } {
+  const { files, general, selfWritten } = countsOf(read, options)
+  const train = files + general + selfWritten
   return {
-    train: sizes.train * length,
-    validation: batchesOf(sizes.validation, windows) * length,
-    calibration: Math.floor(Math.min(calibration / length, sizes.train) / windows) * windows * length,
+    train: train * length,
+    validation: tokensOf(read.validation, length),
+    trial: tokensOf(read.trial, length),
+    calibration: Math.floor(Math.min(calibration / length, train) / windows) * windows * length,
   }
 }
 
+const tokensOf = (text: readonly KindWindows[], length: number): number =>
+  text.reduce((sum, { windows }) => sum + windows.length * length, 0)
+
 /**
- * Makes the text: the windows of the files, and what the model writes.
+ * Makes the text: the windows of what was read, and what the model writes.
  * @param calibration tokens of the block-wise start
  * @throws UsageError for too little text
  */
@@ -49,34 +54,36 @@ export async function runText(
   input: string,
   { batch: { windows, length } }: Network,
   options: TextOptions,
-  files: readonly Int32Array[],
+  read: ReadText,
   calibration: number,
 ): Promise<RunText> {
-  const split = await trainingText(input, options, files)
-  const order = new WindowOrder(split.train, options.seed)
-  const most = Math.min(calibration / length, split.train.length)
+  const { windows: all, ...report } = await trainingText(input, options, read)
+  const order = new WindowOrder(all, options.seed)
+  const most = Math.min(calibration / length, all.length)
+  const { trial, validation } = read
   return {
     order,
-    windows: split.train,
-    validation: wholeBatches(split.validation, windows),
+    windows: all,
     calibration: order.take(0, Math.floor(most / windows) * windows),
-    report: split,
+    trial,
+    validation,
+    report,
   }
 }
 
 /** The text of a run as it is to be read and written. */
 export function textOptions(
   { fingerprint }: Source,
-  { batch: { windows, length } }: Network,
-  { data, selfWritten, tokens = defaultTokens, seed = 1, onProgress, onWarning, signal }: TrainOptions,
+  { batch: { length } }: Network,
+  { data, selfWritten, general, tokens = defaultTokens, seed = 1, onProgress, onWarning, signal }: TrainOptions,
   memory: number,
 ): TextOptions {
   return {
     data: data ?? [],
     ...(selfWritten !== undefined && { selfWritten }),
+    ...(general !== undefined && { general }),
     tokens,
     length,
-    validation: windows * Math.ceil(validationTokens / length / windows),
     seed,
     fingerprint,
     memory,
@@ -89,10 +96,3 @@ export function textOptions(
 /** The tokens of a whole number of batches, batch by batch. */
 export const inBatches = (windows: readonly Int32Array[], { windows: size }: Batch): Int32Array[] =>
   Array.from({ length: windows.length / size }, (_, i) => join(windows.slice(i * size, (i + 1) * size)))
-
-/** As many windows as fill whole batches; a single incomplete batch is filled up by repeating windows. */
-function wholeBatches(windows: readonly Int32Array[], size: number): Int32Array[] {
-  return Array.from({ length: batchesOf(windows.length, size) }, (_, i) => windows[i % windows.length])
-}
-
-const batchesOf = (windows: number, size: number): number => Math.max(size, Math.floor(windows / size) * size)

@@ -1,18 +1,18 @@
 /**
- * A training run from the text to the file. What a stage has made stays only where validation is better than before it; where no
- * stage helps, the PTQ weights are written and the report says so. Finished blocks and, every now and then, the whole state are
- * saved, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
+ * A training run from the text to the file. What a stage has made stays only where it is better than before it on text of several kinds
+ * that is from other sources than what it was made from; and before the first stage there is the better of the reference quantizer's
+ * files, with and without importances. Where no stage helps, that is written and the report says so. Finished blocks and, every now and
+ * then, the whole state are saved, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { rm } from 'node:fs/promises'
 import { withCleanup } from '../cleanup.js'
 import { digest } from '../data/order.js'
 import { QuenchError } from '../errors.js'
-import { recipes } from '../formats/recipes.js'
-import { Metadata } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
+import type { Batch } from '../models/architecture.js'
 import { BlockClock } from './block-clock.js'
 import { BlocksOnDisk } from './blocks-on-disk.js'
-import { hasBlocks, loadBlocks, type StreamedResult, solveStreamed, solveWhole } from './blockwise.js'
+import { hasBlocks, loadBlocks, solveStreamed, solveWhole } from './blockwise.js'
 import {
   checkpointExists,
   checkpointPath,
@@ -22,19 +22,27 @@ import {
   type Settings,
 } from './checkpoint.js'
 import { blocksFolder, keepsState, momentsPath, streamsFolder, teacherPath } from './disk.js'
-import { Distillation, TeacherCache } from './distillation.js'
-import type { MeanError } from './estimate.js'
+import { Distillation, join, TeacherCache } from './distillation.js'
 import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
-import { inputKey } from './leftovers.js'
+import { importanceOf } from './importance.js'
 import { MomentFile } from './moment-file.js'
 import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
 import { type Plan, sizesOf } from './plan.js'
+import {
+  type Opponent,
+  opponentOf,
+  outcomeOf,
+  type Result,
+  resultMetadata,
+  type Validated,
+} from './result.js'
 import { defaultTokens, inBatches, type RunText } from './run-text.js'
-import { makeStudent, type Source, type Student, targetTypes } from './source.js'
+import { type Importance, makeStudent, type Source, type Student, targetTypes } from './source.js'
 import { teacherCacheBytes } from './step-seconds.js'
 import { trainSteps } from './steps.js'
+import { type Divergence, inWholeBatches, isBetter, meanOf } from './validation.js'
 
 export const defaultSteps = 300
 
@@ -44,6 +52,7 @@ export class Run {
   private readonly types: ReadonlyMap<string, number>
   private clock: BlockClock | undefined
   private readonly untrained: ReadonlySet<string>
+  private known: Importance | undefined
   private readonly rates: { weightRate: number; scaleRate: number }
 
   constructor(
@@ -80,7 +89,7 @@ export class Run {
     })
   }
 
-  private settings({ windows, validation }: RunText): Settings {
+  private settings({ windows, trial, validation }: RunText): Settings {
     const { type, tokens = defaultTokens, steps = null, seconds = null, seed = 1 } = this.options
     return {
       model: this.source.fingerprint,
@@ -88,7 +97,7 @@ export class Run {
       method: this.plan.method,
       untrained: this.plan.untrained.join(' '),
       teacherTopK: this.plan.teacher.topK,
-      text: digest([...windows, ...validation]),
+      text: digest([...windows, ...[...trial, ...validation].flatMap((kind) => kind.windows)]),
       tokens,
       steps,
       seconds,
@@ -118,28 +127,33 @@ export class Run {
   private async streamed(text: RunText, disk: BlocksOnDisk): Promise<TrainReport> {
     const { source, network, programs, types, plan, check } = this
     const began = performance.now()
-    const result = await solveStreamed({
+    const importance = await this.importance()
+    const { plain, weighed, solved } = await solveStreamed({
       source,
       network,
       programs,
       types,
+      importance,
       disk,
       check,
       batches: inBatches(text.calibration, network.batch),
-      validation: inBatches(text.validation, network.batch),
+      trial: trialOf(text, network.batch),
+      validation: text.validation,
       spill: plan.spillBytes > 0 ? streamsFolder(this.options.output) : undefined,
       onProgress: this.onBlock,
     })
     const seconds = (performance.now() - began) / 1000
-    const better = result.after.mean < result.before.mean
-    this.stages.push({ stage: 'blockwise', seconds, kld: result.after, taken: better })
+    const opponent = opponentOf(plain, weighed)
+    const better = isBetter(opponent.divergence, solved)
+    this.stages.push({ stage: 'blockwise', seconds, kld: meanOf(solved), taken: better })
+    const result = { plain, opponent, after: better ? solved : opponent.divergence }
     const trained: TrainedTensors = async (name) => {
       const layer = /^blk\.(\d+)\./.exec(name)?.[1]
       return layer === undefined ? undefined : disk.bytes(`block-${layer}`, name)
     }
-    const curve = [{ step: 0, ...result.before }]
+    const curve = [{ step: 0, ...meanOf(plain) }]
     const progress: Progress = { step: 0, steps: 0, seconds, elapsed: 0, validating: 0, curve }
-    return this.write(progress, text, result, better ? trained : async () => undefined, better)
+    return this.write(progress, text, result, better ? trained : undefined)
   }
 
   /** The whole student in memory. */
@@ -164,24 +178,9 @@ export class Run {
       options.resume && (await checkpointExists(options.output))
         ? await this.resumed(student, settings)
         : undefined
-    const steps =
-      plan.method === 'blockwise'
-        ? 0
-        : (options.steps ?? (options.seconds === undefined ? defaultSteps : undefined))
-    const progress = resumed ?? { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
-    if (!resumed) {
-      const began = performance.now()
-      const mayStop = () => this.mayStop(0, network.config.layers)
-      progress.curve.push({ step: 0, ...(await distillation.validate(text.validation, mayStop)) })
-      progress.validating = (performance.now() - began) / 1000
-      if (options.steps !== 0 || plan.method === 'blockwise')
-        await this.solve(distillation, student, text, progress, disk)
-    } else {
-      this.stages.push(...(progress.stages ?? []))
-      await distillation.round()
-    }
-    const [before] = progress.curve
-    const solved = this.stages.find(({ taken }) => taken)?.kld ?? before
+    const progress = resumed ?? (await this.begin(distillation, student, text, disk))
+    if (resumed) this.stages.push(...(progress.stages ?? []))
+    const { plain, opponent, solved } = progress.validated as Validated
     if (plan.method === 'scales' && !resumed) for (const p of student.parameters) programs.fix(p)
     await distillation.round()
     const { order, validation, windows } = text
@@ -201,49 +200,88 @@ export class Run {
       began: this.began - 1000 * progress.elapsed,
     }
     await trainSteps(rest, progress)
-    let after: MeanError = solved
+    let after = solved ?? opponent.divergence
     if (progress.step > 0 && plan.method !== 'blockwise') {
-      const { mean, se } = progress.curve[progress.curve.length - 1]
       const seconds = progress.seconds - solvingSeconds(this.stages)
-      const { kept, kld: now } = await this.bestOf(student, disk, { before, solved, trained: { mean, se } })
-      if (kept === 'ptq')
+      const trained = progress.last as Divergence
+      const best = await this.bestOf(student, disk, { opponent, solved, trained })
+      if (best.kept === 'ptq')
         for (const [i, stage] of this.stages.entries()) this.stages[i] = { ...stage, taken: false }
-      this.stages.push({ stage: plan.method, seconds, kld: { mean, se }, taken: kept === 'trained' })
-      after = now
+      const taken = best.kept === 'trained'
+      this.stages.push({ stage: plan.method, seconds, kld: meanOf(trained), taken })
+      after = best.divergence
     }
-    const trained = this.stages.length === 0 || this.stages.some(({ taken }) => taken)
-    const tensors = trainedParameters(trained ? student.parameters : [], programs, this.check)
-    return this.write(progress, text, { before, after }, tensors, trained)
+    const tensors = this.stages.some(({ taken }) => taken)
+      ? trainedParameters(student.parameters, programs, this.check)
+      : undefined
+    return this.write(progress, text, { plain, opponent, after }, tensors)
+  }
+
+  /** Validates what there is without training, and solves for a better start. */
+  private async begin(
+    distillation: Distillation,
+    student: Student,
+    text: RunText,
+    disk: BlocksOnDisk,
+  ): Promise<Progress> {
+    const { network, plan, options } = this
+    const steps =
+      plan.method === 'blockwise'
+        ? 0
+        : (options.steps ?? (options.seconds === undefined ? defaultSteps : undefined))
+    const progress: Progress = { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
+    const began = performance.now()
+    const mayStop = () => this.mayStop(0, network.config.layers)
+    const plain = await distillation.validate(text.validation, mayStop)
+    progress.curve.push({ step: 0, ...meanOf(plain) })
+    progress.validating = (performance.now() - began) / 1000
+    await this.restart(student, await this.importance())
+    const opponent = opponentOf(plain, await distillation.validate(text.validation, mayStop))
+    if (opponent.kind === 'plain') await this.restart(student, undefined)
+    progress.validated = { plain, opponent, solved: undefined }
+    if (options.steps !== 0 || plan.method === 'blockwise')
+      await this.solve(distillation, student, text, progress, disk)
+    return progress
   }
 
   /**
    * Leaves what the last stage made where it is better than before it, and takes the parameters back otherwise. Where the finished blocks
-   * are gone by then, the better of what is left stays: what was trained, or the PTQ weights.
+   * are gone by then, the better of what is left stays: what was trained, or what the reference quantizer makes.
    */
   private async bestOf(
     student: Student,
     disk: BlocksOnDisk,
-    kld: Readonly<Record<'before' | 'solved' | 'trained', MeanError>>,
-  ): Promise<{ kept: 'trained' | 'solved' | 'ptq'; kld: MeanError }> {
+    { opponent, solved, trained }: { opponent: Opponent; solved: Divergence | undefined; trained: Divergence },
+  ): Promise<{ kept: 'trained' | 'solved' | 'ptq'; divergence: Divergence }> {
     const { network, programs } = this
-    const { before, solved, trained } = kld
-    if (trained.mean < solved.mean) return { kept: 'trained', kld: trained }
-    const blockwise = this.stages.some(({ stage, taken }) => stage === 'blockwise' && taken)
-    if (blockwise && !hasBlocks(student, network, disk) && trained.mean < before.mean)
-      return { kept: 'trained', kld: trained }
+    const before = solved ?? opponent.divergence
+    if (isBetter(before, trained)) return { kept: 'trained', divergence: trained }
+    if (solved && !hasBlocks(student, network, disk) && isBetter(opponent.divergence, trained))
+      return { kept: 'trained', divergence: trained }
     for (const p of student.parameters) p.codes = undefined
-    if (!blockwise) await this.startAnew(student)
-    else if (!(await loadBlocks(student, network, disk, programs))) return { kept: 'ptq', kld: before }
-    return { kept: 'solved', kld: solved }
+    if (solved && (await loadBlocks(student, network, disk, programs)))
+      return { kept: 'solved', divergence: solved }
+    await this.restart(student, opponent.kind === 'importance' ? await this.importance() : undefined)
+    return { kept: 'ptq', divergence: opponent.divergence }
   }
 
   /** Gives the parameters the reference quantizer's codes. */
-  private async startAnew({ parameters }: Student): Promise<void> {
-    const plain = await makeStudent(this.source, this.types, this.untrained)
+  private async restart({ parameters }: Student, importance: Importance | undefined): Promise<void> {
+    const anew = await makeStudent(this.source, this.types, this.untrained, importance)
     for (const [i, p] of parameters.entries()) {
-      p.restart(plain.parameters[i].latents)
+      p.restart(anew.parameters[i].latents)
       await this.programs.round(p)
     }
+  }
+
+  /** Mean squares of what the matrices of the blocks read in the text that the start is computed from, or else in all of it. */
+  private async importance(): Promise<Importance> {
+    const { network, source, text } = this
+    const windows = text.calibration.length > 0 ? text.calibration : text.order.take(0, network.batch.windows)
+    this.known ??= await importanceOf(network, inBatches(windows, network.batch), source.weights, () =>
+      this.mayStop(0, network.config.layers),
+    )
+    return new Map([...this.known].filter(([name]) => name.startsWith('blk.')))
   }
 
   /** Takes the state of a checkpoint. */
@@ -268,6 +306,7 @@ export class Run {
     const windows = text.calibration
     if (windows.length === 0) return
     const { source, network, programs } = this
+    const { opponent } = progress.validated as Validated
     const began = performance.now()
     this.onBlock(0, network.config.layers)
     const outputs = await distillation.fisher(windows, () => this.mayStop(0, network.config.layers))
@@ -281,56 +320,46 @@ export class Run {
       weights: distillation.student,
       outputs,
       batches: inBatches(windows, network.batch),
+      trial: trialOf(text, network.batch),
       onProgress: this.onBlock,
     })
     await network.dispose()
     if (!this.options.teacher) distillation.cache.moments.clear()
     const validated = performance.now()
-    const kld = await distillation.validate(text.validation)
+    const divergence = await distillation.validate(text.validation)
     // The first one compiled more, and let the teacher read the held-out text.
     progress.validating = Math.min(progress.validating, (performance.now() - validated) / 1000)
-    const taken = kld.mean < progress.curve[0].mean
-    if (!taken) await this.startAnew(student)
+    const taken = isBetter(opponent.divergence, divergence)
+    if (taken) progress.validated = { ...(progress.validated as Validated), solved: divergence }
+    else await this.restart(student, opponent.kind === 'importance' ? await this.importance() : undefined)
     const seconds = (performance.now() - began) / 1000
     progress.seconds += seconds
-    this.stages.push({ stage: 'blockwise', seconds, kld, taken })
+    this.stages.push({ stage: 'blockwise', seconds, kld: meanOf(divergence), taken })
     progress.stages = [...this.stages]
   }
 
-  /** Writes the file and says what is in it. */
+  /** Writes the file, without `tensors` that of the reference quantizer, and says what is in it. */
   private async write(
     progress: Progress,
     text: RunText,
-    { before, after }: StreamedResult,
-    tensors: TrainedTensors,
-    trained: boolean,
+    result: Result,
+    tensors: TrainedTensors | undefined,
   ): Promise<TrainReport> {
-    const { source, options, plan, network, types, check } = this
-    const { output, type } = options
+    const { source, options, plan, network, types, check, stages } = this
+    const weighed = !tensors && result.opponent.kind === 'importance' ? await this.importance() : undefined
     const seen = progress.step * network.tokens
-    // Of a last stage that was undone nothing is in the file.
-    const kept = this.stages.at(-1)?.taken ? progress.step : 0
-    const metadata = new Metadata(output, source.gguf.metadata)
-      .set('general.file_type', { type: 'uint32', value: recipes[type].fileType })
-      .set('general.quantization_version', { type: 'uint32', value: 2 })
-      .set(inputKey, { type: 'string', value: source.fingerprint })
-    const taken = this.stages.filter((stage) => stage.taken).map(({ stage }) => stage)
-    if (taken.length > 0)
-      metadata
-        .set('quench.method', { type: 'string', value: taken.join('+') })
-        .set('quench.steps', { type: 'uint32', value: kept })
-        .set('quench.tokens', { type: 'uint64', value: BigInt(kept * network.tokens) })
-        .set('quench.validation_kld_before', { type: 'float32', value: before.mean })
-        .set('quench.validation_kld_after', { type: 'float32', value: after.mean })
-    await exportModel(source.gguf, output, metadata, types, tensors)
-    const { bytes, bitsPerWeight } = await summarizeFile(output)
-    const trainingSeconds = progress.seconds - solvingSeconds(this.stages)
+    const steps = { steps: progress.step, tokens: seen }
+    const metadata = resultMetadata(source, options, stages, steps, result)
+    await exportModel(source.gguf, options.output, metadata, types, tensors ?? (async () => undefined), weighed)
+    const { bytes, bitsPerWeight } = await summarizeFile(options.output)
+    const trainingSeconds = progress.seconds - solvingSeconds(stages)
+    const { fileTokens, generalTokens, selfWrittenTokens, distinct4 } = text.report
     return {
-      path: output,
-      type,
+      path: options.output,
+      type: options.type,
       bytes,
       bitsPerWeight,
-      written: trained ? 'qat' : 'ptq',
+      written: tensors ? 'qat' : 'ptq',
       method: plan.method,
       weights: {
         trained: sizesOf(source, this.untrained).trained,
@@ -338,21 +367,21 @@ export class Run {
         untrained: plan.untrained,
       },
       plan,
-      stages: this.stages,
+      stages,
       steps: progress.step,
       peakBytes: process.resourceUsage().maxRSS * 1024,
       tokens: seen,
       distinctTokens: Math.min(seen, text.windows.length * network.batch.length),
-      text: text.report.text,
       textTokens: {
-        files: text.report.fileTokens,
-        selfWritten: text.report.selfWrittenTokens,
-        distinct4: text.report.distinct4,
+        files: fileTokens,
+        general: generalTokens,
+        selfWritten: selfWrittenTokens,
+        distinct4,
       },
       seconds: progress.seconds,
       tokensPerSecond: trainingSeconds > 0 ? seen / trainingSeconds : 0,
       validation: progress.curve,
-      recovered: 1 - after.mean / before.mean,
+      ...outcomeOf(result),
       check,
     }
   }
@@ -360,3 +389,10 @@ export class Run {
 
 const solvingSeconds = (stages: readonly StageReport[]): number =>
   stages.find(({ stage }) => stage === 'blockwise')?.seconds ?? 0
+
+/** The batches that decide among candidates, and where their kinds of text begin and end. */
+function trialOf({ trial }: RunText, { windows, length }: Batch) {
+  const bounds = [0]
+  for (const { windows: own } of trial) bounds.push((bounds.at(-1) as number) + own.length * length)
+  return { batches: inWholeBatches(trial, windows).map(join), bounds }
+}

@@ -8,17 +8,18 @@
 import { withCleanup } from '../cleanup.js'
 import { aboutTensors } from '../errors.js'
 import { formatOf } from '../formats/table.js'
-import { damp, factorize, type InputFactor } from '../quantize/factor.js'
-import { leastSquares } from '../quantize/gptq.js'
+import { quantizeRowsAsync } from '../llama/index.js'
+import { factorize, type InputFactor, shrink } from '../quantize/factor.js'
 import { type RowPool, WorkerRows } from '../quantize/row-pool.js'
 import { Random } from '../random.js'
 import { Products } from '../runtime/products.js'
 import { threadCount } from '../threads.js'
+import { chooseCodes, type Trial } from './candidates.js'
 import { trainedBytes } from './export.js'
 import { blockMatrices, type GroupMoments, groupMoments } from './moments.js'
 import type { Flow, Network } from './network.js'
 import type { ParameterPrograms } from './parameter.js'
-import { addSums, roundedLatents } from './solve.js'
+import { addSums, shrinkage } from './solve.js'
 import { makeBlock, type Source } from './source.js'
 
 /** Seconds that the block-wise method takes for a block. */
@@ -38,13 +39,13 @@ export interface BlockSeconds {
 /** Least numbers of a matrix that are rounded for the sample, and least rows. */
 const sampleWeights = 1 << 20
 const sampleRows = 256
-const dampingOfSample = 0.1
 
 export function sampleBlock(
   source: Source,
   network: Network,
   programs: ParameterPrograms,
   types: ReadonlyMap<string, number>,
+  trialTokens: number,
   onProgress?: (done: number, total: number) => void,
 ): Promise<BlockSeconds> {
   const products = new Products(network.keepsMemory)
@@ -63,7 +64,7 @@ export function sampleBlock(
     })
     const copy: Flow = { x: flow.x, beside: new Map(flow.beside) }
     const forward = await median(() => network.block(0, copy, source.weights))
-    const rounding = new Rounding(source, network, types, { products, rows })
+    const rounding = new Rounding(source, network, types, trialTokens, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
     for (const group of groups.keys()) {
@@ -77,7 +78,7 @@ export function sampleBlock(
         for (const [name, values] of found.targets) addSums(sums, name, values)
       })
       sums.clear()
-      const metric = damp((found as GroupMoments).inputs, dampingOfSample)
+      const metric = shrink((found as GroupMoments).inputs, shrinkage)
       let factor: InputFactor | undefined
       try {
         factors += await timed(async () => {
@@ -106,6 +107,7 @@ class Rounding {
     private readonly source: Source,
     private readonly network: Network,
     private readonly types: ReadonlyMap<string, number>,
+    private readonly trialTokens: number,
     private readonly hands: { readonly products: Products; readonly rows: RowPool },
   ) {}
 
@@ -130,14 +132,25 @@ class Rounding {
           const wanted = targets.get(name)?.subarray(0, rows * n)
           if (!weights || !wanted) continue
           const round = async (from: Float32Array): Promise<void> => {
-            const target = await leastSquares(from, wanted, inputs, factor, this.hands.products)
-            await roundedLatents(format, target, metric, factor, this.hands)
+            const present = format.decode(await quantizeRowsAsync(format.type, from, n))
+            const evidence = { metric, factor, inputs, wanted: wanted.subarray(0, from.length) }
+            await chooseCodes(format, from, present, evidence, trialOf(this.trialTokens, n, from.length / n), this.hands)
           }
           await round(weights.subarray(0, 8 * n))
           this.known.set(key, (await timed(() => round(weights))) / weights.length)
         }
         this.seconds += (this.known.get(key) ?? 0) * source.gguf.tensor(tensor).elements
       }
+  }
+}
+
+/** Tokens that decide among candidates, of no meaning. */
+function trialOf(tokens: number, n: number, out: number): Trial {
+  return {
+    tokens,
+    inputs: new Float32Array(tokens * n).fill(0.1),
+    target: new Float32Array(tokens * out).fill(0.1),
+    bounds: [0, tokens],
   }
 }
 

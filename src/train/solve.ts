@@ -7,47 +7,58 @@
  *   scales   by ggml's own search on T, with the inputs' second moments as importance
  *   codes    rounded so that the errors of a row make up for each other (gptq.ts)
  *   refining scales and codes in the metric of the loss itself (refine.ts)
+ *   choice   of that or of something simpler, by tokens that it was not computed from (candidates.ts)
  *
  * It takes the time of some tens of training steps and wins more than hundreds of them.
  */
 import { aboutTensors } from '../errors.js'
-import type { Format, Latents } from '../formats/format.js'
-import { checkScales, gridOf } from '../formats/grids.js'
-import { quantizeRowsAsync } from '../llama/index.js'
+import type { Codes, Format } from '../formats/format.js'
 import type { Weights } from '../models/weights.js'
-import { damp, factorize, type InputFactor, type Multiplier } from '../quantize/factor.js'
-import { leastSquares, roundCompensated } from '../quantize/gptq.js'
-import { refine } from '../quantize/refine.js'
-import type { RowPool } from '../quantize/row-pool.js'
-import type { Products } from '../runtime/products.js'
-import { blockMatrices, groupMoments, headMoments } from './moments.js'
+import { damp, factorize, shrink } from '../quantize/factor.js'
+import { type Choice, type Chosen, chooseCodes, type Hands } from './candidates.js'
+import {
+  blockMatrices,
+  type GroupSamples,
+  groupMoments,
+  groupSamples,
+  headMatrix,
+  headMoments,
+  headSamples,
+} from './moments.js'
 import type { Network } from './network.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 import type { Streams } from './streams.js'
 
-/** Added to the diagonals of the moments, as shares of their means. */
-const inputDamping = 0.1
+/** By how much the diagonals of the inputs' moments grow, as a share of themselves. */
+export const shrinkage = 0.3
+/** Added to the diagonals of the outputs' moments, as a share of their mean. */
 const outputDamping = 1
-/** Times that every number of a matrix is visited. */
-const sweeps = 3
 /** The output matrix is left as it is where its rounding would take more multiplications than this. */
 const mostHeadWork = 1e10
 
-export interface Solver {
+export interface Solver extends Hands {
   /** The model's file, for errors. */
   readonly path: string
   readonly network: Network
   readonly programs: ParameterPrograms
-  readonly products: Products
-  readonly rows: RowPool
   /** Second moments of the loss's gradients at the matrices' outputs, by tensor; those that are not there are the unit matrix. */
   readonly outputs: ReadonlyMap<string, Float32Array>
+  /** The tokens of the trial at which kinds of text begin and the last one ends. */
+  readonly bounds: readonly number[]
+  /** Told what was taken of each matrix. */
+  readonly onChoice?: (name: string, choice: Choice, error: number) => void
 }
 
-/** The streams of student and teacher before a block, batch by batch, and their weights. */
+/** The streams of a model before a block, batch by batch, and its weights: of the text to solve from, and of that which decides. */
+export interface Side {
+  readonly weights: Weights
+  readonly streams: Streams
+  readonly trial: Streams
+}
+
 export interface Sides {
-  readonly student: { readonly weights: Weights; readonly streams: Streams }
-  readonly teacher: { readonly weights: Weights; readonly streams: Streams }
+  readonly student: Side
+  readonly teacher: Side
 }
 
 /**
@@ -58,120 +69,153 @@ export interface Sides {
 export async function solveBlock(
   solver: Solver,
   layer: number,
-  { student, teacher }: Sides,
+  sides: Sides,
   byName: ReadonlyMap<string, Parameter>,
   onMatrix?: (share: number) => void,
 ): Promise<void> {
-  const { path, network, programs, products, rows } = solver
+  const { path, network } = solver
   const groups = blockMatrices(network, layer)
   for (const [group, names] of groups.entries()) {
     onMatrix?.(group / groups.length)
     const trained = names.map((name) => byName.get(`blk.${layer}.${name}`)).filter(canRefine)
     if (trained.length === 0) continue
-    const moments = new Map<string, Float32Array>()
-    for (let i = 0; i < student.streams.count; i++) {
-      const own = { weights: student.weights, flow: student.streams.get(i) }
-      const other = { weights: teacher.weights, flow: teacher.streams.get(i) }
-      const { inputs, targets } = await groupMoments(network, layer, group, own, other)
-      addSums(moments, 'inputs', inputs)
-      for (const [name, sums] of targets) addSums(moments, `blk.${layer}.${name}`, sums)
-    }
-    const inputs = moments.get('inputs') as Float32Array
-    const metric = damp(inputs, inputDamping)
-    const factor = await factorize(metric, products).catch((error: unknown) => {
+    try {
+      await solveGroup(solver, layer, group, sides, trained)
+    } catch (error) {
       throw aboutTensors(
         path,
         trained.map((p) => p.name),
         error,
       )
-    })
-    for (const p of trained) {
-      const wanted = moments.get(p.name) as Float32Array
-      const weights = teacher.weights.get(p.name) as Float32Array
-      const target = await leastSquares(weights, wanted, inputs, factor, products)
-      const outputs = solver.outputs.get(p.name)
-      const own = outputs && damp(outputs, outputDamping)
-      await roundAnew(path, p, target, metric, factor, { products, rows }, own)
-      await programs.round(p)
     }
+  }
+}
+
+async function solveGroup(
+  solver: Solver,
+  layer: number,
+  group: number,
+  { student, teacher }: Sides,
+  trained: readonly Parameter[],
+): Promise<void> {
+  const { network, programs, products } = solver
+  const side = ({ weights }: Side, streams: Streams, i: number) => ({ weights, flow: streams.get(i) })
+  const moments = new Map<string, Float32Array>()
+  for (let i = 0; i < student.streams.count; i++) {
+    const own = side(student, student.streams, i)
+    const { inputs, targets } = await groupMoments(network, layer, group, own, side(teacher, teacher.streams, i))
+    addSums(moments, 'inputs', inputs)
+    for (const [name, sums] of targets) addSums(moments, `blk.${layer}.${name}`, sums)
+  }
+  const samples: GroupSamples[] = []
+  for (let i = 0; i < student.trial.count; i++) {
+    const own = side(student, student.trial, i)
+    samples.push(await groupSamples(network, layer, group, own, side(teacher, teacher.trial, i)))
+  }
+  const inputs = moments.get('inputs') as Float32Array
+  const metric = shrink(inputs, shrinkage)
+  const factor = await factorize(metric, products)
+  const trialInputs = joined(samples.map((sample) => sample.inputs))
+  for (const p of trained) {
+    const name = p.name.slice(`blk.${layer}.`.length)
+    const outputs = solver.outputs.get(p.name)
+    const evidence = {
+      metric,
+      factor,
+      inputs,
+      wanted: moments.get(p.name) as Float32Array,
+      outputs: outputs && damp(outputs, outputDamping),
+    }
+    const trial = {
+      tokens: network.tokens * samples.length,
+      inputs: trialInputs,
+      target: joined(samples.map(({ targets }) => targets.get(name) as Float32Array)),
+      bounds: solver.bounds,
+    }
+    const weights = teacher.weights.get(p.name) as Float32Array
+    const { choice, error } = await roundAnew(p, programs, (format, present) =>
+      chooseCodes(format, weights, present, evidence, trial, solver),
+    )
+    solver.onChoice?.(p.name, choice, error)
   }
 }
 
 /** The output matrix, in the metric of the teacher's own stream: what it reads of the student is not known yet. */
 export async function solveHead(
-  { path, network, programs, products, rows }: Solver,
-  batches: readonly Int32Array[],
+  solver: Solver,
+  { batches, trial }: { readonly batches: readonly Int32Array[]; readonly trial: readonly Int32Array[] },
   teacher: Weights,
   byName: ReadonlyMap<string, Parameter>,
 ): Promise<void> {
-  const moments = new Map<string, Float32Array>()
+  const { path, network, programs, products } = solver
+  const found = await headSums(network, batches, teacher, byName)
+  if (!found) return
+  const { p, inputs } = found
+  const weights = teacher.get(p.name) as Float32Array
+  const [out, n] = p.shape
+  try {
+    const metric = shrink(inputs, shrinkage)
+    const factor = await factorize(metric, products)
+    const samples: Float32Array[] = []
+    for (const tokens of trial) {
+      await network.forward(tokens, teacher)
+      samples.push((await headSamples(network, teacher)) as Float32Array)
+    }
+    const tokens = network.tokens * samples.length
+    const read = joined(samples)
+    const target = await products.multiply(read, weights, [tokens, n, out], { transB: true })
+    const { choice, error } = await roundAnew(p, programs, (format, present) =>
+      chooseCodes(
+        format,
+        weights,
+        present,
+        { metric, factor, inputs },
+        { tokens, inputs: read, target, bounds: solver.bounds },
+        solver,
+      ),
+    )
+    solver.onChoice?.(p.name, choice, error)
+  } catch (error) {
+    throw aboutTensors(path, p.name, error)
+  }
+}
+
+/** X'X of what the output matrix reads; undefined for one that does not train, has no grid or would take too long. */
+async function headSums(
+  network: Network,
+  batches: readonly Int32Array[],
+  teacher: Weights,
+  byName: ReadonlyMap<string, Parameter>,
+): Promise<{ p: Parameter; inputs: Float32Array } | undefined> {
+  const name = headMatrix(network).use?.name
+  const p = name === undefined ? undefined : byName.get(name)
+  if (!canRefine(p) || (p.weights.length * p.shape[1]) / 2 > mostHeadWork) return undefined
+  const sums = new Map<string, Float32Array>()
   for (const tokens of batches) {
     await network.forward(tokens, teacher)
-    const head = await headMoments(network, teacher)
-    const p = head && byName.get(head.name)
-    if (!p || !canRefine(p) || (p.weights.length * p.shape[1]) / 2 > mostHeadWork) return
-    addSums(moments, head.name, head.inputs)
+    addSums(sums, p.name, (await headMoments(network, teacher)) as Float32Array)
   }
-  for (const [name, inputs] of moments) {
-    const p = byName.get(name) as Parameter
-    const metric = damp(inputs, inputDamping)
-    const factor = await factorize(metric, products).catch((error: unknown) => {
-      throw aboutTensors(path, name, error)
-    })
-    await roundAnew(path, p, teacher.get(name) as Float32Array, metric, factor, { products, rows })
-    await programs.round(p)
-  }
+  return { p, inputs: sums.get(p.name) as Float32Array }
 }
 
 /** Whether a tensor is a matrix on a uniform grid. */
 const canRefine = (p: Parameter | undefined): p is Parameter =>
   p?.format?.uniform !== undefined && p.shape.length === 2
 
-/** Who does the work. */
-interface Hands {
-  readonly products: Multiplier
-  readonly rows: RowPool
-}
-
-/** Starts a parameter anew from a target, (out, in). Without `outputs` its rows do not know of each other. */
+/** Gives a parameter the codes that are chosen for it. */
 async function roundAnew(
-  path: string,
-  parameter: Parameter,
-  target: Float32Array,
-  inputs: Float32Array,
-  factor: InputFactor,
-  hands: Hands,
-  outputs?: Float32Array,
-): Promise<void> {
-  const { format, name } = parameter
-  if (!format) return
-  try {
-    parameter.restart(await roundedLatents(format, target, inputs, factor, hands, outputs))
-  } catch (error) {
-    throw aboutTensors(path, name, error)
+  p: Parameter,
+  programs: ParameterPrograms,
+  choose: (format: Format, present: Codes) => Promise<Chosen>,
+): Promise<Chosen> {
+  const { format } = p
+  if (!format?.latents) throw new RangeError(`${p.name} has nothing to solve for`)
+  const chosen = await choose(format, programs.codes(p).codes)
+  if (chosen.choice !== 'as it was') {
+    p.restart(format.latents(chosen.optimum, chosen.codes))
+    await programs.round(p)
   }
-}
-
-/** The latents of a target, (out, in), rounded in the metric of `inputs` and `outputs`. @throws RangeError for a format without them */
-export async function roundedLatents(
-  format: Format,
-  target: Float32Array,
-  inputs: Float32Array,
-  factor: InputFactor,
-  { products, rows }: Hands,
-  outputs?: Float32Array,
-): Promise<Latents> {
-  if (!format.uniform || !format.latents) throw new RangeError(`${format.name} has nothing to solve for`)
-  const n = factor.order.length
-  const importance = Float32Array.from({ length: n }, (_, i) => inputs[i * n + i])
-  const found = format.decode(await quantizeRowsAsync(format.type, target, n, importance))
-  checkScales(format, found)
-  const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products, rows)
-  const codes = { ...found, q }
-  const metric = { inputs, ...(outputs && { outputs }) }
-  const start = format.dequantize(codes)
-  const latents = await refine(codes, format.uniform, target, start, metric, sweeps, products, rows)
-  return format.latents(latents, codes)
+  return chosen
 }
 
 /** Adds to sums that are kept by name; the first values become the sum themselves. */
@@ -179,4 +223,14 @@ export function addSums(sums: Map<string, Float32Array>, name: string, values: F
   const total = sums.get(name)
   if (total) for (let i = 0; i < total.length; i++) total[i] += values[i]
   else sums.set(name, values)
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
 }

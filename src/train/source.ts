@@ -100,6 +100,9 @@ function modelFacts({ metadata }: Gguf): ModelFacts {
   }
 }
 
+/** Mean squares of what the matrices read, (in), by tensor. */
+export type Importance = ReadonlyMap<string, Float32Array>
+
 export interface Student {
   /** What trains, in the order of the model. */
   readonly parameters: Parameter[]
@@ -120,16 +123,18 @@ export interface WholeStudent extends Student {
  * Quantizes the model with the reference quantizer and makes a parameter of every tensor that can be trained.
  * @param untrained tensors that are only quantized; tables among them that the head does not read are not held at all, their rows
  * are rounded when tokens choose them
+ * @param importance mean squares of what the matrices read
  */
 export async function makeStudent(
   source: Source,
   types: ReadonlyMap<string, number>,
   untrained: ReadonlySet<string> = new Set(),
+  importance?: Importance,
 ): Promise<WholeStudent> {
   const { architecture, config } = source
   const byRows = new Set(rowTables(source, untrained))
   const shapes = [...modelTensors(architecture, config)].filter(([name]) => !byRows.has(name))
-  const { parameters, frozen } = await studentOf(source, types, new Map(shapes), untrained)
+  const { parameters, frozen } = await studentOf(source, types, new Map(shapes), untrained, importance)
   const whole = new Map([...frozen, ...parameters.map((p) => [p.name, p.weights] as const)])
   const weights: Weights = {
     get: (name) => whole.get(name),
@@ -150,16 +155,19 @@ export function makeBlock(
   source: Source,
   types: ReadonlyMap<string, number>,
   layer: number,
+  importance?: Importance,
 ): Promise<Student> {
   const shapes = Object.entries(source.architecture.blockTensors(source.config, layer))
-  return studentOf(source, types, new Map(shapes.map(([name, shape]) => [`blk.${layer}.${name}`, shape])))
+  const named = new Map(shapes.map(([name, shape]) => [`blk.${layer}.${name}`, shape]))
+  return studentOf(source, types, named, new Set(), importance)
 }
 
 async function studentOf(
   source: Source,
   types: ReadonlyMap<string, number>,
   shapes: ReadonlyMap<string, readonly number[]>,
-  untrained: ReadonlySet<string> = new Set(),
+  untrained: ReadonlySet<string>,
+  importance: Importance | undefined,
 ): Promise<Student> {
   const parameters: Parameter[] = []
   const frozen = new Map<string, Float32Array>()
@@ -171,7 +179,7 @@ async function studentOf(
     else if (format?.name === 'F32') parameters.push(Parameter.plain(name, shape, weights.slice()))
     else {
       try {
-        const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number)
+        const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number, importance?.get(name))
         if (format?.latents && !untrained.has(name)) {
           const codes = format.decode(bytes)
           checkScales(format, codes)

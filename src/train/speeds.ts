@@ -8,15 +8,16 @@ import type { Model } from './source.js'
 /** Of all blocks; every one that differs from the first counts by its weights. */
 export function solveSeconds(
   model: Model,
-  { calibration, validation, batch }: PlanOptions,
+  { calibration, validation, trial, batch }: PlanOptions,
   whole: boolean,
   { prepare, forward, moments, factors, rounding }: BlockSeconds,
 ): number {
   if (calibration === 0) return 0
   const batches = Math.floor(calibration / batch)
-  // Student and teacher; one block at a time the held-out text goes along, also through the reference quantizer's block.
-  const passes = 2 * batches + (whole ? 0 : 3 * Math.ceil(validation / batch))
-  const first = prepare + passes * forward + batches * moments + factors
+  const deciding = Math.ceil(trial / batch)
+  // Importances, student and teacher; one block at a time the validation text goes along, also through what the reference quantizer makes.
+  const passes = 3 * batches + 2 * deciding + (whole ? 0 : 4 * Math.ceil(validation / batch))
+  const first = prepare + passes * forward + (batches + deciding) * moments + factors
   const { all, outside, first: weights } = sizesOf(model)
   return first * ((all - outside) / weights) + model.config.layers * rounding
 }

@@ -10,6 +10,7 @@ import type { Distillation } from './distillation.js'
 import type { TrainOptions } from './options.js'
 import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from './schedule.js'
 import { TopTokenCache, type TopTokenOptions } from './top-tokens.js'
+import { type KindWindows, meanOf } from './validation.js'
 
 const clip = 1
 const floor = 0.02
@@ -17,7 +18,7 @@ const floor = 0.02
 interface Steps {
   readonly distillation: Distillation
   readonly order: WindowOrder
-  readonly validation: readonly Int32Array[]
+  readonly validation: readonly KindWindows[]
   readonly options: TrainOptions
   /** Highest rates. */
   readonly rates: { readonly weightRate: number; readonly scaleRate: number }
@@ -95,7 +96,7 @@ async function loop(
     const tokens = steps * distillation.network.tokens
     options.onProgress?.({ stage: 'train', done: number, total: steps, tokens, loss })
     if (isValidationStep(number, progress.steps))
-      progress.curve.push({ step: number, ...(await distillation.validate(validation)) })
+      await validated(distillation, validation, progress)
     const stop = options.signal?.aborted ?? false
     // The last step is saved too: the disk may be too full for the output.
     const due = planned || progress.step === progress.steps || checkpoints.due
@@ -103,4 +104,13 @@ async function loop(
     if (stop)
       throw new QuenchError(`stopped after step ${number}; the same command with --resume goes on from there`)
   }
+}
+
+async function validated(
+  distillation: Distillation,
+  text: readonly KindWindows[],
+  progress: Progress,
+): Promise<void> {
+  progress.last = await distillation.validate(text)
+  progress.curve.push({ step: progress.step, ...meanOf(progress.last) })
 }

@@ -1,6 +1,6 @@
 /**
  * The weights of a student of which only one block is in memory: those of the block as they were given, and those outside the
- * blocks as the reference quantizer rounds them, made when they are needed.
+ * blocks as the reference quantizer rounds them, with importances where they are given, made when they are needed.
  */
 import { aboutTensors } from '../errors.js'
 import { dequantizeRows, quantizeRows } from '../llama/index.js'
@@ -14,6 +14,7 @@ export class StudentWeights implements Weights {
   constructor(
     private readonly source: Source,
     private readonly types: ReadonlyMap<string, number>,
+    private readonly importance?: ReadonlyMap<string, Float32Array>,
   ) {}
 
   /** Takes the weights of a block in place of those of the block before. */
@@ -28,7 +29,8 @@ export class StudentWeights implements Weights {
     if (known) return known
     const full = this.source.weights.get(name)
     if (!full) return undefined
-    const own = rounded(this.source, this.types, name, full, this.source.gguf.tensor(name).shape[0])
+    const { shape } = this.source.gguf.tensor(name)
+    const own = rounded(this.source, this.types, name, full, shape[0], this.importance?.get(name))
     this.outer.set(name, own)
     return own
   }
@@ -56,12 +58,13 @@ function rounded(
   name: string,
   weights: Float32Array,
   columns: number,
+  importance?: Float32Array,
 ): Float32Array {
   const from = gguf.tensor(name).type
   const type = types.get(name) ?? from
   if (type === from) return weights
   try {
-    return dequantizeRows(type, quantizeRows(type, weights, columns), weights.length)
+    return dequantizeRows(type, quantizeRows(type, weights, columns, importance), weights.length)
   } catch (error) {
     throw aboutTensors(gguf.path, name, error)
   }

@@ -1,22 +1,28 @@
-/** The windows that a run trains and validates on: the user's text, text that the model writes itself, or a share of each. */
+/**
+ * The windows that a run trains on: general text that ships with quench, text that the model writes itself, and the user's own. Which
+ * windows decide among candidates of a matrix, and which a run is validated on: general text from other documents, and from other
+ * sources, whatever it trains on, so that nothing counts as better that is so on its own text only.
+ */
 
 import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
 import { readDocuments, textWarnings } from '../data/texts.js'
-import { cutWindows, holdOut, type Split, spread } from '../data/windows.js'
+import { cutWindows } from '../data/windows.js'
 import { UsageError } from '../errors.js'
 import { LlamaModel } from '../llama/index.js'
+import { generalWindows, inTurns, ofEachKind, splitKinds, spread } from './general-text.js'
+import type { KindWindows } from './validation.js'
 
 export interface TextOptions {
   /** Files and folders. */
   readonly data: readonly string[]
-  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, 1 without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, a quarter without. */
   readonly selfWritten?: number
+  /** Share of the tokens that are general text. Default: half of the others with files, all of them without. */
+  readonly general?: number
   /** Most training tokens to read and to write. */
   readonly tokens: number
   /** Tokens of a window. */
   readonly length: number
-  /** Windows held out for validation. */
-  readonly validation: number
   readonly seed: number
   readonly fingerprint: string
   /** Bytes that the process may take while the model writes. Default: any. */
@@ -26,10 +32,15 @@ export interface TextOptions {
   readonly signal?: AbortSignal
 }
 
-/** What a text consists of; tokens include those held out. */
+/** Tokens of a kind of general text that decide among candidates, and that a run is validated on. */
+const trialTokens = 512
+const validationTokens = 1536
+const defaultSelfWritten = 0.25
+
+/** What a text consists of, in tokens. */
 export interface TextReport {
-  readonly text: 'self-written' | 'files' | 'mixed'
   readonly fileTokens: number
+  readonly generalTokens: number
   readonly selfWrittenTokens: number
   /** Different sequences of four tokens within a window, as a share of all; low where text repeats itself. */
   readonly distinct4: number
@@ -37,79 +48,123 @@ export interface TextReport {
   readonly cacheBytes: number
 }
 
-/** Windows of the files in `data`; none where the model writes all of the text. @throws UsageError for a share that does not go with `data` */
-export async function fileWindows(path: string, options: TextOptions): Promise<Int32Array[]> {
-  if (shareOf(options) === 1) return []
+/** Text that is read and not written: what there is of it, before a run takes its share. */
+export interface ReadText {
+  readonly files: readonly Int32Array[]
+  readonly general: readonly KindWindows[]
+  /** General text that decides among candidates, and that a run is validated on. */
+  readonly trial: readonly KindWindows[]
+  readonly validation: readonly KindWindows[]
+}
+
+/** Reads the files in `data` and the general text. @throws UsageError for shares that do not go with `data` or with each other */
+export async function readText(path: string, options: TextOptions): Promise<ReadText> {
+  const { length } = options
+  const shares = sharesOf(options)
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
-    const texts = await readDocuments(options.data)
-    for (const warning of textWarnings(texts)) options.onWarning?.(warning)
-    const documents: Int32Array[] = []
-    for (const { text } of texts) documents.push(await model.tokenizeAsync(text))
-    return cutWindows(documents, options.length, model)
+    const files = shares.files > 0 ? await fileWindows(model, options) : []
+    const calibration = await generalWindows('calibration', path, model, length)
+    const { taken, rest } = splitKinds(calibration, perKind(trialTokens, length))
+    const validation = await generalWindows('validation', path, model, length)
+    return {
+      files,
+      general: rest,
+      trial: taken,
+      validation: ofEachKind(validation, perKind(validationTokens, length)),
+    }
   } finally {
     model.dispose()
   }
 }
 
-/** How many windows a text has, known before the model writes its share: whether that is in the cache makes no difference. */
-export function textSizes(
-  files: readonly Int32Array[],
-  options: TextOptions,
-): { train: number; validation: number } {
-  const { windows, held } = sequencesOf(shareOf(options), options)
-  const { train, validation } = splitFiles(files, options)
-  return { train: train.length + windows, validation: validation.length + held }
+const perKind = (tokens: number, length: number): number => Math.max(1, Math.round(tokens / length))
+
+async function fileWindows(model: LlamaModel, { data, length, onWarning }: TextOptions): Promise<Int32Array[]> {
+  const texts = await readDocuments(data)
+  for (const warning of textWarnings(texts)) onWarning?.(warning)
+  const documents: Int32Array[] = []
+  for (const { text } of texts) documents.push(await model.tokenizeAsync(text))
+  const windows = cutWindows(documents, length, model)
+  if (windows.length === 0)
+    throw new UsageError(
+      `the text of --data is shorter than a window of ${length} tokens; give more text or a smaller --context`,
+    )
+  return windows
+}
+
+/** Windows that a run takes of each kind of text. */
+interface Counts {
+  readonly files: number
+  readonly general: number
+  readonly selfWritten: number
 }
 
 /**
- * Windows to train on and held-out ones, of both kinds in the same shares, which depend on the options alone. Files that
- * hold less than their share are not made up for.
- * @param files the windows of the files, where they have been read already
- * @throws UsageError for a share that does not go with `data`, and for too little text
+ * They depend on the options and on what there is to read alone, not on what is in the cache. Where there is less general text than
+ * its share, files or else the model's own text make up for it; files that hold less than their share are not made up for.
  */
-export async function trainingText(
-  path: string,
-  options: TextOptions,
-  files?: readonly Int32Array[],
-): Promise<Split & TextReport> {
-  const { length } = options
-  const read = splitFiles(files ?? (await fileWindows(path, options)), options)
-  const fileTokens = (read.train.length + read.validation.length) * length
-  const { windows, held } = sequencesOf(shareOf(options), options)
-  if (windows === 0) return { ...read, ...reportOf(read, fileTokens, 0, 0) }
-  const sequences = windows + held
-  const model = await LlamaModel.load(path, { vocabOnly: true })
-  try {
-    const written = await selfWritten(path, model, {
-      sequences,
-      length,
-      seed: options.seed,
-      fingerprint: options.fingerprint,
-      ...(options.memory !== undefined && { memory: options.memory }),
-      ...(options.onProgress && { onProgress: options.onProgress }),
-      ...(options.onWarning && { onWarning: options.onWarning }),
-      ...(options.signal && { signal: options.signal }),
-    })
-    const own = held === 0 ? { train: written, validation: [] } : holdOut(written, held)
-    const split = {
-      train: [...read.train, ...own.train],
-      validation: [...read.validation, ...own.validation],
-    }
-    const { text } = selfWrittenBytes(model, { sequences, length })
-    return { ...split, ...reportOf(split, fileTokens, written.length * length, text) }
-  } finally {
-    model.dispose()
+export function countsOf(read: Pick<ReadText, 'files' | 'general'>, options: TextOptions): Counts {
+  const wanted = Math.ceil(options.tokens / options.length)
+  const shares = sharesOf(options)
+  const selfWritten = Math.round(shares.selfWritten * wanted)
+  const files = Math.min(wanted - selfWritten, Math.round(shares.files * wanted))
+  const general = wanted - selfWritten - files
+  const there = read.general.reduce((sum, { windows }) => sum + windows.length, 0)
+  const missing = Math.max(0, general - there)
+  return {
+    files: Math.min(read.files.length, files + (shares.files > 0 ? missing : 0)),
+    general: general - missing,
+    selfWritten: selfWritten + (shares.files > 0 || shares.selfWritten === 0 ? 0 : missing),
   }
 }
 
-/** What a run takes of the windows of files. */
-function splitFiles(files: readonly Int32Array[], options: TextOptions): Split {
-  const share = shareOf(options)
-  if (share === 1) return { train: [], validation: [] }
-  const { windows, held } = sequencesOf(share, options)
-  const { train, validation } = holdOut(files, options.validation - held)
-  return { train: spread(train, Math.ceil(options.tokens / options.length) - windows), validation }
+/** The windows to train on. @throws UsageError for shares that do not go with `data` or with each other, or without any text */
+export async function trainingText(
+  path: string,
+  options: TextOptions,
+  read: ReadText,
+): Promise<{ windows: Int32Array[] } & TextReport> {
+  const { length } = options
+  const counts = countsOf(read, options)
+  const files = spread(read.files, counts.files)
+  const general = inTurns(read.general, counts.general)
+  const written = counts.selfWritten > 0 ? await write(path, options, counts.selfWritten) : none
+  const windows = [...general, ...files, ...written.windows]
+  if (windows.length === 0) throw new UsageError('there is no text to train on; give more --tokens')
+  return {
+    windows,
+    fileTokens: files.length * length,
+    generalTokens: general.length * length,
+    selfWrittenTokens: written.windows.length * length,
+    distinct4: distinct(windows, 4),
+    cacheBytes: written.bytes,
+  }
+}
+
+const none = { windows: [], bytes: 0 }
+
+async function write(
+  path: string,
+  { length, seed, fingerprint, memory, onProgress, onWarning, signal }: TextOptions,
+  sequences: number,
+): Promise<{ windows: Int32Array[]; bytes: number }> {
+  const model = await LlamaModel.load(path, { vocabOnly: true })
+  try {
+    const windows = await selfWritten(path, model, {
+      sequences,
+      length,
+      seed,
+      fingerprint,
+      ...(memory !== undefined && { memory }),
+      ...(onProgress && { onProgress }),
+      ...(onWarning && { onWarning }),
+      ...(signal && { signal }),
+    })
+    return { windows, bytes: selfWrittenBytes(model, { sequences, length }).text }
+  } finally {
+    model.dispose()
+  }
 }
 
 /** What is to be written of a text before a run can start. */
@@ -121,18 +176,16 @@ export interface Writing {
   readonly copy: number
 }
 
-/** @throws UsageError for a share that does not go with `data`, QuenchError if writing takes more than `memory` */
-export async function writingOf(path: string, options: TextOptions): Promise<Writing> {
-  const share = shareOf(options)
-  const none = { tokens: 0, text: 0, copy: 0 }
-  if (share === 0) return none
+/** @throws UsageError for shares that do not go with `data`, QuenchError if writing takes more than `memory` */
+export async function writingOf(path: string, options: TextOptions, read: ReadText): Promise<Writing> {
+  const nothing = { tokens: 0, text: 0, copy: 0 }
+  const { selfWritten: sequences } = countsOf(read, options)
+  if (sequences === 0) return nothing
   const { length, seed, fingerprint, memory } = options
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
-    const { windows, held } = sequencesOf(share, options)
-    const sequences = windows + held
     const text = { sequences, length, seed, fingerprint }
-    if (await isWritten(path, model, text)) return none
+    if (await isWritten(path, model, text)) return nothing
     checkWritingMemory(model, memory)
     return { tokens: sequences * length, ...selfWrittenBytes(model, text) }
   } finally {
@@ -140,40 +193,30 @@ export async function writingOf(path: string, options: TextOptions): Promise<Wri
   }
 }
 
-/**
- * Sequences that the model writes: to train on, and to hold out. As of text that is read, those are a fifth of them at most
- * (`holdOut`), so that exactly so many as were asked for are left to train on.
- */
-function sequencesOf(
-  share: number,
-  { tokens, length, validation }: Pick<TextOptions, 'tokens' | 'length' | 'validation'>,
-): { windows: number; held: number } {
-  const wanted = Math.ceil(tokens / length)
-  const windows = share === 1 ? wanted : Math.min(wanted - 1, Math.round(share * wanted))
-  if (windows === 0) return { windows: 0, held: 0 }
-  const held = share === 1 ? validation : Math.round(share * validation)
-  return { windows, held: Math.min(held, Math.max(1, Math.floor(windows / 4))) }
-}
-
-function shareOf({ data, selfWritten }: Pick<TextOptions, 'data' | 'selfWritten'>): number {
-  const share = selfWritten ?? (data.length > 0 ? 0 : 1)
-  if (!(share >= 0 && share <= 1)) throw new UsageError(`--self-written ${share} is not from 0 to 1`)
-  if (data.length === 0 && share < 1)
-    throw new UsageError(`--self-written ${share} needs text for the rest; name it with --data`)
-  if (data.length > 0 && share === 1)
-    throw new UsageError('--self-written 1 leaves nothing to be read of --data; leave one of them out')
-  return share
-}
-
-function reportOf(
-  { train, validation }: Split,
-  fileTokens: number,
-  selfWrittenTokens: number,
-  cacheBytes: number,
-): TextReport {
-  const text = fileTokens === 0 ? 'self-written' : selfWrittenTokens === 0 ? 'files' : 'mixed'
-  const distinct4 = distinct([...train, ...validation], 4)
-  return { text, fileTokens, selfWrittenTokens, distinct4, cacheBytes }
+/** Shares of the tokens; their sum is 1. */
+function sharesOf({ data, selfWritten, general }: Pick<TextOptions, 'data' | 'selfWritten' | 'general'>): Counts {
+  const check = (option: string, share: number | undefined): void => {
+    if (share !== undefined && !(share >= 0 && share <= 1))
+      throw new UsageError(`${option} ${share} is not from 0 to 1`)
+  }
+  check('--self-written', selfWritten)
+  check('--general', general)
+  const files = data.length > 0
+  const own = selfWritten ?? (files || general !== undefined ? (files ? 0 : 1 - (general ?? 0)) : defaultSelfWritten)
+  const rest = 1 - own
+  const common = general ?? (files ? rest / 2 : rest)
+  if (own + common > 1)
+    throw new UsageError(`--self-written ${own} and --general ${common} are more than the whole text`)
+  const left = 1 - own - common
+  if (files && left === 0)
+    throw new UsageError(
+      `--self-written ${own} and --general ${common} leave nothing to be read of --data; leave one of them out`,
+    )
+  if (!files && left > 1e-9)
+    throw new UsageError(
+      `--self-written ${own} and --general ${common} need text for the rest; name it with --data`,
+    )
+  return { files: files ? left : 0, general: common, selfWritten: own }
 }
 
 /** Share of different sequences of `n` tokens within a window, mean over windows. */

@@ -22,7 +22,7 @@ import { runText, textOptions, textTokens } from './run-text.js'
 import { sampleBlock } from './sample.js'
 import { goingOn, saveDecisions } from './saved-run.js'
 import { checkSource, checkTrainable, openSource, type Source, targetTypes } from './source.js'
-import { fileWindows, writingOf } from './text.js'
+import { readText, writingOf } from './text.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function train(asked: TrainOptions): Promise<TrainReport> {
@@ -52,18 +52,19 @@ async function trainTo(asked: TrainOptions, began: number): Promise<TrainReport>
         `--teacher-top-k ${options.teacherTopK} is not less than the model's ${vocabulary} tokens`,
       )
     const wanted = textOptions(source, network, options, memory)
-    const files = await fileWindows(options.input, wanted)
-    const tokens = textTokens(files, network, wanted, options.calibration)
+    const read = await readText(options.input, wanted)
+    const tokens = textTokens(read, network, wanted, options.calibration)
     const planned: PlanOptions = {
       method: options.method ?? 'auto',
       memory,
       batch: network.tokens,
       calibration: tokens.calibration,
       validation: tokens.validation,
+      trial: tokens.trial,
       steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
       seconds: options.seconds,
       text: tokens.train,
-      writing: await writingOf(options.input, wanted),
+      writing: await writingOf(options.input, wanted, read),
       adjustable: adjustable(options),
       length: network.batch.length,
       topK: options.teacherTopK,
@@ -75,7 +76,7 @@ async function trainTo(asked: TrainOptions, began: number): Promise<TrainReport>
       speeds: (whole) => {
         network.keepsMemory = whole
         source.weights.most = whole ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
-        return sampleBlock(source, network, programs, types, (done, total) => {
+        return sampleBlock(source, network, programs, types, tokens.trial, (done, total) => {
           options.signal?.throwIfAborted()
           options.onProgress?.({ stage: 'measure', done, total, tokens: total })
         })
@@ -101,7 +102,7 @@ async function trainTo(asked: TrainOptions, began: number): Promise<TrainReport>
           teacherTopK: plan.teacher.topK,
         })
       const written = textOptions(source, network, settled, memory)
-      const text = await runText(options.input, network, written, files, plan.calibration)
+      const text = await runText(options.input, network, written, read, plan.calibration)
       return new Run(source, settled, plan, network, programs, text, began).run()
     })
   })
