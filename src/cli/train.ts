@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import type { EmbeddingChoice } from '../train/embeddings.js'
 import type { MeasuredBlock, TrainEvent, TrainReport } from '../train/options.js'
 import type { Method, Plan } from '../train/plan.js'
-import { humanBytes, humanCount } from './format.js'
+import { humanBytes, humanCount, table } from './format.js'
 import { stopSignal } from './interrupt.js'
 import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
 import { print, printJson, printWarning } from './print.js'
@@ -39,10 +39,15 @@ export function addTrain(program: Command): void {
     .argument('<input>', 'full-precision GGUF file; of a split model the first part')
     .requiredOption('-t, --type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
     .requiredOption('-o, --output <file>', 'file to write; one that exists is replaced')
-    .option('-d, --data <paths...>', 'text to train on (default: the model writes its own)')
+    .option('-d, --data <paths...>', 'text of your own to train on, beside general text of many kinds')
+    .option(
+      '--general <share>',
+      'share of the tokens that are general text, which ships with quench, 0 to 1 (default: half with --data, else what the model does not write)',
+      share,
+    )
     .option(
       '--self-written <share>',
-      'share of the tokens that the model writes beside --data, 0 to 1',
+      'share of the tokens that the model writes itself, 0 to 1 (default: 0 with --data, else 0.25)',
       share,
     )
     .option(
@@ -278,8 +283,7 @@ function kindTable(kinds: TrainReport['kinds']): string[] {
     `${percent(gain.mean)} ± ${percent(gain.se)}`,
   ])
   return table(
-    ['', 'stock', 'best stock', 'this file', 'recovered', 'better than best stock by'],
-    rows,
-    'lrrrrr',
+    [['', 'stock', 'best stock', 'this file', 'recovered', 'better than best stock by'], ...rows],
+    new Set([1, 2, 3, 4, 5]),
   ).map((line) => `  ${line}`)
 }

@@ -21,13 +21,7 @@ import { type Side, type Solver, solveBlock, solveHead } from './solve.js'
 import { makeBlock, type Source, type Student } from './source.js'
 import { DiskStreams, MemoryStreams, type Streams } from './streams.js'
 import { StudentWeights } from './student-weights.js'
-import {
-  type Divergence,
-  divergenceOf,
-  inWholeBatches,
-  type KindWindows,
-  windowMeans,
-} from './validation.js'
+import { type Divergence, divergenceOf, inWholeBatches, type KindWindows, windowMeans } from './validation.js'
 
 interface Options {
   readonly source: Source
@@ -137,7 +131,8 @@ export interface StreamedResult {
 }
 
 export function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
-  const { source, types, importance, network, programs, batches, trial, validation, disk, onProgress } = options
+  const { source, types, importance, network, programs, batches, trial, validation, disk, onProgress } =
+    options
   const { spill, check } = options
   const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())

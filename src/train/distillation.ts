@@ -16,13 +16,7 @@ import { optimize, type StepRates } from './optimizer.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 import { addSums } from './solve.js'
 import type { TopTokenCache } from './top-tokens.js'
-import {
-  type Divergence,
-  divergenceOf,
-  inWholeBatches,
-  type KindWindows,
-  windowMeans,
-} from './validation.js'
+import { type Divergence, divergenceOf, inWholeBatches, type KindWindows, windowMeans } from './validation.js'
 
 /** What one teacher gave for windows of text; residual streams up to a number of bytes. */
 export class TeacherCache {

@@ -117,7 +117,8 @@ export async function exportModel(
     for (const [i, tensor] of gguf.tensors.entries())
       await writer.write(
         tensor.name,
-        (await trained(tensor.name)) ?? (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(tensor.name))),
+        (await trained(tensor.name)) ??
+          (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(tensor.name))),
       )
     await writer.finish()
   } catch (error) {

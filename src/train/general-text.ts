@@ -4,7 +4,7 @@
  */
 import { type Conversation, conversationOf } from '../data/conversation.js'
 import { readShippedTexts, type ShippedDocument, type ShippedMessage } from '../data/shipped-texts.js'
-import { cutWindows } from '../data/windows.js'
+import { cutWindows, spread } from '../data/windows.js'
 import type { LlamaModel } from '../llama/index.js'
 import type { KindWindows } from './validation.js'
 
@@ -83,10 +83,4 @@ export function inTurns(text: readonly KindWindows[], count: number): Int32Array
       }
   const chosen = text.map(({ windows }, k) => spread(windows, counts[k]))
   return Array.from({ length: longest }, (_, i) => chosen.flatMap((windows) => windows[i] ?? [])).flat()
-}
-
-/** At most `count` items, evenly spread. */
-export function spread<T>(items: readonly T[], count: number): T[] {
-  if (items.length <= count) return [...items]
-  return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)])
 }

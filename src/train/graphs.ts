@@ -95,7 +95,10 @@ export function lossGraph(
   const withLoss = (inputs: Record<string, Tensor>, parts: readonly Tensor[]) => ({
     inputs,
     loss: parts.map((part) => sum(part)).reduce((a, b) => add(a, b)),
-    losses: reshape(parts.map((part) => sum(part, [1])).reduce((a, b) => add(a, b)), [slice]),
+    losses: reshape(
+      parts.map((part) => sum(part, [1])).reduce((a, b) => add(a, b)),
+      [slice],
+    ),
   })
   const logProbabilities = logSoftmax(architecture.head(config, x, outer))
   if (goal.kind === 'teacher') {

@@ -17,6 +17,8 @@ export interface Opponent {
 export interface Validated {
   /** Of the reference quantizer without importances. */
   readonly plain: Divergence
+  /** With them. */
+  readonly weighed: Divergence
   readonly opponent: Opponent
   /** Of the block-wise solution, where that stays. */
   readonly solved: Divergence | undefined

@@ -75,7 +75,16 @@ export async function runText(
 export function textOptions(
   { fingerprint }: Source,
   { batch: { length } }: Network,
-  { data, selfWritten, general, tokens = defaultTokens, seed = 1, onProgress, onWarning, signal }: TrainOptions,
+  {
+    data,
+    selfWritten,
+    general,
+    tokens = defaultTokens,
+    seed = 1,
+    onProgress,
+    onWarning,
+    signal,
+  }: TrainOptions,
   memory: number,
 ): TextOptions {
   return {

@@ -30,14 +30,7 @@ import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
 import { type Plan, sizesOf } from './plan.js'
-import {
-  type Opponent,
-  opponentOf,
-  outcomeOf,
-  type Result,
-  resultMetadata,
-  type Validated,
-} from './result.js'
+import { opponentOf, outcomeOf, type Result, resultMetadata, type Validated } from './result.js'
 import { defaultTokens, inBatches, type RunText } from './run-text.js'
 import { type Importance, makeStudent, type Source, type Student, targetTypes } from './source.js'
 import { teacherCacheBytes } from './step-seconds.js'
@@ -144,7 +137,7 @@ export class Run {
     })
     const seconds = (performance.now() - began) / 1000
     const opponent = opponentOf(plain, weighed)
-    const better = isBetter(opponent.divergence, solved)
+    const better = isBetter(plain, solved) && isBetter(weighed, solved)
     this.stages.push({ stage: 'blockwise', seconds, kld: meanOf(solved), taken: better })
     const result = { plain, opponent, after: better ? solved : opponent.divergence }
     const trained: TrainedTensors = async (name) => {
@@ -180,7 +173,8 @@ export class Run {
         : undefined
     const progress = resumed ?? (await this.begin(distillation, student, text, disk))
     if (resumed) this.stages.push(...(progress.stages ?? []))
-    const { plain, opponent, solved } = progress.validated as Validated
+    const validated = progress.validated as Validated
+    const { plain, opponent, solved } = validated
     if (plan.method === 'scales' && !resumed) for (const p of student.parameters) programs.fix(p)
     await distillation.round()
     const { order, validation, windows } = text
@@ -204,7 +198,7 @@ export class Run {
     if (progress.step > 0 && plan.method !== 'blockwise') {
       const seconds = progress.seconds - solvingSeconds(this.stages)
       const trained = progress.last as Divergence
-      const best = await this.bestOf(student, disk, { opponent, solved, trained })
+      const best = await this.bestOf(student, disk, validated, trained)
       if (best.kept === 'ptq')
         for (const [i, stage] of this.stages.entries()) this.stages[i] = { ...stage, taken: false }
       const taken = best.kept === 'trained'
@@ -236,9 +230,10 @@ export class Run {
     progress.curve.push({ step: 0, ...meanOf(plain) })
     progress.validating = (performance.now() - began) / 1000
     await this.restart(student, await this.importance())
-    const opponent = opponentOf(plain, await distillation.validate(text.validation, mayStop))
+    const weighed = await distillation.validate(text.validation, mayStop)
+    const opponent = opponentOf(plain, weighed)
     if (opponent.kind === 'plain') await this.restart(student, undefined)
-    progress.validated = { plain, opponent, solved: undefined }
+    progress.validated = { plain, weighed, opponent, solved: undefined }
     if (options.steps !== 0 || plan.method === 'blockwise')
       await this.solve(distillation, student, text, progress, disk)
     return progress
@@ -251,12 +246,13 @@ export class Run {
   private async bestOf(
     student: Student,
     disk: BlocksOnDisk,
-    { opponent, solved, trained }: { opponent: Opponent; solved: Divergence | undefined; trained: Divergence },
+    { plain, weighed, opponent, solved }: Validated,
+    trained: Divergence,
   ): Promise<{ kept: 'trained' | 'solved' | 'ptq'; divergence: Divergence }> {
     const { network, programs } = this
-    const before = solved ?? opponent.divergence
-    if (isBetter(before, trained)) return { kept: 'trained', divergence: trained }
-    if (solved && !hasBlocks(student, network, disk) && isBetter(opponent.divergence, trained))
+    const better = isBetter(plain, trained) && isBetter(weighed, trained)
+    if (solved ? isBetter(solved, trained) : better) return { kept: 'trained', divergence: trained }
+    if (solved && better && !hasBlocks(student, network, disk))
       return { kept: 'trained', divergence: trained }
     for (const p of student.parameters) p.codes = undefined
     if (solved && (await loadBlocks(student, network, disk, programs)))
@@ -306,7 +302,7 @@ export class Run {
     const windows = text.calibration
     if (windows.length === 0) return
     const { source, network, programs } = this
-    const { opponent } = progress.validated as Validated
+    const { plain, weighed, opponent } = progress.validated as Validated
     const began = performance.now()
     this.onBlock(0, network.config.layers)
     const outputs = await distillation.fisher(windows, () => this.mayStop(0, network.config.layers))
@@ -329,7 +325,7 @@ export class Run {
     const divergence = await distillation.validate(text.validation)
     // The first one compiled more, and let the teacher read the held-out text.
     progress.validating = Math.min(progress.validating, (performance.now() - validated) / 1000)
-    const taken = isBetter(opponent.divergence, divergence)
+    const taken = isBetter(plain, divergence) && isBetter(weighed, divergence)
     if (taken) progress.validated = { ...(progress.validated as Validated), solved: divergence }
     else await this.restart(student, opponent.kind === 'importance' ? await this.importance() : undefined)
     const seconds = (performance.now() - began) / 1000
@@ -350,7 +346,14 @@ export class Run {
     const seen = progress.step * network.tokens
     const steps = { steps: progress.step, tokens: seen }
     const metadata = resultMetadata(source, options, stages, steps, result)
-    await exportModel(source.gguf, options.output, metadata, types, tensors ?? (async () => undefined), weighed)
+    await exportModel(
+      source.gguf,
+      options.output,
+      metadata,
+      types,
+      tensors ?? (async () => undefined),
+      weighed,
+    )
     const { bytes, bitsPerWeight } = await summarizeFile(options.output)
     const trainingSeconds = progress.seconds - solvingSeconds(stages)
     const { fileTokens, generalTokens, selfWrittenTokens, distinct4 } = text.report

@@ -19,7 +19,7 @@ import { trainedBytes } from './export.js'
 import { blockMatrices, type GroupMoments, groupMoments } from './moments.js'
 import type { Flow, Network } from './network.js'
 import type { ParameterPrograms } from './parameter.js'
-import { addSums, shrinkage } from './solve.js'
+import { addSums, shrinkageOf } from './solve.js'
 import { makeBlock, type Source } from './source.js'
 
 /** Seconds that the block-wise method takes for a block. */
@@ -78,7 +78,8 @@ export function sampleBlock(
         for (const [name, values] of found.targets) addSums(sums, name, values)
       })
       sums.clear()
-      const metric = shrink((found as GroupMoments).inputs, shrinkage)
+      const { inputs } = found as GroupMoments
+      const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), network.tokens))
       let factor: InputFactor | undefined
       try {
         factors += await timed(async () => {
@@ -134,7 +135,14 @@ class Rounding {
           const round = async (from: Float32Array): Promise<void> => {
             const present = format.decode(await quantizeRowsAsync(format.type, from, n))
             const evidence = { metric, factor, inputs, wanted: wanted.subarray(0, from.length) }
-            await chooseCodes(format, from, present, evidence, trialOf(this.trialTokens, n, from.length / n), this.hands)
+            await chooseCodes(
+              format,
+              from,
+              present,
+              evidence,
+              trialOf(this.trialTokens, n, from.length / n),
+              this.hands,
+            )
           }
           await round(weights.subarray(0, 8 * n))
           this.known.set(key, (await timed(() => round(weights))) / weights.length)

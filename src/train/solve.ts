@@ -29,8 +29,13 @@ import type { Network } from './network.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 import type { Streams } from './streams.js'
 
-/** By how much the diagonals of the inputs' moments grow, as a share of themselves. */
-export const shrinkage = 0.3
+/**
+ * By how much the diagonals of the inputs' moments grow, as a share of themselves: the fewer tokens there are for each input, the more.
+ * With as many tokens as inputs twice the diagonal is best, with six times as many half of it, with very many a tenth (LOG.md).
+ */
+export const shrinkageOf = (inputs: number, tokens: number): number =>
+  Math.min(10, Math.max(0.1, (3 * inputs) / tokens))
+
 /** Added to the diagonals of the outputs' moments, as a share of their mean. */
 const outputDamping = 1
 /** The output matrix is left as it is where its rounding would take more multiplications than this. */
@@ -103,7 +108,13 @@ async function solveGroup(
   const moments = new Map<string, Float32Array>()
   for (let i = 0; i < student.streams.count; i++) {
     const own = side(student, student.streams, i)
-    const { inputs, targets } = await groupMoments(network, layer, group, own, side(teacher, teacher.streams, i))
+    const { inputs, targets } = await groupMoments(
+      network,
+      layer,
+      group,
+      own,
+      side(teacher, teacher.streams, i),
+    )
     addSums(moments, 'inputs', inputs)
     for (const [name, sums] of targets) addSums(moments, `blk.${layer}.${name}`, sums)
   }
@@ -113,7 +124,8 @@ async function solveGroup(
     samples.push(await groupSamples(network, layer, group, own, side(teacher, teacher.trial, i)))
   }
   const inputs = moments.get('inputs') as Float32Array
-  const metric = shrink(inputs, shrinkage)
+  const tokens = student.streams.count * network.tokens
+  const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
   const factor = await factorize(metric, products)
   const trialInputs = joined(samples.map((sample) => sample.inputs))
   for (const p of trained) {
@@ -154,7 +166,7 @@ export async function solveHead(
   const weights = teacher.get(p.name) as Float32Array
   const [out, n] = p.shape
   try {
-    const metric = shrink(inputs, shrinkage)
+    const metric = shrink(inputs, shrinkageOf(n, batches.length * network.tokens))
     const factor = await factorize(metric, products)
     const samples: Float32Array[] = []
     for (const tokens of trial) {

@@ -95,8 +95,7 @@ async function loop(
     const steps = progress.steps ?? number
     const tokens = steps * distillation.network.tokens
     options.onProgress?.({ stage: 'train', done: number, total: steps, tokens, loss })
-    if (isValidationStep(number, progress.steps))
-      await validated(distillation, validation, progress)
+    if (isValidationStep(number, progress.steps)) await validated(distillation, validation, progress)
     const stop = options.signal?.aborted ?? false
     // The last step is saved too: the disk may be too full for the output.
     const due = planned || progress.step === progress.steps || checkpoints.due

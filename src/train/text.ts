@@ -6,10 +6,10 @@
 
 import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
 import { readDocuments, textWarnings } from '../data/texts.js'
-import { cutWindows } from '../data/windows.js'
+import { cutWindows, spread } from '../data/windows.js'
 import { UsageError } from '../errors.js'
 import { LlamaModel } from '../llama/index.js'
-import { generalWindows, inTurns, ofEachKind, splitKinds, spread } from './general-text.js'
+import { generalWindows, inTurns, ofEachKind, splitKinds } from './general-text.js'
 import type { KindWindows } from './validation.js'
 
 export interface TextOptions {
@@ -80,7 +80,10 @@ export async function readText(path: string, options: TextOptions): Promise<Read
 
 const perKind = (tokens: number, length: number): number => Math.max(1, Math.round(tokens / length))
 
-async function fileWindows(model: LlamaModel, { data, length, onWarning }: TextOptions): Promise<Int32Array[]> {
+async function fileWindows(
+  model: LlamaModel,
+  { data, length, onWarning }: TextOptions,
+): Promise<Int32Array[]> {
   const texts = await readDocuments(data)
   for (const warning of textWarnings(texts)) onWarning?.(warning)
   const documents: Int32Array[] = []
@@ -194,7 +197,11 @@ export async function writingOf(path: string, options: TextOptions, read: ReadTe
 }
 
 /** Shares of the tokens; their sum is 1. */
-function sharesOf({ data, selfWritten, general }: Pick<TextOptions, 'data' | 'selfWritten' | 'general'>): Counts {
+function sharesOf({
+  data,
+  selfWritten,
+  general,
+}: Pick<TextOptions, 'data' | 'selfWritten' | 'general'>): Counts {
   const check = (option: string, share: number | undefined): void => {
     if (share !== undefined && !(share >= 0 && share <= 1))
       throw new UsageError(`${option} ${share} is not from 0 to 1`)
@@ -202,7 +209,8 @@ function sharesOf({ data, selfWritten, general }: Pick<TextOptions, 'data' | 'se
   check('--self-written', selfWritten)
   check('--general', general)
   const files = data.length > 0
-  const own = selfWritten ?? (files || general !== undefined ? (files ? 0 : 1 - (general ?? 0)) : defaultSelfWritten)
+  const own =
+    selfWritten ?? (files || general !== undefined ? (files ? 0 : 1 - (general ?? 0)) : defaultSelfWritten)
   const rest = 1 - own
   const common = general ?? (files ? rest / 2 : rest)
   if (own + common > 1)
