@@ -17,7 +17,7 @@ import { join } from './distillation.js'
 import type { ExportCheck } from './export.js'
 import type { Network } from './network.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
-import { type Side, type Solver, solveBlock, solveHead } from './solve.js'
+import { type Side, type Sides, type Solver, solveBlock, solveHead } from './solve.js'
 import { makeBlock, type Source, type Student } from './source.js'
 import { DiskStreams, MemoryStreams, type Streams } from './streams.js'
 import { StudentWeights } from './student-weights.js'
@@ -81,13 +81,14 @@ export async function solveWhole(options: WholeOptions): Promise<void> {
     const { layers } = network.config
     for (const [layer, [name, block]] of blocks.entries()) {
       onProgress?.(layer, layers)
+      let done = { teacherAdvanced: false }
       if (!(await disk.load(name, block, programs))) {
         await disk.reserve(name, block)
-        await solveBlock(solver, layer, sides, byName(block), (share) => onProgress?.(layer + share, layers))
+        const report = (share: number): void => onProgress?.(layer + share, layers)
+        done = await solveBlock(solver, layer, sides, byName(block), report)
         await disk.save(name, block, programs, check)
       }
-      for (const { weights: of, streams, trial: others } of Object.values(sides))
-        for (const each of [streams, others]) await advance(network, layer, each, of)
+      await advanceSides(network, layer, sides, done)
     }
     onProgress?.(layers, layers)
   })
@@ -184,14 +185,14 @@ export function solveStreamed(options: StreamedOptions): Promise<StreamedResult>
       weighed.take(better)
       own.take(better)
       await advance(network, layer, seen.weighed.streams, weighed)
+      let done = { teacherAdvanced: false }
       if (!(await disk.load(`block-${layer}`, better.parameters, programs))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
         await disk.reserve(`block-${layer}`, better.parameters)
-        await solveBlock(solver, layer, sides, byName(better.parameters), report)
+        done = await solveBlock(solver, layer, sides, byName(better.parameters), report)
         await disk.save(`block-${layer}`, better.parameters, programs, check)
       }
-      for (const { weights, streams, trial: others } of Object.values(sides))
-        for (const each of [streams, others]) await advance(network, layer, each, weights)
+      await advanceSides(network, layer, sides, done)
       for (const { weights, streams } of [seen.own, seen.teacher])
         await advance(network, layer, streams, weights)
     }
@@ -225,6 +226,17 @@ async function start(
 ): Promise<Streams> {
   for (const [i, tokens] of batches.entries()) streams.set(i, await network.embed(tokens, weights))
   return streams
+}
+
+/** Carries the streams of both sides through a block. */
+async function advanceSides(
+  network: Network,
+  layer: number,
+  { student, teacher }: Sides,
+  { teacherAdvanced }: { readonly teacherAdvanced: boolean },
+): Promise<void> {
+  for (const { weights, streams, trial } of teacherAdvanced ? [student] : [student, teacher])
+    for (const each of [streams, trial]) await advance(network, layer, each, weights)
 }
 
 /** Carries streams through a block. */

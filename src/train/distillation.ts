@@ -14,7 +14,7 @@ import { outputMoments } from './moments.js'
 import type { Network } from './network.js'
 import { optimize, type StepRates } from './optimizer.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
-import { addSums } from './solve.js'
+import { addTo } from './sums.js'
 import type { TopTokenCache } from './top-tokens.js'
 import { type Divergence, divergenceOf, inWholeBatches, type KindWindows, windowMeans } from './validation.js'
 
@@ -89,7 +89,7 @@ export class Distillation {
       })
       const target = { kind: 'tokens', tokens: join(next) } as const
       for (const [name, sums] of await outputMoments(this.network, join(batch), this.teacher, target))
-        addSums(total, name, sums)
+        addTo(total, name, sums)
     }
     this.cache.moments.set(digest(batches.flat()), total)
     return total

@@ -1,24 +1,15 @@
 /**
- * Statistics of a model for rounding its matrices: second moments of what they read and of the gradients of what they give,
- * and what their products should be. All are sums over the tokens of a batch.
+ * What a model's matrices read and what their products should be, and second moments of the gradients of what they give.
  */
 import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.js'
 import type { Tensors } from '../models/architecture.js'
 import type { Weights } from '../models/weights.js'
-import { backwardGraph, blockGraph, blockKey, headInputs } from './graphs.js'
+import { backwardGraph, blockGraph, blockKey, headInputs, result } from './graphs.js'
 import type { Target } from './head.js'
 import { type MatrixUse, matrixGroups } from './matrices.js'
 import type { Flow, Network } from './network.js'
 
-/** What a matrix and those that read the same input are rounded for. */
-export interface GroupMoments {
-  /** X'X, (in, in), of the inputs X. */
-  readonly inputs: Float32Array
-  /** Y'X, (out, in), of the products Y that a matrix should give, by the name of the matrix in the block. */
-  readonly targets: ReadonlyMap<string, Float32Array>
-}
-
-/** The same tokens themselves: X, (tokens, in), and Y, (tokens, out), by matrix. */
+/** What a group of matrices reads, X, (tokens, in), and what each should give, Y, (tokens, out), by the name of the matrix in the block. */
 export interface GroupSamples {
   readonly inputs: Float32Array
   readonly targets: ReadonlyMap<string, Float32Array>
@@ -36,54 +27,37 @@ export function blockMatrices(network: Network, layer: number): readonly (readon
   return matrixGroups(results, w).map((group) => group.map(({ name }) => name))
 }
 
-/** The moments of a group of matrices of a block, see `groupTensors`. */
-export async function groupMoments(
-  network: Network,
-  layer: number,
-  group: number,
-  student: Side,
-  teacher: Side,
-): Promise<GroupMoments> {
-  return groupRun('moments', network, layer, group, student, teacher, (x, y) =>
-    matmul(y, x, { transA: true }),
-  )
-}
-
-/** What a group of matrices reads and should give, see `groupTensors`. */
+/**
+ * What a group of matrices of a block reads and should give, see `groupTensors`.
+ * @param advance moves the teacher's flow to behind the block, for which all of it must have been computed anyway
+ */
 export async function groupSamples(
   network: Network,
   layer: number,
   group: number,
   student: Side,
   teacher: Side,
+  advance = false,
 ): Promise<GroupSamples> {
-  return groupRun('samples', network, layer, group, student, teacher, (_, y) => y)
-}
-
-/** Runs `of` on X and X for the inputs, and on X and Y for each target. */
-async function groupRun(
-  what: string,
-  network: Network,
-  layer: number,
-  group: number,
-  student: Side,
-  teacher: Side,
-  of: (x: Tensor, y: Tensor) => Tensor,
-): Promise<{ inputs: Float32Array; targets: Map<string, Float32Array> }> {
-  const program = await network.program(`${what} ${group} ${blockKey(network, layer)}`, () => {
-    const { fed, x, wanted } = groupTensors(network, layer, group)
-    const targets = Array.from(wanted, ([name, y]): [string, Tensor] => [`target ${name}`, of(x, y)])
-    return { inputs: fed, outputs: { inputs: of(x, x), ...Object.fromEntries(targets) } }
+  const program = await network.program(`samples ${group} ${advance} ${blockKey(network, layer)}`, () => {
+    const { fed, x, wanted, results } = groupTensors(network, layer, group)
+    const outputs = { ...prefixed('target ', Object.fromEntries(wanted)), inputs: x }
+    return { inputs: fed, outputs: advance ? { ...outputs, ...prefixed('teacher ', results) } : outputs }
   })
-  const { inputs, ...targets } = await program.run({
+  const out = await program.run({
     ...network.blockValues(layer, student.flow, student.weights),
     ...prefixed('teacher ', network.blockValues(layer, teacher.flow, teacher.weights)),
   })
-  const named = Object.entries(targets).map(([name, values]): [string, Float32Array] => [
-    name.slice('target '.length),
-    values,
-  ])
-  return { inputs, targets: new Map(named) }
+  if (advance) {
+    teacher.flow.x = out[`teacher ${result('x')}`]
+    for (const [name, to] of Object.entries(network.architecture.gives(network.config, layer)))
+      teacher.flow.beside.set(to, out[`teacher ${result(name)}`])
+  }
+  const targets = Object.entries(out).filter(([name]) => name.startsWith('target '))
+  return {
+    inputs: out.inputs,
+    targets: new Map(targets.map(([name, values]) => [name.slice('target '.length), values])),
+  }
 }
 
 /** Below this mean square a stream counts as no smaller. */
@@ -112,7 +86,8 @@ function groupTensors(network: Network, layer: number, group: number) {
   return {
     fed: { ...own.inputs, ...prefixed('teacher ', other.inputs) },
     x: scaled(mine[0].input),
-    wanted: new Map(wanted),
+    wanted,
+    results: other.results,
   }
 }
 
@@ -123,23 +98,11 @@ export function headMatrix(network: Network): { x: Tensor; outer: Tensors; use: 
   return { x, outer, use: matrixGroups({ logits }, outer)[0]?.[0] }
 }
 
-/** X'X, (in, in), of what the output matrix reads after the last forward pass. */
-export const headMoments = (network: Network, weights: Weights): Promise<Float32Array> =>
-  headRun('moments', network, weights, (x) => matmul(x, x, { transA: true }))
-
-/** X, (tokens, in), of it. */
-export const headSamples = (network: Network, weights: Weights): Promise<Float32Array> =>
-  headRun('samples', network, weights, (x) => x)
-
-async function headRun(
-  what: string,
-  network: Network,
-  weights: Weights,
-  of: (x: Tensor) => Tensor,
-): Promise<Float32Array> {
-  const program = await network.program(`head ${what}`, () => {
+/** X, (tokens, in), that the output matrix reads after the last forward pass. */
+export async function headSamples(network: Network, weights: Weights): Promise<Float32Array> {
+  const program = await network.program('head samples', () => {
     const { x, outer, use } = headMatrix(network)
-    return { inputs: { x, ...outer }, outputs: { inputs: of(use?.input ?? x) } }
+    return { inputs: { x, ...outer }, outputs: { inputs: use?.input ?? x } }
   })
   const { inputs } = await program.run({ x: network.output, ...network.headWeights(weights) })
   return inputs

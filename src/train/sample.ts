@@ -16,11 +16,12 @@ import { Products } from '../runtime/products.js'
 import { threadCount } from '../threads.js'
 import { chooseCodes, type Trial } from './candidates.js'
 import { trainedBytes } from './export.js'
-import { blockMatrices, type GroupMoments, groupMoments } from './moments.js'
+import { blockMatrices, groupSamples } from './moments.js'
 import type { Flow, Network } from './network.js'
 import type { ParameterPrograms } from './parameter.js'
-import { addSums, shrinkageOf } from './solve.js'
+import { shrinkageOf } from './solve.js'
 import { makeBlock, type Source } from './source.js'
+import { MomentSums, type Moments, tokensAtOnce } from './sums.js'
 
 /** Seconds that the block-wise method takes for a block. */
 export interface BlockSeconds {
@@ -67,29 +68,32 @@ export function sampleBlock(
     const rounding = new Rounding(source, network, types, trialTokens, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
-    for (const group of groups.keys()) {
+    for (const [group, names] of groups.entries()) {
       onProgress?.(group + 1, groups.length + 1)
       const side = { weights: source.weights, flow }
-      const sums = new Map<string, Float32Array>()
-      let found: GroupMoments | undefined
-      moments += await median(async () => {
-        found = await groupMoments(network, 0, group, side, side)
-        addSums(sums, 'inputs', found.inputs)
-        for (const [name, values] of found.targets) addSums(sums, name, values)
-      })
-      sums.clear()
-      const { inputs } = found as GroupMoments
-      const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), network.tokens))
-      let factor: InputFactor | undefined
+      const last = group === groups.length - 1
+      let sums = new MomentSums(products)
+      const batches = Math.ceil(tokensAtOnce / network.tokens)
+      moments +=
+        (await median(async () => {
+          sums = new MomentSums(products)
+          for (let i = 0; i < batches; i++) {
+            const teacher = { ...side, flow: { x: flow.x, beside: new Map(flow.beside) } }
+            await sums.add(await groupSamples(network, 0, group, side, teacher, last), network.tokens)
+          }
+        })) / batches
       try {
+        const { inputs, targets } = await sums.finish()
+        const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), batches * network.tokens))
+        let factor: InputFactor | undefined
         factors += await timed(async () => {
           factor = await factorize(metric, products)
         })
-        await rounding.sample(group, found as GroupMoments, metric, factor as InputFactor)
+        await rounding.sample(group, { inputs, targets }, metric, factor as InputFactor)
       } catch (error) {
         throw aboutTensors(
           source.gguf.path,
-          groups[group].map((name) => `blk.0.${name}`),
+          names.map((name) => `blk.0.${name}`),
           error,
         )
       }
@@ -115,7 +119,7 @@ class Rounding {
   /** Adds what the matrices of a group take in all blocks. */
   async sample(
     group: number,
-    { inputs, targets }: GroupMoments,
+    { inputs, targets }: Moments,
     metric: Float32Array,
     factor: InputFactor,
   ): Promise<void> {

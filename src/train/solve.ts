@@ -16,18 +16,11 @@ import type { Codes, Format } from '../formats/format.js'
 import type { Weights } from '../models/weights.js'
 import { damp, factorize, shrink } from '../quantize/factor.js'
 import { type Choice, type Chosen, chooseCodes, type Hands } from './candidates.js'
-import {
-  blockMatrices,
-  type GroupSamples,
-  groupMoments,
-  groupSamples,
-  headMatrix,
-  headMoments,
-  headSamples,
-} from './moments.js'
+import { blockMatrices, type GroupSamples, groupSamples, headMatrix, headSamples } from './moments.js'
 import type { Network } from './network.js'
 import type { Parameter, ParameterPrograms } from './parameter.js'
 import type { Streams } from './streams.js'
+import { joined, MomentSums } from './sums.js'
 
 /**
  * By how much the diagonals of the inputs' moments grow, as a share of themselves: the fewer tokens there are for each input, the more.
@@ -70,6 +63,7 @@ export interface Sides {
  * Moves the latents of a block's matrices to the solution.
  * @param byName the parameters; those of other blocks are not looked at
  * @param onMatrix called after each group of matrices, with the share of the block that is done
+ * @returns whether the teacher's streams have passed through the block already
  */
 export async function solveBlock(
   solver: Solver,
@@ -77,15 +71,17 @@ export async function solveBlock(
   sides: Sides,
   byName: ReadonlyMap<string, Parameter>,
   onMatrix?: (share: number) => void,
-): Promise<void> {
+): Promise<{ teacherAdvanced: boolean }> {
   const { path, network } = solver
   const groups = blockMatrices(network, layer)
+  let teacherAdvanced = false
   for (const [group, names] of groups.entries()) {
     onMatrix?.(group / groups.length)
     const trained = names.map((name) => byName.get(`blk.${layer}.${name}`)).filter(canRefine)
     if (trained.length === 0) continue
+    teacherAdvanced = group === groups.length - 1
     try {
-      await solveGroup(solver, layer, group, sides, trained)
+      await solveGroup(solver, { layer, group, last: teacherAdvanced }, sides, trained)
     } catch (error) {
       throw aboutTensors(
         path,
@@ -94,40 +90,40 @@ export async function solveBlock(
       )
     }
   }
+  return { teacherAdvanced }
 }
 
 async function solveGroup(
   solver: Solver,
-  layer: number,
-  group: number,
+  { layer, group, last }: { layer: number; group: number; last: boolean },
   { student, teacher }: Sides,
   trained: readonly Parameter[],
 ): Promise<void> {
   const { network, programs, products } = solver
-  const side = ({ weights }: Side, streams: Streams, i: number) => ({ weights, flow: streams.get(i) })
-  const moments = new Map<string, Float32Array>()
-  for (let i = 0; i < student.streams.count; i++) {
-    const own = side(student, student.streams, i)
-    const { inputs, targets } = await groupMoments(
+  const sample = async (own: Streams, other: Streams, i: number): Promise<GroupSamples> => {
+    const [from, to] = [own.get(i), other.get(i)]
+    const mine = { weights: student.weights, flow: from }
+    const samples = await groupSamples(
       network,
       layer,
       group,
-      own,
-      side(teacher, teacher.streams, i),
+      mine,
+      { weights: teacher.weights, flow: to },
+      last,
     )
-    addSums(moments, 'inputs', inputs)
-    for (const [name, sums] of targets) addSums(moments, `blk.${layer}.${name}`, sums)
+    if (last) other.set(i, to)
+    return samples
   }
+  const sums = new MomentSums(products)
+  for (let i = 0; i < student.streams.count; i++)
+    await sums.add(await sample(student.streams, teacher.streams, i), network.tokens)
+  const { inputs, targets } = await sums.finish()
   const samples: GroupSamples[] = []
-  for (let i = 0; i < student.trial.count; i++) {
-    const own = side(student, student.trial, i)
-    samples.push(await groupSamples(network, layer, group, own, side(teacher, teacher.trial, i)))
-  }
-  const inputs = moments.get('inputs') as Float32Array
+  for (let i = 0; i < student.trial.count; i++) samples.push(await sample(student.trial, teacher.trial, i))
   const tokens = student.streams.count * network.tokens
   const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
   const factor = await factorize(metric, products)
-  const trialInputs = joined(samples.map((sample) => sample.inputs))
+  const trialInputs = joined(samples.map((each) => each.inputs))
   for (const p of trained) {
     const name = p.name.slice(`blk.${layer}.`.length)
     const outputs = solver.outputs.get(p.name)
@@ -135,13 +131,13 @@ async function solveGroup(
       metric,
       factor,
       inputs,
-      wanted: moments.get(p.name) as Float32Array,
+      wanted: targets.get(name) as Float32Array,
       outputs: outputs && damp(outputs, outputDamping),
     }
     const trial = {
       tokens: network.tokens * samples.length,
       inputs: trialInputs,
-      target: joined(samples.map(({ targets }) => targets.get(name) as Float32Array)),
+      target: joined(samples.map((each) => each.targets.get(name) as Float32Array)),
       bounds: solver.bounds,
     }
     const weights = teacher.weights.get(p.name) as Float32Array
@@ -160,7 +156,7 @@ export async function solveHead(
   byName: ReadonlyMap<string, Parameter>,
 ): Promise<void> {
   const { path, network, programs, products } = solver
-  const found = await headSums(network, batches, teacher, byName)
+  const found = await headSums(solver, batches, teacher, byName)
   if (!found) return
   const { p, inputs } = found
   const weights = teacher.get(p.name) as Float32Array
@@ -171,7 +167,7 @@ export async function solveHead(
     const samples: Float32Array[] = []
     for (const tokens of trial) {
       await network.forward(tokens, teacher)
-      samples.push((await headSamples(network, teacher)) as Float32Array)
+      samples.push(await headSamples(network, teacher))
     }
     const tokens = network.tokens * samples.length
     const read = joined(samples)
@@ -194,7 +190,7 @@ export async function solveHead(
 
 /** X'X of what the output matrix reads; undefined for one that does not train, has no grid or would take too long. */
 async function headSums(
-  network: Network,
+  { network, products }: Solver,
   batches: readonly Int32Array[],
   teacher: Weights,
   byName: ReadonlyMap<string, Parameter>,
@@ -202,12 +198,12 @@ async function headSums(
   const name = headMatrix(network).use?.name
   const p = name === undefined ? undefined : byName.get(name)
   if (!canRefine(p) || (p.weights.length * p.shape[1]) / 2 > mostHeadWork) return undefined
-  const sums = new Map<string, Float32Array>()
+  const sums = new MomentSums(products)
   for (const tokens of batches) {
     await network.forward(tokens, teacher)
-    addSums(sums, p.name, (await headMoments(network, teacher)) as Float32Array)
+    await sums.add({ inputs: await headSamples(network, teacher), targets: new Map() }, network.tokens)
   }
-  return { p, inputs: sums.get(p.name) as Float32Array }
+  return { p, inputs: (await sums.finish()).inputs }
 }
 
 /** Whether a tensor is a matrix on a uniform grid. */
@@ -228,21 +224,4 @@ async function roundAnew(
     await programs.round(p)
   }
   return chosen
-}
-
-/** Adds to sums that are kept by name; the first values become the sum themselves. */
-export function addSums(sums: Map<string, Float32Array>, name: string, values: Float32Array): void {
-  const total = sums.get(name)
-  if (total) for (let i = 0; i < total.length; i++) total[i] += values[i]
-  else sums.set(name, values)
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
