@@ -3,18 +3,20 @@
  * of the reference quantizer's file that the bound sees, its bytes a token, and what training from it wins on held-out windows
  * beside training from the whole distribution.
  *
- *   npx tsx bench/top-tokens.ts [steps = 60] [type = Q2_K] [ks = 16,64,128,256] [model] [text = what the model writes]
+ *   npx tsx bench/top-tokens.ts [steps = 60] [type = Q2_K] [ks = 16,64,128,256] [model] [text = the validation text that ships]
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { spread } from '../src/data/windows.js'
 import { join as joined } from '../src/train/distillation.js'
 import { untrainedSets } from '../src/train/embeddings.js'
+import { inTurns } from '../src/train/general-text.js'
 import type { Target } from '../src/train/head.js'
 import { Network } from '../src/train/network.js'
 import { ParameterPrograms } from '../src/train/parameter.js'
 import { makeStudent, openSource, targetTypes } from '../src/train/source.js'
-import { trainingText } from '../src/train/text.js'
+import { readText } from '../src/train/text.js'
 import { train } from '../src/train/train.js'
 
 const [steps, type] = [Number(process.argv[2] ?? 60), process.argv[3] ?? 'Q2_K']
@@ -31,14 +33,15 @@ async function bounds(): Promise<{ exact: number; bounds: number[] }> {
   const types = targetTypes(source, type)
   const student = await makeStudent(source, types, untrainedSets(source, types, 'auto')[0])
   for (const p of student.parameters) await programs.round(p)
-  const text = await trainingText(input, {
-    ...{ data, tokens: 49_152, length: batch.length, validation: 32, seed: 1, memory: 4e9 },
+  const { files, validation } = await readText(input, {
+    ...{ data, tokens: 49_152, length: batch.length, seed: 1, memory: 4e9 },
     fingerprint: source.fingerprint,
   })
+  const windows = data.length > 0 ? spread(files, 32) : inTurns(validation, 32)
   let exact = 0
   const sums = ks.map(() => 0)
   for (let i = 0; i < 32; i += batch.windows) {
-    const tokens = joined(text.validation.slice(i, i + batch.windows))
+    const tokens = joined(windows.slice(i, i + batch.windows))
     const hidden = (await network.forward(tokens, source.weights)).slice()
     const tops: Target[] = []
     for (const k of ks) tops.push({ kind: 'top', k, ...(await network.head.top(source.weights, k)) })

@@ -184,7 +184,15 @@ async function littleMemory(): Promise<number> {
   const model = { architecture: llama, config: await llama.read(gguf) }
   await gguf.close()
   const speeds = () => Promise.reject(new Error('not asked for'))
-  const plan = { ...sizes, method: 'auto', memory: 0, validation: 4096, seconds: undefined, speeds } as const
+  const plan = {
+    ...sizes,
+    method: 'auto',
+    memory: 0,
+    validation: 7680,
+    trial: 2560,
+    seconds: undefined,
+    speeds,
+  } as const
   return Math.ceil(bytesOf('solve streamed', model, plan) / 1e6 + 1) * 1e6
 }
 

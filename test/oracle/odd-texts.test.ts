@@ -9,7 +9,7 @@ import { cutEvaluation } from '../../src/evaluate/windows.js'
 import { createGguf, type GgufValue, Metadata } from '../../src/gguf/index.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { Random } from '../../src/random.js'
-import { fileWindows } from '../../src/train/text.js'
+import { readText } from '../../src/train/text.js'
 import { tinyVocabulary, writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
@@ -98,11 +98,11 @@ it('lines that end as on Windows are remarked on in training text too', async ()
   const path = join(folder, 'windows.txt')
   await writeFile(path, 'The ship had been at sea.\r\n'.repeat(60))
   const warnings: string[] = []
-  const windows = await fileWindows(shipped, {
-    ...{ data: [path], tokens: 512, length: 32, validation: 1, seed: 1, fingerprint: '' },
-    onWarning: (warning) => warnings.push(warning),
+  const { files } = await readText(shipped, {
+    ...{ data: [path], tokens: 512, length: 32, seed: 1, fingerprint: '' },
+    onWarning: (warning: string) => warnings.push(warning),
   })
-  expect(windows.length).toBeGreaterThan(2)
+  expect(files.length).toBeGreaterThan(2)
   expect(warnings).toEqual([expect.stringMatching(/windows\.txt: lines end with CRLF/)])
 })
 

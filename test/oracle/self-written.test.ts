@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { checkWritingMemory, selfWritten, selfWrittenBytes } from '../../src/data/self-written.js'
 import { LlamaModel } from '../../src/llama/index.js'
-import { trainingText, writingOf } from '../../src/train/text.js'
+import { readText, type TextOptions, trainingText, writingOf } from '../../src/train/text.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 
@@ -153,37 +153,41 @@ describe('cache', () => {
 })
 
 describe('mixtures', () => {
-  const options = { tokens: 1024, length: 32, validation: 4, seed: 1, fingerprint: 'mixed' }
+  const options = { tokens: 1024, length: 32, seed: 1, fingerprint: 'mixed', data: [] as string[] }
+  const text = async (more: Partial<TextOptions>) => {
+    const wanted = { ...options, ...more }
+    return trainingText(tiny, wanted, await readText(tiny, wanted))
+  }
+  const writing = async (more: Partial<TextOptions>) => {
+    const wanted = { ...options, ...more }
+    return writingOf(tiny, wanted, await readText(tiny, wanted))
+  }
+  const none = { tokens: 0, text: 0, copy: 0 }
 
-  test('a share of each kind, in training and in what is held out', async () => {
+  test('a share of each source, whether it is in the cache already or not', async () => {
     const file = join(folder, 'text.txt')
     await writeFile(file, 'the sea and the rain on the stone in the end of the sea. '.repeat(80))
-    const run = (more: object) => trainingText(tiny, { ...options, data: [file], ...more })
-    const mixed = await run({ selfWritten: 0.25 })
-    expect(mixed).toMatchObject({ text: 'mixed', selfWrittenTokens: 32 * (8 + 1) })
-    expect([mixed.train.length, mixed.validation.length]).toEqual([32, 4])
-    expect(mixed.cacheBytes).toBe(4 * mixed.selfWrittenTokens + 32)
-    expect(await run({ selfWritten: 0.25 })).toEqual(mixed)
-    const files = await run({})
-    expect(files).toMatchObject({ text: 'files', selfWrittenTokens: 0, cacheBytes: 0 })
-    expect(files.distinct4).toBeLessThan(mixed.distinct4)
-    const wanted = { ...options, data: [], memory: 1e3 }
-    await expect(writingOf(tiny, wanted)).rejects.toThrow('--data')
-    const writing = await writingOf(tiny, { ...options, data: [] })
-    const own = await trainingText(tiny, { ...options, data: [] })
-    expect(own).toMatchObject({ text: 'self-written', fileTokens: 0, selfWrittenTokens: 36 * 32 })
-    expect(own.train).toContainEqual(mixed.train.at(-1))
-    expect(writing).toEqual({ tokens: 36 * 32, text: own.cacheBytes, copy: 0 })
-    const none = { tokens: 0, text: 0, copy: 0 }
-    expect(await writingOf(tiny, wanted)).toEqual(none) // it is there already, so it takes no memory
-    expect(await writingOf(tiny, { ...options, data: [file] })).toEqual(none)
+    const shares = { data: [file], selfWritten: 0.25, general: 0.5 }
+    const mixed = await text(shares)
+    expect(mixed).toMatchObject({ generalTokens: 512, fileTokens: 256, selfWrittenTokens: 256 })
+    expect(mixed.windows).toHaveLength(32)
+    expect(mixed.cacheBytes).toBe(4 * 256 + 32)
+    expect(await text(shares)).toEqual(mixed)
+    const read = await text({ data: [file], general: 0 })
+    expect(read).toMatchObject({ generalTokens: 0, fileTokens: 1024, selfWrittenTokens: 0, cacheBytes: 0 })
+    expect(read.distinct4).toBeLessThan(mixed.distinct4)
+    const own = await text({ selfWritten: 1 })
+    expect(own).toMatchObject({ generalTokens: 0, fileTokens: 0, selfWrittenTokens: 1024 })
+    expect(own.windows).toContainEqual(mixed.windows.at(-1))
   })
 
-  test('shares that do not go with the data are refused', async () => {
-    const run = (data: string[], share: number) =>
-      trainingText(tiny, { ...options, data, selfWritten: share })
-    await expect(run([], 0.5)).rejects.toThrow(/--self-written 0\.5 needs text/)
-    await expect(run(['x.txt'], 1)).rejects.toThrow(/leaves nothing to be read/)
-    await expect(run(['x.txt'], Number.NaN)).rejects.toThrow(/not from 0 to 1/)
+  test('what is still to be written is told before, and refused where it takes too much memory', async () => {
+    const wanted = { selfWritten: 0.5, fingerprint: 'still to be written' }
+    await expect(writing({ ...wanted, memory: 1e3 })).rejects.toThrow('--data')
+    const before = await writing(wanted)
+    const { cacheBytes } = await text(wanted)
+    expect(before).toEqual({ tokens: 16 * 32, text: cacheBytes, copy: 0 })
+    expect(await writing({ ...wanted, memory: 1e3 })).toEqual(none) // it is there already, so it takes no memory
+    expect(await writing({ selfWritten: 0, memory: 1e3 })).toEqual(none)
   })
 })

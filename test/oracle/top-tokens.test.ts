@@ -114,7 +114,16 @@ describe('the plan', () => {
     planRun(
       { architecture: llama, config: tinyConfig({ width: 64, vocabulary, tied: true }) },
       {
-        ...{ method: 'distill', memory: 1e12, batch: 512, calibration: 0, validation: 4096, steps, topK },
+        ...{
+          method: 'distill',
+          memory: 1e12,
+          batch: 512,
+          calibration: 0,
+          validation: 7680,
+          trial: 2560,
+          steps,
+          topK,
+        },
         // Only the head takes time: two products of the student's, one of the teacher's.
         ...{ text: 51_200, length: 128, seconds: undefined, untrained: [new Set(['token_embd.weight'])] },
         speeds: async () => ({ prepare: 0, forward: 1e-9, moments: 0, factors: 0, rounding: 0 }),
