@@ -3,11 +3,15 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
+import { Random } from '../../src/random.js'
 import { checkpointPath } from '../../src/train/checkpoint.js'
+import { trainedParameters } from '../../src/train/export.js'
 import type { TrainOptions, TrainReport } from '../../src/train/options.js'
+import { ParameterPrograms } from '../../src/train/parameter.js'
+import { makeStudent, openSource, targetTypes } from '../../src/train/source.js'
 import { train } from '../../src/train/train.js'
+import { opponentData, tensorData } from '../support/stock.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
@@ -25,30 +29,70 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const small = { tokens: 2048, context: 64, batch: 128 }
+const optionsOf = (more: Partial<TrainOptions>) => ({
+  ...{ input, output: '', type: 'Q4_0', data: [text], ...small },
+  ...more,
+  context: more.context ?? small.context,
+  batch: more.batch ?? small.batch,
+})
 const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> =>
-  train({ input, output: join(folder, output), type: 'Q4_0', data: [text], ...small, ...more })
+  train({ ...optionsOf(more), output: join(folder, output) })
 
-/** Bytes of every tensor, by name. */
-async function tensorData(path: string): Promise<Map<string, Buffer>> {
-  const gguf = await openGguf(path)
-  const data = new Map<string, Buffer>()
-  for (const tensor of gguf.tensors) data.set(tensor.name, Buffer.from(await gguf.read(tensor)))
-  await gguf.close()
-  return data
+/** Whether two files hold the same, tensor by tensor. */
+function expectSame(ours: ReadonlyMap<string, Buffer>, theirs: ReadonlyMap<string, Buffer>): void {
+  expect([...ours.keys()].sort()).toEqual([...theirs.keys()].sort())
+  for (const [name, bytes] of theirs) expect(ours.get(name)?.equals(bytes), name).toBe(true)
 }
 
 describe('step 0 is PTQ', () => {
-  for (const type of ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'])
-    it(`${type}: a run of no steps writes the reference quantizer's bytes`, async () => {
+  it.each(['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'])(
+    "%s: the codes of parameters are the reference quantizer's, with importances and without",
+    async (type) => {
+      const source = await openSource(input)
+      const types = targetTypes(source, type)
+      const random = new Random(7)
+      const squares = Array.from(source.gguf.tensors, ({ name, shape }): [string, Float32Array] => [
+        name,
+        Float32Array.from({ length: shape[0] }, () => random.normal() ** 2),
+      ])
+      const weighed = new Map(squares.filter(([name]) => /^blk.*(attn_|ffn_)(?!norm)/.test(name)))
+      for (const importance of [undefined, weighed]) {
+        const programs = new ParameterPrograms()
+        const { parameters } = await makeStudent(source, types, new Set(), importance)
+        const check = { tensors: 0, weights: 0, differing: 0 }
+        const bytesOf = trainedParameters(parameters, programs, check)
+        const reference = join(folder, `reference-${type}.gguf`)
+        await quantizeModel(input, reference, { type, ...(importance && { importance }) })
+        const theirs = await tensorData(reference)
+        for (const p of parameters) {
+          await programs.round(p)
+          const bytes = await bytesOf(p.name)
+          expect(theirs.get(p.name)?.equals(bytes as Uint8Array), p.name).toBe(true)
+        }
+        expect(parameters).toHaveLength(theirs.size)
+        expect(check.tensors).toBeGreaterThan(14)
+        expect(check.differing).toBe(0)
+        await programs.dispose()
+      }
+      await source.gguf.close()
+    },
+  )
+
+  it('a run of no steps writes the better of the files of the reference quantizer', async () => {
+    for (const [type, opponent] of [
+      ['Q8_0', 'plain'], // takes no importances
+      ['Q3_K_M', 'importance'],
+    ] as const) {
       const report = await run(`zero-${type}.gguf`, { type, steps: 0 })
-      expect(report.check.tensors).toBeGreaterThan(14)
-      expect(report.check.differing).toBe(0)
-      const reference = join(folder, `reference-${type}.gguf`)
-      await quantizeModel(input, reference, { type })
-      const [ours, theirs] = [await tensorData(report.path), await tensorData(reference)]
-      expect([...ours.keys()].sort()).toEqual([...theirs.keys()].sort())
-      for (const [name, bytes] of theirs) expect(ours.get(name)?.equals(bytes), name).toBe(true)
-    })
+      expect(report).toMatchObject({ written: 'ptq', opponent, stages: [], steps: 0 })
+      const theirs = await opponentData(optionsOf({ type }), report, join(folder, 'opponent.gguf'))
+      expectSame(await tensorData(report.path), theirs)
+      for (const { gain, file, opponent: best } of report.kinds) {
+        expect(gain).toEqual({ mean: 0, se: 0 })
+        expect(file).toEqual(best)
+      }
+    }
+  })
 })
 
 describe('training', () => {
@@ -66,27 +110,25 @@ describe('training', () => {
     model.dispose()
   })
 
-  it('writes PTQ weights and says so when training does harm', async () => {
-    const report = await run('harmed.gguf', { steps: 4, weightRate: 3, scaleRate: 0, calibration: 0 })
+  it('writes the opponent and says so when training does harm', async () => {
+    const harm = { steps: 4, weightRate: 3, scaleRate: 0, calibration: 0 }
+    const report = await run('harmed.gguf', harm)
     expect(report.written).toBe('ptq')
     expect(report.stages.map(({ stage, taken }) => [stage, taken])).toEqual([['distill', false]])
-    expect(report.recovered).toBe(0)
-    const reference = join(folder, 'reference-harmed.gguf')
-    await quantizeModel(input, reference, { type: 'Q4_0' })
-    const ours = await tensorData(report.path)
-    for (const [name, bytes] of await tensorData(reference))
-      expect(ours.get(name)?.equals(bytes), name).toBe(true)
+    expect(report.kinds.map(({ gain }) => gain)).toEqual(report.kinds.map(() => ({ mean: 0, se: 0 })))
+    const theirs = await opponentData(optionsOf(harm), report, join(folder, 'opponent-harmed.gguf'))
+    expectSame(await tensorData(report.path), theirs)
   })
 
-  it('writes its own text where it is given none, and whether it is in the cache already makes no difference', async () => {
+  it('writes its own text, and whether it is in the cache already makes no difference', async () => {
     const cache = join(folder, 'cache')
     const parts = async (): Promise<string[]> =>
       (await readdir(cache, { recursive: true }).catch(() => [])).filter((name) => name.endsWith('.tokens'))
     const files: Buffer[] = []
     const reports: TrainReport[] = []
     await rm(cache, { recursive: true, force: true })
-    // Windows of 16: the text has two parts. The defaults of start and held-out text are more than it gives.
-    const own = { data: [], steps: 2, context: 16, tokens: 4096 }
+    // Windows of 16: the text has two parts.
+    const own = { data: [], selfWritten: 1, steps: 2, context: 16, tokens: 5120, calibration: 256 }
     for (const before of [0, 2, 1]) {
       if (before === 1) await rm(join(cache, (await parts())[0]))
       expect(await parts()).toHaveLength(before)
@@ -94,12 +136,17 @@ describe('training', () => {
       files.push(await readFile(report.path))
       reports.push(report)
     }
-    expect(reports[0]).toMatchObject({ text: 'self-written', textTokens: { selfWritten: 5120 } })
+    expect(reports[0].textTokens).toMatchObject({ files: 0, general: 0, selfWritten: 5120 })
     expect(reports.map(({ plan: { tokens, calibration } }) => [tokens, calibration])).toEqual(
-      Array.from({ length: 3 }, () => [4096, 4096]),
+      Array.from({ length: 3 }, () => [5120, 256]),
     )
     expect(files[1].equals(files[0])).toBe(true)
     expect(files[2].equals(files[0])).toBe(true)
+  })
+
+  it('takes a quarter of its own text and general text for the rest where it is told nothing', async () => {
+    const { textTokens } = await run('default.gguf', { data: [], steps: 0 })
+    expect(textTokens).toMatchObject({ files: 0, general: 1536, selfWritten: 512 })
   })
 })
 
