@@ -178,8 +178,14 @@ describe('training of scales', () => {
     const { kinds, stages, recovered } = report
     const mean = (of: (kind: (typeof kinds)[number]) => number): number =>
       kinds.reduce((sum, kind) => sum + of(kind), 0) / kinds.length
-    expect(stages[0].kld.mean).toBeCloseTo(mean(({ file }) => file.mean), 12)
-    expect(recovered).toBeCloseTo(mean(({ file, stock }) => 1 - file.mean / stock.mean), 12)
+    expect(stages[0].kld.mean).toBeCloseTo(
+      mean(({ file }) => file.mean),
+      12,
+    )
+    expect(recovered).toBeCloseTo(
+      mean(({ file, stock }) => 1 - file.mean / stock.mean),
+      12,
+    )
     expect(report.check.differing).toBe(0)
     const [solved, written] = await Promise.all(['whole.gguf', 'worse.gguf'].map(tensorsOf))
     expect(written).toEqual(solved)

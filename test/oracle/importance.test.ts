@@ -1,4 +1,4 @@
-/** The importance matrix: against a forward pass in plain code, against second moments, and in files that libllama quantizes. */
+/** The importance matrix: against a forward pass in plain code, against what the graphs of the blocks multiply, and in files that libllama quantizes. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,11 +7,13 @@ import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel, quantizeRowsAsync } from '../../src/llama/index.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
+import { blockGraph } from '../../src/train/graphs.js'
 import { importanceOf } from '../../src/train/importance.js'
-import { blockMatrices, groupMoments } from '../../src/train/moments.js'
+import { matrixGroups } from '../../src/train/matrices.js'
 import { Network } from '../../src/train/network.js'
 import { openSource } from '../../src/train/source.js'
 import { randomTokens } from '../support/logits.js'
+import { run } from '../support/run.js'
 import { tinyVocabulary, writeTinyGguf } from '../support/tiny-gguf.js'
 import { writeTinyVariant } from '../support/tiny-models.js'
 import { tinyConfig, tinyWeights } from '../support/tiny-network.js'
@@ -120,13 +122,15 @@ describe('a model file', () => {
     const names: string[] = ['token_embd.weight']
     const flows = await Promise.all(batches.map((tokens) => network.embed(tokens, source.weights)))
     for (let layer = 0; layer < source.config.layers; layer++) {
-      for (const [group, matrices] of blockMatrices(network, layer).entries()) {
-        let sums: number[] = []
+      const { inputs, results, w } = blockGraph(network, layer)
+      for (const group of matrixGroups(results, w)) {
+        const matrices = group.map(({ name }) => name)
+        const n = group[0].input.shape.at(-1) as number
+        const sums = new Array<number>(n).fill(0)
         for (const flow of flows) {
-          const side = { weights: source.weights, flow }
-          const { inputs } = await groupMoments(network, layer, group, side, side)
-          const n = Math.sqrt(inputs.length)
-          sums = Array.from({ length: n }, (_, i) => (sums[i] ?? 0) + inputs[i * n + i])
+          const values = network.blockValues(layer, flow, source.weights)
+          const { read } = await run(inputs, { read: group[0].input }, values)
+          for (const [i, value] of read.entries()) sums[i % n] += value ** 2
         }
         for (const name of matrices) {
           const own = found.get(`blk.${layer}.${name}`)!
