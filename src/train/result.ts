@@ -32,7 +32,7 @@ export interface Result {
 }
 
 /** How a file does on a kind of text. Divergences are in nats a token; `recovered` is the share of what `stock` loses that is gone. */
-export interface KindOutcome {
+interface KindOutcome {
   readonly kind: string
   /** The reference quantizer without importances. */
   readonly stock: MeanError

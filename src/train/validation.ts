@@ -68,10 +68,6 @@ export function isBetter(before: Divergence, after: Divergence): boolean {
   return all.mean > chance(all.se) && gains(before, after).every(({ mean, se }) => mean >= -chance(se))
 }
 
-/** The better of two results by their mean over kinds of what they lose, as a share of what `base` loses. */
-export const betterOf = <T extends { readonly divergence: Divergence }>(base: Divergence, a: T, b: T): T =>
-  meanGain(base, b.divergence).mean > meanGain(base, a.divergence).mean ? b : a
-
 /** The windows of all kinds in whole batches of `size`; the last is filled up by windows from the beginning. */
 export function inWholeBatches(text: readonly KindWindows[], size: number): Int32Array[][] {
   const all = text.flatMap(({ windows }) => windows)
