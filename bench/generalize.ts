@@ -6,10 +6,10 @@
  *   npx tsx bench/generalize.ts MODEL.gguf TYPE [TRAINED.gguf...] [options, see --help]
  *
  * Without trained files one is trained with the defaults. A folder of texts has a file of JSON lines for each kind (src/data/kinds.ts).
- * In `--folder` the files that were made are found again by the next run.
+ * In `--folder` the files that were made and their losses are found again by the next run.
  */
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rename, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -23,6 +23,7 @@ import { windowsOfKinds } from '../src/data/kinds.js'
 import { spread } from '../src/data/windows.js'
 import { QuenchError } from '../src/errors.js'
 import { evaluateFiles } from '../src/evaluate/index.js'
+import { atomicWrite } from '../src/files.js'
 import { makeFolder } from '../src/folders.js'
 import { humanCount } from '../src/format.js'
 import { openGguf } from '../src/gguf/index.js'
@@ -92,11 +93,11 @@ await withCleanup(async (defer) => {
     { name: type, path: plain },
     { name: `${type} + importance`, path: weighted },
     ...near.map(({ name, path }) => ({ name: `${name} + importance`, path })),
-    ...trained.map((path) => ({ name: basename(path), path })),
+    ...trained.map((path) => ({ name: namesake(path, trained) ? path : basename(path), path })),
   ]
-  const paths = files.map(({ path }) => path)
+  const made = files.slice(0, -trained.length).map(({ path }) => path)
   const kinds: Kind[] = []
-  for (const [name, windows] of texts) kinds.push(await measure(name, windows, paths))
+  for (const [name, windows] of texts) kinds.push(await measure(name, windows, made, trained))
   clearProgress()
   const names = files.map(({ name }) => name)
   const opponents = names.slice(0, -trained.length)
@@ -114,6 +115,11 @@ await withCleanup(async (defer) => {
   printError(error.message)
   process.exitCode = 1
 })
+
+/** Whether another file has the same name in another folder. */
+function namesake(path: string, paths: readonly string[]): boolean {
+  return paths.some((other) => other !== path && basename(other) === basename(path))
+}
 
 /** Windows of the texts by kind, and those for the importance matrix. */
 async function readTexts() {
@@ -203,17 +209,30 @@ async function trainOne(folder: string): Promise<string> {
   return output
 }
 
+/** Losses on a kind of text. Those of the files that were made here are kept beside them, for the next run. */
 async function measure(
   kind: string,
   windows: readonly Int32Array[],
-  files: readonly string[],
+  made: readonly string[],
+  trained: readonly string[],
 ): Promise<Kind> {
   const text = new Int32Array(windows.length * length)
   for (const [i, window] of windows.entries()) text.set(window, i * length)
+  const hash = createHash('sha256').update(new Uint8Array(text.buffer)).digest('hex').slice(0, 8)
+  const kept = (path: string): string => `${path}.${hash}.json`
+  const known = made.filter((path) => existsSync(kept(path)))
+  const files = [...made.filter((path) => !known.includes(path)), ...trained]
   const onProgress = progressLine(kind, (rate) => `${humanCount(rate)} tokens/s`)
   const evaluation = await evaluateFiles({ reference: model, files, text, context: length, onProgress })
-  const measured = evaluation.files.map(({ path, bytes, bitsPerWeight, kld: { mean, se }, windowSums }) => ({
+  const fresh = evaluation.files.map(({ path, bytes, bitsPerWeight, kld: { mean, se }, windowSums }) => ({
     ...{ path, bytes, bitsPerWeight, kld: { mean, se }, windowSums },
   }))
-  return { kind, tokens: evaluation.tokens, files: measured }
+  for (const file of fresh)
+    if (made.includes(file.path)) await atomicWrite(kept(file.path), JSON.stringify(file))
+  const old = known.map((path): (typeof fresh)[number] => ({
+    ...JSON.parse(readFileSync(kept(path), 'utf8')),
+    path,
+  }))
+  const all = [...made, ...trained].map((path) => [...fresh, ...old].find((file) => file.path === path))
+  return { kind, tokens: evaluation.tokens, files: all.filter((file) => file !== undefined) }
 }
