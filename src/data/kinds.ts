@@ -14,7 +14,7 @@ import { cutWindows } from './windows.js'
 /**
  * All texts in windows of `length` tokens, by kind.
  * @param path of the model, @param model the same, with its vocabulary at least
- * @param onWarning is told once why conversations are read as plain text although the model has a template
+ * @param onWarning is told why conversations are read as plain text although the model has a template
  * @throws FileError for a folder without such files, and a file that holds something else or too little for a window
  */
 export async function windowsOfKinds(
@@ -61,8 +61,7 @@ function isMessages(value: unknown): value is PlainMessage[] {
 
 /** Conversations as tokens, without BOS. */
 class Renderer {
-  private readonly template: ChatTemplate | undefined
-  private warned = false
+  private template: ChatTemplate | undefined
 
   constructor(
     path: string,
@@ -77,8 +76,8 @@ class Renderer {
       if (this.template) return await this.rendered(this.template, name, messages)
     } catch (error) {
       if (!(error instanceof FileError)) throw error
-      if (!this.warned) this.onWarning?.(`${error.message}; such conversations are read as plain text`)
-      this.warned = true
+      this.onWarning?.(`${error.message}; conversations are read as plain text from there on`)
+      this[Symbol.dispose]()
     }
     return this.model.tokenizeAsync(messages.map(plainTurn).join('\n'))
   }
@@ -97,6 +96,7 @@ class Renderer {
 
   [Symbol.dispose](): void {
     this.template?.[Symbol.dispose]()
+    this.template = undefined
   }
 }
 

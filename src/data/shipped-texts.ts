@@ -28,9 +28,9 @@ export interface TextsOfKind {
   readonly documents: readonly ShippedDocument[]
 }
 
-/** The texts of a set that ships, kind by kind. */
-export const readShippedTexts = (set: 'calibration' | 'validation'): Promise<readonly TextsOfKind[]> =>
-  readTextSet(fileURLToPath(new URL(`../../texts/${set}`, import.meta.url)))
+/** The folder of a set that ships. */
+export const shippedFolder = (set: 'calibration' | 'validation'): string =>
+  fileURLToPath(new URL(`../../texts/${set}`, import.meta.url))
 
 /** The texts of a folder that has a file of JSON lines for each kind. */
 export const readTextSet = (folder: string): Promise<readonly TextsOfKind[]> =>

@@ -1,54 +1,24 @@
 /**
  * The texts that ship with quench, as windows of a model's tokens: five kinds of text, so that what a run computes and what it
- * is validated on are not the text of one kind only. Conversations go through the model's own chat template where it has one.
+ * is validated on are not the text of one kind only.
  */
-import { type Conversation, conversationOf } from '../data/conversation.js'
-import { readShippedTexts, type ShippedDocument, type ShippedMessage } from '../data/shipped-texts.js'
-import { cutWindows, spread } from '../data/windows.js'
+import { windowsOfKinds } from '../data/kinds.js'
+import { shippedFolder } from '../data/shipped-texts.js'
+import { spread } from '../data/windows.js'
 import type { LlamaModel } from '../llama/index.js'
 import type { KindWindows } from './validation.js'
 
-/** All windows of a set, by kind. */
+/** All windows of a set, by kind. @param onWarning see `windowsOfKinds` */
 export async function generalWindows(
   set: 'calibration' | 'validation',
   path: string,
   model: LlamaModel,
   length: number,
+  onWarning?: (warning: string) => void,
 ): Promise<KindWindows[]> {
-  const conversation = await conversationOf(path, model, length)
-  const texts = await readShippedTexts(set)
-  const result: KindWindows[] = []
-  for (const { kind, documents } of texts) {
-    const tokens: Int32Array[] = []
-    for (const document of documents) tokens.push(await tokensOf(model, document, conversation))
-    result.push({ kind, windows: cutWindows(tokens, length, model) })
-  }
-  return result
+  const kinds = await windowsOfKinds(path, model, shippedFolder(set), length, onWarning)
+  return Array.from(kinds, ([kind, windows]) => ({ kind, windows }))
 }
-
-async function tokensOf(
-  model: LlamaModel,
-  document: ShippedDocument,
-  conversation: Conversation | undefined,
-): Promise<Int32Array> {
-  if ('text' in document) return model.tokenizeAsync(document.text)
-  if (!conversation) return model.tokenizeAsync(document.messages.map(plainTurn).join('\n\n'))
-  const { opening, turns } = conversation
-  const parts: Int32Array[] = []
-  for (const [i, { role, content }] of document.messages.entries()) {
-    if (role === 'user') parts.push(i === 0 ? withoutBos(opening, model) : turns.toUser)
-    else parts.push(turns.toAssistant)
-    parts.push(await model.tokenizeAsync(content))
-  }
-  return Int32Array.from(parts.flatMap((part) => Array.from(part)))
-}
-
-/** Windows begin with BOS themselves where the model wants one. */
-const withoutBos = (tokens: Int32Array, { addBos, bos }: LlamaModel): Int32Array =>
-  addBos && tokens[0] === bos ? tokens.subarray(1) : tokens
-
-const plainTurn = ({ role, content }: ShippedMessage): string =>
-  `${role === 'user' ? 'User' : 'Assistant'}: ${content}`
 
 /** As many windows of each kind, up to `count` of each, evenly spread over it. */
 export const ofEachKind = (text: readonly KindWindows[], count: number): KindWindows[] =>

@@ -64,7 +64,7 @@ export async function readText(path: string, options: TextOptions): Promise<Read
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
     const files = shares.files > 0 ? await fileWindows(model, options) : []
-    const calibration = await generalWindows('calibration', path, model, length)
+    const calibration = await generalWindows('calibration', path, model, length, options.onWarning)
     const { taken, rest } = splitKinds(calibration, perKind(trialTokens, length))
     const validation = await generalWindows('validation', path, model, length)
     return {

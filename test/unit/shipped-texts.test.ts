@@ -3,9 +3,9 @@ import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import {
-  readShippedTexts,
   readTextSet,
   type ShippedDocument,
+  shippedFolder,
   type TextsOfKind,
   textKinds,
 } from '../../src/data/shipped-texts.js'
@@ -17,8 +17,8 @@ const names = Object.keys(folders) as TextSet[]
 const sets = new Map<TextSet, readonly TextsOfKind[]>()
 
 beforeAll(async () => {
-  sets.set('validation', await readShippedTexts('validation'))
-  sets.set('calibration', await readShippedTexts('calibration'))
+  sets.set('validation', await readTextSet(shippedFolder('validation')))
+  sets.set('calibration', await readTextSet(shippedFolder('calibration')))
   sets.set('bench', await readTextSet(join(root, folders.bench)))
 })
 
