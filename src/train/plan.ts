@@ -138,6 +138,12 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
   }
 }
 
+/** Fisher information at the outputs of all matrices may take so many bytes; what it wins is little (LOG.md). */
+const mostFisherBytes = 256 << 20
+
+/** Whether the block-wise start weighs errors of outputs by Fisher information, where the whole student is in memory. */
+export const usesFisher = (model: Model): boolean => 4 * sizesOf(model).squares <= mostFisherBytes
+
 /** Bytes of what a stage holds. */
 export function bytesOf(
   stage: 'solve' | 'solve streamed' | 'distill' | 'distill, moments on disk' | 'scales',
@@ -165,7 +171,7 @@ export function bytesOf(
   const held = work + 8 * frozen
   switch (stage) {
     case 'solve':
-      return held + 12 * trained + streams + algebra + deciding + 4 * squares
+      return held + 12 * trained + streams + algebra + deciding + (usesFisher(model) ? 4 * squares : 0)
     case 'solve streamed':
       return base + logits + 22 * block + 8 * outside + streamedAlgebra + deciding
     case 'distill':
@@ -260,7 +266,7 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const speed = await productSpeed(width)
   const { fisher, validating } = besideSeconds(model, options, speeds.forward, speed)
   // The reference quantizer's two files are validated before it, and the result.
-  const beside = whole ? (options.calibration > 0 ? fisher : 0) + 3 * validating : 0
+  const beside = whole ? (options.calibration > 0 && usesFisher(model) ? fisher : 0) + 3 * validating : 0
   const solvingFrom = (tokens: number): number =>
     beside + solveSeconds(model, { ...options, calibration: tokens }, whole, speeds)
   const allotted = allot(options, {

@@ -29,7 +29,7 @@ import { MomentFile } from './moment-file.js'
 import type { Network } from './network.js'
 import type { StageReport, TrainOptions, TrainReport } from './options.js'
 import type { ParameterPrograms } from './parameter.js'
-import { type Plan, sizesOf } from './plan.js'
+import { type Plan, sizesOf, usesFisher } from './plan.js'
 import { opponentOf, outcomeOf, type Result, resultMetadata, type Validated } from './result.js'
 import { defaultTokens, inBatches, type RunText } from './run-text.js'
 import { type Importance, makeStudent, type Source, type Student, targetTypes } from './source.js'
@@ -305,7 +305,9 @@ export class Run {
     const { plain, weighed, opponent } = progress.validated as Validated
     const began = performance.now()
     this.onBlock(0, network.config.layers)
-    const outputs = await distillation.fisher(windows, () => this.mayStop(0, network.config.layers))
+    const outputs = usesFisher(source)
+      ? await distillation.fisher(windows, () => this.mayStop(0, network.config.layers))
+      : new Map<string, Float32Array>()
     await network.dispose() // of what only that needed
     await solveWhole({
       source,
