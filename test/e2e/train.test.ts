@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { textKinds } from '../../src/data/shipped-texts.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { Random } from '../../src/random.js'
 import { changes, quench, quenchUntil } from '../support/quench.js'
@@ -42,12 +43,23 @@ test('trains, says what was won, and leaves only the file', async () => {
     '12',
   )
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  expect(stdout).toMatch(/12 steps, .* tokens of your text/)
-  expect(stdout).toMatch(
-    /held-out KLD, nats per token: PTQ [\d.e-]+ ± [\d.e-]+\n {2}[\d.e-]+ ± [\d.e-]+ after blockwise, /,
-  )
   expect(stdout).toMatch(/^plan: the whole model in memory/)
-  expect(stdout).toMatch(/[\d.]+ % of what PTQ lost is won back/)
+  expect(stdout).toMatch(/^text: 1\.02k tokens of general text, 1\.02k tokens of your text\n12 steps, /m)
+  const kld = String.raw`[\d.e-]+ ± [\d.e-]+`
+  expect(stdout).toMatch(
+    new RegExp(
+      `^KL divergence on validation text of other sources, nats per token: stock ${kld}\n {2}${kld} after blockwise, `,
+      'm',
+    ),
+  )
+  const [head, ...rows] = stdout.split('\n').filter((line) => /best stock {2}|%.* %$/.test(line))
+  expect(head).toMatch(/stock +best stock +this file +recovered +better than best stock by/)
+  expect(rows.map((row) => row.trim().split(' ')[0])).toEqual([...textKinds])
+  const recovered = rows.map((row) => Number(/([\d.]+) % +-?[\d.]+ % ±/.exec(row)?.[1]))
+  const worst = textKinds[recovered.indexOf(Math.min(...recovered))]
+  expect(stdout).toMatch(
+    new RegExp(`^recovers [\\d.]+ % ± [\\d.]+ % of what stock loses, least on ${worst}$`, 'm'),
+  )
   expect(stdout).toMatch(/trained weights, 0 of them differ/)
   expect((await readdir(folder)).filter((name) => name.includes('out.gguf'))).toEqual(['out.gguf'])
 })
@@ -69,7 +81,10 @@ test('--json prints one document', async () => {
   )
   expect(code).toBe(0)
   const report = JSON.parse(stdout)
-  expect(report).toMatchObject({ path: output, type: 'Q4_0', steps: 2, tokens: 256, text: 'files' })
+  expect(report).toMatchObject({ path: output, type: 'Q4_0', steps: 2, tokens: 256 })
+  expect(report.textTokens).toMatchObject({ files: 1024, general: 1024, selfWritten: 0 })
+  expect(report.kinds.map(({ kind }: { kind: string }) => kind)).toEqual([...textKinds])
+  expect(textKinds).toContain(report.worst)
   expect(report.check.differing).toBe(0)
   expect(report.bytes).toBe((await readFile(output)).length)
 })
@@ -163,6 +178,9 @@ test.each([
   [['-t', 'Q4_0', '-o', 'x.gguf', '--time', 'soon'], 2, /90s, 10m or 1\.5h/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--context', '9999'], 2, /--context 9999/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--colour'], 2, /--colour/],
+  [['-t', 'Q4_0', '-o', 'x.gguf', '--general', '1.5'], 2, /--general/],
+  [['-t', 'Q4_0', '-o', 'x.gguf', '--self-written', '0.75', '--general', '0.5'], 2, /more than the whole/],
+  [['-t', 'Q4_0', '-o', 'x.gguf', '--self-written', '0.25', '--general', '0.5'], 2, /name it with --data/],
   [['-t', 'Q4_0', '-o', 'no-such-folder/x.gguf'], 1, /no-such-folder/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '-d', 'no-such-text.txt'], 1, /no-such-text\.txt/],
 ])('wrong use %j: one line and exit code %i', async (args, exit, line) => {
