@@ -47,12 +47,12 @@ export function addTrain(program: Command): void {
     )
     .option(
       '--self-written <share>',
-      'share of the tokens that the model writes itself, 0 to 1 (default: 0 with --data, else 0.25)',
+      'share of the tokens that the model writes itself, 0 to 1 (default: 0 with --data, else 0.5)',
       share,
     )
     .option(
       '--tokens <n>',
-      'most distinct training tokens (default: 131072, or what can be written in a fifth of --time)',
+      'most distinct training tokens (default: 131072, or what can be written in a tenth of --time)',
       positiveInteger,
     )
     .option('--steps <n>', 'optimizer steps (default: 300)', wholeNumber)
@@ -91,7 +91,7 @@ export function addTrain(program: Command): void {
     )
     .option(
       '--calibration <n>',
-      'tokens from which the start is computed, 0: none (default: 49152, or what fits in half of --time)',
+      'tokens from which the start is computed, 0: none (default: 49152, or what fits in most of --time)',
       wholeNumber,
     )
     .option('--batch <n>', 'tokens of a step (default: 512)', positiveInteger)

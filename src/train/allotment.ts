@@ -4,15 +4,17 @@ import type { Writing } from './text.js'
 /** What may be less than asked for by default, so that a run fits in its time. */
 export type Adjustable = 'tokens' | 'calibration'
 
-/** Most that writing and solving may take, as shares of all the time and of what writing leaves. */
-const shares = { writing: 0.2, solving: 0.5 }
+/**
+ * Most that writing and solving may take, as shares of all the time and of what writing leaves. Solving from more tokens wins more in the
+ * same time than steps do, as long as it has not as many as it wants.
+ */
+const shares = { writing: 0.1, solving: 0.85 }
 /** They are not cut below these tokens; less is worth little, however short the time. */
 const least = { tokens: 16_384, calibration: 8192 }
 
 interface Wanted {
-  /** Tokens of text, held-out ones, those of the block-wise start and of a step. */
+  /** Tokens of text, those of the block-wise start and of a step. */
   readonly text: number
-  readonly validation: number
   readonly calibration: number
   readonly batch: number
   /** Time for all; undefined: as long as it takes. */
@@ -35,18 +37,21 @@ interface Allotment {
  * @param rates tokens a second that the model writes, and seconds of the block-wise start from so many tokens, which grow linearly
  */
 export function allot(
-  { text, validation, calibration: asked, batch, seconds, writing: unwritten, adjustable }: Wanted,
+  { text, calibration: asked, batch, seconds, writing: unwritten, adjustable }: Wanted,
   rates: { readonly writing: number; readonly solving: (calibration: number) => number },
 ): Allotment {
   const may = (what: Adjustable): boolean => seconds !== undefined && (adjustable?.has(what) ?? false)
   const { tokens: all, ...bytes } = unwritten ?? { tokens: 0, text: 0, copy: 0 }
-  const fitting = shares.writing * (seconds ?? 0) * rates.writing - validation
+  // Of the text this share is written, however much of it there is.
+  const share = all / text
+  const fitting = (shares.writing * (seconds ?? 0) * rates.writing) / share
   const tokens = all > 0 && may('tokens') ? cut(text, fitting, least.tokens, batch) : text
+  const written = Math.min(all, Math.ceil(share * tokens))
   const writing = {
-    tokens: Math.min(all, tokens + validation),
-    text: Math.ceil(bytes.text * Math.min(1, all > 0 ? (tokens + validation) / all : 1)),
+    tokens: written,
+    text: all > 0 ? Math.ceil((bytes.text * written) / all) : bytes.text,
     copy: bytes.copy,
-    seconds: Math.min(all, tokens + validation) / rates.writing,
+    seconds: written / rates.writing,
   }
   const rest = (seconds ?? 0) - writing.seconds
   const [none, whole] = [rates.solving(Math.min(batch, asked)), rates.solving(asked)]

@@ -16,7 +16,7 @@ export interface TrainOptions {
   readonly type: string
   /** Text files and folders. */
   readonly data?: readonly string[]
-  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, a quarter without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, half without. */
   readonly selfWritten?: number
   /** Share of the tokens that are general text, which ships with quench. Default: half of the others with data, all of them without. */
   readonly general?: number

@@ -15,7 +15,7 @@ import type { KindWindows } from './validation.js'
 export interface TextOptions {
   /** Files and folders. */
   readonly data: readonly string[]
-  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, a quarter without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, half without. */
   readonly selfWritten?: number
   /** Share of the tokens that are general text. Default: half of the others with files, all of them without. */
   readonly general?: number
@@ -35,7 +35,7 @@ export interface TextOptions {
 /** Tokens of a kind of general text that decide among candidates, and that a run is validated on. */
 const trialTokens = 512
 const validationTokens = 1536
-const defaultSelfWritten = 0.25
+const defaultSelfWritten = 0.5
 
 /** What a text consists of, in tokens. */
 export interface TextReport {

@@ -6,10 +6,9 @@ import { type Adjustable, allot } from '../../src/train/allotment.js'
 const both = new Set<Adjustable>(['tokens', 'calibration'])
 const wanted = {
   text: 131_072,
-  validation: 4096,
   calibration: 49_152,
   batch: 512,
-  writing: { tokens: 135_168, text: 540_672, copy: 1e9 },
+  writing: { tokens: 65_536, text: 262_144, copy: 1e9 },
   adjustable: both,
 }
 const rates = { writing: 400, solving: (tokens: number) => 60 + tokens / 100 }
@@ -18,21 +17,21 @@ describe('the time of a run', () => {
   it('takes what was wanted where there is no end to it', () => {
     const all = allot({ ...wanted, seconds: undefined }, rates)
     expect(all).toMatchObject({ tokens: 131_072, calibration: 49_152, left: undefined })
-    expect(all.writing).toEqual({ ...wanted.writing, seconds: 135_168 / 400 })
+    expect(all.writing).toEqual({ ...wanted.writing, seconds: 65_536 / 400 })
     expect(all.solving).toBe(60 + 491.52)
   })
 
   it('shares an hour: everything that is wanted fits', () => {
     const { tokens, calibration, left = 0 } = allot({ ...wanted, seconds: 3600 }, rates)
     expect([tokens, calibration]).toEqual([131_072, 49_152])
-    expect(left).toBeCloseTo(3600 - 135_168 / 400 - 551.52, 6)
+    expect(left).toBeCloseTo(3600 - 65_536 / 400 - 551.52, 6)
   })
 
   it('writes and solves less in ten minutes, but not where that was asked for', () => {
     const { tokens, calibration, writing } = allot({ ...wanted, seconds: 600 }, rates)
-    expect(tokens).toBe(86 * 512) // the next whole batch after 0.2 * 600 * 400 - 4096
-    expect(writing).toMatchObject({ tokens: tokens + 4096, copy: 1e9 })
-    expect(writing.text).toBe(4 * (tokens + 4096))
+    expect(tokens).toBe(94 * 512) // the next whole batch after 0.1 * 600 * 400 tokens, of which there are two for each that is written
+    expect(writing).toMatchObject({ tokens: tokens / 2, copy: 1e9 })
+    expect(writing.text).toBe(2 * tokens)
     expect(calibration).toBeLessThan(tokens)
     const asked = allot({ ...wanted, seconds: 600, adjustable: new Set() }, rates)
     expect([asked.tokens, asked.calibration]).toEqual([131_072, 49_152])
@@ -51,9 +50,9 @@ describe('the time of a run', () => {
         expect(tokens).toBeGreaterThanOrEqual(16_384)
         expect(calibration).toBeGreaterThanOrEqual(8192)
         expect(calibration).toBeLessThanOrEqual(tokens)
-        if (tokens > 16_384) expect(writing.seconds).toBeLessThanOrEqual(0.2 * seconds + 512 / speed)
+        if (tokens > 16_384) expect(writing.seconds).toBeLessThanOrEqual(0.1 * seconds + 512 / speed)
         if (calibration > 8192)
-          expect(solving).toBeLessThanOrEqual(0.5 * (seconds - writing.seconds) + 512 * each)
+          expect(solving).toBeLessThanOrEqual(0.85 * (seconds - writing.seconds) + 512 * each)
         expect(left).toBeGreaterThanOrEqual(0)
       },
     )
