@@ -9,7 +9,9 @@ import { threadCount } from '../src/threads.js'
 
 const path = process.argv[2]
 if (!path) throw new Error('usage: npx tsx scripts/readme.ts DEMO.json')
-const { files, reference, tokens, seconds, peakBytes } = JSON.parse(readFileSync(path, 'utf8')) as DemoReport
+const { files, reference, tokens, seconds, peakBytes, training } = JSON.parse(
+  readFileSync(path, 'utf8'),
+) as DemoReport
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`
 const rows = files.map((f) => {
   const name = f.method === 'qat' ? `**${f.name}**` : f.name
@@ -22,6 +24,13 @@ const rows = files.map((f) => {
   const top1 = `${(100 * f.top1.mean).toFixed(1)} %`
   return `| ${[name, megabytes(f.bytes), f.bitsPerWeight.toFixed(2), f.perplexity.mean.toFixed(2), kld, top1, won, equal].join(' | ')} |`
 })
+const kinds = training[0].kinds.map(({ kind }) => kind)
+const kindRows = training.map(({ type, kinds: own, recovered }) => {
+  const cells = own.map(
+    ({ recovered: won }) => `${(100 * won.mean).toFixed(0)} % ± ${(100 * won.se).toFixed(0)}`,
+  )
+  return `| ${[`${type} QAT`, ...cells, `**${(100 * recovered).toFixed(0)} %**`].join(' | ')} |`
+})
 const table = `| file | size | bits/weight | perplexity | KL divergence | top-1 | recovered | as good as |
 |---|---:|---:|---:|---:|---:|---:|---:|
 | F16 (reference) | ${megabytes(reference.bytes)} | ${reference.bitsPerWeight.toFixed(2)} | ${reference.perplexity.mean.toFixed(2)} | | | | |
@@ -29,6 +38,12 @@ ${rows.join('\n')}
 
 ${tokens} held-out tokens, each file as llama.cpp runs it; ± is a standard error over windows. The whole run took ${seconds.toFixed(0)} seconds
 and ${(peakBytes / 1e6).toFixed(0)} MB on ${threadCount()} cores.
+
+The same files on general text of five kinds from other sources than what they were trained on, recovered of what stock loses there:
+
+| file | ${kinds.join(' | ')} | mean |
+|---|${'---:|'.repeat(kinds.length + 1)}
+${kindRows.join('\n')}
 `
 const [begin, end] = ['<!-- demo:begin -->', '<!-- demo:end -->']
 const readme = readFileSync('README.md', 'utf8')
