@@ -32,7 +32,7 @@ import type { ParameterPrograms } from './parameter.js'
 import { type Plan, sizesOf, usesFisher } from './plan.js'
 import { opponentOf, outcomeOf, type Result, resultMetadata, type Validated } from './result.js'
 import { defaultTokens, inBatches, type RunText } from './run-text.js'
-import { type Importance, makeStudent, type Source, type Student, targetTypes } from './source.js'
+import { type Importance, makeStudent, restart, type Source, type Student, targetTypes } from './source.js'
 import { teacherCacheBytes } from './step-seconds.js'
 import { trainSteps } from './steps.js'
 import { type Divergence, inWholeBatches, isBetter, meanOf } from './validation.js'
@@ -263,9 +263,8 @@ export class Run {
 
   /** Gives the parameters the reference quantizer's codes. */
   private async restart({ parameters }: Student, importance: Importance | undefined): Promise<void> {
-    const anew = await makeStudent(this.source, this.types, this.untrained, importance)
-    for (const [i, p] of parameters.entries()) {
-      p.restart(anew.parameters[i].latents)
+    for (const p of parameters) {
+      await restart(this.source, this.types, p, importance)
       await this.programs.round(p)
     }
   }

@@ -150,7 +150,19 @@ export const rowTables = ({ architecture, config }: Model, untrained: ReadonlySe
     (name) => untrained.has(name) && !(name in architecture.headTensors(config)),
   )
 
-/** The same of one block. */
+/** Gives a parameter the codes of the reference quantizer again. */
+export async function restart(
+  source: Source,
+  types: ReadonlyMap<string, number>,
+  parameter: Parameter,
+  importance?: Importance,
+): Promise<void> {
+  const { name, shape } = parameter
+  const { parameters } = await studentOf(source, types, new Map([[name, shape]]), new Set(), importance)
+  parameter.restart(parameters[0].latents)
+}
+
+/** A block of a student, in the same way. */
 export function makeBlock(
   source: Source,
   types: ReadonlyMap<string, number>,

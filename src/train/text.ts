@@ -35,6 +35,7 @@ export interface TextOptions {
 /** Tokens of a kind of general text that decide among candidates, and that a run is validated on. */
 const trialTokens = 512
 const validationTokens = 1536
+const mostOfKind = 48
 const defaultSelfWritten = 0.5
 
 /** What a text consists of, in tokens. */
@@ -78,7 +79,9 @@ export async function readText(path: string, options: TextOptions): Promise<Read
   }
 }
 
-const perKind = (tokens: number, length: number): number => Math.max(1, Math.round(tokens / length))
+/** Windows of a kind; short ones are not as many as fill so many tokens. */
+const perKind = (tokens: number, length: number): number =>
+  Math.min(mostOfKind, Math.max(1, Math.round(tokens / length)))
 
 async function fileWindows(
   model: LlamaModel,
