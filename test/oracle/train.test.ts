@@ -144,9 +144,9 @@ describe('training', () => {
     expect(files[2].equals(files[0])).toBe(true)
   })
 
-  it('takes a quarter of its own text and general text for the rest where it is told nothing', async () => {
+  it('takes half of its own text and general text for the rest where it is told nothing', async () => {
     const { textTokens } = await run('default.gguf', { data: [], steps: 0 })
-    expect(textTokens).toMatchObject({ files: 0, general: 1536, selfWritten: 512 })
+    expect(textTokens).toMatchObject({ files: 0, general: 1024, selfWritten: 1024 })
   })
 })
 
