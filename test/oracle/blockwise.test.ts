@@ -217,6 +217,21 @@ describe('the plan', () => {
     expect(tight.stages.every(({ bytes }) => bytes <= little)).toBe(true)
   })
 
+  it('says where tokens are few for the widest matrices, and what enough of them would take', async () => {
+    const options = { ...planned, memory: 8e9 }
+    const widest = Math.max(
+      ...Object.values(llama.blockTensors((await model()).config, 0)).map(([, n]) => n ?? 0),
+    )
+    const few = await planRun(await model(), { ...options, calibration: 4 * widest })
+    expect(few.few).toMatchObject({
+      inputs: widest,
+      tokens: Math.ceil((8 * widest) / planned.batch) * planned.batch,
+    })
+    expect(few.few?.seconds).toBeGreaterThan(few.stages[0].seconds)
+    const enough = await planRun(await model(), { ...options, calibration: 8 * widest + planned.batch })
+    expect(enough.few).toBeUndefined()
+  })
+
   it('refuses what does not fit and says what does', async () => {
     await expect(run('no.gguf', { memory: 1e6 })).rejects.toThrow(
       /takes about .* GB of memory and 0.0 GB are allowed/,
