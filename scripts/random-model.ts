@@ -17,6 +17,7 @@ const shapes = {
   block: { layers: 1, width: 2048, feedForward: 5632, heads: 32, headsKv: 4 }, // one of 1.1B, for the benches
   '0.1B': { layers: 12, width: 768, feedForward: 2048, heads: 12, headsKv: 4 },
   '1.1B': { layers: 25, width: 2048, feedForward: 5632, heads: 32, headsKv: 4 },
+  '1.5B': { layers: 28, width: 1536, feedForward: 8960, heads: 12, headsKv: 2 },
   '8B': { layers: 36, width: 4096, feedForward: 14_336, heads: 32, headsKv: 8 },
 } as const
 

@@ -85,10 +85,12 @@ export class Coordinates {
       direction[j] = unit * along(j)
       descent += direction[j] * slope[j]
     }
+    // H is symmetric: what lies below its diagonal counts twice.
     for (let j = from; j < to; j++) {
       let sum = 0
-      for (let k = from, at = j * width + from; k < to; k++, at++) sum += direction[k] * block[at]
-      curvature += direction[j] * sum
+      let at = j * width + from
+      for (let k = from; k < j; k++, at++) sum += direction[k] * block[at]
+      curvature += direction[j] * (2 * sum + direction[j] * block[at])
     }
     if (!(curvature > 0)) return
     const wanted = stored[index] - descent / curvature
