@@ -219,7 +219,7 @@ function sharesOf({
   if (own + common > 1)
     throw new UsageError(`--self-written ${own} and --general ${common} are more than the whole text`)
   const left = 1 - own - common
-  if (files && left === 0)
+  if (files && left < 1e-9)
     throw new UsageError(
       `--self-written ${own} and --general ${common} leave nothing to be read of --data; leave one of them out`,
     )
