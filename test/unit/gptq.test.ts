@@ -1,7 +1,7 @@
 /** Error-compensating rounding: its codes are on the grid, and it loses less in the metric of the inputs. */
 import { describe, expect, it } from 'vitest'
 import type { Grid } from '../../src/formats/format.js'
-import { damp, factorize } from '../../src/quantize/factor.js'
+import { damp, factorize, shrink } from '../../src/quantize/factor.js'
 import { leastSquaresStep, roundCompensated } from '../../src/quantize/gptq.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
@@ -152,5 +152,68 @@ describe('leastSquaresStep', () => {
     const same = await products.multiply(weights, moments, [rows, n, n])
     const none = await leastSquaresStep(weights, same, moments, factor, products)
     expect(loss(none, moments)).toBeLessThan(1e-6)
+  })
+
+  it('goes less far the more the moments were drawn towards their diagonal, and never away', async () => {
+    const { weights, moments } = setting()
+    const random = new Random(6)
+    const other = weights.map((w) => w + 0.1 * random.normal())
+    const wanted = await products.multiply(other, moments, [rows, n, n])
+    const left: number[] = []
+    for (const share of [0.01, 0.5, 2, 10]) {
+      const factor = await factorize(shrink(moments, share), products)
+      const step = await leastSquaresStep(weights, wanted, moments, factor, products)
+      const off = weights.map((w, i) => w + step[i] - other[i])
+      left.push(
+        loss(off, moments) /
+          loss(
+            other.map((w, i) => w - weights[i]),
+            moments,
+          ),
+      )
+    }
+    expect(left).toEqual(left.toSorted((a, b) => a - b))
+    expect(left[0]).toBeLessThan(0.01)
+    expect(left[3]).toBeLessThan(1)
+  })
+})
+
+describe('shrink', () => {
+  const correlation = (moments: Float32Array, i: number, j: number): number =>
+    moments[i * n + j] / Math.sqrt(moments[i * n + i] * moments[j * n + j])
+
+  it('draws every correlation towards zero by the same factor, and none past it', () => {
+    const { moments } = setting()
+    for (const share of [0, 0.1, 1, 10]) {
+      const shrunk = shrink(moments, share)
+      const off = moments.map((m, at) => {
+        const [i, j] = [Math.floor(at / n), at % n]
+        if (i === j) return shrunk[at] / m / (1 + share) - 1
+        return shrunk[at] - m || correlation(shrunk, i, j) * (1 + share) - correlation(moments, i, j)
+      })
+      expect(Math.max(...off.map(Math.abs))).toBeLessThan(1e-4)
+    }
+  })
+
+  it('does not ask how large an input is: one that is a thousand times larger changes no correlation', () => {
+    const { moments } = setting()
+    const size = (i: number): number => (i === 7 ? 1000 : 1)
+    const scaled = moments.map((m, at) => m * size(Math.floor(at / n)) * size(at % n))
+    const [plain, other] = [shrink(moments, 0.5), shrink(scaled, 0.5)]
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < i; j++)
+        expect(Math.abs(correlation(other, i, j) / correlation(plain, i, j) - 1)).toBeLessThan(0.1)
+    // Damping by the mean of the diagonal would have drowned all others.
+    expect(correlation(damp(scaled, 0.5), 20, 21) / correlation(moments, 20, 21)).toBeLessThan(0.2)
+  })
+
+  it('makes moments that can be factored of inputs that are always zero, and of a single token', async () => {
+    const random = new Random(9)
+    const x = Float32Array.from({ length: n }, (_, i) => (i % 5 === 0 ? 0 : random.normal()))
+    const one = await products.multiply(x, x, [n, 1, n], { transA: true })
+    for (const moments of [one, new Float32Array(n * n)]) {
+      const { inverse } = await factorize(shrink(moments, 10), products)
+      expect(inverse.every(Number.isFinite)).toBe(true)
+    }
   })
 })

@@ -1,0 +1,51 @@
+/** Sums of products over batches: as if all tokens had been multiplied at once. */
+import { expect, test } from 'vitest'
+import { Random } from '../../src/random.js'
+import { joined, MomentSums, tokensAtOnce } from '../../src/train/sums.js'
+import { gaussian } from '../support/gaussian.js'
+import { products } from '../support/products.js'
+
+const [n, out] = [20, 6]
+
+test.each([
+  ['one batch', [48]],
+  ['fewer tokens than are multiplied at once', [48, 48, 32]],
+  ['as many', [tokensAtOnce / 2, tokensAtOnce / 2]],
+  ['more, and some left over', [tokensAtOnce + 8, 512, 1024, 640, 24]],
+])('of %s are those of all tokens', async (_, batches) => {
+  const random = new Random(1)
+  const sums = new MomentSums(products)
+  const [xs, ys]: [Float32Array[], Float32Array[]] = [[], []]
+  for (const tokens of batches) {
+    const [x, y] = [gaussian(random, tokens * n), gaussian(random, tokens * out)]
+    xs.push(x)
+    ys.push(y)
+    await sums.add({ inputs: x, targets: new Map([['y', y]]) }, tokens)
+  }
+  const { inputs, targets } = await sums.finish()
+  const [x, y] = [joined(xs), joined(ys)]
+  const tokens = x.length / n
+  const near = (found: Float32Array | undefined, wanted: Float32Array): void => {
+    expect(found).toHaveLength(wanted.length)
+    for (const [i, value] of wanted.entries())
+      expect(Math.abs((found?.[i] ?? Number.NaN) - value)).toBeLessThan(1e-5 * tokens)
+  }
+  near(inputs, await products.multiply(x, x, [n, tokens, n], { transA: true }))
+  near(targets.get('y'), await products.multiply(y, x, [out, tokens, n], { transA: true }))
+  for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) expect(inputs[i * n + j]).toBe(inputs[j * n + i])
+})
+
+test('of more inputs than a panel has are whole', async () => {
+  const [wide, tokens] = [1500, 3]
+  const x = gaussian(new Random(2), tokens * wide)
+  const sums = new MomentSums(products)
+  await sums.add({ inputs: x, targets: new Map() }, tokens)
+  const { inputs, targets } = await sums.finish()
+  const whole = await products.multiply(x, x, [wide, tokens, wide], { transA: true })
+  expect(inputs.findIndex((value, i) => value !== whole[i])).toBe(-1)
+  expect(targets.size).toBe(0)
+})
+
+test('of no tokens are an error', async () => {
+  await expect(new MomentSums(products).finish()).rejects.toThrow(RangeError)
+})
