@@ -14,6 +14,8 @@ interface Options {
   output: string
   data?: string[]
   selfWritten?: number
+  general?: number
+  validation?: number
   tokens?: number
   steps?: number
   time?: number
@@ -49,6 +51,11 @@ export function addTrain(program: Command): void {
       '--self-written <share>',
       'share of the tokens that the model writes itself, 0 to 1 (default: 0 with --data, else 0.5)',
       share,
+    )
+    .option(
+      '--validation <n>',
+      'tokens of each kind of text that stages are validated on (default: 1536)',
+      positiveInteger,
     )
     .option(
       '--tokens <n>',

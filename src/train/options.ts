@@ -20,6 +20,8 @@ export interface TrainOptions {
   readonly selfWritten?: number
   /** Share of the tokens that are general text, which ships with quench. Default: half of the others with data, all of them without. */
   readonly general?: number
+  /** Tokens of each kind of general text that stages are validated on. Default 1,536. */
+  readonly validation?: number
   /** Most distinct training tokens. Default 131,072, or fewer where the model has to write them and `seconds` are short. */
   readonly tokens?: number
   /** Optimizer steps. Default 300, unless `seconds` is given. */
@@ -72,6 +74,7 @@ export function checkOptions(options: TrainOptions): void {
   checkNumbers(options, {
     selfWritten: share,
     general: share,
+    validation: whole(1),
     tokens: whole(1),
     steps: whole(0),
     seconds: aboveZero,

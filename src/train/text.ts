@@ -19,6 +19,8 @@ export interface TextOptions {
   readonly selfWritten?: number
   /** Share of the tokens that are general text. Default: half of the others with files, all of them without. */
   readonly general?: number
+  /** Tokens of each kind of general text that a run is validated on; a third as many decide among candidates. Default 1,536. */
+  readonly validation?: number
   /** Most training tokens to read and to write. */
   readonly tokens: number
   /** Tokens of a window. */
@@ -32,9 +34,10 @@ export interface TextOptions {
   readonly signal?: AbortSignal
 }
 
-/** Tokens of a kind of general text that decide among candidates, and that a run is validated on. */
-const trialTokens = 512
-const validationTokens = 1536
+const defaultValidation = 1536
+/** Tokens that decide among candidates, as a share of those that a run is validated on. */
+const trialShare = 1 / 3
+/** Most windows of a kind. */
 const mostOfKind = 48
 const defaultSelfWritten = 0.5
 
@@ -60,19 +63,19 @@ export interface ReadText {
 
 /** Reads the files in `data` and the general text. @throws UsageError for shares that do not go with `data` or with each other */
 export async function readText(path: string, options: TextOptions): Promise<ReadText> {
-  const { length } = options
+  const { length, validation: tokens = defaultValidation } = options
   const shares = sharesOf(options)
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
     const files = shares.files > 0 ? await fileWindows(model, options) : []
     const calibration = await generalWindows('calibration', path, model, length, options.onWarning)
-    const { taken, rest } = splitKinds(calibration, perKind(trialTokens, length))
+    const { taken, rest } = splitKinds(calibration, perKind(trialShare * tokens, length))
     const validation = await generalWindows('validation', path, model, length)
     return {
       files,
       general: rest,
       trial: taken,
-      validation: ofEachKind(validation, perKind(validationTokens, length)),
+      validation: ofEachKind(validation, perKind(tokens, length)),
     }
   } finally {
     model.dispose()

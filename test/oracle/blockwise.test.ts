@@ -19,7 +19,7 @@ let input: string
 let text: string
 /** Memory in which a block fits, but not the whole student. */
 let little: number
-const small = { tokens: 4096, context: 64, batch: 128, calibration: 2048 }
+const small = { tokens: 4096, context: 64, batch: 128, calibration: 2048, validation: 512 }
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-blockwise-'))

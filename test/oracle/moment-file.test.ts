@@ -77,7 +77,8 @@ describe('steps', () => {
   })
 })
 
-const options = { type: 'Q4_0', tokens: 2048, context: 64, batch: 128, calibration: 256, steps: 12 }
+const small = { tokens: 2048, context: 64, batch: 128, validation: 512 }
+const options = { type: 'Q4_0', ...small, calibration: 256, steps: 12 }
 const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainReport> => {
   const [input, data] = [join(folder, 'model.gguf'), [join(folder, 'text.txt')]]
   return train({ input, output: join(folder, output), data, embeddings: 'yes', ...options, ...more })
