@@ -68,7 +68,9 @@ export async function readText(path: string, options: TextOptions): Promise<Read
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
     const files = shares.files > 0 ? await fileWindows(model, options) : []
-    const calibration = await generalWindows('calibration', path, model, length, options.onWarning)
+    // Where the model writes too, it is told there that a chat template fails.
+    const told = shares.selfWritten > 0 ? undefined : options.onWarning
+    const calibration = await generalWindows('calibration', path, model, length, told)
     const { taken, rest } = splitKinds(calibration, perKind(trialShare * tokens, length))
     const validation = await generalWindows('validation', path, model, length)
     return {
