@@ -27,7 +27,7 @@ function counted(more: Partial<TextOptions>, read = readOf()): [number, number, 
 
 describe('shares', () => {
   test.each<[name: string, more: Partial<TextOptions>, counts: [number, number, number]]>([
-    ['nothing', {}, [0, 75, 25]],
+    ['nothing', {}, [0, 50, 50]],
     ['--self-written .5', { selfWritten: 0.5 }, [0, 50, 50]],
     ['--self-written 0', { selfWritten: 0 }, [0, 100, 0]],
     ['--self-written 1', { selfWritten: 1 }, [0, 0, 100]],
