@@ -59,9 +59,13 @@ function isMessages(value: unknown): value is PlainMessage[] {
   return Array.isArray(value) && value.length > 0 && value.every(isMessage)
 }
 
+/** A template that fails so often is not tried again: one that loops takes a minute each time. */
+const mostFailures = 3
+
 /** Conversations as tokens, without BOS. */
 class Renderer {
   private template: ChatTemplate | undefined
+  private failures = 0
 
   constructor(
     path: string,
@@ -76,8 +80,9 @@ class Renderer {
       if (this.template) return await this.rendered(this.template, name, messages)
     } catch (error) {
       if (!(error instanceof FileError)) throw error
-      this.onWarning?.(`${error.message}; conversations are read as plain text from there on`)
-      this[Symbol.dispose]()
+      if (this.failures++ === 0)
+        this.onWarning?.(`${error.message}; such conversations are read as plain text`)
+      if (this.failures === mostFailures) this[Symbol.dispose]()
     }
     return this.model.tokenizeAsync(messages.map(plainTurn).join('\n'))
   }

@@ -81,7 +81,8 @@ export async function chooseCodes(
   const errors: number[][] = []
   for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
   const shares = errors.map((own) => meanShare(own, errors[0]))
-  const best = shares.indexOf(Math.min(...shares))
+  // Of activations that are too large for f32 no error is a number, and the matrix stays as it was.
+  const best = shares.reduce((least, share, i) => (share < shares[least] ? i : least), 0)
   return { ...candidates[best], error: shares[best] }
 }
 
