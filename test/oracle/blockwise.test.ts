@@ -42,8 +42,9 @@ const planned = {
   method: 'auto' as const,
   batch: 128,
   calibration: 2048,
-  validation: 7680,
-  trial: 2560,
+  // Eight windows of each kind, and three that decide.
+  validation: 2560,
+  trial: 960,
   steps: 0,
   seconds: undefined,
   ...{ text: 4096, length: 64, topK: undefined },
