@@ -91,7 +91,7 @@ test.runIf(filtered)(
       quantize: { line: 'm-f16.gguf -t Q4_0 -o q.gguf', outputs: ['q.gguf'] },
       // The model writes the text, into the cache.
       train: {
-        line: 'm-f16.gguf -t Q4_0 -o t.gguf --steps 1 --calibration 0 -c 64 --tokens 512',
+        line: 'm-f16.gguf -t Q4_0 -o t.gguf --steps 1 --calibration 0 -c 64 --tokens 512 --validation 512',
         outputs: ['t.gguf'],
       },
       eval: { line: `q.gguf -r m-f16.gguf -d text.txt ${little} --save-reference r.ref`, outputs: ['r.ref'] },

@@ -78,7 +78,15 @@ describe('training of rows of 64', () => {
     ['Q3_K_M', ['Q4_0', 'Q5_0', 'Q5_1', 'Q8_0']],
   ])('%s starts from the bytes of %j, and all of them train', async (type, expected) => {
     const output = join(folder, `${type}.gguf`)
-    const options = { input: input(), data: [text()], tokens: 1024, context: 32, batch: 64, type }
+    const options = {
+      input: input(),
+      data: [text()],
+      tokens: 1024,
+      context: 32,
+      batch: 64,
+      validation: 512,
+      type,
+    }
     const settings = { ...options, output, steps: 0 }
     const start = await train(settings)
     const ours = await openGguf(start.path)

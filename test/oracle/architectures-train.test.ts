@@ -41,7 +41,15 @@ const variants: Record<string, TinyVariant> = {
 test.each(Object.keys(variants))('%s', async (name) => {
   const input = join(folder, `${name}.gguf`)
   await writeTinyVariant(input, { width: 64, feedForward: 128, ...variants[name] })
-  const options = { tokens: 2048, context: 64, batch: 128, steps: 30, data: [text], type: 'Q4_0' }
+  const options = {
+    tokens: 2048,
+    context: 64,
+    batch: 128,
+    steps: 30,
+    data: [text],
+    validation: 512,
+    type: 'Q4_0',
+  }
   const report = await train({ input, output: join(folder, `${name}-q4_0.gguf`), ...options })
   expect(report.written).toBe('qat')
   expect(report.recovered).toBeGreaterThan(0.1)

@@ -92,7 +92,14 @@ describe('work that fails within a tensor', () => {
     const path = await withTensor(name, value)
     const text = join(folder, 'text.txt')
     await writeFile(text, wordText(8000))
-    const setting = { tokens: 4096, context: 64, batch: 128, calibration: 2048, method: 'blockwise' as const }
+    const setting = {
+      tokens: 4096,
+      context: 64,
+      batch: 128,
+      calibration: 2048,
+      validation: 512,
+      method: 'blockwise' as const,
+    }
     const error = await train({
       ...{ input: path, output: `${path}.out`, type: 'Q4_0', data: [text], ...setting },
       checkpointEvery: 0,

@@ -32,7 +32,7 @@ const run = (name: string, output: string, more: Partial<TrainOptions>): Promise
     output: join(folder, output),
     type: 'Q4_0',
     data: [text],
-    ...{ tokens: 2048, context: 64, batch: 128, calibration: 512, steps: 12 },
+    ...{ tokens: 2048, context: 64, batch: 128, calibration: 512, validation: 512, steps: 12 },
     ...more,
   })
 

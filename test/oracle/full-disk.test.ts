@@ -39,7 +39,8 @@ beforeAll(async () => {
   const model = { architecture: llama, config: await llama.read(gguf) }
   await gguf.close()
   const speeds = async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 })
-  const tokens = { batch: 256, calibration: 512, validation: 7680, trial: 2560 }
+  // Sixteen windows of each kind, and five that decide.
+  const tokens = { batch: 256, calibration: 512, validation: 2560, trial: 800 }
   const plan = { method: 'auto', memory: 0, ...tokens } as const
   little = Math.ceil(bytesOf('solve streamed', model, { ...plan, steps: 0, seconds: undefined, speeds })) + 1
   disk = new FullDisk()
@@ -59,6 +60,7 @@ const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> 
     context: 32,
     batch: 256,
     calibration: 512,
+    validation: 512,
     steps,
     ...more,
   })

@@ -70,7 +70,14 @@ describe('training', () => {
   const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainReport> =>
     train({
       ...{ input: join(folder, 'model.gguf'), output: join(folder, output), type: 'Q2_K' },
-      ...{ data: [join(folder, 'text.txt')], tokens: 2048, context: 64, batch: 128, calibration: 0 },
+      ...{
+        data: [join(folder, 'text.txt')],
+        tokens: 2048,
+        context: 64,
+        batch: 128,
+        calibration: 0,
+        validation: 512,
+      },
       ...{ steps: 20, teacherTopK: 16, ...more },
     })
 
