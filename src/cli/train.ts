@@ -247,6 +247,7 @@ function describe(report: TrainReport): string[] {
         `  ${kld(after)} after ${stage}, ${duration(seconds)}${taken ? '' : '; not better on every kind of text, so left out'}`,
     ),
     ...kindTable(kinds),
+    ...(kinds.some(({ apart }) => apart) ? [`  ${ownTextNote}`] : []),
   ]
   const best = opponent === 'importance' ? 'stock with an importance matrix' : 'stock'
   if (written === 'ptq')
@@ -263,6 +264,9 @@ function describe(report: TrainReport): string[] {
     )
   return lines
 }
+
+const ownTextNote =
+  'your text: a part of --data that was held out; only the other kinds decide what is kept and are in the mean'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 

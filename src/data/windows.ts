@@ -2,8 +2,6 @@
  * Windows: texts as token sequences of one length, the unit of training and validation. Each starts with BOS where
  * the model wants one, as llama.cpp evaluates it. Nothing overlaps, and what is left over at the end is dropped.
  */
-import { UsageError } from '../errors.js'
-
 /** How a model's vocabulary begins a text. */
 export interface TokenFacts {
   readonly bos: number | undefined
@@ -40,26 +38,6 @@ function join(documents: readonly Int32Array[], separator: number | undefined): 
     at += document.length
   }
   return stream.subarray(0, at)
-}
-
-export interface Split {
-  readonly train: Int32Array[]
-  readonly validation: Int32Array[]
-}
-
-/**
- * Holds windows out for validation: every n-th, `wanted` of them but no more than a fifth, so that they come from all
- * of the text. @throws UsageError if there are too few windows to train and validate
- */
-export function holdOut(windows: readonly Int32Array[], wanted: number): Split {
-  if (windows.length < 2)
-    throw new UsageError(
-      `the text gives ${windows.length} windows and at least 2 are needed; give more text with --data or a smaller --context`,
-    )
-  const count = Math.min(wanted, Math.max(1, Math.floor(windows.length / 5)))
-  const every = Math.floor(windows.length / count)
-  const held = (i: number): boolean => i % every === every - 1 && i < every * count
-  return { train: windows.filter((_, i) => !held(i)), validation: windows.filter((_, i) => held(i)) }
 }
 
 /** At most `count` items, evenly spread. */

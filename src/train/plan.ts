@@ -63,7 +63,8 @@ export interface PlanOptions {
   readonly batch: number
   readonly calibration: number
   readonly validation: number
-  /** Tokens that decide among the candidates of a matrix. */
+  /** Tokens that importances are computed from, and those that decide among the candidates of a matrix. */
+  readonly importance: number
   readonly trial: number
   readonly steps: number | undefined
   readonly seconds: number | undefined

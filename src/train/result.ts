@@ -34,6 +34,8 @@ export interface Result {
 /** How a file does on a kind of text. Divergences are in nats a token; `recovered` is the share of what `stock` loses that is gone. */
 interface KindOutcome {
   readonly kind: string
+  /** Of the user's own text, of which the run has trained on other parts: it is in no mean, and decided nothing. */
+  readonly apart?: true
   /** The reference quantizer without importances. */
   readonly stock: MeanError
   /** The better of the reference quantizer's files. */
@@ -62,10 +64,10 @@ export const opponentOf = (plain: Divergence, weighed: Divergence): Opponent =>
 export function outcomeOf({ plain, opponent, after }: Result): Outcome {
   const won = gains(plain, after)
   const ahead = gains(opponent.divergence, after)
-  const kinds = plain.kinds.map(({ kind, windows }, k): KindOutcome => {
+  const kinds = plain.kinds.map(({ windows, ...kind }, k): KindOutcome => {
     const plainOnly = ({ mean, se }: MeanError): MeanError => ({ mean, se })
     return {
-      kind,
+      ...kind,
       stock: meanError(windows),
       opponent: meanError(opponent.divergence.kinds[k].windows),
       file: meanError(after.kinds[k].windows),
@@ -73,7 +75,9 @@ export function outcomeOf({ plain, opponent, after }: Result): Outcome {
       gain: plainOnly(ahead[k]),
     }
   })
-  const worst = kinds.reduce((a, b) => (b.recovered.mean < a.recovered.mean ? b : a))
+  const worst = kinds
+    .filter(({ apart }) => !apart)
+    .reduce((a, b) => (b.recovered.mean < a.recovered.mean ? b : a))
   const { mean, se } = meanGain(plain, after)
   return { opponent: opponent.kind, kinds, recovered: mean, recoveredError: se, worst: worst.kind }
 }

@@ -17,7 +17,9 @@ export interface RunText {
   readonly windows: readonly Int32Array[]
   /** Windows of the block-wise start: a whole number of batches. */
   readonly calibration: readonly Int32Array[]
-  /** General text that decides among candidates of a matrix, and that stages are validated on. */
+  /** General text for importances, whatever the run trains on. */
+  readonly importance: readonly KindWindows[]
+  /** General text that decides among candidates of a matrix, and text that stages are validated on. */
   readonly trial: readonly KindWindows[]
   readonly validation: readonly KindWindows[]
 }
@@ -31,13 +33,14 @@ export function textTokens(
   { batch: { windows, length } }: Network,
   options: TextOptions,
   calibration = defaultCalibration,
-): { train: number; validation: number; trial: number; calibration: number } {
+): Record<'train' | 'importance' | 'trial' | 'validation' | 'calibration', number> {
   const { files, general, selfWritten } = countsOf(read, options)
   const train = files + general + selfWritten
   return {
     train: train * length,
-    validation: tokensOf(read.validation, length),
+    importance: tokensOf(read.importance, length),
     trial: tokensOf(read.trial, length),
+    validation: tokensOf(read.validation, length),
     calibration: Math.floor(Math.min(calibration / length, train) / windows) * windows * length,
   }
 }
@@ -60,11 +63,12 @@ export async function runText(
   const { windows: all, ...report } = await trainingText(input, options, read)
   const order = new WindowOrder(all, options.seed)
   const most = Math.min(calibration / length, all.length)
-  const { trial, validation } = read
+  const { importance, trial, validation } = read
   return {
     order,
     windows: all,
     calibration: order.take(0, Math.floor(most / windows) * windows),
+    importance,
     trial,
     validation,
     report,

@@ -35,7 +35,14 @@ import { defaultTokens, inBatches, type RunText } from './run-text.js'
 import { type Importance, makeStudent, restart, type Source, type Student, targetTypes } from './source.js'
 import { teacherCacheBytes } from './step-seconds.js'
 import { trainSteps } from './steps.js'
-import { type Divergence, inWholeBatches, isBetter, meanOf } from './validation.js'
+import {
+  beatsStock,
+  type Divergence,
+  inWholeBatches,
+  isBetter,
+  type KindWindows,
+  meanOf,
+} from './validation.js'
 
 export const defaultSteps = 300
 
@@ -82,7 +89,7 @@ export class Run {
     })
   }
 
-  private settings({ windows, trial, validation }: RunText): Settings {
+  private settings({ windows, importance, trial, validation }: RunText): Settings {
     const { type, tokens = defaultTokens, steps = null, seconds = null, seed = 1 } = this.options
     return {
       model: this.source.fingerprint,
@@ -90,7 +97,7 @@ export class Run {
       method: this.plan.method,
       untrained: this.plan.untrained.join(' '),
       teacherTopK: this.plan.teacher.topK,
-      text: digest([...windows, ...[...trial, ...validation].flatMap((kind) => kind.windows)]),
+      text: digest([...windows, ...[...importance, ...trial, ...validation].flatMap((kind) => kind.windows)]),
       tokens,
       steps,
       seconds,
@@ -137,7 +144,7 @@ export class Run {
     })
     const seconds = (performance.now() - began) / 1000
     const opponent = opponentOf(plain, weighed)
-    const better = isBetter(plain, solved) && isBetter(weighed, solved)
+    const better = beatsStock(plain, solved) && beatsStock(weighed, solved)
     this.stages.push({ stage: 'blockwise', seconds, kld: meanOf(solved), taken: better })
     const result = { plain, opponent, after: better ? solved : opponent.divergence }
     const trained: TrainedTensors = async (name) => {
@@ -250,7 +257,7 @@ export class Run {
     trained: Divergence,
   ): Promise<{ kept: 'trained' | 'solved' | 'ptq'; divergence: Divergence }> {
     const { network, programs } = this
-    const better = isBetter(plain, trained) && isBetter(weighed, trained)
+    const better = beatsStock(plain, trained) && beatsStock(weighed, trained)
     if (solved ? isBetter(solved, trained) : better) return { kept: 'trained', divergence: trained }
     if (solved && better && !hasBlocks(student, network, disk))
       return { kept: 'trained', divergence: trained }
@@ -269,12 +276,14 @@ export class Run {
     }
   }
 
-  /** Mean squares of what the matrices of the blocks read in the text that the start is computed from, or else in all of it. */
+  /** Mean squares of what the matrices of the blocks read in general text. */
   private async importance(): Promise<Importance> {
     const { network, source, text } = this
-    const windows = text.calibration.length > 0 ? text.calibration : text.order.take(0, network.batch.windows)
-    this.known ??= await importanceOf(network, inBatches(windows, network.batch), source.weights, () =>
-      this.mayStop(0, network.config.layers),
+    this.known ??= await importanceOf(
+      network,
+      batchesOf(text.importance, network.batch),
+      source.weights,
+      () => this.mayStop(0, network.config.layers),
     )
     return new Map([...this.known].filter(([name]) => name.startsWith('blk.')))
   }
@@ -326,7 +335,7 @@ export class Run {
     const divergence = await distillation.validate(text.validation)
     // The first one compiled more, and let the teacher read the held-out text.
     progress.validating = Math.min(progress.validating, (performance.now() - validated) / 1000)
-    const taken = isBetter(plain, divergence) && isBetter(weighed, divergence)
+    const taken = beatsStock(plain, divergence) && beatsStock(weighed, divergence)
     if (taken) progress.validated = { ...(progress.validated as Validated), solved: divergence }
     else await this.restart(student, opponent.kind === 'importance' ? await this.importance() : undefined)
     const seconds = (performance.now() - began) / 1000
@@ -394,9 +403,12 @@ export class Run {
 const solvingSeconds = (stages: readonly StageReport[]): number =>
   stages.find(({ stage }) => stage === 'blockwise')?.seconds ?? 0
 
+const batchesOf = (text: readonly KindWindows[], { windows }: Batch): Int32Array[] =>
+  inWholeBatches(text, windows).map(join)
+
 /** The batches that decide among candidates, and where their kinds of text begin and end. */
 function trialOf({ trial }: RunText, { windows, length }: Batch) {
   const bounds = [0]
   for (const { windows: own } of trial) bounds.push((bounds.at(-1) as number) + own.length * length)
-  return { batches: inWholeBatches(trial, windows).map(join), bounds }
+  return { batches: batchesOf(trial, { windows, length }), bounds }
 }

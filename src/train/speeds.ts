@@ -8,7 +8,7 @@ import type { Model } from './source.js'
 /** Of all blocks; every one that differs from the first counts by its weights. */
 export function solveSeconds(
   model: Model,
-  { calibration, validation, trial, batch }: PlanOptions,
+  { calibration, importance, validation, trial, batch }: PlanOptions,
   whole: boolean,
   { prepare, forward, moments, factors, rounding }: BlockSeconds,
 ): number {
@@ -16,7 +16,8 @@ export function solveSeconds(
   const batches = Math.floor(calibration / batch)
   const deciding = Math.ceil(trial / batch)
   // Importances, student and teacher; one block at a time the validation text goes along, also through what the reference quantizer makes.
-  const passes = 3 * batches + 2 * deciding + (whole ? 0 : 4 * Math.ceil(validation / batch))
+  const others = Math.ceil(importance / batch) + (whole ? 0 : 4 * Math.ceil(validation / batch))
+  const passes = 2 * (batches + deciding) + others
   const first = prepare + passes * forward + (batches + deciding) * moments + factors
   const { all, outside, first: weights } = sizesOf(model)
   return first * ((all - outside) / weights) + model.config.layers * rounding

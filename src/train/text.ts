@@ -1,7 +1,8 @@
 /**
  * The windows that a run trains on: general text that ships with quench, text that the model writes itself, and the user's own. Which
  * windows decide among candidates of a matrix, and which a run is validated on: general text from other documents, and from other
- * sources, whatever it trains on, so that nothing counts as better that is so on its own text only.
+ * sources, whatever it trains on, so that nothing counts as better that is so on its own text only. A part of the user's own text is
+ * held out besides, to say how the file does there.
  */
 
 import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
@@ -19,7 +20,10 @@ export interface TextOptions {
   readonly selfWritten?: number
   /** Share of the tokens that are general text. Default: half of the others with files, all of them without. */
   readonly general?: number
-  /** Tokens of each kind of general text that a run is validated on; a third as many decide among candidates. Default 1,536. */
+  /**
+   * Tokens of each kind of general text that a run is validated on; a third as many decide among candidates, and importances are computed
+   * from twice as many. Default 1,536.
+   */
   readonly validation?: number
   /** Most training tokens to read and to write. */
   readonly tokens: number
@@ -37,6 +41,8 @@ export interface TextOptions {
 const defaultValidation = 1536
 /** Tokens that decide among candidates, as a share of those that a run is validated on. */
 const trialShare = 1 / 3
+/** Tokens for importances, likewise. More of them change the mean squares of inputs by little. */
+const importanceShare = 2
 /** Most windows of a kind. */
 const mostOfKind = 48
 const defaultSelfWritten = 0.5
@@ -56,8 +62,11 @@ export interface TextReport {
 export interface ReadText {
   readonly files: readonly Int32Array[]
   readonly general: readonly KindWindows[]
-  /** General text that decides among candidates, and that a run is validated on. */
+  /** That of the general text which importances are computed from. */
+  readonly importance: readonly KindWindows[]
+  /** General text that decides among candidates. */
   readonly trial: readonly KindWindows[]
+  /** General text that a run is validated on, and a part of the files that it does not train on. */
   readonly validation: readonly KindWindows[]
 }
 
@@ -67,7 +76,8 @@ export async function readText(path: string, options: TextOptions): Promise<Read
   const shares = sharesOf(options)
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
-    const files = shares.files > 0 ? await fileWindows(model, options) : []
+    const windows = shares.files > 0 ? await fileWindows(model, options) : []
+    const { held, files } = heldOut(windows, perKind(tokens, length))
     // Where the model writes too, it is told there that a chat template fails.
     const told = shares.selfWritten > 0 ? undefined : options.onWarning
     const calibration = await generalWindows('calibration', path, model, length, told)
@@ -76,8 +86,9 @@ export async function readText(path: string, options: TextOptions): Promise<Read
     return {
       files,
       general: rest,
+      importance: ofEachKind(rest, perKind(importanceShare * tokens, length)),
       trial: taken,
-      validation: ofEachKind(validation, perKind(tokens, length)),
+      validation: [...ofEachKind(validation, perKind(tokens, length)), ...held],
     }
   } finally {
     model.dispose()
@@ -87,6 +98,20 @@ export async function readText(path: string, options: TextOptions): Promise<Read
 /** Windows of a kind; short ones are not as many as fill so many tokens. */
 const perKind = (tokens: number, length: number): number =>
   Math.min(mostOfKind, Math.max(1, Math.round(tokens / length)))
+
+/** Of the user's text at most a tenth is held out, and nothing of one that is too short to tell much by it. */
+const heldShare = 0.1
+
+/** @param most windows that are held out */
+export function heldOut(
+  windows: readonly Int32Array[],
+  most: number,
+): { held: KindWindows[]; files: readonly Int32Array[] } {
+  const count = Math.min(most, Math.floor(heldShare * windows.length))
+  if (count < 2) return { held: [], files: windows }
+  const { taken, rest } = splitKinds([{ kind: 'your text', windows }], count)
+  return { held: taken.map((kind) => ({ ...kind, apart: true })), files: rest[0].windows }
+}
 
 async function fileWindows(
   model: LlamaModel,

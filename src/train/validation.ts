@@ -4,32 +4,39 @@
  */
 import { type MeanError, meanError } from './estimate.js'
 
-/** Windows of one kind of text, such as prose or code. */
-export interface KindWindows {
+interface Kind {
   readonly kind: string
+  /** It is reported, but decides nothing and is in no mean: text of the same source as what a run trains on. */
+  readonly apart?: true
+}
+
+/** Windows of one kind of text, such as prose or code. */
+export interface KindWindows extends Kind {
   readonly windows: readonly Int32Array[]
 }
 
 /** Mean KL divergence of each window, nats per token, by kind; the windows of the kinds one after another. */
 export interface Divergence {
-  readonly kinds: readonly { readonly kind: string; readonly windows: readonly number[] }[]
+  readonly kinds: readonly (Kind & { readonly windows: readonly number[] })[]
 }
 
 /** @param means of the windows of all kinds in their order; those beyond are of windows that fill up the last batch */
 export function divergenceOf(text: readonly KindWindows[], means: readonly number[]): Divergence {
   let at = 0
-  const kinds = text.map(({ kind, windows }) => {
+  const kinds = text.map(({ windows, ...kind }) => {
     const own = means.slice(at, at + windows.length)
     at += windows.length
-    return { kind, windows: own }
+    return { ...kind, windows: own }
   })
   return { kinds }
 }
 
 /** Mean over kinds; the standard error is that of the means of the kinds. */
 export function meanOf({ kinds }: Divergence): MeanError {
-  return pooled(kinds.map(({ windows }) => meanError(windows)))
+  return pooled(kinds.filter(decides).map(({ windows }) => meanError(windows)))
 }
+
+const decides = ({ apart }: Kind): boolean => !apart
 
 /** Each kind counts alike. */
 function pooled(parts: readonly MeanError[]): MeanError {
@@ -41,31 +48,42 @@ function pooled(parts: readonly MeanError[]): MeanError {
 }
 
 /** A kind of text, and by how much one result loses less on it than another: the share of the other's divergence that is gone. */
-export interface KindGain extends MeanError {
-  readonly kind: string
-}
+export interface KindGain extends Kind, MeanError {}
 
 /** By how much `after` loses less than `before`, by kind, from paired windows; a share of what `before` loses on that kind. */
 export function gains(before: Divergence, after: Divergence): KindGain[] {
-  return before.kinds.map(({ kind, windows }, k) => {
+  return before.kinds.map(({ windows, ...kind }, k) => {
     const base = meanError(windows).mean
     const differences = windows.map((value, i) => value - after.kinds[k].windows[i])
     const { mean, se } = meanError(differences)
-    return base > 0 ? { kind, mean: mean / base, se: se / base } : { kind, mean: 0, se: 0 }
+    return { ...kind, ...(base > 0 ? { mean: mean / base, se: se / base } : { mean: 0, se: 0 }) }
   })
 }
 
 /** Mean over kinds. */
-export const meanGain = (before: Divergence, after: Divergence): MeanError => pooled(gains(before, after))
+export const meanGain = (before: Divergence, after: Divergence): MeanError =>
+  pooled(gains(before, after).filter(decides))
 
 /**
  * Whether `after` is better: over all kinds by more than the standard error of the paired difference, and on no kind worse by more than
  * that of the kind. A single window tells nothing of chance, so its difference counts as it is.
  */
 export function isBetter(before: Divergence, after: Divergence): boolean {
+  return isAhead(before, after, chanceOf)
+}
+
+/** The same of a file that stands in for one of the reference quantizer: on no kind is it worse at all, as far as can be seen. */
+export function beatsStock(stock: Divergence, after: Divergence): boolean {
+  return isAhead(stock, after, () => 0)
+}
+
+const chanceOf = ({ se }: MeanError): number => (Number.isFinite(se) ? se : 0)
+
+/** @param leeway by how much the gain on a kind may fall short of nothing */
+function isAhead(before: Divergence, after: Divergence, leeway: (gain: MeanError) => number): boolean {
   const all = meanGain(before, after)
-  const chance = (se: number): number => (Number.isFinite(se) ? se : 0)
-  return all.mean > chance(all.se) && gains(before, after).every(({ mean, se }) => mean >= -chance(se))
+  const own = gains(before, after).filter(decides)
+  return all.mean > chanceOf(all) && own.every((gain) => gain.mean >= -leeway(gain))
 }
 
 /** The windows of all kinds in whole batches of `size`; the last is filled up by windows from the beginning. */

@@ -122,7 +122,15 @@ describe('the choice', () => {
     const model = { architecture: llama, config: tinyConfig({ width: 256, vocabulary: 32_768, tied: true }) }
     const untrained = [new Set<string>(), new Set(['token_embd.weight'])]
     const options = {
-      ...{ method: 'auto' as const, batch: 512, calibration: 0, validation: 7680, trial: 2560, steps: 100 },
+      ...{
+        method: 'auto' as const,
+        batch: 512,
+        calibration: 0,
+        validation: 7680,
+        importance: 15_360,
+        trial: 2560,
+        steps: 100,
+      },
       seconds: undefined,
       speeds: async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 }),
       ...{ untrained, text: 131_072, length: 128, topK: 0 },

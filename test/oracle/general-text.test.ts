@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { textKinds } from '../../src/data/shipped-texts.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { readText, type TextOptions, trainingText } from '../../src/train/text.js'
+import type { KindWindows } from '../../src/train/validation.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 
@@ -48,14 +49,18 @@ describe('parts', () => {
 
   test('are the same whatever the run trains on', async () => {
     const path = join(folder, 'digits.txt')
-    await writeFile(path, '3 1 4 1 5 9 2 6 5 3 5 8 9 7 9 '.repeat(400))
+    await writeFile(path, Array.from({ length: 4000 }, (_, i) => (i * 7919) % 100_003).join(' '))
     const plain = await readText(tiny, options)
     const digits = await readText(tiny, { ...options, data: [path], general: 0, tokens: 512, seed: 2 })
     expect(digits.trial).toEqual(plain.trial)
-    expect(digits.validation).toEqual(plain.validation)
+    expect(digits.importance).toEqual(plain.importance)
+    expect(digits.validation.slice(0, -1)).toEqual(plain.validation)
+    const own = digits.validation.at(-1) as KindWindows
+    expect(own).toMatchObject({ kind: 'your text', apart: true })
+    expect(own.windows.length).toBeGreaterThan(1)
     const { windows, fileTokens } = await trainingText(tiny, { ...options, data: [path], general: 0 }, digits)
     expect(fileTokens).toBe(4096)
-    const unseen = new Set([...plain.trial, ...plain.validation].flatMap((kind) => keys(kind.windows)))
+    const unseen = new Set([...plain.trial, ...plain.validation, own].flatMap((kind) => keys(kind.windows)))
     expect(keys(windows).filter((key) => unseen.has(key))).toEqual([])
   })
 

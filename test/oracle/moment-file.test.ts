@@ -88,7 +88,7 @@ const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainRep
 async function tight(): Promise<number> {
   const source = await openSource(join(folder, 'model.gguf'))
   await source.gguf.close()
-  const sizes = { batch: 128, calibration: 256, validation: 7680, trial: 2560 }
+  const sizes = { batch: 128, calibration: 256, validation: 7680, importance: 15_360, trial: 2560 }
   const least = ['solve', 'distill, moments on disk'] as const
   const needed = least.map((stage) => bytesOf(stage, source, sizes))
   const memory = Math.ceil(Math.max(...needed)) + 1
@@ -156,6 +156,7 @@ describe('the plan', () => {
       batch: 128,
       calibration: 256,
       validation: 7680,
+      importance: 15_360,
       trial: 2560,
       steps: 10,
       seconds: undefined,

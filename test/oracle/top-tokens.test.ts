@@ -127,6 +127,7 @@ describe('the plan', () => {
           batch: 512,
           calibration: 0,
           validation: 7680,
+          importance: 15_360,
           trial: 2560,
           steps,
           topK,

@@ -1,12 +1,14 @@
-/** What llama.cpp's quantizer makes of a model with the importance matrix of a run: the file that a training run has to beat. */
+/** What llama.cpp's quantizer makes of a model, with the importance matrix of a run: the files that a training run has to beat. */
 import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
+import { join } from '../../src/train/distillation.js'
 import { importanceOf } from '../../src/train/importance.js'
 import { Network } from '../../src/train/network.js'
 import type { TrainOptions, TrainReport } from '../../src/train/options.js'
-import { inBatches, runText, textOptions } from '../../src/train/run-text.js'
+import { textOptions } from '../../src/train/run-text.js'
 import { openSource } from '../../src/train/source.js'
 import { readText } from '../../src/train/text.js'
+import { inWholeBatches } from '../../src/train/validation.js'
 
 /** Bytes of every tensor, by name. */
 export async function tensorData(path: string): Promise<Map<string, Buffer>> {
@@ -20,32 +22,25 @@ export async function tensorData(path: string): Promise<Map<string, Buffer>> {
 /** The bytes of the tensors of the file that a run found to be its best opponent. It is written to `output`. */
 export async function opponentData(
   options: TrainOptions & { readonly context: number; readonly batch: number },
-  { opponent, plan }: TrainReport,
+  { opponent }: Pick<TrainReport, 'opponent'>,
   output: string,
 ): Promise<Map<string, Buffer>> {
-  const importance = opponent === 'importance' ? await runImportance(options, plan.calibration) : undefined
+  const importance = opponent === 'importance' ? await runImportance(options) : undefined
   await quantizeModel(options.input, output, { type: options.type, ...(importance && { importance }) })
   return tensorData(output)
 }
 
-/** Mean squares of what the matrices of the blocks read in the text that a run computes from. */
+/** Mean squares of what the matrices of the blocks read in general text. */
 async function runImportance(
   options: TrainOptions & { readonly context: number; readonly batch: number },
-  calibration: number,
 ): Promise<Map<string, Float32Array>> {
   const source = await openSource(options.input)
   const batch = { windows: options.batch / options.context, length: options.context }
   const network = new Network(source.architecture, source.config, batch)
   const wanted = textOptions(source, network, options, 8e9)
-  const text = await runText(
-    options.input,
-    network,
-    wanted,
-    await readText(options.input, wanted),
-    calibration,
-  )
-  const windows = text.calibration.length > 0 ? text.calibration : text.order.take(0, batch.windows)
-  const all = await importanceOf(network, inBatches(windows, batch), source.weights)
+  const { importance } = await readText(options.input, wanted)
+  const batches = inWholeBatches(importance, batch.windows).map(join)
+  const all = await importanceOf(network, batches, source.weights)
   await network.dispose()
   await source.gguf.close()
   return new Map([...all].filter(([name]) => name.startsWith('blk.')))

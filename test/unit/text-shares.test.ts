@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.js'
 import type { Network } from '../../src/train/network.js'
 import { textTokens } from '../../src/train/run-text.js'
-import { countsOf, type ReadText, type TextOptions } from '../../src/train/text.js'
+import { countsOf, heldOut, type ReadText, type TextOptions } from '../../src/train/text.js'
 
 const length = 32
 const windows = (count: number): Int32Array[] =>
@@ -13,6 +13,7 @@ const windows = (count: number): Int32Array[] =>
 const readOf = (files = 1000, general: readonly [number, number] = [500, 500]): ReadText => ({
   files: windows(files),
   general: general.map((count, k) => ({ kind: `kind ${k}`, windows: windows(count) })),
+  importance: ['a', 'b'].map((kind) => ({ kind, windows: windows(8) })),
   trial: ['a', 'b'].map((kind) => ({ kind, windows: windows(4) })),
   validation: ['a', 'b', 'c'].map((kind) => ({ kind, windows: windows(12) })),
 })
@@ -125,6 +126,7 @@ describe('tokens of a run', () => {
   test('are what the text has, and a start of whole batches from no more than there is', () => {
     expect(tokens({}, 20 * length)).toEqual({
       train: 100 * length,
+      importance: 16 * length,
       validation: 36 * length,
       trial: 8 * length,
       calibration: 20 * length,
@@ -135,5 +137,28 @@ describe('tokens of a run', () => {
     expect(tokens({ tokens: 10 * length }).calibration).toBe(8 * length)
     expect(tokens({ tokens: 1000 * length }).calibration).toBe(1000 * length)
     expect(tokens({ tokens: 1e6 * length, selfWritten: 1 }).calibration).toBe(49_152)
+  })
+})
+
+describe("the user's text that is held out", () => {
+  test('is a tenth of it at most, from all of it, and nothing of a short one', () => {
+    expect(heldOut(windows(19), 12)).toEqual({ held: [], files: windows(19) })
+    const { held, files } = heldOut(windows(40), 12)
+    expect(held).toEqual([
+      { kind: 'your text', apart: true, windows: [0, 10, 20, 30].map((i) => windows(40)[i]) },
+    ])
+    expect(files).toHaveLength(36)
+    expect(heldOut(windows(1000), 12).held[0].windows).toHaveLength(12)
+  })
+
+  test('and what is trained on are all of it together', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 1, max: 50 }), (n, most) => {
+        const { held, files } = heldOut(windows(n), most)
+        const all = [...held.flatMap((kind) => kind.windows), ...files].map(([number]) => number)
+        expect(all.toSorted((a, b) => a - b)).toEqual(Array.from({ length: n }, (_, i) => i))
+      }),
+      { seed: 1 },
+    )
   })
 })

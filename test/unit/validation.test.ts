@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { meanError } from '../../src/train/estimate.js'
 import {
+  beatsStock,
   type Divergence,
   divergenceOf,
   gains,
@@ -97,6 +98,9 @@ describe('better', () => {
     // As much on the whole, but by chance: its error is larger.
     expect(isBetter(before, worse([0.1, -0.05, 0.01, -0.02]))).toBe(true)
     expect(isBetter(before, worse([0, 0, 0, 0]))).toBe(true)
+    // Stock stays where a kind is worse at all.
+    expect(beatsStock(before, worse([0.1, -0.05, 0.01, -0.02]))).toBe(false)
+    expect(beatsStock(before, worse([0, 0, 0, 0]))).toBe(true)
   })
 
   test('is not what is better by less than chance', () => {
@@ -115,6 +119,20 @@ describe('better', () => {
     const moved = divergence({ prose: [1000, 100, 10, 0.9], code: [1, 1, 1, 1] })
     expect(meanGain(apart, moved).mean).toBeGreaterThan(0)
     expect(isBetter(apart, moved)).toBe(false)
+  })
+
+  test("does not hang on the user's own text, which is reported beside", () => {
+    const own = (of: Divergence, windows: readonly number[]): Divergence => ({
+      kinds: [...of.kinds, { kind: 'your text', apart: true, windows }],
+    })
+    const [less, more] = [times(before, 0.9), times(before, 1.1)]
+    expect(isBetter(own(before, [1, 1]), own(less, [9, 9]))).toBe(true)
+    expect(isBetter(own(before, [9, 9]), own(more, [1, 1]))).toBe(false)
+    expect(meanGain(own(before, [1, 1]), own(less, [9, 9]))).toEqual(meanGain(before, less))
+    expect(meanOf(own(less, [9, 9]))).toEqual(meanOf(less))
+    expect(gains(own(before, [1, 1]), own(less, [0.25, 0.25])).at(-1)).toEqual({
+      ...{ kind: 'your text', apart: true, mean: 0.75, se: 0 },
+    })
   })
 
   test('of a single window is what loses less', () => {

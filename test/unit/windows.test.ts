@@ -1,8 +1,7 @@
-/** Cutting documents into windows, and holding some of them out. */
+/** Cutting documents into windows. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { cutWindows, holdOut } from '../../src/data/windows.js'
-import { UsageError } from '../../src/errors.js'
+import { cutWindows } from '../../src/data/windows.js'
 
 const BOS = 99
 const withBos = { bos: BOS, addBos: true }
@@ -81,42 +80,5 @@ describe('windows', () => {
     const [window] = cutWindows([document], 2, { bos: BOS, addBos: false })
     document[0] = 50
     expect([...window]).toEqual([1, 2])
-  })
-})
-
-describe('holding out', () => {
-  const windows = (n: number): Int32Array[] => Array.from({ length: n }, (_, i) => Int32Array.of(i))
-  const numbers = (w: Int32Array[]): number[] => w.map(([i]) => i)
-
-  test('takes windows from all of the text', () => {
-    const { train, validation } = holdOut(windows(20), 4)
-    expect(numbers(validation)).toEqual([4, 9, 14, 19])
-    expect(train).toHaveLength(16)
-    expect(numbers(holdOut(windows(103), 10).validation)).toEqual([9, 19, 29, 39, 49, 59, 69, 79, 89, 99])
-  })
-
-  test('takes no more than a fifth, and at least one', () => {
-    expect(holdOut(windows(20), 1000).validation).toHaveLength(4)
-    expect(numbers(holdOut(windows(2), 8).validation)).toEqual([1])
-    expect(numbers(holdOut(windows(2), 8).train)).toEqual([0])
-  })
-
-  test('leaves every window in one of the two, in order', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 2, max: 300 }), fc.integer({ min: 1, max: 80 }), (n, wanted) => {
-        const { train, validation } = holdOut(windows(n), wanted)
-        expect(validation).toHaveLength(Math.min(wanted, Math.max(1, Math.floor(n / 5))))
-        expect([...numbers(train), ...numbers(validation)].sort((a, b) => a - b)).toEqual(numbers(windows(n)))
-        expect(numbers(train)).toEqual(numbers(train).toSorted((a, b) => a - b))
-      }),
-      { seed: 1 },
-    )
-  })
-
-  test('needs two windows', () => {
-    for (const n of [0, 1]) {
-      expect(() => holdOut(windows(n), 1)).toThrow(UsageError)
-      expect(() => holdOut(windows(n), 1)).toThrow(`gives ${n} windows and at least 2 are needed`)
-    }
   })
 })

@@ -1,0 +1,119 @@
+/**
+ * Training on text of one odd kind, or on far too little of any: a trained file is on no kind of text worse than what llama.cpp makes
+ * of the model, with or without an importance matrix, beyond chance; and where training does not help, the better of these is
+ * what is written. Measured by libllama on text from other sources than what a run decides by.
+ */
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { windowsOfKinds } from '../../src/data/kinds.js'
+import { spread } from '../../src/data/windows.js'
+import { evaluateFiles } from '../../src/evaluate/index.js'
+import { openGguf } from '../../src/gguf/index.js'
+import { LlamaModel } from '../../src/llama/index.js'
+import { memoryBudget } from '../../src/memory.js'
+import { llama } from '../../src/models/llama.js'
+import { Random } from '../../src/random.js'
+import { join as joined } from '../../src/train/distillation.js'
+import { meanError } from '../../src/train/estimate.js'
+import type { TrainOptions, TrainReport } from '../../src/train/options.js'
+import { bytesOf } from '../../src/train/plan.js'
+import { train } from '../../src/train/train.js'
+import { opponentData, tensorData } from '../support/stock.js'
+
+const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+const input = inRepository('models/quench-5m-f16.gguf')
+const common = { type: 'Q2_K', method: 'blockwise', context: 64, batch: 256, validation: 512 } as const
+const context = 128
+const windowsOfKind = 24
+/** Chance makes one of twenty comparisons that large once in fifty times. */
+const mostErrors = 3
+
+let folder: string
+let kinds: Map<string, Int32Array>
+const file = (name: string): string => join(folder, name)
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-odd-'))
+  process.env.QUENCH_CACHE = file('cache')
+  const model = await LlamaModel.load(input, { vocabOnly: true })
+  try {
+    const all = await windowsOfKinds(input, model, inRepository('bench/texts'), context)
+    kinds = new Map(Array.from(all, ([kind, windows]) => [kind, joined(spread(windows, windowsOfKind))]))
+  } finally {
+    model.dispose()
+  }
+  for (const opponent of ['plain', 'importance'] as const)
+    await opponentData({ ...common, input, output: '' }, { opponent }, file(`${opponent}.gguf`))
+}, 400_000)
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+/** Memory in which a block fits, but not the whole student. */
+async function little(): Promise<number> {
+  const gguf = await openGguf(input)
+  const model = { architecture: llama, config: await llama.read(gguf) }
+  await gguf.close()
+  const plan = { batch: common.batch, calibration: 1024, trial: 1280 }
+  const [streamed, whole] = [bytesOf('solve streamed', model, plan), bytesOf('solve', model, plan)]
+  expect(streamed).toBeLessThan(whole)
+  return Math.ceil((streamed + whole) / 2)
+}
+
+const random = new Random(1)
+const digits = Array.from({ length: 9000 }, () => String(random.int(100_000))).join(' ')
+const chinese = Array.from(
+  { length: 9000 },
+  () => '的一是不了人我在有他这为之大来以个中上们'[random.int(20)],
+).join('')
+const constant = 'the '.repeat(9000)
+const oneKind = readFileSync(inRepository('models/quench-5m.test.txt'), 'utf8')
+
+/** By how much a file diverges more than another on each kind of text, window by window, in nats. */
+async function excess(path: string, other: string): Promise<{ kind: string; mean: number; se: number }[]> {
+  const rows: { kind: string; mean: number; se: number }[] = []
+  for (const [kind, text] of kinds) {
+    const { files } = await evaluateFiles({ reference: input, files: [path, other], text, context })
+    const [own, its] = files.map(({ windowSums }) => windowSums.kld)
+    rows.push({ kind, ...meanError(own.map((sum, i) => sum - its[i])) })
+  }
+  return rows
+}
+
+test.each<[name: string, text: string, more: Partial<TrainOptions>, memory: 'all' | 'a block']>([
+  ['digits', digits, {}, 'all'],
+  ['one language', chinese, {}, 'a block'],
+  ['a constant', constant, {}, 'all'],
+  ['a token for each input', oneKind, { calibration: 256, tokens: 256, validation: 1536 }, 'all'],
+  ['one kind', oneKind, { calibration: 4096, tokens: 4096 }, 'all'],
+])('%s: %#', async (name, content, more, memory) => {
+  const text = file(`${name}.txt`)
+  await writeFile(text, content)
+  const output = file(`${name} ${memory}.gguf`)
+  const report = await train({
+    ...{ ...common, input, output, data: [text], general: 0, tokens: 1024, calibration: 1024 },
+    ...{ memory: memory === 'all' ? memoryBudget() : await little(), ...more },
+  })
+  expect(report.plan.whole).toBe(memory === 'all')
+  expect(report.textTokens).toMatchObject({ general: 0, selfWritten: 0 })
+  if (report.written === 'ptq')
+    expect(await tensorData(output)).toEqual(await tensorData(file(`${report.opponent}.gguf`)))
+  else
+    for (const stock of ['plain', 'importance'])
+      for (const { kind, mean, se } of await excess(output, file(`${stock}.gguf`)))
+        expect(mean, `${kind}, ${stock}`).toBeLessThanOrEqual(mostErrors * se)
+  reports.push(report)
+})
+
+const reports: TrainReport[] = []
+
+test('what is written instead is the better of the two on other text too', async () => {
+  const opponents = new Set(
+    reports.filter(({ written }) => written === 'ptq').map(({ opponent }) => opponent),
+  )
+  expect([...opponents]).toEqual(['plain'])
+  const rows = await excess(file('plain.gguf'), file('importance.gguf'))
+  expect(rows.reduce((sum, { mean }) => sum + mean, 0)).toBeLessThan(0)
+})
