@@ -6,9 +6,9 @@ export type Adjustable = 'tokens' | 'calibration'
 
 /**
  * Most that writing and solving may take, as shares of all the time and of what writing leaves. Solving from more tokens wins more in the
- * same time than steps do, as long as it has not as many as it wants.
+ * same time than steps do, as long as it has not as many as it wants. Where no steps follow, a little is left for the output.
  */
-const shares = { writing: 0.1, solving: 0.85 }
+const shares = { writing: 0.1, solving: 0.85, solvingAlone: 0.95 }
 /** They are not cut below these tokens; less is worth little, however short the time. */
 const least = { tokens: 16_384, calibration: 8192 }
 
@@ -21,6 +21,8 @@ interface Wanted {
   readonly seconds: number | undefined
   readonly writing?: Writing
   readonly adjustable?: ReadonlySet<Adjustable>
+  /** Whether steps follow the block-wise start; otherwise text that it does not take has no use. Default true. */
+  readonly trains?: boolean
 }
 
 interface Allotment {
@@ -37,16 +39,17 @@ interface Allotment {
  * @param rates tokens a second that the model writes, and seconds of the block-wise start from so many tokens, which grow linearly
  */
 export function allot(
-  { text, calibration: asked, batch, seconds, writing: unwritten, adjustable }: Wanted,
+  { text, calibration: asked, batch, seconds, writing: unwritten, adjustable, trains = true }: Wanted,
   rates: { readonly writing: number; readonly solving: (calibration: number) => number },
 ): Allotment {
   const may = (what: Adjustable): boolean => seconds !== undefined && (adjustable?.has(what) ?? false)
+  const useful = trains || !adjustable?.has('tokens') ? text : Math.min(text, Math.max(asked, batch))
   const { tokens: all, ...bytes } = unwritten ?? { tokens: 0, text: 0, copy: 0 }
   // Of the text this share is written, however much of it there is.
-  const share = all / text
-  const fitting = (shares.writing * (seconds ?? 0) * rates.writing) / share
-  const tokens = all > 0 && may('tokens') ? cut(text, fitting, least.tokens, batch) : text
-  const written = Math.min(all, Math.ceil(share * tokens))
+  const unwrittenShare = all / text
+  const fitting = (shares.writing * (seconds ?? 0) * rates.writing) / unwrittenShare
+  const tokens = all > 0 && may('tokens') ? cut(useful, fitting, least.tokens, batch) : useful
+  const written = Math.min(all, Math.ceil(unwrittenShare * tokens))
   const writing = {
     tokens: written,
     text: all > 0 ? Math.ceil((bytes.text * written) / all) : bytes.text,
@@ -56,7 +59,8 @@ export function allot(
   const rest = (seconds ?? 0) - writing.seconds
   const [none, whole] = [rates.solving(Math.min(batch, asked)), rates.solving(asked)]
   const each = (whole - none) / Math.max(1, asked - batch)
-  const solvable = batch + (shares.solving * rest - none) / Math.max(each, 1e-12)
+  const share = trains ? shares.solving : shares.solvingAlone
+  const solvable = batch + (share * rest - none) / Math.max(each, 1e-12)
   const most = Math.min(asked, tokens)
   const calibration = may('calibration') ? cut(most, solvable, least.calibration, batch) : most
   const solving = rates.solving(calibration)

@@ -240,7 +240,6 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const wanted = method === 'auto' ? methods.find(fits) : method
   const fit = wanted && fitting(model, options, wanted)
   const untrained = fit?.untrained ?? options.untrained?.at(-1) ?? new Set<string>()
-  const momentBytes = fit?.momentBytes ?? 0
   const bytes = (stage: Parameters<typeof bytesOf>[0]): number =>
     Math.ceil(bytesOf(stage, model, options, untrained))
   const whole = options.whole ?? bytes('solve') <= memory
@@ -249,7 +248,7 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
     throw new QuenchError(
       `going on with this run takes about ${gigabytes(solvingBytes)} of memory and ${gigabytes(memory)} are allowed; give it more, or start anew`,
     )
-  if (wanted === undefined || !fits(wanted)) {
+  if (wanted === undefined || !fit) {
     const other = methods.find(fits)
     const needed = Math.max(
       bytes(wanted === 'blockwise' || !wanted ? 'solve streamed' : wanted),
@@ -262,19 +261,45 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
       `training this model${wanted ? ` with --method ${wanted}` : ''} takes about ${gigabytes(needed)} of memory and ${gigabytes(memory)} are allowed; ${advice}`,
     )
   }
+  const measured = { speeds: await options.speeds(whole), product: await productSpeed(model.config.width) }
+  const plan = layOut(model, options, wanted, fit, whole, measured)
+  const few = method === 'auto' && options.seconds !== undefined && stepsOf(plan, options) < fewestSteps
+  const alone = few ? fitting(model, options, 'blockwise') : undefined
+  return alone ? layOut(model, options, 'blockwise', alone, whole, measured) : plan
+}
+
+/** Fewer steps than that win nothing after the block-wise start, and the time is better spent on that. */
+const fewestSteps = 100
+
+/** Steps that fit in the time that is planned for them. */
+function stepsOf({ method, stages }: Plan, { batch }: PlanOptions): number {
+  const training = stages.find(({ stage }) => stage === method && stage !== 'blockwise')
+  return training ? (training.seconds * training.tokensPerSecond) / batch : Number.POSITIVE_INFINITY
+}
+
+/** What a method takes, stage by stage, and how it shares the time. */
+function layOut(
+  model: Model,
+  options: PlanOptions,
+  method: Method,
+  { untrained, momentBytes }: Fit,
+  whole: boolean,
+  { speeds, product }: { readonly speeds: BlockSeconds; readonly product: number },
+): Plan {
+  const { memory } = options
   const { width } = model.config
-  const speeds = await options.speeds(whole)
-  const speed = await productSpeed(width)
-  const { fisher, validating } = besideSeconds(model, options, speeds.forward, speed)
+  const bytes = (stage: Parameters<typeof bytesOf>[0]): number =>
+    Math.ceil(bytesOf(stage, model, options, untrained))
+  const { fisher, validating } = besideSeconds(model, options, speeds.forward, product)
   // The reference quantizer's two files are validated before it, and the result.
   const beside = whole ? (options.calibration > 0 && usesFisher(model) ? fisher : 0) + 3 * validating : 0
   const solvingFrom = (tokens: number): number =>
     beside + solveSeconds(model, { ...options, calibration: tokens }, whole, speeds)
-  const allotted = allot(options, {
-    writing: writingSpeed(model, options.batch, speeds.forward, speed),
-    solving: solvingFrom,
-  })
-  const { calibration, solving, writing } = allotted
+  const trains = method !== 'blockwise'
+  const { tokens, calibration, solving, writing, left } = allot(
+    { ...options, trains },
+    { writing: writingSpeed(model, options.batch, speeds.forward, product), solving: solvingFrom },
+  )
   const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * width
   const spill = !whole && bytes('solve streamed') + streamBytes > memory
   const stages: PlannedStage[] = [
@@ -285,39 +310,38 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
       tokensPerSecond: solving > 0 ? calibration / solving : 0,
     },
   ]
-  const sizes = sizesOf(model, untrained)
   const training = planTraining(
     model.config,
-    sizes,
-    { ...options, momentBytes, text: allotted.tokens, seconds: allotted.left },
+    sizesOf(model, untrained),
+    { ...options, momentBytes, text: tokens, seconds: left },
     speeds.forward,
-    speed,
+    product,
   )
-  if (wanted !== 'blockwise') {
+  if (trains) {
     const { seconds, tokensPerSecond } = training
-    const held = bytes(momentBytes > 0 ? 'distill, moments on disk' : wanted)
+    const held = bytes(momentBytes > 0 ? 'distill, moments on disk' : method)
     const more = options.seconds === undefined && options.steps !== 0 ? validations * validating : 0
-    stages.push({ stage: wanted, bytes: held, seconds: seconds + more, tokensPerSecond })
+    stages.push({ stage: method, bytes: held, seconds: seconds + more, tokensPerSecond })
   }
   const disk = {
     spillBytes: spill ? streamBytes : 0,
     blockBytes: blockBytesOf(model, whole),
-    checkpointBytes: checkpointBytesOf(model, wanted, untrained),
+    checkpointBytes: checkpointBytesOf(model, method, untrained),
     momentBytes,
   }
   const { inputs } = sizesOf(model)
   const enough = Math.ceil((tokensPerInput * inputs) / options.batch) * options.batch
   const few = calibration > 0 && calibration < enough
-  const teacher = wanted === 'blockwise' ? { topK: 0, bytes: 0 } : training.teacher
+  const teacher = trains ? training.teacher : { topK: 0, bytes: 0 }
   return {
-    method: wanted,
+    method,
     whole,
     ...disk,
     diskBytes: Object.values(disk).reduce((a, b) => a + b, teacher.bytes),
     teacher,
     memory,
     untrained: [...(whole ? untrained : vocabularyMatrices(model).keys())],
-    tokens: allotted.tokens,
+    tokens,
     calibration,
     ...(few && { few: { inputs, tokens: enough, seconds: solvingFrom(enough) } }),
     writing,

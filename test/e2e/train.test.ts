@@ -97,7 +97,7 @@ test('--json prints one document', async () => {
 test('--time sets the number of steps', async () => {
   const output = join(folder, 'time.gguf')
   const args = [model, '-t', 'Q4_0', '-o', output, '-d', text, ...settings, '--calibration', '512']
-  const { code, stdout } = await typed(...args, '--time', '5s', '--json')
+  const { code, stdout } = await typed(...args, '--method', 'distill', '--time', '5s', '--json')
   expect(code).toBe(0)
   const { steps, stages, validation } = JSON.parse(stdout)
   // Four steps are timed at least before their number is set, and the last one is validated.

@@ -221,6 +221,23 @@ describe('the plan', () => {
     expect(tight.stages.every(({ bytes }) => bytes <= little)).toBe(true)
   })
 
+  it('spends a time in which few steps fit on the start alone', async () => {
+    const timed = {
+      ...planned,
+      memory: 8e9,
+      steps: undefined,
+      adjustable: new Set(['tokens', 'calibration'] as const),
+    }
+    const long = await planRun(await model(), { ...timed, seconds: 3600 })
+    const short = await planRun(await model(), { ...timed, seconds: 10 })
+    expect([long.method, short.method]).toEqual(['distill', 'blockwise'])
+    expect(short.stages.map(({ stage }) => stage)).toEqual(['blockwise'])
+    expect(short.whole).toBe(true)
+    expect([long.tokens, short.tokens]).toEqual([planned.text, planned.calibration])
+    const asked = await planRun(await model(), { ...timed, seconds: 10, method: 'distill' })
+    expect(asked.method).toBe('distill')
+  })
+
   it('says where tokens are few for the widest matrices, and what enough of them would take', async () => {
     const options = { ...planned, memory: 8e9 }
     const widest = Math.max(

@@ -38,6 +38,22 @@ describe('the time of a run', () => {
     expect(asked.left).toBe(0)
   })
 
+  it('writes no text that is solved from by nobody where no steps follow, unless that was asked for', () => {
+    const alone = { ...wanted, trains: false }
+    for (const seconds of [undefined, 1e6]) {
+      const { tokens, calibration, writing } = allot({ ...alone, seconds }, rates)
+      expect([tokens, calibration, writing.tokens]).toEqual([49_152, 49_152, 24_576])
+    }
+    const asked = allot({ ...alone, seconds: 1e6, adjustable: new Set() }, rates)
+    expect([asked.tokens, asked.writing.tokens]).toEqual([131_072, 65_536])
+    // And nearly all of what writing leaves is there to solve in.
+    const { calibration, solving, writing } = allot({ ...alone, seconds: 400 }, rates)
+    expect(calibration).toBeLessThan(49_152)
+    const left = 400 - writing.seconds
+    expect(solving).toBeGreaterThanOrEqual(0.95 * left)
+    expect(solving).toBeLessThanOrEqual(0.95 * left + 512 / 100)
+  })
+
   it('keeps to its shares of any time down to the least that is worth anything', () => {
     const property = fc.property(
       fc.double({ min: 1, max: 1e5, noNaN: true }),
