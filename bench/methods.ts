@@ -7,10 +7,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TrainOptions } from '../src/config/options.js'
 import { readTexts } from '../src/data/texts.js'
 import { evaluateFiles, recovered } from '../src/evaluate/index.js'
 import { quantizeFile } from '../src/quantize/ptq.js'
-import type { TrainOptions } from '../src/train/options.js'
 import { train } from '../src/train/train.js'
 
 const model = 'models/quench-5m-f16.gguf'

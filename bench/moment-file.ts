@@ -7,11 +7,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { MomentFile } from '../src/train/moment-file.js'
-import { momentsInMemory } from '../src/train/moment-store.js'
-import { optimize } from '../src/train/optimizer.js'
-import { ParameterPrograms } from '../src/train/parameter.js'
-import { makeStudent, openSource, targetTypes } from '../src/train/source.js'
+import { momentsInMemory } from '../src/optimizer/adam-state.js'
+import { MomentFile } from '../src/optimizer/adam-state-file.js'
+import { optimize } from '../src/optimizer/optimizer.js'
+import { ParameterPrograms } from '../src/optimizer/parameter.js'
+import { makeStudent, openSource, targetTypes } from '../src/student/source.js'
 
 const [steps, turns] = [Number(process.argv[2] ?? 12), Number(process.argv[3] ?? 3)]
 const input = process.argv[4] ?? 'models/quench-5m-f16.gguf'

@@ -10,7 +10,7 @@ import { rm } from 'node:fs/promises'
 import { memorySize } from '../src/cli/options.js'
 import { duration } from '../src/cli/progress.js'
 import { humanBytes } from '../src/format.js'
-import type { Plan } from '../src/train/plan.js'
+import type { Plan } from '../src/plan/plan.js'
 import { train } from '../src/train/train.js'
 
 const [input, allowed, type = 'Q4_0', calibration = '8192', text = 'models/quench-5m.test.txt'] =

@@ -13,8 +13,8 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
+import { join } from '../src/distill/distillation.js'
 import type { Batch } from '../src/models/architecture.js'
-import { join } from '../src/train/distillation.js'
 import { PyTorch, pythonWithTorch, writeModel } from './pytorch/process.js'
 import { clip, makeTrainer, modelPath, quartiles, randomWindows, rates, type Trainer } from './student.js'
 

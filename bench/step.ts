@@ -11,12 +11,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
+import { Program } from '../src/backends/program.js'
+import { join } from '../src/distill/distillation.js'
 import { input, matmul } from '../src/graph/index.js'
 import { modelTensors } from '../src/models/weights.js'
+import { optimize } from '../src/optimizer/optimizer.js'
 import { Random } from '../src/random.js'
-import { Program } from '../src/runtime/program.js'
-import { join } from '../src/train/distillation.js'
-import { optimize } from '../src/train/optimizer.js'
 import { clip, makeTrainer, modelPath, quartiles, randomWindows, rates, type Trainer } from './student.js'
 
 const [models = 'shipped,block', types = 'Q4_0,Q2_K', windows = '4', rounds = '9'] = process.argv.slice(2)

@@ -2,13 +2,13 @@
 import { spawnSync } from 'node:child_process'
 import { join as joinPath } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Distillation, TeacherCache } from '../src/distill/distillation.js'
+import { Network } from '../src/engine/network.js'
 import type { Batch } from '../src/models/architecture.js'
+import type { Parameter } from '../src/optimizer/parameter.js'
+import { ParameterPrograms } from '../src/optimizer/parameter.js'
 import { Random } from '../src/random.js'
-import { Distillation, TeacherCache } from '../src/train/distillation.js'
-import { Network } from '../src/train/network.js'
-import type { Parameter } from '../src/train/parameter.js'
-import { ParameterPrograms } from '../src/train/parameter.js'
-import { makeStudent, openSource, type Source, targetTypes } from '../src/train/source.js'
+import { makeStudent, openSource, type Source, targetTypes } from '../src/student/source.js'
 
 /** Rates and the largest norm of the gradient, those of `quench train`. */
 export const rates = { weightRate: 0.003, scaleRate: 0.0005 }

@@ -16,8 +16,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openGguf } from '../src/gguf/index.js'
 import { llama } from '../src/models/llama.js'
+import { bytesOf } from '../src/plan/plan.js'
 import { Random } from '../src/random.js'
-import { bytesOf } from '../src/train/plan.js'
 import { writeTinyGguf } from '../test/support/tiny-gguf.js'
 
 const diskBytes = 1 << 30

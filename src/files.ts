@@ -13,7 +13,7 @@ import { basename, dirname, join } from 'node:path'
 import { FileError } from './errors.js'
 import { openOwn } from './own-files.js'
 import { hiddenPath, targetOf } from './paths.js'
-import { discardRoom, keepRoom, noteRoom, roomPath, takeRoom } from './room.js'
+import { discardRoom, keepRoom, noteRoom, roomPath, takeRoom } from './reserve.js'
 import { systemError } from './system-errors.js'
 
 export { isDiskFull, systemError } from './system-errors.js'
@@ -93,7 +93,7 @@ export function checkWritable(path: string): void {
 }
 
 /**
- * Opens a new temporary file of `path`, on the space that was reserved for it (room.ts) if there is any: cut it to size when it
+ * Opens a new temporary file of `path`, on the space that was reserved for it (reserve.ts) if there is any: cut it to size when it
  * is written. Nobody may read it who may not read the file that it replaces.
  */
 export async function openTemporary(path: string): Promise<{ temporary: string; handle: FileHandle }> {

@@ -3,7 +3,9 @@
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
+export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions, TrainReport } from './config/options.js'
 export { type Document, readDocuments, readTexts } from './data/texts.js'
+export { TeacherCache } from './distill/distillation.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
 export {
   type ChatOptions,
@@ -54,11 +56,9 @@ export {
   type TensorInfo,
 } from './gguf/index.js'
 export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
+export type { Method, Plan } from './plan/plan.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { modelCard } from './report/card.js'
 export { reportPage } from './report/page.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
-export { TeacherCache } from './train/distillation.js'
-export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions, TrainReport } from './train/options.js'
-export type { Method, Plan } from './train/plan.js'
 export { train } from './train/train.js'

@@ -10,7 +10,7 @@ import { checkWritable, isTemporary, removeAbandoned } from './files.js'
 import { partsByName } from './gguf/split.js'
 import { type Lock, lockFile, lockPath } from './locks.js'
 import { identityOf, realPath, targetOf } from './paths.js'
-import { roomPath } from './room.js'
+import { roomPath } from './reserve.js'
 import { warn } from './warnings.js'
 
 interface Input {

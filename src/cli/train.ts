@@ -1,8 +1,8 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
 import { type Command, Option } from 'commander'
-import type { EmbeddingChoice } from '../train/embeddings.js'
-import type { MeasuredBlock, TrainEvent, TrainReport } from '../train/options.js'
-import type { Method, Plan } from '../train/plan.js'
+import type { MeasuredBlock, TrainEvent, TrainReport } from '../config/options.js'
+import type { Method, Plan } from '../plan/plan.js'
+import type { EmbeddingChoice } from '../student/untrained.js'
 import { humanBytes, humanCount, table } from './format.js'
 import { stopSignal } from './interrupt.js'
 import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
@@ -122,7 +122,7 @@ export function addTrain(program: Command): void {
       const { output, type, time, json, trainEmbeddings, ...rest } = options
       if (time !== undefined && rest.steps !== undefined)
         command.error('error: --time and --steps exclude each other', { exitCode: 2 })
-      const { isFinished } = await import('../train/leftovers.js')
+      const { isFinished } = await import('../resume/leftovers.js')
       if (rest.resume && (await isFinished({ input, output, type: type.toUpperCase() }))) {
         if (json) printJson({ path: output, finished: true })
         else print([`${output} is finished: there is nothing to resume`])

@@ -5,7 +5,9 @@
 
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { TrainEvent, TrainReport } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
+import { TeacherCache } from '../distill/distillation.js'
 import {
   type EffectiveBits,
   type Estimate,
@@ -20,8 +22,6 @@ import { lockFile } from '../locks.js'
 import { aboveZero, checkNumbers, whole } from '../option-checks.js'
 import { checkOutputs } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
-import { TeacherCache } from '../train/distillation.js'
-import type { TrainEvent, TrainReport } from '../train/options.js'
 import { train } from '../train/train.js'
 
 const shipped = (name: string): string => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))

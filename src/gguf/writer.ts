@@ -24,7 +24,7 @@ export interface GgufContent {
   readonly version?: 2 | 3
   /** In bytes, a power of two. By default the metadata's `general.alignment`, or 32. */
   readonly alignment?: number
-  /** A file that this one replaces stays as room for the next (room.ts). */
+  /** A file that this one replaces stays as room for the next (reserve.ts). */
   readonly keepRoom?: boolean
 }
 

@@ -1,11 +1,12 @@
 /** What a run gives: how good the file is on validation text, by kind, beside what the reference quantizer makes of the model. */
+
+import type { StageReport, TrainOptions } from '../config/options.js'
 import { recipes } from '../formats/recipes.js'
 import { Metadata } from '../gguf/index.js'
-import { type MeanError, meanError } from './estimate.js'
-import { inputKey } from './leftovers.js'
-import type { StageReport, TrainOptions } from './options.js'
-import type { Source } from './source.js'
-import { type Divergence, gains, meanGain, meanOf } from './validation.js'
+import { inputKey } from '../resume/leftovers.js'
+import type { Source } from '../student/source.js'
+import { type MeanError, meanError } from '../validation/estimate.js'
+import { type Divergence, gains, meanGain, meanOf } from '../validation/validation.js'
 
 /** What a trained file has to be better than: the better of the reference quantizer's files. */
 export interface Opponent {

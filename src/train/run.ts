@@ -5,14 +5,23 @@
  * then, the whole state are saved, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { rm } from 'node:fs/promises'
+import { BlockClock } from '../blockwise/block-clock.js'
+import { hasBlocks, loadBlocks, solveStreamed, solveWhole } from '../blockwise/blockwise.js'
+import { importanceOf } from '../blockwise/importance.js'
 import { withCleanup } from '../cleanup.js'
+import type { StageReport, TrainOptions, TrainReport } from '../config/options.js'
 import { digest } from '../data/order.js'
+import { Distillation, join, TeacherCache } from '../distill/distillation.js'
+import { trainSteps } from '../distill/steps.js'
+import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
 import type { Batch } from '../models/architecture.js'
-import { BlockClock } from './block-clock.js'
-import { BlocksOnDisk } from './blocks-on-disk.js'
-import { hasBlocks, loadBlocks, solveStreamed, solveWhole } from './blockwise.js'
+import { MomentFile } from '../optimizer/adam-state-file.js'
+import type { ParameterPrograms } from '../optimizer/parameter.js'
+import { type Plan, sizesOf, usesFisher } from '../plan/plan.js'
+import { teacherCacheBytes } from '../plan/step-cost.js'
+import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import {
   checkpointExists,
   checkpointPath,
@@ -20,21 +29,18 @@ import {
   type Progress,
   removeCheckpoint,
   type Settings,
-} from './checkpoint.js'
-import { blocksFolder, keepsState, momentsPath, streamsFolder, teacherPath } from './disk.js'
-import { Distillation, join, TeacherCache } from './distillation.js'
-import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from './export.js'
-import { importanceOf } from './importance.js'
-import { MomentFile } from './moment-file.js'
-import type { Network } from './network.js'
-import type { StageReport, TrainOptions, TrainReport } from './options.js'
-import type { ParameterPrograms } from './parameter.js'
-import { type Plan, sizesOf, usesFisher } from './plan.js'
-import { opponentOf, outcomeOf, type Result, resultMetadata, type Validated } from './result.js'
-import { defaultTokens, inBatches, type RunText } from './run-text.js'
-import { type Importance, makeStudent, restart, type Source, type Student, targetTypes } from './source.js'
-import { teacherCacheBytes } from './step-seconds.js'
-import { trainSteps } from './steps.js'
+} from '../resume/checkpoint.js'
+import { blocksFolder, keepsState, momentsPath, streamsFolder, teacherPath } from '../resume/disk.js'
+import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from '../student/export.js'
+import {
+  type Importance,
+  makeStudent,
+  restart,
+  type Source,
+  type Student,
+  targetTypes,
+} from '../student/source.js'
+import { defaultTokens, inBatches, type RunText } from '../training-text/run-text.js'
 import {
   beatsStock,
   type Divergence,
@@ -42,7 +48,8 @@ import {
   isBetter,
   type KindWindows,
   meanOf,
-} from './validation.js'
+} from '../validation/validation.js'
+import { opponentOf, outcomeOf, type Result, resultMetadata, type Validated } from './result.js'
 
 export const defaultSteps = 300
 

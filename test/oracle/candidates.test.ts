@@ -3,13 +3,13 @@
  * odd or empty those are that it was; and with enough of them it is what was solved for.
  */
 import { describe, expect, test } from 'vitest'
+import { type Chosen, chooseCodes, type Trial } from '../../src/blockwise/candidates.js'
+import { damp, factorize, shrink } from '../../src/blockwise/factor.js'
+import { thisThread } from '../../src/blockwise/row-pool.js'
+import { shrinkageOf } from '../../src/blockwise/solve.js'
 import { formatNamed } from '../../src/formats/table.js'
 import { quantizeRows } from '../../src/llama/index.js'
-import { damp, factorize, shrink } from '../../src/quantize/factor.js'
-import { thisThread } from '../../src/quantize/row-pool.js'
 import { Random } from '../../src/random.js'
-import { type Chosen, chooseCodes, type Trial } from '../../src/train/candidates.js'
-import { shrinkageOf } from '../../src/train/solve.js'
 import { gaussian } from '../support/gaussian.js'
 import { products } from '../support/products.js'
 

@@ -8,7 +8,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import type { TrainOptions, TrainReport } from '../../src/train/options.js'
+import type { TrainOptions, TrainReport } from '../../src/config/options.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 

@@ -1,9 +1,9 @@
 /** Graphs that do not fit together, and what becomes of inputs and outputs when a graph is lowered. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { Program } from '../../src/backends/program.js'
 import * as g from '../../src/graph/index.js'
 import { unshape } from '../../src/graph/unshape.js'
-import { Program } from '../../src/runtime/program.js'
 import { run } from '../support/run.js'
 
 const { input } = g

@@ -9,7 +9,7 @@ import { cutEvaluation } from '../../src/evaluate/windows.js'
 import { createGguf, type GgufValue, Metadata } from '../../src/gguf/index.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { Random } from '../../src/random.js'
-import { readText } from '../../src/train/text.js'
+import { readText } from '../../src/training-text/text.js'
 import { tinyVocabulary, writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 

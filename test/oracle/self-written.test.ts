@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { checkWritingMemory, selfWritten, selfWrittenBytes } from '../../src/data/self-written.js'
 import { LlamaModel } from '../../src/llama/index.js'
-import { readText, type TextOptions, trainingText, writingOf } from '../../src/train/text.js'
+import { readText, type TextOptions, trainingText, writingOf } from '../../src/training-text/text.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 

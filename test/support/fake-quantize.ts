@@ -2,6 +2,8 @@
  * Rounding as training does it, and the same as a graph with gradients for reference: latents in, weights and codes out, and
  * gradients of all latents.
  */
+
+import { Program } from '../../src/backends/program.js'
 import type { Codes, Factor, Format, Latents } from '../../src/formats/format.js'
 import { formats } from '../../src/formats/table.js'
 import {
@@ -22,8 +24,7 @@ import {
   toFloat,
   where,
 } from '../../src/graph/index.js'
-import { Program } from '../../src/runtime/program.js'
-import { latentGrid, roundToGrid, scaleGradients, trainOnGrid } from '../../src/train/rounding.js'
+import { latentGrid, roundToGrid, scaleGradients, trainOnGrid } from '../../src/optimizer/rounding.js'
 
 /** A format that can be trained. */
 export type Trainable = Format & Required<Pick<Format, 'latents' | 'uniform'>>

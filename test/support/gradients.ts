@@ -1,8 +1,8 @@
 /** The gradients of a network against differences of its loss. */
 import { expect } from 'vitest'
+import type { Target } from '../../src/engine/head.js'
+import type { Network } from '../../src/engine/network.js'
 import { Random } from '../../src/random.js'
-import type { Target } from '../../src/train/head.js'
-import type { Network } from '../../src/train/network.js'
 import { gaussian } from './gaussian.js'
 import { zerosLike } from './tiny-network.js'
 

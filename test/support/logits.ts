@@ -1,10 +1,11 @@
 /** The logits of a model file, by quench's own forward pass and by libllama. */
+
+import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel } from '../../src/llama/index.js'
 import { architectureOf } from '../../src/models/table.js'
 import { readModel } from '../../src/models/weights.js'
 import { Random } from '../../src/random.js'
-import { Network } from '../../src/train/network.js'
 
 /** Random tokens in windows of `length`, one after another. */
 export function randomTokens(count: number, vocabulary: number, seed: number): Int32Array {

@@ -1,5 +1,5 @@
 /** Matrix products in plain loops, for tests that need no native library. */
-import type { Multiplier } from '../../src/quantize/factor.js'
+import type { Multiplier } from '../../src/blockwise/factor.js'
 
 export const products: Multiplier = {
   async multiply(a, b, [m, k, n], { transA = false, transB = false } = {}) {

@@ -1,6 +1,7 @@
 /** Compiles a graph, runs it once and frees it. */
+
+import { Program, type Values } from '../../src/backends/program.js'
 import type { Tensor } from '../../src/graph/index.js'
-import { Program, type Values } from '../../src/runtime/program.js'
 
 export async function run(
   inputs: Record<string, Tensor>,

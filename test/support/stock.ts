@@ -1,14 +1,15 @@
 /** What llama.cpp's quantizer makes of a model, with the importance matrix of a run: the files that a training run has to beat. */
+
+import { importanceOf } from '../../src/blockwise/importance.js'
+import type { TrainOptions, TrainReport } from '../../src/config/options.js'
+import { join } from '../../src/distill/distillation.js'
+import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
-import { join } from '../../src/train/distillation.js'
-import { importanceOf } from '../../src/train/importance.js'
-import { Network } from '../../src/train/network.js'
-import type { TrainOptions, TrainReport } from '../../src/train/options.js'
-import { textOptions } from '../../src/train/run-text.js'
-import { openSource } from '../../src/train/source.js'
-import { readText } from '../../src/train/text.js'
-import { inWholeBatches } from '../../src/train/validation.js'
+import { openSource } from '../../src/student/source.js'
+import { textOptions } from '../../src/training-text/run-text.js'
+import { readText } from '../../src/training-text/text.js'
+import { inWholeBatches } from '../../src/validation/validation.js'
 
 /** Bytes of every tensor, by name. */
 export async function tensorData(path: string): Promise<Map<string, Buffer>> {

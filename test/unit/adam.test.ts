@@ -1,7 +1,7 @@
 /** Adam against its formulas, written out with bias-corrected moments. */
 import { expect, test } from 'vitest'
+import { adam } from '../../src/optimizer/adam.js'
 import { Random } from '../../src/random.js'
-import { adam } from '../../src/train/adam.js'
 
 // Runs of a unit that fit four lanes or do not, each value with its own, and one longer than the kernel's memory.
 test.each([

@@ -1,7 +1,7 @@
 /** A run that is given a time writes and solves with less, and leaves time to train in. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Adjustable, allot } from '../../src/train/allotment.js'
+import { type Adjustable, allot } from '../../src/plan/time-budget.js'
 
 const both = new Set<Adjustable>(['tokens', 'calibration'])
 const wanted = {

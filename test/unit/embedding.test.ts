@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { addRows, rowsOf } from '../../src/train/embedding.js'
+import { addRows, rowsOf } from '../../src/engine/embedding-rows.js'
 
 const table = Float32Array.of(1, 2, 10, 20, 100, 200)
 

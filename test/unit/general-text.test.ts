@@ -1,8 +1,8 @@
 /** Windows of several kinds: how they are split and mixed. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { inTurns, ofEachKind, splitKinds } from '../../src/train/general-text.js'
-import type { KindWindows } from '../../src/train/validation.js'
+import { inTurns, ofEachKind, splitKinds } from '../../src/training-text/general-text.js'
+import type { KindWindows } from '../../src/validation/validation.js'
 
 /** Windows of one token, of which the thousands are their kind. */
 const text = (...counts: number[]): KindWindows[] =>

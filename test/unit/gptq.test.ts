@@ -1,8 +1,8 @@
 /** Error-compensating rounding: its codes are on the grid, and it loses less in the metric of the inputs. */
 import { describe, expect, it } from 'vitest'
+import { damp, factorize, shrink } from '../../src/blockwise/factor.js'
+import { leastSquaresStep, roundCompensated } from '../../src/blockwise/gptq.js'
 import type { Grid } from '../../src/formats/format.js'
-import { damp, factorize, shrink } from '../../src/quantize/factor.js'
-import { leastSquaresStep, roundCompensated } from '../../src/quantize/gptq.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
 

@@ -1,13 +1,13 @@
 /** Coordinate descent on stored numbers: the error falls, the codes stay on the grid, the optimum lies in their cells. */
 import { describe, expect, it } from 'vitest'
+import { damp } from '../../src/blockwise/factor.js'
+import { type Metric, refine } from '../../src/blockwise/refine.js'
 import type { Codes, Format } from '../../src/formats/format.js'
 import { gridOf } from '../../src/formats/grids.js'
 import { Q2_K } from '../../src/formats/q2_k.js'
 import { Q3_K } from '../../src/formats/q3_k.js'
 import { Q4_0 } from '../../src/formats/q4_0.js'
 import { Q4_1 } from '../../src/formats/q4_1.js'
-import { damp } from '../../src/quantize/factor.js'
-import { type Metric, refine } from '../../src/quantize/refine.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
 

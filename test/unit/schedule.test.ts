@@ -1,7 +1,7 @@
 /** The learning-rate schedule. */
 import fc from 'fast-check'
 import { describe, expect, it, test } from 'vitest'
-import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../../src/train/schedule.js'
+import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../../src/optimizer/schedule.js'
 
 test('rises in a line, then falls along half a cosine to the floor', () => {
   const schedule = { steps: 110, warmup: 10, floor: 0.02 }

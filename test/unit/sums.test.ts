@@ -1,7 +1,7 @@
 /** Sums of products over batches: as if all tokens had been multiplied at once. */
 import { expect, test } from 'vitest'
+import { joined, MomentSums, tokensAtOnce } from '../../src/blockwise/hessians.js'
 import { Random } from '../../src/random.js'
-import { joined, MomentSums, tokensAtOnce } from '../../src/train/sums.js'
 import { gaussian } from '../support/gaussian.js'
 import { products } from '../support/products.js'
 

@@ -1,10 +1,10 @@
 /** What a training text consists of: shares of --data, general text and the model's own, and what makes up for what there is not. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { Network } from '../../src/engine/network.js'
 import { UsageError } from '../../src/errors.js'
-import type { Network } from '../../src/train/network.js'
-import { textTokens } from '../../src/train/run-text.js'
-import { countsOf, heldOut, type ReadText, type TextOptions } from '../../src/train/text.js'
+import { textTokens } from '../../src/training-text/run-text.js'
+import { countsOf, heldOut, type ReadText, type TextOptions } from '../../src/training-text/text.js'
 
 const length = 32
 const windows = (count: number): Int32Array[] =>

@@ -1,7 +1,7 @@
 /** What counts as better: paired windows of several kinds of text, each kind alike. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { meanError } from '../../src/train/estimate.js'
+import { meanError } from '../../src/validation/estimate.js'
 import {
   beatsStock,
   type Divergence,
@@ -13,7 +13,7 @@ import {
   meanGain,
   meanOf,
   windowMeans,
-} from '../../src/train/validation.js'
+} from '../../src/validation/validation.js'
 
 const divergence = (kinds: Readonly<Record<string, readonly number[]>>): Divergence => ({
   kinds: Object.entries(kinds).map(([kind, windows]) => ({ kind, windows })),

@@ -1,0 +1,256 @@
+/**
+ * The block-wise method: block after block is solved for (solve.ts) on the streams that have passed through the blocks solved
+ * before, beside those of the teacher. Where the model does not fit in memory, no more of it than a block and the tensors
+ * outside the blocks need be there: weights are read from the file, streams may lie on disk.
+ *
+ * Every finished block is saved (blocks-on-disk.ts). A run that was killed takes those that are there, carries the streams
+ * through them and goes on with the next, to the same result.
+ */
+
+import { Products } from '../backends/products.js'
+import { withCleanup } from '../cleanup.js'
+import { join } from '../distill/distillation.js'
+import type { Network } from '../engine/network.js'
+import { QuenchError } from '../errors.js'
+import type { Weights } from '../models/weights.js'
+import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
+import type { ExportCheck } from '../student/export.js'
+import { makeBlock, type Source, type Student } from '../student/source.js'
+import { StudentWeights } from '../student/student-weights.js'
+import { threadCount } from '../threads.js'
+import {
+  type Divergence,
+  divergenceOf,
+  inWholeBatches,
+  type KindWindows,
+  windowMeans,
+} from '../validation/validation.js'
+import { DiskStreams, MemoryStreams, type Streams } from './hidden-states.js'
+import { WorkerRows } from './row-pool.js'
+import { type Side, type Sides, type Solver, solveBlock, solveHead } from './solve.js'
+
+interface Options {
+  readonly source: Source
+  readonly network: Network
+  readonly programs: ParameterPrograms
+  /** Whole batches of tokens to solve on. */
+  readonly batches: readonly Int32Array[]
+  /** Batches that decide among the candidates of a matrix, and the tokens at which kinds of text begin and the last one ends. */
+  readonly trial: { readonly batches: readonly Int32Array[]; readonly bounds: readonly number[] }
+  /** Where finished blocks are saved. */
+  readonly disk: BlocksOnDisk
+  /** The share of blocks that is done is `done / total`. May throw to stop the run. */
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+/** With the whole student in memory: its parameters take the result. */
+export interface WholeOptions extends Options {
+  readonly student: Student
+  readonly weights: Weights
+  /** Second moments of the loss's gradients at the matrices' outputs, by tensor. */
+  readonly outputs: ReadonlyMap<string, Float32Array>
+}
+
+/** With one block in memory at a time: the result is on disk. */
+export interface StreamedOptions extends Options {
+  readonly types: ReadonlyMap<string, number>
+  /** Mean squares of what the matrices read, by tensor. */
+  readonly importance: ReadonlyMap<string, Float32Array>
+  readonly validation: readonly KindWindows[]
+  /** A folder for streams that do not fit in memory. */
+  readonly spill: string | undefined
+  readonly check: ExportCheck
+}
+
+export async function solveWhole(options: WholeOptions): Promise<void> {
+  const { source, network, programs, student, weights, outputs, batches, trial, disk, onProgress } = options
+  const products = new Products(network.keepsMemory)
+  const rows = new WorkerRows(threadCount())
+  await withCleanup(async (defer) => {
+    defer(() => rows.dispose())
+    defer(() => products.dispose())
+    const { bounds } = trial
+    const solver: Solver = { path: source.gguf.path, network, programs, products, rows, outputs, bounds }
+    const check = { tensors: 0, weights: 0, differing: 0 }
+    const [[, outside], ...blocks] = parts(student, network)
+    if (!(await disk.load('outside', outside, programs))) {
+      await disk.reserve('outside', outside)
+      await solveHead(solver, { batches, trial: trial.batches }, source.weights, byName(outside))
+      await disk.save('outside', outside, programs, check)
+    }
+    const sideOf = async (of: Weights): Promise<Side> => ({
+      weights: of,
+      streams: await start(network, batches, of, new MemoryStreams()),
+      trial: await start(network, trial.batches, of, new MemoryStreams()),
+    })
+    const sides = { student: await sideOf(weights), teacher: await sideOf(source.weights) }
+    const { layers } = network.config
+    for (const [layer, [name, block]] of blocks.entries()) {
+      onProgress?.(layer, layers)
+      let done = { teacherAdvanced: false }
+      if (!(await disk.load(name, block, programs))) {
+        await disk.reserve(name, block)
+        const report = (share: number): void => onProgress?.(layer + share, layers)
+        done = await solveBlock(solver, layer, sides, byName(block), report)
+        await disk.save(name, block, programs, check)
+      }
+      await advanceSides(network, layer, sides, done)
+    }
+    onProgress?.(layers, layers)
+  })
+}
+
+/** Whether the solution for all of a student is on disk. */
+export const hasBlocks = (student: Student, network: Network, disk: BlocksOnDisk): boolean =>
+  parts(student, network).every(([name]) => disk.has(name))
+
+/** Gives a student the solution again that is on disk; false where a part of it is not there or damaged. */
+export async function loadBlocks(
+  student: Student,
+  network: Network,
+  disk: BlocksOnDisk,
+  programs: ParameterPrograms,
+): Promise<boolean> {
+  try {
+    for (const [name, parameters] of parts(student, network))
+      if (!(await disk.load(name, parameters, programs))) return false
+    return true
+  } catch (error) {
+    if (error instanceof QuenchError) return false
+    throw error
+  }
+}
+
+/** A student in the parts that are saved: what is outside the blocks, and every block. */
+function parts({ parameters }: Student, { config }: Network): [name: string, parameters: Parameter[]][] {
+  const blocks = Array.from({ length: config.layers }, (_, layer): [string, Parameter[]] => [
+    `block-${layer}`,
+    parameters.filter(({ name }) => name.startsWith(`blk.${layer}.`)),
+  ])
+  return [['outside', parameters.filter(({ name }) => !name.startsWith('blk.'))], ...blocks]
+}
+
+/** Divergence on the validation text of the reference quantizer, without and with importances, and of the solution. */
+export interface StreamedResult {
+  readonly plain: Divergence
+  readonly weighed: Divergence
+  readonly solved: Divergence
+}
+
+export function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
+  const { source, types, importance, network, programs, batches, trial, validation, disk, onProgress } =
+    options
+  const { spill, check } = options
+  const products = new Products(network.keepsMemory)
+  const rows = new WorkerRows(threadCount())
+  return withCleanup(async (defer) => {
+    defer(() => rows.dispose())
+    defer(() => products.dispose())
+    const begin = async (
+      label: string,
+      tokens: readonly Int32Array[],
+      weights: Weights,
+    ): Promise<Streams> => {
+      const streams = spill === undefined ? new MemoryStreams() : new DiskStreams(spill, label)
+      defer(() => streams.dispose())
+      return start(network, tokens, weights, streams)
+    }
+    const teacher = source.weights
+    const plain = new StudentWeights(source, types)
+    const weighed = new StudentWeights(source, types, importance)
+    const own = new StudentWeights(source, types, importance)
+    const { path } = source.gguf
+    const { bounds } = trial
+    const solver: Solver = { path, network, programs, products, rows, outputs: new Map(), bounds }
+    const sideOf = async (label: string, weights: Weights): Promise<Side> => ({
+      weights,
+      streams: await begin(label, batches, weights),
+      trial: await begin(`trial-${label}`, trial.batches, weights),
+    })
+    const sides = { student: await sideOf('student', own), teacher: await sideOf('teacher', teacher) }
+    const held = inWholeBatches(validation, network.batch.windows).map(join)
+    const heldOf = async (label: string, weights: Weights) => ({
+      weights,
+      streams: await begin(`held-${label}`, held, weights),
+    })
+    const seen = {
+      plain: await heldOf('plain', plain),
+      weighed: await heldOf('weighed', weighed),
+      own: await heldOf('own', own),
+      teacher: await heldOf('teacher', teacher),
+    }
+    const { layers } = network.config
+    for (let layer = 0; layer < layers; layer++) {
+      onProgress?.(layer, layers)
+      const block = await makeBlock(source, types, layer)
+      for (const p of block.parameters) await programs.round(p)
+      plain.take(block)
+      await advance(network, layer, seen.plain.streams, plain)
+      const better = await makeBlock(source, types, layer, importance)
+      for (const p of better.parameters) await programs.round(p)
+      weighed.take(better)
+      own.take(better)
+      await advance(network, layer, seen.weighed.streams, weighed)
+      let done = { teacherAdvanced: false }
+      if (!(await disk.load(`block-${layer}`, better.parameters, programs))) {
+        const report = (share: number): void => onProgress?.(layer + share, layers)
+        await disk.reserve(`block-${layer}`, better.parameters)
+        done = await solveBlock(solver, layer, sides, byName(better.parameters), report)
+        await disk.save(`block-${layer}`, better.parameters, programs, check)
+      }
+      await advanceSides(network, layer, sides, done)
+      for (const { weights, streams } of [seen.own, seen.teacher])
+        await advance(network, layer, streams, weights)
+    }
+    onProgress?.(layers, layers)
+    const divergence = async ({ streams, weights }: { streams: Streams; weights: Weights }) => {
+      const means: number[] = []
+      for (let i = 0; i < streams.count; i++) {
+        const hidden = seen.teacher.streams.get(i).x
+        network.output.set(streams.get(i).x)
+        const losses = await network.losses(weights, { kind: 'teacher', weights: teacher, hidden })
+        means.push(...windowMeans(losses, network.batch.length))
+      }
+      return divergenceOf(validation, means)
+    }
+    return {
+      plain: await divergence(seen.plain),
+      weighed: await divergence(seen.weighed),
+      solved: await divergence(seen.own),
+    }
+  })
+}
+
+const byName = (parameters: readonly Parameter[]): Map<string, Parameter> =>
+  new Map(parameters.map((p) => [p.name, p]))
+
+async function start(
+  network: Network,
+  batches: readonly Int32Array[],
+  weights: Weights,
+  streams: Streams,
+): Promise<Streams> {
+  for (const [i, tokens] of batches.entries()) streams.set(i, await network.embed(tokens, weights))
+  return streams
+}
+
+/** Carries the streams of both sides through a block. */
+async function advanceSides(
+  network: Network,
+  layer: number,
+  { student, teacher }: Sides,
+  { teacherAdvanced }: { readonly teacherAdvanced: boolean },
+): Promise<void> {
+  for (const { weights, streams, trial } of teacherAdvanced ? [student] : [student, teacher])
+    for (const each of [streams, trial]) await advance(network, layer, each, weights)
+}
+
+/** Carries streams through a block. */
+async function advance(network: Network, layer: number, streams: Streams, weights: Weights): Promise<void> {
+  for (let i = 0; i < streams.count; i++) {
+    const flow = streams.get(i)
+    flow.x = await network.block(layer, flow, weights)
+    streams.set(i, flow)
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * A matrix is rounded in several ways and the best of them is taken, by what each gives on tokens that none of them was computed from:
+ *
+ *   as it was     the reference quantizer's, of the model as a whole
+ *   importance    the reference quantizer's, its errors weighted by the second moments of what this matrix reads
+ *   solved        a least-squares target, compensated rounding and coordinate descent (gptq.ts, refine.ts)
+ *
+ * Few tokens say little of a wide matrix, and what they seem to say of its correlations is mostly noise. So moments are drawn towards
+ * their diagonals, which are known from few tokens, and the step to the least-squares target is as long as the held-out tokens allow:
+ * with fewer tokens the solution comes nearer to that of the importances alone, and where it is no better those are taken.
+ */
+import type { Codes, Format } from '../formats/format.js'
+import { checkScales, gridOf } from '../formats/grids.js'
+import { quantizeRowsAsync } from '../llama/index.js'
+import type { InputFactor, Multiplier } from './factor.js'
+import { leastSquaresStep, roundCompensated } from './gptq.js'
+import { refine } from './refine.js'
+import type { RowPool } from './row-pool.js'
+
+/** Who does the work. */
+export interface Hands {
+  readonly products: Multiplier
+  readonly rows: RowPool
+}
+
+/** Tokens that decide: X, (tokens, in), Y, (tokens, out), and the tokens at which kinds of text begin and the last one ends. */
+export interface Trial {
+  readonly tokens: number
+  readonly inputs: Float32Array
+  readonly target: Float32Array
+  readonly bounds: readonly number[]
+}
+
+/** What a matrix is solved from. */
+export interface Evidence {
+  /** X'X drawn towards its diagonal, (in, in), and a factor of it. */
+  readonly metric: Float32Array
+  readonly factor: InputFactor
+  /** X'X as it is. */
+  readonly inputs: Float32Array
+  /** Y'X, (out, in); without it the matrix is to give what it gives. */
+  readonly wanted?: Float32Array
+  /** Damped second moments of the loss's gradients at the outputs, (out, out); without them all outputs count alike. */
+  readonly outputs?: Float32Array | undefined
+}
+
+export type Choice = 'as it was' | 'importance' | 'solved'
+
+/** A matrix on its grid, with the values that training would go on from. */
+export interface Chosen {
+  readonly choice: Choice
+  readonly codes: Codes
+  readonly optimum: Float32Array
+  /** Squared error on the trial's tokens as a share of that of the matrix as it was, mean over kinds. */
+  readonly error: number
+}
+
+/** Times that every number of a matrix is visited. */
+const sweeps = 2
+
+/**
+ * @param weights in full precision, (out, in)
+ * @param present the codes of the matrix as it is
+ */
+export async function chooseCodes(
+  format: Format,
+  weights: Float32Array,
+  present: Codes,
+  evidence: Evidence,
+  trial: Trial,
+  hands: Hands,
+): Promise<Chosen> {
+  const judge = new Judge(trial, evidence.outputs, hands.products)
+  const weighed = await importanceCodes(format, weights, evidence.inputs)
+  const candidates: Candidate[] = [
+    { choice: 'as it was', codes: present, optimum: weights },
+    { choice: 'importance', codes: weighed, optimum: weights },
+  ]
+  const solved = await solve(format, weights, evidence, judge, hands)
+  candidates.push({ choice: 'solved', ...solved })
+  const errors: number[][] = []
+  for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
+  const shares = errors.map((own) => meanShare(own, errors[0]))
+  // Of activations that are too large for f32 no error is a number, and the matrix stays as it was.
+  const best = shares.reduce((least, share, i) => (share < shares[least] ? i : least), 0)
+  return { ...candidates[best], error: shares[best] }
+}
+
+interface Candidate {
+  readonly choice: Choice
+  readonly codes: Codes
+  readonly optimum: Float32Array
+}
+
+async function importanceCodes(format: Format, weights: Float32Array, inputs: Float32Array): Promise<Codes> {
+  const n = Math.sqrt(inputs.length)
+  const importance = Float32Array.from({ length: n }, (_, i) => inputs[i * n + i])
+  const codes = format.decode(await quantizeRowsAsync(format.type, weights, n, importance))
+  checkScales(format, codes)
+  return codes
+}
+
+/** The least-squares target as far as the trial's tokens want it, rounded. @throws RangeError for a format without a grid */
+async function solve(
+  format: Format,
+  weights: Float32Array,
+  { metric, factor, inputs, wanted, outputs }: Evidence,
+  judge: Judge,
+  { products, rows }: Hands,
+): Promise<{ codes: Codes; optimum: Float32Array }> {
+  if (!format.uniform) throw new RangeError(`${format.name} has nothing to solve for`)
+  const target = wanted
+    ? await stepped(weights, await leastSquaresStep(weights, wanted, inputs, factor, products), judge)
+    : weights
+  const found = await importanceCodes(format, target, inputs)
+  const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products, rows)
+  const codes = { ...found, q }
+  const start = format.dequantize(codes)
+  const metrics = { inputs: metric, ...(outputs && { outputs }) }
+  const optimum = await refine(codes, format.uniform, target, start, metrics, sweeps, products, rows)
+  return { codes, optimum }
+}
+
+/** As far along a step as the trial's tokens want it. */
+async function stepped(weights: Float32Array, step: Float32Array, judge: Judge): Promise<Float32Array> {
+  const length = await judge.lengthOf(weights, step)
+  return weights.map((w, i) => w + length * step[i])
+}
+
+/** Errors of matrices on the tokens of a trial. */
+class Judge {
+  private readonly tokens: number
+  private readonly n: number
+  private readonly out: number
+
+  constructor(
+    private readonly trial: Trial,
+    private readonly outputs: Float32Array | undefined,
+    private readonly products: Multiplier,
+  ) {
+    this.tokens = trial.tokens
+    this.n = trial.inputs.length / trial.tokens
+    this.out = trial.target.length / trial.tokens
+  }
+
+  /** Squared error, in the metric of the outputs, by kind. */
+  async errors(matrix: Float32Array): Promise<number[]> {
+    const { tokens, n, out, trial } = this
+    const error = await this.products.multiply(trial.inputs, matrix, [tokens, n, out], { transB: true })
+    for (let i = 0; i < error.length; i++) error[i] -= trial.target[i]
+    return this.sumsByKind(error, await this.weigh(error))
+  }
+
+  /**
+   * How far to go along a step from `weights`, from 0 to 1: where the error is least, each kind as a share of what it is without
+   * a step.
+   */
+  async lengthOf(weights: Float32Array, step: Float32Array): Promise<number> {
+    const { tokens, n, out, trial, products } = this
+    const shape = [tokens, n, out] as const
+    const missing = await products.multiply(trial.inputs, weights, shape, { transB: true })
+    for (let i = 0; i < missing.length; i++) missing[i] = trial.target[i] - missing[i]
+    const gained = await products.multiply(trial.inputs, step, shape, { transB: true })
+    const weighed = await this.weigh(gained)
+    const [own, both, before] = [
+      this.sumsByKind(gained, weighed),
+      this.sumsByKind(missing, weighed),
+      this.sumsByKind(missing, await this.weigh(missing)),
+    ]
+    let [along, square] = [0, 0]
+    for (const [kind, base] of before.entries()) {
+      if (!(base > 0)) continue
+      along += both[kind] / base
+      square += own[kind] / base
+    }
+    return square > 0 ? Math.min(1, Math.max(0, along / square)) : 0
+  }
+
+  /** Rows times the metric of the outputs. */
+  private async weigh(rows: Float32Array): Promise<Float32Array> {
+    const { tokens, out } = this
+    return this.outputs ? this.products.multiply(rows, this.outputs, [tokens, out, out]) : rows
+  }
+
+  private sumsByKind(a: Float32Array, b: Float32Array): number[] {
+    const { out } = this
+    const { bounds } = this.trial
+    return bounds.slice(1).map((end, kind) => {
+      let sum = 0
+      for (let i = bounds[kind] * out; i < end * out; i++) sum += a[i] * b[i]
+      return sum
+    })
+  }
+}
+
+/** Mean over kinds of errors as shares of others. */
+function meanShare(errors: readonly number[], base: readonly number[]): number {
+  const shares = errors.map((error, kind) => (base[kind] > 0 ? error / base[kind] : error > 0 ? Infinity : 1))
+  return shares.reduce((a, b) => a + b, 0) / shares.length
+}

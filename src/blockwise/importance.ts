@@ -1,0 +1,97 @@
+/**
+ * An importance matrix: for every matrix of a model the mean square of each of its inputs over many tokens, as `llama-imatrix`
+ * collects it. ggml's quantizers take it as the weights of the squared errors in a row.
+ *
+ * It costs a forward pass. One program for each kind of block gives the block's results and the sums of squares of all of its
+ * groups of matrices. As many batches as fit in 256 MB pass through a block before the next block is asked for, so weights
+ * that are read from a file when they are needed are read once for all of them.
+ */
+
+import { blockGraph, blockKey, result } from '../engine/block-graphs.js'
+import { matrixGroups } from '../engine/linear-layers.js'
+import type { Flow, Network } from '../engine/network.js'
+import { mul, sum, type Tensor } from '../graph/index.js'
+import type { Weights } from '../models/weights.js'
+import { blockMatrices, headMatrix } from './samples.js'
+
+/**
+ * @param batches whole batches of the network
+ * @param onProgress told how many of the passes of a batch through a block are done. May throw to stop.
+ * @param mostBytes of hidden states between two blocks; a single batch may have more
+ * @returns the mean squares of the inputs of a matrix, (in), by tensor: the matrices of all blocks and the output matrix (which is
+ * `token_embd.weight` where it is tied)
+ */
+export async function importanceOf(
+  network: Network,
+  batches: readonly Int32Array[],
+  weights: Weights,
+  onProgress?: (done: number, total: number) => void,
+  mostBytes = 2 ** 28,
+): Promise<Map<string, Float32Array>> {
+  const { layers } = network.config
+  const sums = new Map<string, Float64Array>()
+  let done = 0
+  for (let next = 0; next < batches.length; ) {
+    const flows: Flow[] = []
+    for (let bytes = 0; next < batches.length && (flows.length === 0 || bytes < mostBytes); next++) {
+      const flow = await network.embed(batches[next], weights)
+      for (const { byteLength } of [flow.x, ...flow.beside.values()]) bytes += byteLength
+      flows.push(flow)
+    }
+    for (let layer = 0; layer < layers; layer++) {
+      const groups = blockMatrices(network, layer)
+      for (const flow of flows) {
+        const squares = await throughBlock(network, layer, flow, weights)
+        for (const [group, names] of groups.entries())
+          for (const name of names) add(sums, `blk.${layer}.${name}`, squares[`group ${group}`])
+        onProgress?.(++done, batches.length * layers)
+      }
+    }
+    const { use } = headMatrix(network)
+    if (use) for (const { x } of flows) add(sums, use.name, await intoHead(network, x, weights))
+  }
+  const tokens = batches.length * network.tokens
+  return new Map(Array.from(sums, ([name, total]) => [name, Float32Array.from(total, (s) => s / tokens)]))
+}
+
+/** Moves `flow` to behind the block. @returns the sums of squares of what each `group <number>` of its matrices reads */
+async function throughBlock(
+  network: Network,
+  layer: number,
+  flow: Flow,
+  weights: Weights,
+): Promise<Record<string, Float32Array>> {
+  const program = await network.program(`importance ${blockKey(network, layer)}`, () => {
+    const { inputs, results, w } = blockGraph(network, layer)
+    const squares = matrixGroups(results, w).map(([{ input }], group) => [`group ${group}`, squared(input)])
+    return { inputs, outputs: { ...results, ...Object.fromEntries(squares) } }
+  })
+  const out = await network.runIntoScratch(program, network.blockValues(layer, flow, weights))
+  flow.x.set(out[result('x')])
+  for (const [name, to] of Object.entries(network.architecture.gives(network.config, layer)))
+    flow.beside.set(to, out[result(name)].slice())
+  return out
+}
+
+/** The sums of squares of what the output matrix reads, from the residual stream after the last block. */
+async function intoHead(network: Network, x: Float32Array, weights: Weights): Promise<Float32Array> {
+  const { outer, use } = headMatrix(network)
+  const program = await network.program('head importance', () => {
+    const { x, outer, use } = headMatrix(network)
+    return { inputs: { x, ...outer }, outputs: { squares: use ? squared(use.input) : x } }
+  })
+  // The matrix itself is not needed, and large.
+  const others = Object.keys(outer).filter((name) => name !== use?.name)
+  const values = others.map((name): [string, Float32Array] => [name, weights.get(name) as Float32Array])
+  const { squares } = await program.run({ x, ...Object.fromEntries(values) })
+  return squares
+}
+
+/** The sums of squares of the columns, (1, in), of (tokens, in). */
+const squared = (x: Tensor): Tensor => sum(mul(x, x), [0])
+
+function add(sums: Map<string, Float64Array>, name: string, values: Float32Array): void {
+  const total = sums.get(name) ?? new Float64Array(values.length)
+  for (let i = 0; i < total.length; i++) total[i] += values[i]
+  sums.set(name, total)
+}

@@ -1,0 +1,228 @@
+/**
+ * The start of a training run, in closed form. Block by block and matrix by matrix, in the order of computation:
+ *
+ *   target   what the matrix should be, now that its inputs have passed through matrices rounded before: the least-squares
+ *            solution T for the teacher's products, or for a sum with the residual stream that is the teacher's. So a
+ *            matrix makes up for what went wrong before it.
+ *   scales   by ggml's own search on T, with the inputs' second moments as importance
+ *   codes    rounded so that the errors of a row make up for each other (gptq.ts)
+ *   refining scales and codes in the metric of the loss itself (refine.ts)
+ *   choice   of that or of something simpler, by tokens that it was not computed from (candidates.ts)
+ *
+ * It takes the time of some tens of training steps and wins more than hundreds of them.
+ */
+
+import type { Network } from '../engine/network.js'
+import { aboutTensors } from '../errors.js'
+import type { Codes, Format } from '../formats/format.js'
+import type { Weights } from '../models/weights.js'
+import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import { type Choice, type Chosen, chooseCodes, type Hands } from './candidates.js'
+import { damp, factorize, shrink } from './factor.js'
+import { joined, MomentSums } from './hessians.js'
+import type { Streams } from './hidden-states.js'
+import { blockMatrices, type GroupSamples, groupSamples, headMatrix, headSamples } from './samples.js'
+
+/**
+ * By how much the diagonals of the inputs' moments grow, as a share of themselves: the fewer tokens there are for each input, the more.
+ * With as many tokens as inputs twice the diagonal is best, with six times as many half of it, with very many a tenth (LOG.md).
+ */
+export const shrinkageOf = (inputs: number, tokens: number): number =>
+  Math.min(10, Math.max(0.1, (3 * inputs) / tokens))
+
+/** Added to the diagonals of the outputs' moments, as a share of their mean. */
+const outputDamping = 1
+/** The output matrix is left as it is where its rounding would take more multiplications than this. */
+const mostHeadWork = 1e10
+
+export interface Solver extends Hands {
+  /** The model's file, for errors. */
+  readonly path: string
+  readonly network: Network
+  readonly programs: ParameterPrograms
+  /** Second moments of the loss's gradients at the matrices' outputs, by tensor; those that are not there are the unit matrix. */
+  readonly outputs: ReadonlyMap<string, Float32Array>
+  /** The tokens of the trial at which kinds of text begin and the last one ends. */
+  readonly bounds: readonly number[]
+  /** Told what was taken of each matrix. */
+  readonly onChoice?: (name: string, choice: Choice, error: number) => void
+}
+
+/** The streams of a model before a block, batch by batch, and its weights: of the text to solve from, and of that which decides. */
+export interface Side {
+  readonly weights: Weights
+  readonly streams: Streams
+  readonly trial: Streams
+}
+
+export interface Sides {
+  readonly student: Side
+  readonly teacher: Side
+}
+
+/**
+ * Moves the latents of a block's matrices to the solution.
+ * @param byName the parameters; those of other blocks are not looked at
+ * @param onMatrix called after each group of matrices, with the share of the block that is done
+ * @returns whether the teacher's streams have passed through the block already
+ */
+export async function solveBlock(
+  solver: Solver,
+  layer: number,
+  sides: Sides,
+  byName: ReadonlyMap<string, Parameter>,
+  onMatrix?: (share: number) => void,
+): Promise<{ teacherAdvanced: boolean }> {
+  const { path, network } = solver
+  const groups = blockMatrices(network, layer)
+  let teacherAdvanced = false
+  for (const [group, names] of groups.entries()) {
+    onMatrix?.(group / groups.length)
+    const trained = names.map((name) => byName.get(`blk.${layer}.${name}`)).filter(canRefine)
+    if (trained.length === 0) continue
+    teacherAdvanced = group === groups.length - 1
+    try {
+      await solveGroup(solver, { layer, group, last: teacherAdvanced }, sides, trained)
+    } catch (error) {
+      throw aboutTensors(
+        path,
+        trained.map((p) => p.name),
+        error,
+      )
+    }
+  }
+  return { teacherAdvanced }
+}
+
+async function solveGroup(
+  solver: Solver,
+  { layer, group, last }: { layer: number; group: number; last: boolean },
+  { student, teacher }: Sides,
+  trained: readonly Parameter[],
+): Promise<void> {
+  const { network, programs, products } = solver
+  const sample = async (own: Streams, other: Streams, i: number): Promise<GroupSamples> => {
+    const [from, to] = [own.get(i), other.get(i)]
+    const mine = { weights: student.weights, flow: from }
+    const samples = await groupSamples(
+      network,
+      layer,
+      group,
+      mine,
+      { weights: teacher.weights, flow: to },
+      last,
+    )
+    if (last) other.set(i, to)
+    return samples
+  }
+  const sums = new MomentSums(products)
+  for (let i = 0; i < student.streams.count; i++)
+    await sums.add(await sample(student.streams, teacher.streams, i), network.tokens)
+  const { inputs, targets } = await sums.finish()
+  const samples: GroupSamples[] = []
+  for (let i = 0; i < student.trial.count; i++) samples.push(await sample(student.trial, teacher.trial, i))
+  const tokens = student.streams.count * network.tokens
+  const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
+  const factor = await factorize(metric, products)
+  const trialInputs = joined(samples.map((each) => each.inputs))
+  for (const p of trained) {
+    const name = p.name.slice(`blk.${layer}.`.length)
+    const outputs = solver.outputs.get(p.name)
+    const evidence = {
+      metric,
+      factor,
+      inputs,
+      wanted: targets.get(name) as Float32Array,
+      outputs: outputs && damp(outputs, outputDamping),
+    }
+    const trial = {
+      tokens: network.tokens * samples.length,
+      inputs: trialInputs,
+      target: joined(samples.map((each) => each.targets.get(name) as Float32Array)),
+      bounds: solver.bounds,
+    }
+    const weights = teacher.weights.get(p.name) as Float32Array
+    const { choice, error } = await roundAnew(p, programs, (format, present) =>
+      chooseCodes(format, weights, present, evidence, trial, solver),
+    )
+    solver.onChoice?.(p.name, choice, error)
+  }
+}
+
+/** The output matrix, in the metric of the teacher's own stream: what it reads of the student is not known yet. */
+export async function solveHead(
+  solver: Solver,
+  { batches, trial }: { readonly batches: readonly Int32Array[]; readonly trial: readonly Int32Array[] },
+  teacher: Weights,
+  byName: ReadonlyMap<string, Parameter>,
+): Promise<void> {
+  const { path, network, programs, products } = solver
+  const found = await headSums(solver, batches, teacher, byName)
+  if (!found) return
+  const { p, inputs } = found
+  const weights = teacher.get(p.name) as Float32Array
+  const [out, n] = p.shape
+  try {
+    const metric = shrink(inputs, shrinkageOf(n, batches.length * network.tokens))
+    const factor = await factorize(metric, products)
+    const samples: Float32Array[] = []
+    for (const tokens of trial) {
+      await network.forward(tokens, teacher)
+      samples.push(await headSamples(network, teacher))
+    }
+    const tokens = network.tokens * samples.length
+    const read = joined(samples)
+    const target = await products.multiply(read, weights, [tokens, n, out], { transB: true })
+    const { choice, error } = await roundAnew(p, programs, (format, present) =>
+      chooseCodes(
+        format,
+        weights,
+        present,
+        { metric, factor, inputs },
+        { tokens, inputs: read, target, bounds: solver.bounds },
+        solver,
+      ),
+    )
+    solver.onChoice?.(p.name, choice, error)
+  } catch (error) {
+    throw aboutTensors(path, p.name, error)
+  }
+}
+
+/** X'X of what the output matrix reads; undefined for one that does not train, has no grid or would take too long. */
+async function headSums(
+  { network, products }: Solver,
+  batches: readonly Int32Array[],
+  teacher: Weights,
+  byName: ReadonlyMap<string, Parameter>,
+): Promise<{ p: Parameter; inputs: Float32Array } | undefined> {
+  const name = headMatrix(network).use?.name
+  const p = name === undefined ? undefined : byName.get(name)
+  if (!canRefine(p) || (p.weights.length * p.shape[1]) / 2 > mostHeadWork) return undefined
+  const sums = new MomentSums(products)
+  for (const tokens of batches) {
+    await network.forward(tokens, teacher)
+    await sums.add({ inputs: await headSamples(network, teacher), targets: new Map() }, network.tokens)
+  }
+  return { p, inputs: (await sums.finish()).inputs }
+}
+
+/** Whether a tensor is a matrix on a uniform grid. */
+const canRefine = (p: Parameter | undefined): p is Parameter =>
+  p?.format?.uniform !== undefined && p.shape.length === 2
+
+/** Gives a parameter the codes that are chosen for it. */
+async function roundAnew(
+  p: Parameter,
+  programs: ParameterPrograms,
+  choose: (format: Format, present: Codes) => Promise<Chosen>,
+): Promise<Chosen> {
+  const { format } = p
+  if (!format?.latents) throw new RangeError(`${p.name} has nothing to solve for`)
+  const chosen = await choose(format, programs.codes(p).codes)
+  if (chosen.choice !== 'as it was') {
+    p.restart(format.latents(chosen.optimum, chosen.codes))
+    await programs.round(p)
+  }
+  return chosen
+}

@@ -1,0 +1,177 @@
+/**
+ * Quantization-aware training by distillation from the model's own full precision, end to end: the loss is the KL
+ * divergence from the teacher's next-token distribution to the student's, at every position, so no labels are needed
+ * and the model is not changed into another one.
+ *
+ * The teacher's residual stream after the last block is kept for windows that come again: it is exact, and smaller
+ * than its logits by the ratio of vocabulary to width. Or its likeliest tokens are, in a file (top-k.ts).
+ */
+
+import { addTo } from '../blockwise/hessians.js'
+import { outputMoments } from '../blockwise/samples.js'
+import { digest } from '../data/order.js'
+import type { Gradients } from '../engine/gradients.js'
+import type { Target } from '../engine/head.js'
+import type { Network } from '../engine/network.js'
+import type { Weights } from '../models/weights.js'
+import { optimize, type StepRates } from '../optimizer/optimizer.js'
+import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import {
+  type Divergence,
+  divergenceOf,
+  inWholeBatches,
+  type KindWindows,
+  windowMeans,
+} from '../validation/validation.js'
+import type { TopTokenCache } from './top-k.js'
+
+/** What one teacher gave for windows of text; residual streams up to a number of bytes. */
+export class TeacherCache {
+  private readonly streams = new Map<string, Float32Array>()
+  /** Fisher information at the outputs of the matrices, by the windows that it comes from. */
+  readonly moments = new Map<string, Map<string, Float32Array>>()
+  private free: number
+
+  constructor(bytes: number) {
+    this.free = bytes
+  }
+
+  get(window: Int32Array): Float32Array | undefined {
+    return this.streams.get(keyOf(window))
+  }
+
+  set(window: Int32Array, stream: Float32Array): void {
+    const key = keyOf(window)
+    if (this.free < stream.byteLength || this.streams.has(key)) return
+    this.free -= stream.byteLength
+    this.streams.set(key, stream.slice())
+  }
+}
+
+const keyOf = (window: Int32Array): string =>
+  Buffer.from(window.buffer, window.byteOffset, window.byteLength).toString('latin1')
+
+/** Tokens from which the gradients' second moments are taken. */
+export const fisherTokens = 8192
+
+export class Distillation {
+  private gradients: Gradients | undefined
+  /** Where it is set, steps train from these instead of the teacher's whole distribution. */
+  top: TopTokenCache | undefined
+
+  constructor(
+    readonly network: Network,
+    readonly teacher: Weights,
+    readonly cache: TeacherCache,
+    readonly parameters: readonly Parameter[],
+    readonly programs: ParameterPrograms,
+    /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
+    readonly student: Weights,
+  ) {}
+
+  /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
+  async round(): Promise<void> {
+    for (const p of this.parameters) await this.programs.round(p)
+  }
+
+  /**
+   * The teacher's Fisher information at the outputs of its matrices, from the next tokens of the text as targets: drawn from
+   * the model itself where it wrote the text, and otherwise the empirical Fisher.
+   * @param mayStop is called before each batch
+   */
+  async fisher(
+    windows: readonly Int32Array[],
+    mayStop: () => void = () => {},
+  ): Promise<Map<string, Float32Array>> {
+    const batches = [...this.batches(windows)].slice(0, Math.ceil(fisherTokens / this.network.tokens))
+    const known = this.cache.moments.get(digest(batches.flat()))
+    if (known) return known
+    const total = new Map<string, Float32Array>()
+    for (const batch of batches) {
+      mayStop()
+      const next = batch.map((window) => {
+        const shifted = new Int32Array(window.length).fill(-1)
+        shifted.set(window.subarray(1))
+        return shifted
+      })
+      const target = { kind: 'tokens', tokens: join(next) } as const
+      for (const [name, sums] of await outputMoments(this.network, join(batch), this.teacher, target))
+        addTo(total, name, sums)
+    }
+    this.cache.moments.set(digest(batches.flat()), total)
+    return total
+  }
+
+  /**
+   * One optimizer step. `windows` are a whole number of batches, whose gradients are accumulated.
+   * Returns the mean KL divergence before the step, in nats per token.
+   */
+  async step(
+    windows: readonly Int32Array[],
+    number: number,
+    rates: StepRates,
+    clip: number,
+  ): Promise<number> {
+    this.gradients ??= new Map(this.parameters.map((p) => [p.name, p.gradient]))
+    let loss = 0
+    for (const batch of this.batches(windows)) {
+      const target: Target = this.top
+        ? { kind: 'top', k: this.top.k, ...(await this.top.get(batch)) }
+        : await this.target(batch)
+      const tokens = join(batch)
+      await this.network.forward(tokens, this.student)
+      loss += await this.network.backward(tokens, this.student, target, this.gradients)
+    }
+    const tokens = windows.length * this.network.batch.length
+    await optimize(this.parameters, this.programs, rates, { tokens, clip, number })
+    return loss / tokens
+  }
+
+  /**
+   * Mean KL divergence of each window, by kind of text.
+   * @param mayStop is called before each batch
+   */
+  async validate(text: readonly KindWindows[], mayStop: () => void = () => {}): Promise<Divergence> {
+    const { network } = this
+    const means: number[] = []
+    for (const batch of inWholeBatches(text, network.batch.windows)) {
+      mayStop()
+      const target = await this.target(batch)
+      await network.forward(join(batch), this.student)
+      means.push(...windowMeans(await network.losses(this.student, target), network.batch.length))
+    }
+    return divergenceOf(text, means)
+  }
+
+  private *batches(windows: readonly Int32Array[]): Generator<readonly Int32Array[]> {
+    const size = this.network.batch.windows
+    if (windows.length === 0 || windows.length % size !== 0)
+      throw new RangeError(`${windows.length} windows are no whole number of batches of ${size}`)
+    for (let i = 0; i < windows.length; i += size) yield windows.slice(i, i + size)
+  }
+
+  private async target(batch: readonly Int32Array[]): Promise<Target> {
+    const size = this.network.batch.length * this.network.config.width
+    const hidden = new Float32Array(batch.length * size)
+    const known = batch.map((window) => this.cache.get(window))
+    if (known.every((stream) => stream !== undefined)) {
+      known.forEach((stream, i) => {
+        hidden.set(stream, i * size)
+      })
+    } else {
+      hidden.set(await this.network.forward(join(batch), this.teacher))
+      batch.forEach((window, i) => {
+        this.cache.set(window, hidden.subarray(i * size, (i + 1) * size))
+      })
+    }
+    return { kind: 'teacher', weights: this.teacher, hidden }
+  }
+}
+
+export function join(windows: readonly Int32Array[]): Int32Array {
+  const tokens = new Int32Array(windows.length * windows[0].length)
+  windows.forEach((window, i) => {
+    tokens.set(window, i * window.length)
+  })
+  return tokens
+}

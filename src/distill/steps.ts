@@ -1,0 +1,115 @@
+/**
+ * The steps of training end to end, from wherever a run is to its last one. What has been done is saved as it goes (checkpoint.ts);
+ * the order of windows depends on seed and step alone.
+ */
+import { withCleanup } from '../cleanup.js'
+import type { TrainOptions } from '../config/options.js'
+import type { WindowOrder } from '../data/order.js'
+import { QuenchError } from '../errors.js'
+import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../optimizer/schedule.js'
+import { Checkpoints, type Progress, type Settings } from '../resume/checkpoint.js'
+import { type KindWindows, meanOf } from '../validation/validation.js'
+import type { Distillation } from './distillation.js'
+import { TopTokenCache, type TopTokenOptions } from './top-k.js'
+
+const clip = 1
+const floor = 0.02
+
+interface Steps {
+  readonly distillation: Distillation
+  readonly order: WindowOrder
+  readonly validation: readonly KindWindows[]
+  readonly options: TrainOptions
+  /** Highest rates. */
+  readonly rates: { readonly weightRate: number; readonly scaleRate: number }
+  readonly settings: Settings
+  /** The likeliest tokens of the teacher for steps to train from, and the file where they are kept; absent: its whole distribution. */
+  readonly top: (TopTokenOptions & { readonly path: string }) | undefined
+  /** It came from a checkpoint, so that none has to be written at first. */
+  readonly resumed: boolean
+  /** When the run began, on the clock of `performance.now`, had it not been interrupted. */
+  readonly began: number
+}
+
+/** Takes all steps that are left; `progress` is kept current. */
+export async function trainSteps(steps: Steps, progress: Progress): Promise<void> {
+  if (progress.step === progress.steps) return
+  const { distillation, options, settings, resumed, top } = steps
+  const { output, checkpointEvery } = options
+  const { parameters, programs } = distillation
+  const checkpoints = new Checkpoints(output, parameters, settings, programs.moments, checkpointEvery)
+  await withCleanup(async (defer) => {
+    defer(() => distillation.top?.close())
+    defer(() => checkpoints.end())
+    if (checkpoints.wanted) await checkpoints.begin(progress, resumed)
+    if (top) await askTeacher(top, steps, progress)
+    await loop(steps, progress, checkpoints)
+  })
+}
+
+/** Computes what the teacher finds likeliest, as far as it is not known. */
+async function askTeacher(
+  top: TopTokenOptions & { readonly path: string },
+  { distillation, options }: Steps,
+  progress: Progress,
+): Promise<void> {
+  const began = performance.now()
+  const cache = await TopTokenCache.open(top.path, top)
+  distillation.top = cache
+  await cache.fill(distillation.network, distillation.teacher, (done, total) => {
+    options.onProgress?.({ stage: 'teacher', done, total, tokens: total })
+    if (options.signal?.aborted)
+      throw new QuenchError(
+        `stopped after ${done} of ${total} tokens of the teacher; the same command with --resume goes on from there`,
+      )
+  })
+  progress.seconds += (performance.now() - began) / 1000
+}
+
+async function loop(
+  { distillation, order, validation, options, rates, began: start }: Steps,
+  progress: Progress,
+  checkpoints: Checkpoints,
+): Promise<void> {
+  const perStep = distillation.network.batch.windows
+  const timing: number[] = []
+  while (progress.steps === undefined || progress.step < progress.steps) {
+    const began = performance.now()
+    const number = progress.step + 1
+    const total = progress.steps
+    const schedule = { steps: total ?? Number.POSITIVE_INFINITY, warmup: warmupOf(total), floor }
+    const share = rateAt(schedule, number)
+    const step = { weightRate: rates.weightRate * share, scaleRate: rates.scaleRate * share }
+    const loss = await distillation.step(order.take((number - 1) * perStep, perStep), number, step, clip)
+    if (!Number.isFinite(loss))
+      throw new QuenchError(`training diverged at step ${number}; try again with a smaller --weight-rate`)
+    progress.step = number
+    progress.seconds += (performance.now() - began) / 1000
+    timing.push((performance.now() - began) / 1000)
+    progress.elapsed = (performance.now() - start) / 1000
+    const planned =
+      progress.steps === undefined &&
+      options.seconds !== undefined &&
+      isTimed(options.seconds, progress, timing)
+    if (planned) progress.steps = planSteps(options.seconds ?? 0, progress, timing)
+    const steps = progress.steps ?? number
+    const tokens = steps * distillation.network.tokens
+    options.onProgress?.({ stage: 'train', done: number, total: steps, tokens, loss })
+    if (isValidationStep(number, progress.steps)) await validated(distillation, validation, progress)
+    const stop = options.signal?.aborted ?? false
+    // The last step is saved too: the disk may be too full for the output.
+    const due = planned || progress.step === progress.steps || checkpoints.due
+    if (stop || (checkpoints.wanted && due)) await checkpoints.save(progress)
+    if (stop)
+      throw new QuenchError(`stopped after step ${number}; the same command with --resume goes on from there`)
+  }
+}
+
+async function validated(
+  distillation: Distillation,
+  text: readonly KindWindows[],
+  progress: Progress,
+): Promise<void> {
+  progress.last = await distillation.validate(text)
+  progress.curve.push({ step: progress.step, ...meanOf(progress.last) })
+}

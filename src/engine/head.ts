@@ -1,0 +1,177 @@
+/**
+ * The head of a network and the loss behind it, in slices of tokens, since tokens x vocabulary does not fit for real vocabularies.
+ *
+ * The loss is the KL divergence from a teacher, whose head runs in the same program; or from the teacher's likeliest tokens,
+ * computed once, with everything else as one lump (a lower bound of the divergence, by the log-sum inequality); or the
+ * cross-entropy of the next tokens.
+ */
+
+import type { Values } from '../backends/program.js'
+import {
+  clip,
+  exp,
+  gatherElements,
+  grad,
+  logSoftmax,
+  type ProgramGraph,
+  sub,
+  sum,
+  topK,
+} from '../graph/index.js'
+import type { Weights } from '../models/weights.js'
+import { headInputs, leastRest, lossGraph } from './block-graphs.js'
+import { accumulate, type Gradients, takeCleared } from './gradients.js'
+import type { Network } from './network.js'
+
+/** What the teacher finds likeliest at each position. */
+export interface TopTokens {
+  /** (tokens, k), the likeliest first. */
+  readonly ids: Int32Array
+  /** Their log-probabilities, (tokens, k). */
+  readonly logProbabilities: Float32Array
+  /** Probability of all others together, (tokens). */
+  readonly rest: Float32Array
+}
+
+/** What the head compares with: the teacher's residual stream, its likeliest tokens, or the next tokens. */
+export type Target =
+  | { readonly kind: 'teacher'; readonly weights: Weights; readonly hidden: Float32Array }
+  | ({ readonly kind: 'top'; readonly k: number } & TopTokens)
+  | { readonly kind: 'tokens'; readonly tokens: Int32Array }
+
+/** Logits of one slice are to stay near this size, in bytes, so that they live in a processor's cache. */
+const sliceBytes = 4 << 20
+/** Programs that run rarely keep their memory where logits of a slice are no larger. */
+const keptBytes = 4 * sliceBytes
+
+export class Head {
+  /** Tokens of a slice. */
+  private readonly slice: number
+
+  constructor(private readonly network: Network) {
+    this.slice = sliceLength(network.tokens, network.config.vocabulary)
+  }
+
+  /** The loss at every position of the last forward pass, in nats. */
+  async losses(weights: Weights, target: Target): Promise<Float32Array> {
+    const { network, slice } = this
+    const lossProgram = (): ProgramGraph => {
+      const { inputs, losses } = lossGraph(network, slice, target)
+      return { inputs, outputs: { losses } }
+    }
+    // Rarely run, so that it need not keep logits of a large vocabulary.
+    const keeps = 4 * slice * network.config.vocabulary <= keptBytes ? undefined : false
+    const head = await network.program(`loss ${nameOf(target)}`, lossProgram, keeps)
+    const all = new Float32Array(network.tokens)
+    for (const start of this.starts())
+      await head.run(this.values(start, weights, target), { losses: all.subarray(start, start + slice) })
+    return all
+  }
+
+  /**
+   * The loss, its gradient with respect to the residual stream, written to `dx`, and those with respect to the tensors of the
+   * head that are in `gradients`, added to them.
+   */
+  async backward(weights: Weights, target: Target, dx: Float32Array, gradients: Gradients): Promise<number> {
+    const { network, slice } = this
+    const names = Object.keys(network.architecture.headTensors(network.config)).filter((name) =>
+      gradients.has(name),
+    )
+    const head = await network.program(`head backward ${nameOf(target)} ${names}`, (): ProgramGraph => {
+      const { inputs, loss } = lossGraph(network, slice, target)
+      const [dIn, ...dWeights] = grad(loss, [inputs.x, ...names.map((name) => inputs[name])])
+      const named = names.map((name, i) => [`d ${name}`, dWeights[i]] as const)
+      return { inputs, outputs: { loss, dx: dIn, ...Object.fromEntries(named) } }
+    })
+    let total = 0
+    for (const start of this.starts()) {
+      const into = takeCleared(gradients, names)
+      const out = await network.runIntoScratch(head, this.values(start, weights, target), into)
+      dx.set(out.dx, start * network.config.width)
+      total += out.loss[0]
+      for (const name of names) accumulate(gradients, name, out[`d ${name}`])
+    }
+    return total
+  }
+
+  /** Logits (windows * length, vocabulary) of the last forward pass. */
+  async logits(weights: Weights): Promise<Float32Array> {
+    const { architecture, config, tokens } = this.network
+    const head = await this.network.program('logits', () => {
+      const { x, outer } = headInputs(this.network, this.slice)
+      return { inputs: { x, ...outer }, outputs: { logits: architecture.head(config, x, outer) } }
+    })
+    const logits = new Float32Array(tokens * config.vocabulary)
+    for (const start of this.starts()) {
+      const into = logits.subarray(start * config.vocabulary, (start + this.slice) * config.vocabulary)
+      await head.run({ x: this.stream(start), ...this.network.headWeights(weights) }, { logits: into })
+    }
+    return logits
+  }
+
+  /** The `k` likeliest tokens at every position of the last forward pass. */
+  async top(weights: Weights, k: number): Promise<TopTokens> {
+    const { architecture, config, tokens } = this.network
+    const head = await this.network.program(`top ${k}`, () => {
+      const { x, outer } = headInputs(this.network, this.slice)
+      const all = logSoftmax(architecture.head(config, x, outer))
+      const ids = topK(all, k)
+      const logProbabilities = gatherElements(all, ids)
+      const rest = clip(sub(1, sum(exp(logProbabilities), [1])), leastRest, 1)
+      return { inputs: { x, ...outer }, outputs: { ids, logProbabilities, rest } }
+    })
+    const top = {
+      ids: new Int32Array(tokens * k),
+      logProbabilities: new Float32Array(tokens * k),
+      rest: new Float32Array(tokens),
+    }
+    for (const start of this.starts())
+      await head.run(
+        { x: this.stream(start), ...this.network.headWeights(weights) },
+        { ...sliceOf(top, start, this.slice, k) },
+      )
+    return top
+  }
+
+  private *starts(): Generator<number> {
+    for (let start = 0; start < this.network.tokens; start += this.slice) yield start
+  }
+
+  private values(start: number, weights: Weights, target: Target): Values {
+    const { network, slice } = this
+    const values: Values = { x: this.stream(start), ...network.headWeights(weights) }
+    if (target.kind === 'tokens') return { ...values, next: target.tokens.subarray(start, start + slice) }
+    if (target.kind === 'top') return { ...values, ...sliceOf(target, start, slice, target.k) }
+    const { width } = network.config
+    for (const [name, own] of Object.entries(network.headWeights(target.weights)))
+      values[`teacher ${name}`] = own
+    return { ...values, hidden: target.hidden.subarray(start * width, (start + slice) * width) }
+  }
+
+  private stream(start: number): Float32Array {
+    const { width } = this.network.config
+    return this.network.output.subarray(start * width, (start + this.slice) * width)
+  }
+}
+
+/** Targets of one name share their programs. */
+const nameOf = (target: Target): string => (target.kind === 'top' ? `top ${target.k}` : target.kind)
+
+const sliceOf = (
+  top: TopTokens,
+  start: number,
+  count: number,
+  k: number,
+): { [K in keyof TopTokens]: TopTokens[K] } => ({
+  ids: top.ids.subarray(start * k, (start + count) * k),
+  logProbabilities: top.logProbabilities.subarray(start * k, (start + count) * k),
+  rest: top.rest.subarray(start, start + count),
+})
+
+/** The largest divisor of `tokens` whose logits stay near `sliceBytes`; about 128 tokens at least, or products get slow. */
+function sliceLength(tokens: number, vocabulary: number): number {
+  const wanted = Math.max(128, Math.floor(sliceBytes / (4 * vocabulary)))
+  let slice = Math.min(tokens, wanted)
+  while (tokens % slice !== 0) slice--
+  return slice
+}

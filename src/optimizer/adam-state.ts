@@ -1,0 +1,63 @@
+/** Where Adam's moments are: in the parameters themselves, or in a file (adam-state-file.ts). They are used piece by piece. */
+import { setImmediate } from 'node:timers/promises'
+import type { Moments } from './adam.js'
+import type { Parameter } from './parameter.js'
+
+/** A latent of a parameter that trains. */
+export interface Trained {
+  readonly p: Parameter
+  /** Its name among the latents. */
+  readonly key: string
+}
+
+/** Values start to end (exclusive) of a latent. */
+export type Piece = readonly [start: number, end: number]
+
+export interface MomentStore {
+  /** The pieces in which a latent's moments are used, in order. Each is whole runs of one unit or lies within one. */
+  pieces(of: Trained): readonly Piece[]
+  /** One of the moments of a piece; to be used before the next call. */
+  get(of: Trained, which: keyof Moments, piece: Piece): Promise<Float32Array>
+  set(of: Trained, which: keyof Moments, piece: Piece, values: Float32Array): Promise<void>
+  /** Calls `work` with the moments of each piece, which it may change. */
+  update(of: Trained, work: (moments: Moments, piece: Piece) => void): Promise<void>
+  /** Gives back what it takes besides the parameters. */
+  close?(): Promise<void>
+}
+
+/** The latents of a parameter that train. */
+export const trainedLatents = (p: Parameter): Trained[] =>
+  Object.entries(p.latents)
+    .filter(([, { kind }]) => kind === 'scale' || !p.codes)
+    .map(([key]) => ({ p, key }))
+
+/** A latent of runs of one unit in pieces of about `most` values: whole runs, or parts of one that is longer. */
+export function piecesOf(length: number, run: number, most: number): Piece[] {
+  const runs = run > most ? run : Math.floor(most / run) * run
+  const pieces: Piece[] = []
+  for (let first = 0; first < length; first += runs)
+    for (let start = first; start < Math.min(first + runs, length); start += most)
+      pieces.push([start, Math.min(start + most, first + runs, length)])
+  return pieces
+}
+
+/** Values that are updated before other work has its turn. */
+const turn = 1 << 20
+
+export const momentsInMemory: MomentStore = {
+  pieces: ({ p, key }) => [[0, p.latents[key].values.length]],
+  get: async ({ p, key }, which) => p.moments[key][which],
+  set: async ({ p, key }, which, _, values) => p.moments[key][which].set(values),
+  async update({ p, key }, work) {
+    const { values, unit } = p.latents[key]
+    const { first, second } = p.moments[key]
+    for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
+      if (start > 0) await setImmediate()
+      work({ first: first.subarray(start, end), second: second.subarray(start, end) }, [start, end])
+    }
+  },
+}
+
+/** The memory of an array, as it goes into files. */
+export const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)

@@ -1,0 +1,35 @@
+/** One optimizer step over all parameters: clip the gradient by its norm, then Adam on every latent. */
+
+import { sumOfSquares } from '../backends/kernel.js'
+import { clear } from '../engine/gradients.js'
+import type { Parameter, ParameterPrograms } from './parameter.js'
+
+export interface StepRates {
+  readonly weightRate: number
+  readonly scaleRate: number
+}
+
+/**
+ * Updates the latents of all parameters from their gradients, which are sums over `tokens` tokens, rounds the new
+ * weights, and clears the gradients. Returns the norm of the mean gradient before clipping.
+ * @param clip largest norm of the mean gradient over all weights together
+ * @param number 1 for the first step
+ */
+export async function optimize(
+  parameters: readonly Parameter[],
+  programs: ParameterPrograms,
+  rates: StepRates,
+  { tokens, clip, number }: { tokens: number; clip: number; number: number },
+): Promise<number> {
+  const norm = gradientNorm(parameters) / tokens
+  const gradientScale = Math.min(1, clip / (norm || 1)) / tokens
+  for (const parameter of parameters) {
+    await programs.update(parameter, { ...rates, gradientScale, number })
+    await programs.round(parameter)
+    clear(parameter.gradient)
+  }
+  return norm
+}
+
+const gradientNorm = (parameters: readonly Parameter[]): number =>
+  Math.sqrt(parameters.reduce((sum, { gradient }) => sum + sumOfSquares(gradient), 0))

@@ -1,0 +1,169 @@
+/**
+ * Rounding of latents to the grid of their format and the way of the gradient back through it. The grid is what the format's
+ * `uniform` says, in the f32 operations of its dequantizer, so a rounded weight is equal to the dequantized one bit for bit:
+ *
+ *   q = clip(floor((w + m) / s + 0.5), lo, hi)      w' = s * q - m
+ *
+ * with s the stored scale and m the stored minimum of a group: an f16 of the block, times a small integer of the group where there
+ * is one. What there is to do for every weight is a kernel (kernel.wat); what there is for a group or a block is plain code here.
+ *
+ * Gradients: rounding is straight-through, and a weight whose code is clipped gets none (one behind a scale of zero may get some,
+ * which changes nothing). For scales the codes count as constants, so dw'/ds = q and dw'/dm = -1, the gradient of what the file
+ * holds (EfficientQAT's second phase, arXiv 2407.11062; that of LSQ, arXiv 1902.08153, was measured to be no better).
+ */
+
+import { inKernel, kernel, pieceSize } from '../backends/kernel.js'
+import type { Codes, Factor, Grid, Latents, Range, Uniform } from '../formats/format.js'
+import { gridOf } from '../formats/grids.js'
+import { floatsToHalves, halvesToFloats } from '../formats/half.js'
+import { type AdamStep, type Moments, moveOf } from './adam.js'
+
+/** What a file holds besides the codes of the weights, by field. */
+function storedScales({ scale, offset }: Uniform, latents: Latents): Codes {
+  const stored: Codes = {}
+  for (const { block, group } of offset ? [scale, offset] : [scale]) {
+    stored[block] = halvesToFloats(floatsToHalves(latents[block].values))
+    if (group) stored[group.field] = toIntegers(latents[group.field].values, group.range)
+  }
+  return stored
+}
+
+/** To the nearest integers of the range, halves up. Never -0, which a file cannot hold. */
+function toIntegers(values: Float32Array, [lo, hi]: Range): Float32Array {
+  const integers = new Float32Array(values.length)
+  for (let i = 0; i < values.length; i++)
+    integers[i] = Math.min(Math.max(Math.floor(Math.fround(values[i] + 0.5)), lo), hi)
+  return integers
+}
+
+/** Values of a group, and of the pieces that the kernel takes: whole groups. */
+function sizes(values: Float32Array, { scales }: Grid): { group: number; piece: number } {
+  const group = values.length / scales.length
+  if (group % 4 !== 0) throw new RangeError(`groups of ${group} weights are no multiple of 4`)
+  if (group > pieceSize)
+    throw new RangeError(`groups of ${group} weights are longer than the kernel's ${pieceSize}`)
+  return { group, piece: Math.floor(pieceSize / group) * group }
+}
+
+/** The groups of a grid to the kernel. */
+function loadGrid({ scales, mins }: Grid, start: number, end: number): void {
+  inKernel.scales.set(scales.subarray(start, end))
+  if (mins) inKernel.mins.set(mins.subarray(start, end))
+  else inKernel.mins.fill(0, 0, end - start)
+}
+
+/** The values on their grid: the weights are written to `weights`, and their integers to `codes` where they are wanted. */
+export function roundToGrid(
+  values: Float32Array,
+  grid: Grid,
+  weights: Float32Array,
+  codes?: Float32Array,
+): void {
+  const { group, piece } = sizes(values, grid)
+  for (let start = 0; start < values.length; start += piece) {
+    const count = Math.min(piece, values.length - start)
+    inKernel.values.set(values.subarray(start, start + count))
+    loadGrid(grid, start / group, (start + count) / group)
+    kernel.round(count / group, group / 4, ...grid.range)
+    weights.set(inKernel.weights.subarray(0, count), start)
+    codes?.set(inKernel.codes.subarray(0, count), start)
+  }
+}
+
+/** Sums over the weights of each group: of gradient * code, and of the gradients. */
+export interface GroupSums {
+  readonly products: Float32Array
+  readonly gradients: Float32Array
+}
+
+/**
+ * Takes the gradient of rounded weights back to the values, which go a step of Adam along it, if there is a `step`, and to the
+ * groups, whose sums are written.
+ */
+export function trainOnGrid(
+  values: Float32Array,
+  gradient: Float32Array,
+  grid: Grid,
+  sums: GroupSums,
+  step?: AdamStep & { readonly moments: Moments; readonly unit: Float32Array },
+): void {
+  const { group, piece } = sizes(values, grid)
+  const move = step ? moveOf(step) : 0
+  for (let start = 0; start < values.length; start += piece) {
+    const end = Math.min(start + piece, values.length)
+    const count = end - start
+    const [from, to] = [start / group, end / group]
+    inKernel.values.set(values.subarray(start, end))
+    inKernel.gradient.set(gradient.subarray(start, end))
+    loadGrid(grid, from, to)
+    kernel.gradient(to - from, group / 4, ...grid.range)
+    sums.products.set(inKernel.products.subarray(0, to - from), from)
+    sums.gradients.set(inKernel.sums.subarray(0, to - from), from)
+    if (!step) continue
+    const { first, second } = step.moments
+    inKernel.first.set(first.subarray(start, end))
+    inKernel.second.set(second.subarray(start, end))
+    inKernel.unit.set(step.unit.subarray(from, to))
+    kernel.adam(to - from, group / 4, 0, step.gradientScale, move)
+    values.set(inKernel.values.subarray(0, count), start)
+    first.set(inKernel.first.subarray(0, count), start)
+    second.set(inKernel.second.subarray(0, count), start)
+  }
+}
+
+/** The part of a grid and of its sums for groups from `start` to `end`. */
+export const gridPart = ({ scales, mins, range }: Grid, start: number, end: number): Grid => ({
+  scales: scales.subarray(start, end),
+  range,
+  ...(mins ? { mins: mins.subarray(start, end) } : {}),
+})
+
+/** Gradients of the latent scales and minimums, by field, from the sums over their groups. */
+export function scaleGradients(
+  { scale, offset }: Uniform,
+  latents: Latents,
+  stored: Codes,
+  sums: GroupSums,
+): Record<string, Float32Array> {
+  const gradients = factorGradients(scale, latents, stored, sums.products, 1)
+  return offset
+    ? { ...gradients, ...factorGradients(offset, latents, stored, sums.gradients, offset.sign) }
+    : gradients
+}
+
+/** Those of an f16 of the block and an integer of the group, from the gradient, up to its sign, of their product. */
+function factorGradients(
+  { block, group }: Factor,
+  latents: Latents,
+  stored: Codes,
+  sums: Float32Array,
+  sign: 1 | -1,
+): Record<string, Float32Array> {
+  const blocks = stored[block]
+  const ofBlocks = new Float32Array(blocks.length)
+  const perBlock = sums.length / blocks.length
+  if (!group) {
+    for (let i = 0; i < sums.length; i++) ofBlocks[i] = sign * sums[i]
+    return { [block]: ofBlocks }
+  }
+  const [lo, hi] = group.range
+  const { values } = latents[group.field]
+  const integers = stored[group.field]
+  const ofGroups = new Float32Array(sums.length)
+  for (let b = 0, i = 0; b < blocks.length; b++) {
+    let sum = 0
+    for (const end = i + perBlock; i < end; i++) {
+      sum += sums[i] * integers[i]
+      const rounded = Math.floor(Math.fround(values[i] + 0.5))
+      if (rounded >= lo && rounded <= hi) ofGroups[i] = sign * sums[i] * blocks[b]
+    }
+    ofBlocks[b] = sign * sum
+  }
+  return { [block]: ofBlocks, [group.field]: ofGroups }
+}
+
+/** The grid of each group as the latents have it. */
+export function latentGrid(uniform: Uniform, latents: Latents): { stored: Codes; grid: Grid } {
+  const stored = storedScales(uniform, latents)
+  return { stored, grid: gridOf(uniform, stored) }
+}

@@ -1,0 +1,81 @@
+/** How long parts of a run take, from what was measured of a little of the work. */
+import { Products } from '../backends/products.js'
+import { fisherTokens } from '../distill/distillation.js'
+import type { Model } from '../student/source.js'
+import { type PlanOptions, sizesOf } from './plan.js'
+import type { BlockSeconds } from './probe.js'
+
+/** Of all blocks; every one that differs from the first counts by its weights. */
+export function solveSeconds(
+  model: Model,
+  { calibration, importance, validation, trial, batch }: PlanOptions,
+  whole: boolean,
+  { prepare, forward, moments, factors, rounding }: BlockSeconds,
+): number {
+  if (calibration === 0) return 0
+  const batches = Math.floor(calibration / batch)
+  const deciding = Math.ceil(trial / batch)
+  // Importances, student and teacher; one block at a time the validation text goes along, also through what the reference quantizer makes.
+  const others = Math.ceil(importance / batch) + (whole ? 0 : 4 * Math.ceil(validation / batch))
+  const passes = 2 * (batches + deciding) + others
+  const first = prepare + passes * forward + (batches + deciding) * moments + factors
+  const { all, outside, first: weights } = sizesOf(model)
+  return first * ((all - outside) / weights) + model.config.layers * rounding
+}
+
+/** Seconds of one batch through all blocks, and through the output matrix. */
+function passSeconds(
+  model: Model,
+  batch: number,
+  forward: number,
+  speed: number,
+): { blocks: number; head: number } {
+  const { all, outside, first } = sizesOf(model)
+  const { vocabulary, width } = model.config
+  return {
+    blocks: forward * ((all - outside) / first),
+    head: (2 * vocabulary * width * batch) / speed,
+  }
+}
+
+/** Seconds of what a run with the whole student in memory does besides: Fisher information, and held-out text through both models. */
+export function besideSeconds(
+  model: Model,
+  { batch, validation }: PlanOptions,
+  forward: number,
+  speed: number,
+): { fisher: number; validating: number } {
+  const { blocks, head } = passSeconds(model, batch, forward, speed)
+  return {
+    fisher: Math.ceil(fisherTokens / batch) * (4 * blocks + 2 * head),
+    validating: Math.ceil(validation / batch) * 2 * (blocks + head),
+  }
+}
+
+/** How much faster than with f32 products a copy at eight bits writes, many sequences side by side (Gemma 3 270M, LOG.md). */
+const writingGain = 1.4
+
+/** Tokens a second that the model writes. */
+export function writingSpeed(model: Model, batch: number, forward: number, speed: number): number {
+  const { blocks, head } = passSeconds(model, batch, forward, speed)
+  return (writingGain * batch) / (blocks + head)
+}
+
+/** Operations a second of f32 products as wide as the model. */
+export async function productSpeed(width: number): Promise<number> {
+  const products = new Products()
+  const [m, n] = [512, Math.min(width, 2048)]
+  const [a, b] = [new Float32Array(m * n).fill(0.1), new Float32Array(n * n).fill(0.1)]
+  try {
+    await products.multiply(a, b, [m, n, n])
+    const began = performance.now()
+    let runs = 0
+    while (performance.now() - began < 60) {
+      await products.multiply(a, b, [m, n, n])
+      runs++
+    }
+    return (runs * 2 * m * n * n) / ((performance.now() - began) / 1000)
+  } finally {
+    await products.dispose()
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * How fast this machine does what the block-wise method consists of: the very programs of the first block, on tensors of their real
+ * sizes, one batch of random tokens and some rows of a matrix of each kind. The plan's estimates of time come from here.
+ *
+ * What runs for every batch is run once to compile it and get warm, and then timed several times; the median counts. What runs once
+ * for a block is long enough to be timed once.
+ */
+
+import { Products } from '../backends/products.js'
+import { chooseCodes, type Trial } from '../blockwise/candidates.js'
+import { factorize, type InputFactor, shrink } from '../blockwise/factor.js'
+import { MomentSums, type Moments, tokensAtOnce } from '../blockwise/hessians.js'
+import { type RowPool, WorkerRows } from '../blockwise/row-pool.js'
+import { blockMatrices, groupSamples } from '../blockwise/samples.js'
+import { shrinkageOf } from '../blockwise/solve.js'
+import { withCleanup } from '../cleanup.js'
+import type { Flow, Network } from '../engine/network.js'
+import { aboutTensors } from '../errors.js'
+import { formatOf } from '../formats/table.js'
+import { quantizeRowsAsync } from '../llama/index.js'
+import type { ParameterPrograms } from '../optimizer/parameter.js'
+import { Random } from '../random.js'
+import { trainedBytes } from '../student/export.js'
+import { makeBlock, type Source } from '../student/source.js'
+import { threadCount } from '../threads.js'
+
+/** Seconds that the block-wise method takes for a block. */
+export interface BlockSeconds {
+  /** Reading it, quantizing it by the reference quantizer, and checking and packing the result. */
+  readonly prepare: number
+  /** The way of a batch through it. */
+  readonly forward: number
+  /** All moments of a batch. */
+  readonly moments: number
+  /** Factoring the moments. */
+  readonly factors: number
+  /** Rounding its matrices; the mean over all blocks, whose types differ. */
+  readonly rounding: number
+}
+
+/** Least numbers of a matrix that are rounded for the sample, and least rows. */
+const sampleWeights = 1 << 20
+const sampleRows = 256
+
+export function sampleBlock(
+  source: Source,
+  network: Network,
+  programs: ParameterPrograms,
+  types: ReadonlyMap<string, number>,
+  trialTokens: number,
+  onProgress?: (done: number, total: number) => void,
+): Promise<BlockSeconds> {
+  const products = new Products(network.keepsMemory)
+  const rows = new WorkerRows(threadCount())
+  return withCleanup(async (defer) => {
+    defer(() => rows.dispose())
+    defer(() => products.dispose())
+    const random = new Random(1)
+    const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
+    const flow = await network.embed(tokens, source.weights)
+    const prepare = await timed(async () => {
+      const block = await makeBlock(source, types, 0)
+      for (const p of block.parameters) await programs.round(p)
+      for (const p of block.parameters)
+        await trainedBytes(p, programs, { tensors: 0, weights: 0, differing: 0 })
+    })
+    const copy: Flow = { x: flow.x, beside: new Map(flow.beside) }
+    const forward = await median(() => network.block(0, copy, source.weights))
+    const rounding = new Rounding(source, network, types, trialTokens, { products, rows })
+    let [moments, factors] = [0, 0]
+    const groups = blockMatrices(network, 0)
+    for (const [group, names] of groups.entries()) {
+      onProgress?.(group + 1, groups.length + 1)
+      const side = { weights: source.weights, flow }
+      const last = group === groups.length - 1
+      let sums = new MomentSums(products)
+      const batches = Math.ceil(tokensAtOnce / network.tokens)
+      moments +=
+        (await median(async () => {
+          sums = new MomentSums(products)
+          for (let i = 0; i < batches; i++) {
+            const teacher = { ...side, flow: { x: flow.x, beside: new Map(flow.beside) } }
+            await sums.add(await groupSamples(network, 0, group, side, teacher, last), network.tokens)
+          }
+        })) / batches
+      try {
+        const { inputs, targets } = await sums.finish()
+        const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), batches * network.tokens))
+        let factor: InputFactor | undefined
+        factors += await timed(async () => {
+          factor = await factorize(metric, products)
+        })
+        await rounding.sample(group, { inputs, targets }, metric, factor as InputFactor)
+      } catch (error) {
+        throw aboutTensors(
+          source.gguf.path,
+          names.map((name) => `blk.0.${name}`),
+          error,
+        )
+      }
+    }
+    return { prepare, forward, moments, factors, rounding: rounding.seconds / network.config.layers }
+  })
+}
+
+/** Rounds some rows of a matrix of each width and format that the blocks have. */
+class Rounding {
+  /** Of all blocks. */
+  seconds = 0
+  private readonly known = new Map<string, number>()
+
+  constructor(
+    private readonly source: Source,
+    private readonly network: Network,
+    private readonly types: ReadonlyMap<string, number>,
+    private readonly trialTokens: number,
+    private readonly hands: { readonly products: Products; readonly rows: RowPool },
+  ) {}
+
+  /** Adds what the matrices of a group take in all blocks. */
+  async sample(
+    group: number,
+    { inputs, targets }: Moments,
+    metric: Float32Array,
+    factor: InputFactor,
+  ): Promise<void> {
+    const { source, network, types } = this
+    for (let layer = 0; layer < network.config.layers; layer++)
+      for (const name of blockMatrices(network, layer)[group] ?? []) {
+        const tensor = `blk.${layer}.${name}`
+        const format = formatOf(types.get(tensor) ?? source.gguf.tensor(tensor).type)
+        if (!format?.uniform || !format.latents) continue
+        const n = factor.order.length
+        const key = `${n} ${format.name}`
+        if (!this.known.has(key)) {
+          const rows = Math.max(sampleRows, Math.ceil(sampleWeights / n))
+          const weights = source.weights.get(`blk.0.${name}`)?.subarray(0, rows * n)
+          const wanted = targets.get(name)?.subarray(0, rows * n)
+          if (!weights || !wanted) continue
+          const round = async (from: Float32Array): Promise<void> => {
+            const present = format.decode(await quantizeRowsAsync(format.type, from, n))
+            const evidence = { metric, factor, inputs, wanted: wanted.subarray(0, from.length) }
+            await chooseCodes(
+              format,
+              from,
+              present,
+              evidence,
+              trialOf(this.trialTokens, n, from.length / n),
+              this.hands,
+            )
+          }
+          await round(weights.subarray(0, 8 * n))
+          this.known.set(key, (await timed(() => round(weights))) / weights.length)
+        }
+        this.seconds += (this.known.get(key) ?? 0) * source.gguf.tensor(tensor).elements
+      }
+  }
+}
+
+/** Tokens that decide among candidates, of no meaning. */
+function trialOf(tokens: number, n: number, out: number): Trial {
+  return {
+    tokens,
+    inputs: new Float32Array(tokens * n).fill(0.1),
+    target: new Float32Array(tokens * out).fill(0.1),
+    bounds: [0, tokens],
+  }
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now()
+  await work()
+  return (performance.now() - began) / 1000
+}
+
+/** Of three runs or more, until a fifth of a second has passed; after one that does not count. */
+async function median(work: () => Promise<unknown>): Promise<number> {
+  await work()
+  const times: number[] = []
+  let total = 0
+  while (times.length < 3 || (total < 0.2 && times.length < 25)) {
+    times.push(await timed(work))
+    total += times.at(-1) as number
+  }
+  times.sort((a, b) => a - b)
+  return times[times.length >> 1]
+}

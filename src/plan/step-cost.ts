@@ -1,0 +1,117 @@
+/** Estimates for training end to end: how long a step takes, and whether the teacher's answers are worth keeping on disk. */
+
+import { topTokenBytes } from '../distill/top-k.js'
+import type { ModelConfig } from '../models/architecture.js'
+import type { PlanOptions, Sizes } from './plan.js'
+
+/** The teacher's likeliest tokens that are kept where nothing else is asked for; what they leave out is in LOG.md. */
+const defaultTopK = 256
+/** They are kept where that saves so much of the time, of vocabularies so many times as large. */
+const worthwhile = { share: 0.2, vocabulary: 8 }
+
+/** Operations a second of an ordinary machine, for decisions that must not depend on a measurement. */
+const nominalSpeed = 1e11
+
+/** Bytes a second at which moments are read and written again, most of them from the system's cache of files. */
+const diskSpeed = 1e9
+
+type TrainingOptions = PlanOptions & {
+  /** Bytes of moments on disk. */
+  readonly momentBytes: number
+}
+
+/** Seconds of a step by what does the work. */
+interface StepSeconds {
+  /** The student forward, once more and backward, its head, and passes over what trains. */
+  readonly student: number
+  /** The teacher through the blocks, and its head. */
+  readonly teacher: number
+  readonly teacherHead: number
+}
+
+/**
+ * @param forward seconds of a batch through the first block
+ * @param speed operations a second of a product
+ */
+function stepSeconds(
+  { vocabulary, width }: ModelConfig,
+  { all, outside, first, trained, trainedHead }: Sizes,
+  { batch, momentBytes }: TrainingOptions,
+  forward: number,
+  speed: number,
+): StepSeconds {
+  const blocks = forward * ((all - outside) / first)
+  const head = (2 * vocabulary * width * batch) / speed
+  const own = 2 * head + (2 * trainedHead * batch) / speed
+  const optimizer = 30e-9 * trained + (2 * momentBytes) / diskSpeed
+  return { student: 4 * blocks + own + optimizer, teacher: blocks, teacherHead: head }
+}
+
+interface TrainingPlan {
+  readonly seconds: number
+  readonly tokensPerSecond: number
+  readonly teacher: { readonly topK: number; readonly bytes: number }
+}
+
+/** Seconds of all steps, with what the teacher takes besides or before them. */
+export function planTraining(
+  config: ModelConfig,
+  sizes: Sizes,
+  options: TrainingOptions,
+  forward: number,
+  speed: number,
+): TrainingPlan {
+  const { batch, text, length, topK } = options
+  const decided = topK ?? (pays(config, sizes, options) ? defaultTopK : 0)
+  const step = stepSeconds(config, sizes, options, forward, speed)
+  const { steps, without, kept } = runSeconds(config, options, step)
+  const all = decided > 0 ? kept : without
+  const timed = options.steps === undefined && options.seconds !== undefined
+  return {
+    seconds: timed ? (options.seconds as number) : all,
+    tokensPerSecond: steps > 0 ? (steps * batch) / all : batch / total(step),
+    teacher: {
+      topK: decided,
+      bytes: decided > 0 ? topTokenBytes(Math.ceil(text / length), length, decided) : 0,
+    },
+  }
+}
+
+const total = ({ student, teacher, teacherHead }: StepSeconds): number => student + teacher + teacherHead
+
+/** Steps of a run and their seconds: with the whole teacher, and with its likeliest tokens computed before. */
+function runSeconds(
+  { width }: ModelConfig,
+  { batch, text, memory, steps: wanted, seconds = 0 }: TrainingOptions,
+  step: StepSeconds,
+): { steps: number; without: number; kept: number } {
+  const { student, teacher, teacherHead } = step
+  const steps = wanted ?? seconds / total(step)
+  // Streams that are kept in memory spare the teacher's blocks from the second epoch on.
+  const inMemory = 4 * text * width <= teacherCacheBytes(memory)
+  const epoch = Math.min(steps, text / batch)
+  return {
+    steps,
+    without: steps * (student + teacherHead) + (inMemory ? epoch : steps) * teacher,
+    kept: steps * student + (text / batch) * (teacher + teacherHead),
+  }
+}
+
+/**
+ * Whether the likeliest tokens are worth keeping. Counted in operations at one speed instead of what was measured, so that the
+ * same command decides the same each time, and a run that goes on trains as it began.
+ */
+function pays(config: ModelConfig, sizes: Sizes, options: TrainingOptions): boolean {
+  const step = stepSeconds(
+    config,
+    sizes,
+    options,
+    (2 * sizes.first * options.batch) / nominalSpeed,
+    nominalSpeed,
+  )
+  const { without, kept } = runSeconds(config, options, step)
+  return kept < (1 - worthwhile.share) * without && config.vocabulary >= worthwhile.vocabulary * defaultTopK
+}
+
+/** Bytes of the teacher's residual streams that are kept in memory. */
+export const teacherCacheBytes = (memory: number): number => Math.min(256 << 20, memory / 20)

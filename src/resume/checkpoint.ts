@@ -1,0 +1,230 @@
+/**
+ * Checkpoints: the whole state of a run, written beside the output as a GGUF file, so that a run that was killed goes
+ * on to the same result. Latents and moments are F32 tensors named `<number>/<latent>/<value|unit|first|second>`; the
+ * settings that must not change between the runs are one JSON string, compared key by key on resuming.
+ */
+import { rm, stat } from 'node:fs/promises'
+import type { StageReport } from '../config/options.js'
+import { FileError, UsageError } from '../errors.js'
+import { reserveRoom } from '../files.js'
+import { createGguf, Metadata, openGguf } from '../gguf/index.js'
+import { bytesOf, type MomentStore, type Piece, trainedLatents } from '../optimizer/adam-state.js'
+import type { Parameter } from '../optimizer/parameter.js'
+import { besidePath } from '../paths.js'
+import { discardRoom } from '../reserve.js'
+import type { Validated } from '../train/result.js'
+import type { Divergence } from '../validation/validation.js'
+
+/** What, besides the parameters, a run must know to go on. */
+export interface Progress {
+  /** Steps done. */
+  step: number
+  /** Steps in all, once that is known. */
+  steps: number | undefined
+  /** Seconds spent in training: solving and steps. */
+  seconds: number
+  /** Seconds since the command began, with those of the processes that were killed up to their last checkpoints. */
+  elapsed: number
+  /** Seconds that a validation takes. */
+  validating: number
+  /** Validation so far: step, mean KL divergence and standard error. */
+  curve: { step: number; mean: number; se: number }[]
+  /** Stages that are done, and what was validated before the first step and last. */
+  stages?: StageReport[]
+  validated?: Validated
+  last?: Divergence
+}
+
+export type Settings = Readonly<Record<string, string | number | boolean | null>>
+
+export const checkpointPath = (output: string): string => besidePath(output, '.checkpoint')
+
+export async function checkpointExists(output: string): Promise<boolean> {
+  return stat(checkpointPath(output)).then(
+    () => true,
+    () => false,
+  )
+}
+
+export async function removeCheckpoint(output: string): Promise<void> {
+  await discardRoom(checkpointPath(output)) // of a run that was killed
+  await rm(checkpointPath(output), { force: true })
+}
+
+/** Saving may take this share of the time where nothing else is asked for. */
+const savingShare = 0.05
+
+/**
+ * The checkpoint of a run while it trains. There is room for two of them from the start, so that a disk that becomes full meanwhile
+ * cannot lose a step: each is written over the one before the last.
+ */
+export class Checkpoints {
+  private readonly path: string
+  private saved = Number.NEGATIVE_INFINITY
+  private cost = 0
+
+  /** @param every seconds between checkpoints; by default as often as it takes a twentieth of the time */
+  constructor(
+    output: string,
+    private readonly parameters: readonly Parameter[],
+    private readonly settings: Settings,
+    private readonly store: MomentStore,
+    private readonly every: number | undefined,
+  ) {
+    this.path = checkpointPath(output)
+  }
+
+  /** Whether the run saves anything by itself. */
+  get wanted(): boolean {
+    return this.every !== Number.POSITIVE_INFINITY
+  }
+
+  /** Saves where a run starts, unless a checkpoint says that already, and takes room for the next. */
+  async begin(progress: Progress, resumed: boolean): Promise<void> {
+    if (!resumed) await this.save(progress)
+    this.saved = performance.now()
+    await reserveRoom(this.path, stateBytes(this.parameters, this.store))
+  }
+
+  get due(): boolean {
+    const since = (performance.now() - this.saved) / 1000
+    return since > (this.every ?? this.cost / savingShare)
+  }
+
+  async save(progress: Progress): Promise<void> {
+    const began = performance.now()
+    await saveCheckpoint(this.path, this.parameters, { ...progress }, this.settings, this.store)
+    this.saved = performance.now()
+    this.cost = (this.saved - began) / 1000
+  }
+
+  /** Gives the room back. The checkpoint stays. */
+  async end(): Promise<void> {
+    await discardRoom(this.path)
+  }
+}
+
+/**
+ * Writes the state, without a store of moments the latents alone; the checkpoint before it stays until the new one is whole and on
+ * disk.
+ */
+export async function saveCheckpoint(
+  path: string,
+  parameters: readonly Parameter[],
+  progress: Readonly<Record<string, unknown>>,
+  settings: Settings,
+  store?: MomentStore,
+): Promise<void> {
+  const arrays = stateArrays(parameters, store)
+  const metadata = new Metadata(path, [
+    ['general.architecture', { type: 'string', value: 'quench-checkpoint' }],
+    ['quench.settings', { type: 'string', value: JSON.stringify(settings) }],
+    ['quench.progress', { type: 'string', value: JSON.stringify(progress).padEnd(progressBytes) }],
+  ])
+  const tensors = arrays.map(({ name, length }) => ({ name, shape: [length], type: 0 }))
+  const writer = await createGguf(path, { metadata, tensors, keepRoom: store !== undefined })
+  try {
+    for (const { name, pieces, get } of arrays)
+      for (const piece of pieces) await writer.write(name, bytesOf(await get(piece)))
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}
+
+/**
+ * Reads the state into the parameters and returns the progress.
+ * @throws UsageError if the run was started with other settings, FileError if the file is damaged
+ */
+export async function loadCheckpoint<P>(
+  path: string,
+  parameters: readonly Parameter[],
+  settings: Settings,
+  store?: MomentStore,
+): Promise<P> {
+  const gguf = await openGguf(path)
+  try {
+    const saved = parse(path, gguf.metadata.string('quench.settings')) as Settings
+    for (const key of new Set([...Object.keys(saved), ...Object.keys(settings)]))
+      if (saved[key] !== settings[key])
+        throw new UsageError(
+          `${path} is of a run with another ${key} (${saved[key]}, now ${settings[key]}); resume with the same, or delete it to start anew`,
+        )
+    for (const { name, length, pieces, set } of stateArrays(parameters, store)) {
+      const tensor = gguf.tensor(name)
+      if (tensor.type !== 0 || tensor.elements !== length)
+        throw new FileError(path, `${name} does not fit the model; delete the checkpoint to start anew`)
+      for (const piece of pieces) {
+        const [start, end] = piece
+        const values = new Float32Array(end - start)
+        bytesOf(values).set(await gguf.read(tensor, 4 * start, 4 * (end - start)))
+        await set(piece, values)
+      }
+    }
+    return parse(path, gguf.metadata.string('quench.progress')) as P
+  } finally {
+    await gguf.close()
+  }
+}
+
+function parse(path: string, json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch (cause) {
+    throw new FileError(path, 'is damaged; delete it to start anew', { cause })
+  }
+}
+
+/** An array of the state by a name that fits in a GGUF file whatever the tensors are called, in pieces. */
+interface StateArray {
+  readonly name: string
+  readonly length: number
+  readonly pieces: readonly Piece[]
+  get(piece: Piece): Promise<Float32Array>
+  set(piece: Piece, values: Float32Array): Promise<void>
+}
+
+/** Every array of the state; without a store those of the latents alone. */
+function stateArrays(parameters: readonly Parameter[], store: MomentStore | undefined): StateArray[] {
+  return parameters.flatMap((p, i) => {
+    const trained = store ? trainedLatents(p).map(({ key }) => key) : []
+    return Object.entries(p.latents).flatMap(([key, { values, unit }]) => {
+      const arrays = [held(`${i}/${key}/value`, values), held(`${i}/${key}/unit`, unit)]
+      if (!store || !trained.includes(key)) return arrays
+      const of = { p, key }
+      const pieces = store.pieces(of)
+      const moments = (['first', 'second'] as const).map((which) => ({
+        name: `${i}/${key}/${which}`,
+        length: values.length,
+        pieces,
+        get: (piece: Piece) => store.get(of, which, piece),
+        set: (piece: Piece, from: Float32Array) => store.set(of, which, piece, from),
+      }))
+      return [...arrays, ...moments]
+    })
+  })
+}
+
+/** One that is in memory. */
+const held = (name: string, values: Float32Array): StateArray => ({
+  name,
+  length: values.length,
+  pieces: [[0, values.length]],
+  get: async () => values,
+  set: async (_, from) => values.set(from),
+})
+
+/** At least the bytes of a file of the state; without a store that of the latents alone. */
+export function stateBytes(parameters: readonly Parameter[], store?: MomentStore): number {
+  return stateArrays(parameters, store).reduce(
+    (bytes, { length }) => bytes + 4 * length + tensorHeaderBytes,
+    headerBytes,
+  )
+}
+
+/** Progress takes this much however far it is, so that a checkpoint fits where the one before was. */
+const progressBytes = 32 << 10
+/** Metadata with the validation so far, and what says of a tensor where it lies. */
+export const headerBytes = 64 << 10
+export const tensorHeaderBytes = 192

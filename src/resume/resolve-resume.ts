@@ -1,0 +1,119 @@
+/**
+ * What a run has decided: written down before any work depends on it, and read again by the run that goes on with that work instead
+ * of being decided anew. There may be another budget of memory then, and speeds are never measured the same twice.
+ *
+ * It is a file of its own in the folder of finished blocks, since a run can be killed before there is any block or checkpoint; a
+ * checkpoint says the same.
+ */
+
+import { existsSync } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
+import type { TrainOptions } from '../config/options.js'
+import { FileError } from '../errors.js'
+import { atomicWrite, systemError } from '../files.js'
+import { makeFolder } from '../folders.js'
+import { openGguf } from '../gguf/index.js'
+import type { Method } from '../plan/plan.js'
+import { checkpointExists, checkpointPath } from './checkpoint.js'
+import { blocksFolder, decisionsPath } from './disk.js'
+
+/** What is not among the options, or may be left to the run. */
+export interface Decisions {
+  readonly method: Method
+  /** The whole student is in memory. */
+  readonly whole: boolean
+  /** Names of the tensors that do not train, with blanks between them. */
+  readonly untrained: string
+  readonly tokens: number
+  readonly calibration: number
+  readonly teacherTopK: number
+}
+
+/** The file holds a few numbers and names of tensors. */
+const mostBytes = 1 << 20
+
+export async function saveDecisions(output: string, decisions: Decisions): Promise<void> {
+  makeFolder(blocksFolder(output))
+  await atomicWrite(decisionsPath(output), JSON.stringify(decisions))
+}
+
+/** Decisions of the run that was stopped; undefined where it left none. @throws FileError for a file that is damaged */
+async function savedDecisions(output: string): Promise<Decisions | undefined> {
+  const path = decisionsPath(output)
+  if (existsSync(path)) return parsed(path, await readSmall(path))
+  if (!(await checkpointExists(output))) return undefined
+  const checkpoint = checkpointPath(output)
+  const gguf = await openGguf(checkpoint)
+  try {
+    return parsed(checkpoint, gguf.metadata.string('quench.settings'))
+  } finally {
+    await gguf.close()
+  }
+}
+
+async function readSmall(path: string): Promise<string> {
+  try {
+    const found = await stat(path)
+    return found.isFile() && found.size <= mostBytes ? await readFile(path, 'utf8') : ''
+  } catch (error) {
+    throw systemError(path, error)
+  }
+}
+
+function parsed(path: string, json: string): Decisions {
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch (cause) {
+    throw damaged(path, cause)
+  }
+  if (typeof value !== 'object' || value === null) throw damaged(path)
+  const { method, whole, untrained, tokens, calibration, teacherTopK } = value as Record<string, unknown>
+  if (
+    !isMethod(method) ||
+    typeof whole !== 'boolean' ||
+    typeof untrained !== 'string' ||
+    !isCount(tokens) ||
+    !isCount(calibration) ||
+    !isCount(teacherTopK)
+  )
+    throw damaged(path)
+  return { method, whole, untrained, tokens, calibration, teacherTopK }
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+/**
+ * The options with what an earlier run decided where nothing is asked for. What was asked for stays, and is refused later where the
+ * earlier run had it otherwise.
+ * @throws FileError for a file that is damaged or of another version
+ */
+export async function goingOn(options: TrainOptions): Promise<{
+  options: TrainOptions
+  decided: { whole: boolean; untrained: ReadonlySet<string> } | undefined
+}> {
+  const saved = options.resume ? await savedDecisions(options.output) : undefined
+  if (!saved) return { options, decided: undefined }
+  const asked = options.method === 'auto' ? undefined : options.method
+  return {
+    options: {
+      ...options,
+      method: asked ?? saved.method,
+      tokens: options.tokens ?? saved.tokens,
+      calibration: options.calibration ?? saved.calibration,
+      teacherTopK: options.teacherTopK ?? saved.teacherTopK,
+    },
+    decided: {
+      whole: saved.whole,
+      untrained: new Set(saved.untrained.split(' ').filter((name) => name !== '')),
+    },
+  }
+}
+
+const isMethod = (value: unknown): value is Method =>
+  value === 'distill' || value === 'scales' || value === 'blockwise'
+
+const damaged = (path: string, cause?: unknown): FileError =>
+  new FileError(path, 'is damaged or of another version; delete it and the rest of the run to start anew', {
+    cause,
+  })

@@ -1,0 +1,128 @@
+/**
+ * Writes a trained model. The bytes of a quantized tensor are the codes that the training graph itself gives, and every
+ * tensor is checked before it is written: libggml's own dequantizer must turn the bytes into exactly the weights of the
+ * last forward pass.
+ */
+import { aboutTensors, QuenchError } from '../errors.js'
+import { F32 } from '../formats/f32.js'
+import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
+import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
+import { readWeights } from '../models/weights.js'
+import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import type { Importance } from './source.js'
+
+/** What the check of an export has seen. */
+export interface ExportCheck {
+  /** Quantized tensors compared with libggml's dequantizer. */
+  tensors: number
+  /** Their weights. */
+  weights: number
+  /** Weights that differ in any bit; an export with one is refused, so this is 0. */
+  differing: number
+}
+
+/** The bytes of a quantized parameter, compared with libggml. @throws QuenchError if a weight differs */
+export async function trainedBytes(
+  p: Parameter,
+  programs: ParameterPrograms,
+  check: ExportCheck,
+): Promise<Uint8Array> {
+  if (!p.format) return F32.encode({ w: p.weights })
+  const { weights, codes } = programs.codes(p)
+  const bytes = p.format.encode(codes)
+  const written = dequantizeRows(p.format.type, bytes, weights.length)
+  let differing = 0
+  for (let i = 0; i < weights.length; i++)
+    if (!Object.is(written[i], weights[i]) || !Object.is(written[i], p.weights[i])) differing++
+  check.tensors++
+  check.weights += weights.length
+  check.differing += differing
+  if (differing > 0)
+    throw new QuenchError(
+      `${p.name}: ${differing} of ${weights.length} weights would not be read back as they were trained; nothing was written. This is a bug in quench`,
+    )
+  return bytes
+}
+
+/** Bytes of f32 that a conversion holds at once. */
+const conversionBytes = 64 << 20
+
+/** Bytes of a tensor in another type, by ggml's own quantizer; the same bytes if the type is the same. */
+async function convertedBytes(
+  gguf: Gguf,
+  tensor: TensorInfo,
+  type: number,
+  importance: Float32Array | undefined,
+): Promise<Uint8Array> {
+  if (tensor.type === type) return gguf.read(tensor)
+  const columns = tensor.shape[0]
+  const rows = tensor.elements / columns
+  const [from, to] = [tensor.bytes / rows, rowSize(type, columns)]
+  const bytes = new Uint8Array(rows * to)
+  const step = Math.max(1, Math.floor(conversionBytes / (4 * columns)))
+  for (let row = 0; row < rows; row += step) {
+    const count = Math.min(step, rows - row)
+    const weights = await readWeights(gguf, tensor, row * from, count * from)
+    const converted = await quantizeRowsAsync(type, weights, columns, importance).catch((error: unknown) => {
+      throw aboutTensors(gguf.path, tensor.name, error)
+    })
+    bytes.set(converted, row * to)
+  }
+  return bytes
+}
+
+/** Bytes of the tensors of a file in other types. */
+export function assignedBytes(gguf: Gguf, types: ReadonlyMap<string, number>): number {
+  let bytes = 0
+  for (const { name, type, shape, elements } of gguf.tensors)
+    bytes += rowSize(types.get(name) ?? type, shape[0]) * (elements / shape[0])
+  return bytes
+}
+
+/** The bytes of a trained tensor; undefined for one that did not train. */
+export type TrainedTensors = (name: string) => Promise<Uint8Array | undefined>
+
+/** Those of parameters in memory. */
+export function trainedParameters(
+  parameters: readonly Parameter[],
+  programs: ParameterPrograms,
+  check: ExportCheck,
+): TrainedTensors {
+  const byName = new Map(parameters.map((p) => [p.name, p]))
+  return async (name) => {
+    const p = byName.get(name)
+    return p && trainedBytes(p, programs, check)
+  }
+}
+
+/**
+ * Writes `gguf` to `output` with the given metadata and a type for each tensor. Tensors that did not train are converted by
+ * ggml's quantizer, with importances where they are given.
+ */
+export async function exportModel(
+  gguf: Gguf,
+  output: string,
+  metadata: Metadata,
+  types: ReadonlyMap<string, number>,
+  trained: TrainedTensors,
+  importance?: Importance,
+): Promise<void> {
+  const tensors = gguf.tensors.map((t) => ({
+    name: t.name,
+    shape: t.shape,
+    type: types.get(t.name) ?? t.type,
+  }))
+  const writer = await createGguf(output, { metadata, tensors })
+  try {
+    for (const [i, tensor] of gguf.tensors.entries())
+      await writer.write(
+        tensor.name,
+        (await trained(tensor.name)) ??
+          (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(tensor.name))),
+      )
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}

@@ -1,0 +1,114 @@
+/** The text of a run: windows to train on, those of them that the start is computed from, and general text to decide by. */
+
+import type { TrainOptions } from '../config/options.js'
+import { WindowOrder } from '../data/order.js'
+import { join } from '../distill/distillation.js'
+import type { Network } from '../engine/network.js'
+import type { Batch } from '../models/architecture.js'
+import type { Source } from '../student/source.js'
+import type { KindWindows } from '../validation/validation.js'
+import { countsOf, type ReadText, type TextOptions, type TextReport, trainingText } from './text.js'
+
+const defaultCalibration = 49_152
+export const defaultTokens = 131_072
+
+export interface RunText {
+  readonly report: TextReport
+  readonly order: WindowOrder
+  readonly windows: readonly Int32Array[]
+  /** Windows of the block-wise start: a whole number of batches. */
+  readonly calibration: readonly Int32Array[]
+  /** General text for importances, whatever the run trains on. */
+  readonly importance: readonly KindWindows[]
+  /** General text that decides among candidates of a matrix, and text that stages are validated on. */
+  readonly trial: readonly KindWindows[]
+  readonly validation: readonly KindWindows[]
+}
+
+/**
+ * Tokens of a run's text by what they are for, in whole batches where the run takes whole batches. They follow from the options and
+ * the files alone, so a run decides the same whether the model's own text is in the cache or still to be written.
+ */
+export function textTokens(
+  read: ReadText,
+  { batch: { windows, length } }: Network,
+  options: TextOptions,
+  calibration = defaultCalibration,
+): Record<'train' | 'importance' | 'trial' | 'validation' | 'calibration', number> {
+  const { files, general, selfWritten } = countsOf(read, options)
+  const train = files + general + selfWritten
+  return {
+    train: train * length,
+    importance: tokensOf(read.importance, length),
+    trial: tokensOf(read.trial, length),
+    validation: tokensOf(read.validation, length),
+    calibration: Math.floor(Math.min(calibration / length, train) / windows) * windows * length,
+  }
+}
+
+const tokensOf = (text: readonly KindWindows[], length: number): number =>
+  text.reduce((sum, { windows }) => sum + windows.length * length, 0)
+
+/**
+ * Makes the text: the windows of what was read, and what the model writes.
+ * @param calibration tokens of the block-wise start
+ * @throws UsageError for too little text
+ */
+export async function runText(
+  input: string,
+  { batch: { windows, length } }: Network,
+  options: TextOptions,
+  read: ReadText,
+  calibration: number,
+): Promise<RunText> {
+  const { windows: all, ...report } = await trainingText(input, options, read)
+  const order = new WindowOrder(all, options.seed)
+  const most = Math.min(calibration / length, all.length)
+  const { importance, trial, validation } = read
+  return {
+    order,
+    windows: all,
+    calibration: order.take(0, Math.floor(most / windows) * windows),
+    importance,
+    trial,
+    validation,
+    report,
+  }
+}
+
+/** The text of a run as it is to be read and written. */
+export function textOptions(
+  { fingerprint }: Source,
+  { batch: { length } }: Network,
+  {
+    data,
+    selfWritten,
+    general,
+    validation,
+    tokens = defaultTokens,
+    seed = 1,
+    onProgress,
+    onWarning,
+    signal,
+  }: TrainOptions,
+  memory: number,
+): TextOptions {
+  return {
+    data: data ?? [],
+    ...(selfWritten !== undefined && { selfWritten }),
+    ...(general !== undefined && { general }),
+    ...(validation !== undefined && { validation }),
+    tokens,
+    length,
+    seed,
+    fingerprint,
+    memory,
+    onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total, tokens: total }),
+    ...(onWarning && { onWarning }),
+    ...(signal && { signal }),
+  }
+}
+
+/** The tokens of a whole number of batches, batch by batch. */
+export const inBatches = (windows: readonly Int32Array[], { windows: size }: Batch): Int32Array[] =>
+  Array.from({ length: windows.length / size }, (_, i) => join(windows.slice(i * size, (i + 1) * size)))

@@ -1,0 +1,270 @@
+/**
+ * The windows that a run trains on: general text that ships with quench, text that the model writes itself, and the user's own. Which
+ * windows decide among candidates of a matrix, and which a run is validated on: general text from other documents, and from other
+ * sources, whatever it trains on, so that nothing counts as better that is so on its own text only. A part of the user's own text is
+ * held out besides, to say how the file does there.
+ */
+
+import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
+import { readDocuments, textWarnings } from '../data/texts.js'
+import { cutWindows, spread } from '../data/windows.js'
+import { UsageError } from '../errors.js'
+import { LlamaModel } from '../llama/index.js'
+import type { KindWindows } from '../validation/validation.js'
+import { generalWindows, inTurns, ofEachKind, splitKinds } from './general-text.js'
+
+export interface TextOptions {
+  /** Files and folders. */
+  readonly data: readonly string[]
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, half without. */
+  readonly selfWritten?: number
+  /** Share of the tokens that are general text. Default: half of the others with files, all of them without. */
+  readonly general?: number
+  /**
+   * Tokens of each kind of general text that a run is validated on; a third as many decide among candidates, and importances are computed
+   * from twice as many. Default 1,536.
+   */
+  readonly validation?: number
+  /** Most training tokens to read and to write. */
+  readonly tokens: number
+  /** Tokens of a window. */
+  readonly length: number
+  readonly seed: number
+  readonly fingerprint: string
+  /** Bytes that the process may take while the model writes. Default: any. */
+  readonly memory?: number
+  readonly onProgress?: (tokens: number, total: number) => void
+  readonly onWarning?: (warning: string) => void
+  readonly signal?: AbortSignal
+}
+
+const defaultValidation = 1536
+/** Tokens that decide among candidates, as a share of those that a run is validated on. */
+const trialShare = 1 / 3
+/** Tokens for importances, likewise. More of them change the mean squares of inputs by little. */
+const importanceShare = 2
+/** Most windows of a kind. */
+const mostOfKind = 48
+const defaultSelfWritten = 0.5
+
+/** What a text consists of, in tokens. */
+export interface TextReport {
+  readonly fileTokens: number
+  readonly generalTokens: number
+  readonly selfWrittenTokens: number
+  /** Different sequences of four tokens within a window, as a share of all; low where text repeats itself. */
+  readonly distinct4: number
+  /** Bytes of the cache of what was written. */
+  readonly cacheBytes: number
+}
+
+/** Text that is read and not written: what there is of it, before a run takes its share. */
+export interface ReadText {
+  readonly files: readonly Int32Array[]
+  readonly general: readonly KindWindows[]
+  /** That of the general text which importances are computed from. */
+  readonly importance: readonly KindWindows[]
+  /** General text that decides among candidates. */
+  readonly trial: readonly KindWindows[]
+  /** General text that a run is validated on, and a part of the files that it does not train on. */
+  readonly validation: readonly KindWindows[]
+}
+
+/** Reads the files in `data` and the general text. @throws UsageError for shares that do not go with `data` or with each other */
+export async function readText(path: string, options: TextOptions): Promise<ReadText> {
+  const { length, validation: tokens = defaultValidation } = options
+  const shares = sharesOf(options)
+  const model = await LlamaModel.load(path, { vocabOnly: true })
+  try {
+    const windows = shares.files > 0 ? await fileWindows(model, options) : []
+    const { held, files } = heldOut(windows, perKind(tokens, length))
+    // Where the model writes too, it is told there that a chat template fails.
+    const told = shares.selfWritten > 0 ? undefined : options.onWarning
+    const calibration = await generalWindows('calibration', path, model, length, told)
+    const { taken, rest } = splitKinds(calibration, perKind(trialShare * tokens, length))
+    const validation = await generalWindows('validation', path, model, length)
+    return {
+      files,
+      general: rest,
+      importance: ofEachKind(rest, perKind(importanceShare * tokens, length)),
+      trial: taken,
+      validation: [...ofEachKind(validation, perKind(tokens, length)), ...held],
+    }
+  } finally {
+    model.dispose()
+  }
+}
+
+/** Windows of a kind; short ones are not as many as fill so many tokens. */
+const perKind = (tokens: number, length: number): number =>
+  Math.min(mostOfKind, Math.max(1, Math.round(tokens / length)))
+
+/** Of the user's text at most a tenth is held out, and nothing of one that is too short to tell much by it. */
+const heldShare = 0.1
+
+/** @param most windows that are held out */
+export function heldOut(
+  windows: readonly Int32Array[],
+  most: number,
+): { held: KindWindows[]; files: readonly Int32Array[] } {
+  const count = Math.min(most, Math.floor(heldShare * windows.length))
+  if (count < 2) return { held: [], files: windows }
+  const { taken, rest } = splitKinds([{ kind: 'your text', windows }], count)
+  return { held: taken.map((kind) => ({ ...kind, apart: true })), files: rest[0].windows }
+}
+
+async function fileWindows(
+  model: LlamaModel,
+  { data, length, onWarning }: TextOptions,
+): Promise<Int32Array[]> {
+  const texts = await readDocuments(data)
+  for (const warning of textWarnings(texts)) onWarning?.(warning)
+  const documents: Int32Array[] = []
+  for (const { text } of texts) documents.push(await model.tokenizeAsync(text))
+  const windows = cutWindows(documents, length, model)
+  if (windows.length === 0)
+    throw new UsageError(
+      `the text of --data is shorter than a window of ${length} tokens; give more text or a smaller --context`,
+    )
+  return windows
+}
+
+/** Windows that a run takes of each kind of text. */
+interface Counts {
+  readonly files: number
+  readonly general: number
+  readonly selfWritten: number
+}
+
+/**
+ * They depend on the options and on what there is to read alone, not on what is in the cache. Where there is less general text than
+ * its share, files or else the model's own text make up for it; files that hold less than their share are not made up for.
+ */
+export function countsOf(read: Pick<ReadText, 'files' | 'general'>, options: TextOptions): Counts {
+  const wanted = Math.ceil(options.tokens / options.length)
+  const shares = sharesOf(options)
+  const selfWritten = Math.round(shares.selfWritten * wanted)
+  const files = Math.min(wanted - selfWritten, Math.round(shares.files * wanted))
+  const general = wanted - selfWritten - files
+  const there = read.general.reduce((sum, { windows }) => sum + windows.length, 0)
+  const missing = Math.max(0, general - there)
+  return {
+    files: Math.min(read.files.length, files + (shares.files > 0 ? missing : 0)),
+    general: general - missing,
+    selfWritten: selfWritten + (shares.files > 0 || shares.selfWritten === 0 ? 0 : missing),
+  }
+}
+
+/** The windows to train on. @throws UsageError for shares that do not go with `data` or with each other, or without any text */
+export async function trainingText(
+  path: string,
+  options: TextOptions,
+  read: ReadText,
+): Promise<{ windows: Int32Array[] } & TextReport> {
+  const { length } = options
+  const counts = countsOf(read, options)
+  const files = spread(read.files, counts.files)
+  const general = inTurns(read.general, counts.general)
+  const written = counts.selfWritten > 0 ? await write(path, options, counts.selfWritten) : none
+  const windows = [...general, ...files, ...written.windows]
+  if (windows.length === 0) throw new UsageError('there is no text to train on; give more --tokens')
+  return {
+    windows,
+    fileTokens: files.length * length,
+    generalTokens: general.length * length,
+    selfWrittenTokens: written.windows.length * length,
+    distinct4: distinct(windows, 4),
+    cacheBytes: written.bytes,
+  }
+}
+
+const none = { windows: [], bytes: 0 }
+
+async function write(
+  path: string,
+  { length, seed, fingerprint, memory, onProgress, onWarning, signal }: TextOptions,
+  sequences: number,
+): Promise<{ windows: Int32Array[]; bytes: number }> {
+  const model = await LlamaModel.load(path, { vocabOnly: true })
+  try {
+    const windows = await selfWritten(path, model, {
+      sequences,
+      length,
+      seed,
+      fingerprint,
+      ...(memory !== undefined && { memory }),
+      ...(onProgress && { onProgress }),
+      ...(onWarning && { onWarning }),
+      ...(signal && { signal }),
+    })
+    return { windows, bytes: selfWrittenBytes(model, { sequences, length }).text }
+  } finally {
+    model.dispose()
+  }
+}
+
+/** What is to be written of a text before a run can start. */
+export interface Writing {
+  /** Tokens; 0 where the text is in the cache already, or all of it is read. */
+  readonly tokens: number
+  /** Bytes on disk, in the cache folder, that the text takes, and a copy of the model that is there only while it is written. */
+  readonly text: number
+  readonly copy: number
+}
+
+/** @throws UsageError for shares that do not go with `data`, QuenchError if writing takes more than `memory` */
+export async function writingOf(path: string, options: TextOptions, read: ReadText): Promise<Writing> {
+  const nothing = { tokens: 0, text: 0, copy: 0 }
+  const { selfWritten: sequences } = countsOf(read, options)
+  if (sequences === 0) return nothing
+  const { length, seed, fingerprint, memory } = options
+  const model = await LlamaModel.load(path, { vocabOnly: true })
+  try {
+    const text = { sequences, length, seed, fingerprint }
+    if (await isWritten(path, model, text)) return nothing
+    checkWritingMemory(model, memory)
+    return { tokens: sequences * length, ...selfWrittenBytes(model, text) }
+  } finally {
+    model.dispose()
+  }
+}
+
+/** Shares of the tokens; their sum is 1. */
+function sharesOf({
+  data,
+  selfWritten,
+  general,
+}: Pick<TextOptions, 'data' | 'selfWritten' | 'general'>): Counts {
+  const check = (option: string, share: number | undefined): void => {
+    if (share !== undefined && !(share >= 0 && share <= 1))
+      throw new UsageError(`${option} ${share} is not from 0 to 1`)
+  }
+  check('--self-written', selfWritten)
+  check('--general', general)
+  const files = data.length > 0
+  const own =
+    selfWritten ?? (files || general !== undefined ? (files ? 0 : 1 - (general ?? 0)) : defaultSelfWritten)
+  const rest = 1 - own
+  const common = general ?? (files ? rest / 2 : rest)
+  if (own + common > 1)
+    throw new UsageError(`--self-written ${own} and --general ${common} are more than the whole text`)
+  const left = 1 - own - common
+  if (files && left < 1e-9)
+    throw new UsageError(
+      `--self-written ${own} and --general ${common} leave nothing to be read of --data; leave one of them out`,
+    )
+  if (!files && left > 1e-9)
+    throw new UsageError(
+      `--self-written ${own} and --general ${common} need text for the rest; name it with --data`,
+    )
+  return { files: files ? left : 0, general: common, selfWritten: own }
+}
+
+/** Share of different sequences of `n` tokens within a window, mean over windows. */
+function distinct(windows: readonly Int32Array[], n: number): number {
+  const shares = windows.map((window) => {
+    const count = window.length - n + 1
+    return new Set(Array.from({ length: count }, (_, i) => window.subarray(i, i + n).join())).size / count
+  })
+  return shares.reduce((a, b) => a + b, 0) / shares.length
+}
