@@ -6,11 +6,12 @@
  *   npx tsx scripts/random-model.ts 1.1B random-1.1b.gguf
  *   npx tsx bench/plan.ts random-1.1b.gguf 4GB [type = Q4_0] [calibration = 8192] [text = models/quench-5m.test.txt]
  */
+
 import { rm } from 'node:fs/promises'
 import { memorySize } from '../src/cli/options.js'
 import { duration } from '../src/cli/progress.js'
+import type { Plan } from '../src/config/plan.js'
 import { humanBytes } from '../src/format.js'
-import type { Plan } from '../src/plan/plan.js'
 import { train } from '../src/train/train.js'
 
 const [input, allowed, type = 'Q4_0', calibration = '8192', text = 'models/quench-5m.test.txt'] =

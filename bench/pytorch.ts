@@ -10,10 +10,11 @@
  * libraries, that takes 5 GB; pip's own settings (PIP_INDEX_URL) choose another. First both sides must agree on the loss and
  * the gradients of the first step.
  */
+
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
-import { join } from '../src/distill/distillation.js'
+import { joinWindows } from '../src/data/windows.js'
 import type { Batch } from '../src/models/architecture.js'
 import { PyTorch, pythonWithTorch, writeModel } from './pytorch/process.js'
 import { clip, makeTrainer, modelPath, quartiles, randomWindows, rates, type Trainer } from './student.js'
@@ -25,7 +26,7 @@ type Seconds = Record<'quench' | (typeof modes)[number], number[]>
 /** Loss per token and gradients of the first step, as the optimizer gets them: sums over the tokens. */
 async function firstStep(trainer: Trainer, windows: readonly Int32Array[]) {
   const { network, distillation, parameters, source } = trainer
-  const tokens = join(windows)
+  const tokens = joinWindows(windows)
   const hidden = (await network.forward(tokens, source.weights)).slice()
   const gradients = new Map(parameters.map((p) => [p.name, new Float32Array(p.weights.length)]))
   await network.forward(tokens, distillation.student)

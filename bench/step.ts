@@ -8,11 +8,12 @@
  *
  * `block` is one block of a model of 1.1 billion random weights (width 2048, feed-forward 5632, 32 heads).
  */
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import { Program } from '../src/backends/program.js'
-import { join } from '../src/distill/distillation.js'
+import { joinWindows } from '../src/data/windows.js'
 import { input, matmul } from '../src/graph/index.js'
 import { modelTensors } from '../src/models/weights.js'
 import { optimize } from '../src/optimizer/optimizer.js'
@@ -84,7 +85,7 @@ async function products({ source, network }: Trainer): Promise<Product[]> {
 async function measure(path: string, model: string, type: string): Promise<void> {
   const trainer = await makeTrainer(path, type, batch)
   const { network, distillation, parameters, programs, source } = trainer
-  const text = join(randomWindows(batch, network.config.vocabulary, 1))
+  const text = joinWindows(randomWindows(batch, network.config.vocabulary, 1))
   const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   const bare = await products(trainer)
   const shares: { passes: number[]; step: number[] } = { passes: [], step: [] }

@@ -1,9 +1,11 @@
 /** What the benches of training share: a student of a model as `quench train --method distill` makes and trains it. */
+
 import { spawnSync } from 'node:child_process'
 import { join as joinPath } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Distillation, TeacherCache } from '../src/distill/distillation.js'
+import { Distillation } from '../src/distill/distillation.js'
 import { Network } from '../src/engine/network.js'
+import { TeacherCache } from '../src/engine/teacher-cache.js'
 import type { Batch } from '../src/models/architecture.js'
 import type { Parameter } from '../src/optimizer/parameter.js'
 import { ParameterPrograms } from '../src/optimizer/parameter.js'

@@ -5,11 +5,11 @@
  *
  *   npx tsx bench/top-tokens.ts [steps = 60] [type = Q2_K] [ks = 16,64,128,256] [model] [text = the validation text that ships]
  */
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { spread } from '../src/data/windows.js'
-import { join as joined } from '../src/distill/distillation.js'
+import { joinWindows as joined, spread } from '../src/data/windows.js'
 import type { Target } from '../src/engine/head.js'
 import { Network } from '../src/engine/network.js'
 import { ParameterPrograms } from '../src/optimizer/parameter.js'

@@ -6,6 +6,9 @@ export function humanBytes(bytes: number): string {
   return `${scaled(bytes)}B`
 }
 
+/** `6.2 GB`, of memory and disks. */
+export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
+
 /** `260k`, `1.24M`, `7.24G` of something. */
 export function humanCount(count: number): string {
   return count < 1000 ? String(Math.round(count)) : scaled(count).replace(' ', '')

@@ -1,11 +1,14 @@
+export type { Method } from './config/methods.js'
+export type { Plan } from './config/plan.js'
+export { TeacherCache } from './engine/teacher-cache.js'
+export type { TrainReport } from './train/report.js'
 /** The public API of quench. */
 
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
-export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions, TrainReport } from './config/options.js'
+export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions } from './config/options.js'
 export { type Document, readDocuments, readTexts } from './data/texts.js'
-export { TeacherCache } from './distill/distillation.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
 export {
   type ChatOptions,
@@ -56,7 +59,6 @@ export {
   type TensorInfo,
 } from './gguf/index.js'
 export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
-export type { Method, Plan } from './plan/plan.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { modelCard } from './report/card.js'
 export { reportPage } from './report/page.js'

@@ -9,7 +9,7 @@
 
 import { Products } from '../backends/products.js'
 import { withCleanup } from '../cleanup.js'
-import { join } from '../distill/distillation.js'
+import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
 import type { Weights } from '../models/weights.js'
@@ -169,7 +169,7 @@ export function solveStreamed(options: StreamedOptions): Promise<StreamedResult>
       trial: await begin(`trial-${label}`, trial.batches, weights),
     })
     const sides = { student: await sideOf('student', own), teacher: await sideOf('teacher', teacher) }
-    const held = inWholeBatches(validation, network.batch.windows).map(join)
+    const held = inWholeBatches(validation, network.batch.windows).map(joinWindows)
     const heldOf = async (label: string, weights: Weights) => ({
       weights,
       streams: await begin(`held-${label}`, held, weights),

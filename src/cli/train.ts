@@ -1,8 +1,11 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
+
 import { type Command, Option } from 'commander'
-import type { MeasuredBlock, TrainEvent, TrainReport } from '../config/options.js'
-import type { Method, Plan } from '../plan/plan.js'
+import type { Method } from '../config/methods.js'
+import type { MeasuredBlock, TrainEvent } from '../config/options.js'
+import type { Plan } from '../config/plan.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
+import type { TrainReport } from '../train/report.js'
 import { humanBytes, humanCount, table } from './format.js'
 import { stopSignal } from './interrupt.js'
 import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'

@@ -1,9 +1,10 @@
 /** What a comparison is asked and what it answers: options, progress, and the result that reports are made of. */
 
-import type { TrainEvent, TrainReport } from '../config/options.js'
+import type { TrainEvent } from '../config/options.js'
 import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
 import type { FileSpeed, Machine } from '../speed/index.js'
+import type { TrainReport } from '../train/report.js'
 import type { Continuation, Prompt } from './continuations.js'
 import type { Judgement, Pair } from './judge.js'
 import type { TensorError } from './tensor-errors.js'

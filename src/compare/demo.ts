@@ -5,9 +5,9 @@
 
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { TrainEvent, TrainReport } from '../config/options.js'
+import type { TrainEvent } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
-import { TeacherCache } from '../distill/distillation.js'
+import { TeacherCache } from '../engine/teacher-cache.js'
 import {
   type EffectiveBits,
   type Estimate,
@@ -22,6 +22,7 @@ import { lockFile } from '../locks.js'
 import { aboveZero, checkNumbers, whole } from '../option-checks.js'
 import { checkOutputs } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
+import type { TrainReport } from '../train/report.js'
 import { train } from '../train/train.js'
 
 const shipped = (name: string): string => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))

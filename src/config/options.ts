@@ -1,13 +1,12 @@
 /** What a training run is told, what it tells while it runs, and what it gives. */
 
-import type { TeacherCache } from '../distill/distillation.js'
+import type { TeacherCache } from '../engine/teacher-cache.js'
 import { UsageError } from '../errors.js'
 import { aboveZero, checkChoice, checkNumbers, fromZero, share, whole } from '../option-checks.js'
-import { type Method, methods, type Plan } from '../plan/plan.js'
-import type { ExportCheck } from '../student/export.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
-import type { Outcome } from '../train/result.js'
 import type { MeanError } from '../validation/estimate.js'
+import { type Method, methods } from './methods.js'
+import type { Plan } from './plan.js'
 
 export interface TrainOptions {
   /** A full-precision GGUF file (F32, F16 or BF16). */
@@ -128,38 +127,4 @@ export interface StageReport {
   readonly kld: MeanError
   /** Whether its result stays: only where it is better than before it, by more than chance and on no kind of text worse. */
   readonly taken: boolean
-}
-
-export interface TrainReport extends Outcome {
-  readonly path: string
-  readonly type: string
-  readonly bytes: number
-  readonly bitsPerWeight: number
-  /** What the file holds: trained weights, or those of the reference quantizer (see `opponent`) because training did not help. */
-  readonly written: 'qat' | 'ptq'
-  readonly method: Method
-  /** Weights of tensors that a method changes, and of all; embedding and output matrices may be left to the reference quantizer. */
-  readonly weights: { readonly trained: number; readonly all: number; readonly untrained: readonly string[] }
-  /** What was planned. */
-  readonly plan: Plan
-  /** Seconds and held-out divergence of each stage, nats per token. */
-  readonly stages: readonly StageReport[]
-  readonly steps: number
-  /** Largest resident size of the process so far, bytes. */
-  readonly peakBytes: number
-  /** Tokens seen in training, counting repetitions, and distinct ones. */
-  readonly tokens: number
-  readonly distinctTokens: number
-  /** Tokens of the text by where it is from, and how little it repeats itself (distinct sequences of four). */
-  readonly textTokens: {
-    readonly files: number
-    readonly general: number
-    readonly selfWritten: number
-    readonly distinct4: number
-  }
-  readonly seconds: number
-  readonly tokensPerSecond: number
-  /** Mean KL divergence on the validation text, nats per token, by step; step 0 is stock PTQ. */
-  readonly validation: readonly { step: number; mean: number; se: number }[]
-  readonly check: ExportCheck
 }

@@ -45,3 +45,12 @@ export function spread<T>(items: readonly T[], count: number): T[] {
   if (items.length <= count) return [...items]
   return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)])
 }
+
+/** Windows of one length as the tokens of a batch, one window after another. */
+export function joinWindows(windows: readonly Int32Array[]): Int32Array {
+  const tokens = new Int32Array(windows.length * windows[0].length)
+  windows.forEach((window, i) => {
+    tokens.set(window, i * window.length)
+  })
+  return tokens
+}

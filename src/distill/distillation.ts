@@ -7,12 +7,11 @@
  * than its logits by the ratio of vocabulary to width. Or its likeliest tokens are, in a file (top-k.ts).
  */
 
-import { addTo } from '../blockwise/hessians.js'
-import { outputMoments } from '../blockwise/samples.js'
-import { digest } from '../data/order.js'
+import { joinWindows } from '../data/windows.js'
 import type { Gradients } from '../engine/gradients.js'
 import type { Target } from '../engine/head.js'
 import type { Network } from '../engine/network.js'
+import type { TeacherCache } from '../engine/teacher-cache.js'
 import type { Weights } from '../models/weights.js'
 import { optimize, type StepRates } from '../optimizer/optimizer.js'
 import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
@@ -24,35 +23,6 @@ import {
   windowMeans,
 } from '../validation/validation.js'
 import type { TopTokenCache } from './top-k.js'
-
-/** What one teacher gave for windows of text; residual streams up to a number of bytes. */
-export class TeacherCache {
-  private readonly streams = new Map<string, Float32Array>()
-  /** Fisher information at the outputs of the matrices, by the windows that it comes from. */
-  readonly moments = new Map<string, Map<string, Float32Array>>()
-  private free: number
-
-  constructor(bytes: number) {
-    this.free = bytes
-  }
-
-  get(window: Int32Array): Float32Array | undefined {
-    return this.streams.get(keyOf(window))
-  }
-
-  set(window: Int32Array, stream: Float32Array): void {
-    const key = keyOf(window)
-    if (this.free < stream.byteLength || this.streams.has(key)) return
-    this.free -= stream.byteLength
-    this.streams.set(key, stream.slice())
-  }
-}
-
-const keyOf = (window: Int32Array): string =>
-  Buffer.from(window.buffer, window.byteOffset, window.byteLength).toString('latin1')
-
-/** Tokens from which the gradients' second moments are taken. */
-export const fisherTokens = 8192
 
 export class Distillation {
   private gradients: Gradients | undefined
@@ -75,34 +45,6 @@ export class Distillation {
   }
 
   /**
-   * The teacher's Fisher information at the outputs of its matrices, from the next tokens of the text as targets: drawn from
-   * the model itself where it wrote the text, and otherwise the empirical Fisher.
-   * @param mayStop is called before each batch
-   */
-  async fisher(
-    windows: readonly Int32Array[],
-    mayStop: () => void = () => {},
-  ): Promise<Map<string, Float32Array>> {
-    const batches = [...this.batches(windows)].slice(0, Math.ceil(fisherTokens / this.network.tokens))
-    const known = this.cache.moments.get(digest(batches.flat()))
-    if (known) return known
-    const total = new Map<string, Float32Array>()
-    for (const batch of batches) {
-      mayStop()
-      const next = batch.map((window) => {
-        const shifted = new Int32Array(window.length).fill(-1)
-        shifted.set(window.subarray(1))
-        return shifted
-      })
-      const target = { kind: 'tokens', tokens: join(next) } as const
-      for (const [name, sums] of await outputMoments(this.network, join(batch), this.teacher, target))
-        addTo(total, name, sums)
-    }
-    this.cache.moments.set(digest(batches.flat()), total)
-    return total
-  }
-
-  /**
    * One optimizer step. `windows` are a whole number of batches, whose gradients are accumulated.
    * Returns the mean KL divergence before the step, in nats per token.
    */
@@ -118,7 +60,7 @@ export class Distillation {
       const target: Target = this.top
         ? { kind: 'top', k: this.top.k, ...(await this.top.get(batch)) }
         : await this.target(batch)
-      const tokens = join(batch)
+      const tokens = joinWindows(batch)
       await this.network.forward(tokens, this.student)
       loss += await this.network.backward(tokens, this.student, target, this.gradients)
     }
@@ -137,7 +79,7 @@ export class Distillation {
     for (const batch of inWholeBatches(text, network.batch.windows)) {
       mayStop()
       const target = await this.target(batch)
-      await network.forward(join(batch), this.student)
+      await network.forward(joinWindows(batch), this.student)
       means.push(...windowMeans(await network.losses(this.student, target), network.batch.length))
     }
     return divergenceOf(text, means)
@@ -159,19 +101,11 @@ export class Distillation {
         hidden.set(stream, i * size)
       })
     } else {
-      hidden.set(await this.network.forward(join(batch), this.teacher))
+      hidden.set(await this.network.forward(joinWindows(batch), this.teacher))
       batch.forEach((window, i) => {
         this.cache.set(window, hidden.subarray(i * size, (i + 1) * size))
       })
     }
     return { kind: 'teacher', weights: this.teacher, hidden }
   }
-}
-
-export function join(windows: readonly Int32Array[]): Int32Array {
-  const tokens = new Int32Array(windows.length * windows[0].length)
-  windows.forEach((window, i) => {
-    tokens.set(window, i * window.length)
-  })
-  return tokens
 }

@@ -1,6 +1,7 @@
 /** How long parts of a run take, from what was measured of a little of the work. */
+
 import { Products } from '../backends/products.js'
-import { fisherTokens } from '../distill/distillation.js'
+import { fisherTokens } from '../blockwise/fisher.js'
 import type { Model } from '../student/source.js'
 import { type PlanOptions, sizesOf } from './plan.js'
 import type { BlockSeconds } from './probe.js'

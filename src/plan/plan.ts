@@ -2,58 +2,19 @@
  * What a run will do on this model with this much memory and time, decided and told before it starts. The figures are
  * estimates: bytes from the sizes of what is held, seconds from a little of the work, measured on the spot.
  */
+
+import { type Method, methods } from '../config/methods.js'
+import type { Plan, PlannedStage, Writing } from '../config/plan.js'
 import { QuenchError } from '../errors.js'
+import { gigabytes } from '../format.js'
 import { modelTensors } from '../models/weights.js'
 import { validations } from '../optimizer/schedule.js'
 import { type Model, rowTables } from '../student/source.js'
 import { vocabularyMatrices } from '../student/untrained.js'
-import type { Writing } from '../training-text/text.js'
 import { besideSeconds, productSpeed, solveSeconds, writingSpeed } from './cost-model.js'
 import type { BlockSeconds } from './probe.js'
 import { planTraining } from './step-cost.js'
 import { type Adjustable, allot } from './time-budget.js'
-
-/** How a run trains after the block-wise start: all weights, only scales and norms, or not at all. */
-export type Method = 'distill' | 'scales' | 'blockwise'
-export const methods: readonly Method[] = ['distill', 'scales', 'blockwise']
-
-interface PlannedStage {
-  readonly stage: 'blockwise' | 'distill' | 'scales'
-  /** Largest resident size of the process, bytes. */
-  readonly bytes: number
-  readonly seconds: number
-  /** Tokens a second that pass through the whole of it. */
-  readonly tokensPerSecond: number
-}
-
-export interface Plan {
-  readonly method: Method
-  /** The whole student is in memory; otherwise one block at a time. */
-  readonly whole: boolean
-  /** The streams between blocks lie on disk, this many bytes; 0 if they fit in memory. */
-  readonly spillBytes: number
-  /** Bytes of finished blocks that are kept on disk until the end. */
-  readonly blockBytes: number
-  /** Bytes of checkpoints of the whole state, of which there is room for two. */
-  readonly checkpointBytes: number
-  /** All that a run takes on the disk beside its output until it ends. */
-  readonly diskBytes: number
-  readonly memory: number
-  /** Bytes of the optimizer's moments on disk; 0 if they are in memory. */
-  readonly momentBytes: number
-  /** So many of the teacher's likeliest tokens are kept on disk in so many bytes; 0: steps compare with all. */
-  readonly teacher: { readonly topK: number; readonly bytes: number }
-  /** Embedding and output matrices that are only quantized by the reference quantizer. */
-  readonly untrained: readonly string[]
-  /** Tokens of the training text, and those of them that the block-wise start is computed from. */
-  readonly tokens: number
-  readonly calibration: number
-  /** Where those are few for the widest matrices: how many would do, and seconds of the block-wise start from so many. */
-  readonly few?: { readonly inputs: number; readonly tokens: number; readonly seconds: number }
-  /** What the model writes of the text before. */
-  readonly writing: Writing & { readonly seconds: number }
-  readonly stages: readonly PlannedStage[]
-}
 
 export interface PlanOptions {
   readonly method: Method | 'auto'
@@ -348,5 +309,3 @@ function layOut(
     stages,
   }
 }
-
-export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`

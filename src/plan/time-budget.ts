@@ -1,5 +1,5 @@
+import type { Writing } from '../config/plan.js'
 /** How a run shares the time that it is given: text that the model writes, the block-wise start, and what is left to train in. */
-import type { Writing } from '../training-text/text.js'
 
 /** What may be less than asked for by default, so that a run fits in its time. */
 export type Adjustable = 'tokens' | 'calibration'

@@ -3,6 +3,7 @@
  * on to the same result. Latents and moments are F32 tensors named `<number>/<latent>/<value|unit|first|second>`; the
  * settings that must not change between the runs are one JSON string, compared key by key on resuming.
  */
+
 import { rm, stat } from 'node:fs/promises'
 import type { StageReport } from '../config/options.js'
 import { FileError, UsageError } from '../errors.js'
@@ -12,7 +13,7 @@ import { bytesOf, type MomentStore, type Piece, trainedLatents } from '../optimi
 import type { Parameter } from '../optimizer/parameter.js'
 import { besidePath } from '../paths.js'
 import { discardRoom } from '../reserve.js'
-import type { Validated } from '../train/result.js'
+import type { Validated } from '../validation/opponent.js'
 import type { Divergence } from '../validation/validation.js'
 
 /** What, besides the parameters, a run must know to go on. */

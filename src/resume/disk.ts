@@ -1,12 +1,15 @@
 /** What a run takes on the disk beside its output, and what an earlier one has left there. */
+
 import { lstatSync, readdirSync } from 'node:fs'
 import { lstat, readdir, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { Method } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
+import type { Plan } from '../config/plan.js'
 import { FileError } from '../errors.js'
 import { isDiskFull } from '../files.js'
+import { gigabytes } from '../format.js'
 import { besidePath } from '../paths.js'
-import { gigabytes, type Method, type Plan } from '../plan/plan.js'
 import { roomPath } from '../reserve.js'
 import { assignedBytes } from '../student/export.js'
 import type { Source } from '../student/source.js'

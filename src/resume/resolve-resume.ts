@@ -8,12 +8,12 @@
 
 import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
+import { isMethod, type Method } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
 import { FileError } from '../errors.js'
 import { atomicWrite, systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { openGguf } from '../gguf/index.js'
-import type { Method } from '../plan/plan.js'
 import { checkpointExists, checkpointPath } from './checkpoint.js'
 import { blocksFolder, decisionsPath } from './disk.js'
 
@@ -109,9 +109,6 @@ export async function goingOn(options: TrainOptions): Promise<{
     },
   }
 }
-
-const isMethod = (value: unknown): value is Method =>
-  value === 'distill' || value === 'scales' || value === 'blockwise'
 
 const damaged = (path: string, cause?: unknown): FileError =>
   new FileError(path, 'is damaged or of another version; delete it and the rest of the run to start anew', {

@@ -6,24 +6,8 @@ import { Metadata } from '../gguf/index.js'
 import { inputKey } from '../resume/leftovers.js'
 import type { Source } from '../student/source.js'
 import { type MeanError, meanError } from '../validation/estimate.js'
+import type { Opponent } from '../validation/opponent.js'
 import { type Divergence, gains, meanGain, meanOf } from '../validation/validation.js'
-
-/** What a trained file has to be better than: the better of the reference quantizer's files. */
-export interface Opponent {
-  readonly kind: 'plain' | 'importance'
-  readonly divergence: Divergence
-}
-
-/** Divergences that a run knows before it trains. */
-export interface Validated {
-  /** Of the reference quantizer without importances. */
-  readonly plain: Divergence
-  /** With them. */
-  readonly weighed: Divergence
-  readonly opponent: Opponent
-  /** Of the block-wise solution, where that stays. */
-  readonly solved: Divergence | undefined
-}
 
 export interface Result {
   readonly plain: Divergence
@@ -56,11 +40,6 @@ export interface Outcome {
   /** The kind of which least is recovered. */
   readonly worst: string
 }
-
-export const opponentOf = (plain: Divergence, weighed: Divergence): Opponent =>
-  meanGain(plain, weighed).mean > 0
-    ? { kind: 'importance', divergence: weighed }
-    : { kind: 'plain', divergence: plain }
 
 export function outcomeOf({ plain, opponent, after }: Result): Outcome {
   const won = gains(plain, after)

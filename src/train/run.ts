@@ -4,22 +4,27 @@
  * files, with and without importances. Where no stage helps, that is written and the report says so. Finished blocks and, every now and
  * then, the whole state are saved, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
  */
+
 import { rm } from 'node:fs/promises'
 import { BlockClock } from '../blockwise/block-clock.js'
 import { hasBlocks, loadBlocks, solveStreamed, solveWhole } from '../blockwise/blockwise.js'
+import { fisherOf } from '../blockwise/fisher.js'
 import { importanceOf } from '../blockwise/importance.js'
 import { withCleanup } from '../cleanup.js'
-import type { StageReport, TrainOptions, TrainReport } from '../config/options.js'
+import type { StageReport, TrainOptions } from '../config/options.js'
+import type { Plan } from '../config/plan.js'
 import { digest } from '../data/order.js'
-import { Distillation, join, TeacherCache } from '../distill/distillation.js'
+import { joinWindows } from '../data/windows.js'
+import { Distillation } from '../distill/distillation.js'
 import { trainSteps } from '../distill/steps.js'
 import type { Network } from '../engine/network.js'
+import { TeacherCache } from '../engine/teacher-cache.js'
 import { QuenchError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
 import type { Batch } from '../models/architecture.js'
 import { MomentFile } from '../optimizer/adam-state-file.js'
 import type { ParameterPrograms } from '../optimizer/parameter.js'
-import { type Plan, sizesOf, usesFisher } from '../plan/plan.js'
+import { sizesOf, usesFisher } from '../plan/plan.js'
 import { teacherCacheBytes } from '../plan/step-cost.js'
 import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import {
@@ -41,6 +46,7 @@ import {
   targetTypes,
 } from '../student/source.js'
 import { defaultTokens, inBatches, type RunText } from '../training-text/run-text.js'
+import { opponentOf, type Validated } from '../validation/opponent.js'
 import {
   beatsStock,
   type Divergence,
@@ -49,7 +55,8 @@ import {
   type KindWindows,
   meanOf,
 } from '../validation/validation.js'
-import { opponentOf, outcomeOf, type Result, resultMetadata, type Validated } from './result.js'
+import type { TrainReport } from './report.js'
+import { outcomeOf, type Result, resultMetadata } from './result.js'
 
 export const defaultSteps = 300
 
@@ -321,7 +328,9 @@ export class Run {
     const began = performance.now()
     this.onBlock(0, network.config.layers)
     const outputs = usesFisher(source)
-      ? await distillation.fisher(windows, () => this.mayStop(0, network.config.layers))
+      ? await fisherOf(network, source.weights, distillation.cache, windows, () =>
+          this.mayStop(0, network.config.layers),
+        )
       : new Map<string, Float32Array>()
     await network.dispose() // of what only that needed
     await solveWhole({
@@ -337,7 +346,7 @@ export class Run {
       onProgress: this.onBlock,
     })
     await network.dispose()
-    if (!this.options.teacher) distillation.cache.moments.clear()
+    if (!this.options.teacher) distillation.cache.fisher.clear()
     const validated = performance.now()
     const divergence = await distillation.validate(text.validation)
     // The first one compiled more, and let the teacher read the held-out text.
@@ -411,7 +420,7 @@ const solvingSeconds = (stages: readonly StageReport[]): number =>
   stages.find(({ stage }) => stage === 'blockwise')?.seconds ?? 0
 
 const batchesOf = (text: readonly KindWindows[], { windows }: Batch): Int32Array[] =>
-  inWholeBatches(text, windows).map(join)
+  inWholeBatches(text, windows).map(joinWindows)
 
 /** The batches that decide among candidates, and where their kinds of text begin and end. */
 function trialOf({ trial }: RunText, { windows, length }: Batch) {

@@ -5,14 +5,17 @@
  *   by block for a better start (blockwise.ts) -> train end to end by distillation, all weights or only scales -> write the codes
  *   of the training graph, checked by libggml
  */
+
 import { withCleanup } from '../cleanup.js'
-import { checkOptions, type TrainOptions, type TrainReport } from '../config/options.js'
+import { checkOptions, type TrainOptions } from '../config/options.js'
+import type { Plan } from '../config/plan.js'
 import { Network } from '../engine/network.js'
 import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
+import { gigabytes } from '../format.js'
 import { memoryBudget, reachableMemory } from '../memory.js'
 import { ParameterPrograms } from '../optimizer/parameter.js'
-import { gigabytes, methodWithin, type Plan, type PlanOptions, planRun, sizesOf } from '../plan/plan.js'
+import { methodWithin, type PlanOptions, planRun, sizesOf } from '../plan/plan.js'
 import { sampleBlock } from '../plan/probe.js'
 import type { Adjustable } from '../plan/time-budget.js'
 import { checkDisk, holdsWork, keepsState, resumable } from '../resume/disk.js'
@@ -22,6 +25,7 @@ import { checkSource, checkTrainable, openSource, type Source, targetTypes } fro
 import { untrainedSets } from '../student/untrained.js'
 import { runText, textOptions, textTokens } from '../training-text/run-text.js'
 import { readText, writingOf } from '../training-text/text.js'
+import type { TrainReport } from './report.js'
 import { defaultSteps, Run } from './run.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */

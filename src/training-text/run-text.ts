@@ -2,7 +2,7 @@
 
 import type { TrainOptions } from '../config/options.js'
 import { WindowOrder } from '../data/order.js'
-import { join } from '../distill/distillation.js'
+import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import type { Batch } from '../models/architecture.js'
 import type { Source } from '../student/source.js'
@@ -111,4 +111,6 @@ export function textOptions(
 
 /** The tokens of a whole number of batches, batch by batch. */
 export const inBatches = (windows: readonly Int32Array[], { windows: size }: Batch): Int32Array[] =>
-  Array.from({ length: windows.length / size }, (_, i) => join(windows.slice(i * size, (i + 1) * size)))
+  Array.from({ length: windows.length / size }, (_, i) =>
+    joinWindows(windows.slice(i * size, (i + 1) * size)),
+  )

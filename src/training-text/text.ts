@@ -5,6 +5,7 @@
  * held out besides, to say how the file does there.
  */
 
+import type { Writing } from '../config/plan.js'
 import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
 import { readDocuments, textWarnings } from '../data/texts.js'
 import { cutWindows, spread } from '../data/windows.js'
@@ -201,15 +202,6 @@ async function write(
   } finally {
     model.dispose()
   }
-}
-
-/** What is to be written of a text before a run can start. */
-export interface Writing {
-  /** Tokens; 0 where the text is in the cache already, or all of it is read. */
-  readonly tokens: number
-  /** Bytes on disk, in the cache folder, that the text takes, and a copy of the model that is there only while it is written. */
-  readonly text: number
-  readonly copy: number
 }
 
 /** @throws UsageError for shares that do not go with `data`, QuenchError if writing takes more than `memory` */

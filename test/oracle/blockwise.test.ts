@@ -1,15 +1,17 @@
 /** The block-wise stage and training of scales: what they win, what they hold in memory, and that killed runs go on. */
+
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { TrainOptions, TrainReport } from '../../src/config/options.js'
+import type { TrainOptions } from '../../src/config/options.js'
 import { formatOf } from '../../src/formats/table.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { llama } from '../../src/models/llama.js'
 import { bytesOf, planRun } from '../../src/plan/plan.js'
+import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'

@@ -2,13 +2,15 @@
  * What decides and what does not: measured speeds only with --time, and then a resumed run keeps what was decided; never how much
  * memory or disk is free.
  */
+
 import { existsSync } from 'node:fs'
 import fsp, { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import type { TrainOptions, TrainReport } from '../../src/config/options.js'
+import type { TrainOptions } from '../../src/config/options.js'
+import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 

@@ -1,15 +1,17 @@
 /** Embedding and output matrices that are left out of training: which, what the file then holds, and what it saves. */
+
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { TrainOptions, TrainReport } from '../../src/config/options.js'
+import type { TrainOptions } from '../../src/config/options.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
 import { llama } from '../../src/models/llama.js'
 import { bytesOf, planRun } from '../../src/plan/plan.js'
 import { openSource, targetTypes } from '../../src/student/source.js'
 import { type EmbeddingChoice, untrainedSets } from '../../src/student/untrained.js'
+import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { writeTinyVariant } from '../support/tiny-models.js'

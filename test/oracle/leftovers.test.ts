@@ -1,4 +1,5 @@
 /** What a run leaves beside its output, and what the next one makes of it. */
+
 import {
   existsSync,
   linkSync,
@@ -14,13 +15,14 @@ import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { TrainEvent, TrainOptions, TrainReport } from '../../src/config/options.js'
+import type { TrainEvent, TrainOptions } from '../../src/config/options.js'
 import { UsageError } from '../../src/errors.js'
 import { openGguf } from '../../src/gguf/index.js'
+import { roomPath } from '../../src/reserve.js'
 import { checkpointPath } from '../../src/resume/checkpoint.js'
 import { blocksFolder, momentsPath, streamsFolder, takenBytes } from '../../src/resume/disk.js'
 import { isFinished } from '../../src/resume/leftovers.js'
-import { roomPath } from '../../src/reserve.js'
+import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'

@@ -3,16 +3,16 @@
  * of the model, with or without an importance matrix, beyond chance; and where training does not help, the better of these is
  * what is written. Measured by libllama on text from other sources than what a run decides by.
  */
+
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { TrainOptions, TrainReport } from '../../src/config/options.js'
+import type { TrainOptions } from '../../src/config/options.js'
 import { windowsOfKinds } from '../../src/data/kinds.js'
-import { spread } from '../../src/data/windows.js'
-import { join as joined } from '../../src/distill/distillation.js'
+import { joinWindows as joined, spread } from '../../src/data/windows.js'
 import { evaluateFiles } from '../../src/evaluate/index.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaModel } from '../../src/llama/index.js'
@@ -20,6 +20,7 @@ import { memoryBudget } from '../../src/memory.js'
 import { llama } from '../../src/models/llama.js'
 import { bytesOf } from '../../src/plan/plan.js'
 import { Random } from '../../src/random.js'
+import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
 import { meanError } from '../../src/validation/estimate.js'
 import { opponentData, tensorData } from '../support/stock.js'

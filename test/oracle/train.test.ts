@@ -1,15 +1,17 @@
 /** Training end to end on a tiny model: step 0 is PTQ, what is written is what was trained, a stopped run goes on. */
+
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { TrainOptions, TrainReport } from '../../src/config/options.js'
+import type { TrainOptions } from '../../src/config/options.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
 import { ParameterPrograms } from '../../src/optimizer/parameter.js'
 import { Random } from '../../src/random.js'
 import { checkpointPath } from '../../src/resume/checkpoint.js'
 import { trainedParameters } from '../../src/student/export.js'
 import { makeStudent, openSource, targetTypes } from '../../src/student/source.js'
+import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
 import { opponentData, tensorData } from '../support/stock.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'

@@ -1,12 +1,13 @@
 /** What llama.cpp's quantizer makes of a model, with the importance matrix of a run: the files that a training run has to beat. */
 
 import { importanceOf } from '../../src/blockwise/importance.js'
-import type { TrainOptions, TrainReport } from '../../src/config/options.js'
-import { join } from '../../src/distill/distillation.js'
+import type { TrainOptions } from '../../src/config/options.js'
+import { joinWindows } from '../../src/data/windows.js'
 import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
 import { openSource } from '../../src/student/source.js'
+import type { TrainReport } from '../../src/train/report.js'
 import { textOptions } from '../../src/training-text/run-text.js'
 import { readText } from '../../src/training-text/text.js'
 import { inWholeBatches } from '../../src/validation/validation.js'
@@ -40,7 +41,7 @@ async function runImportance(
   const network = new Network(source.architecture, source.config, batch)
   const wanted = textOptions(source, network, options, 8e9)
   const { importance } = await readText(options.input, wanted)
-  const batches = inWholeBatches(importance, batch.windows).map(join)
+  const batches = inWholeBatches(importance, batch.windows).map(joinWindows)
   const all = await importanceOf(network, batches, source.weights)
   await network.dispose()
   await source.gguf.close()

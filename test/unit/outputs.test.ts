@@ -22,8 +22,8 @@ import { createGguf, Metadata } from '../../src/gguf/index.js'
 import { lockFile } from '../../src/locks.js'
 import { checkOutputs, type Output, withOutputs } from '../../src/outputs.js'
 import { besidePath, hiddenPath } from '../../src/paths.js'
-import { keptBeside } from '../../src/resume/leftovers.js'
 import { roomPath } from '../../src/reserve.js'
+import { keptBeside } from '../../src/resume/leftovers.js'
 import { scratchFolder } from './gguf-bytes.js'
 
 const scratch = scratchFolder()

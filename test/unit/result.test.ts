@@ -1,10 +1,12 @@
 /** What a run says of its file: the best opponent, every kind of text beside it, and the metadata. */
+
 import { describe, expect, test } from 'vitest'
 import type { StageReport, TrainOptions } from '../../src/config/options.js'
 import { Metadata } from '../../src/gguf/index.js'
 import type { Source } from '../../src/student/source.js'
-import { opponentOf, outcomeOf, resultMetadata } from '../../src/train/result.js'
+import { outcomeOf, resultMetadata } from '../../src/train/result.js'
 import { meanError } from '../../src/validation/estimate.js'
+import { opponentOf } from '../../src/validation/opponent.js'
 import type { Divergence } from '../../src/validation/validation.js'
 
 const divergence = (prose: readonly number[], code: readonly number[]): Divergence => ({

@@ -1,0 +1,47 @@
+/** The Fisher information of a teacher at the outputs of its matrices: what errors there do to its predictions. */
+import { digest } from '../data/order.js'
+import { joinWindows } from '../data/windows.js'
+import type { Network } from '../engine/network.js'
+import type { TeacherCache } from '../engine/teacher-cache.js'
+import type { Weights } from '../models/weights.js'
+import { addTo } from './hessians.js'
+import { outputMoments } from './samples.js'
+
+/** Tokens from which the gradients' second moments are taken. */
+export const fisherTokens = 8192
+
+/**
+ * Second moments of the gradients at the outputs of all matrices, (out, out), by tensor. The targets are the next tokens of the text:
+ * drawn from the model itself where it wrote the text, and otherwise this is the empirical Fisher information.
+ * @param windows a whole number of batches, of which the first `fisherTokens` are taken
+ * @param mayStop is called before each batch
+ */
+export async function fisherOf(
+  network: Network,
+  teacher: Weights,
+  cache: TeacherCache,
+  windows: readonly Int32Array[],
+  mayStop: () => void = () => {},
+): Promise<Map<string, Float32Array>> {
+  const size = network.batch.windows
+  const used = windows.slice(0, size * Math.ceil(fisherTokens / network.tokens))
+  const known = cache.fisher.get(digest(used))
+  if (known) return known
+  const total = new Map<string, Float32Array>()
+  for (let i = 0; i < used.length; i += size) {
+    mayStop()
+    const batch = used.slice(i, i + size)
+    const target = { kind: 'tokens', tokens: joinWindows(batch.map(nextTokens)) } as const
+    for (const [name, sums] of await outputMoments(network, joinWindows(batch), teacher, target))
+      addTo(total, name, sums)
+  }
+  cache.fisher.set(digest(used), total)
+  return total
+}
+
+/** What comes after each token of a window; -1 after the last. */
+function nextTokens(window: Int32Array): Int32Array {
+  const next = new Int32Array(window.length).fill(-1)
+  next.set(window.subarray(1))
+  return next
+}

@@ -1,0 +1,49 @@
+/** What a run will do, as it is told before it starts. */
+import type { Method } from './methods.js'
+
+/** What is to be written of a text before a run can start. */
+export interface Writing {
+  /** Tokens; 0 where the text is in the cache already, or all of it is read. */
+  readonly tokens: number
+  /** Bytes on disk, in the cache folder, that the text takes, and a copy of the model that is there only while it is written. */
+  readonly text: number
+  readonly copy: number
+}
+
+export interface PlannedStage {
+  readonly stage: 'blockwise' | 'distill' | 'scales'
+  /** Largest resident size of the process, bytes. */
+  readonly bytes: number
+  readonly seconds: number
+  /** Tokens a second that pass through the whole of it. */
+  readonly tokensPerSecond: number
+}
+
+export interface Plan {
+  readonly method: Method
+  /** The whole student is in memory; otherwise one block at a time. */
+  readonly whole: boolean
+  /** The streams between blocks lie on disk, this many bytes; 0 if they fit in memory. */
+  readonly spillBytes: number
+  /** Bytes of finished blocks that are kept on disk until the end. */
+  readonly blockBytes: number
+  /** Bytes of checkpoints of the whole state, of which there is room for two. */
+  readonly checkpointBytes: number
+  /** All that a run takes on the disk beside its output until it ends. */
+  readonly diskBytes: number
+  readonly memory: number
+  /** Bytes of the optimizer's moments on disk; 0 if they are in memory. */
+  readonly momentBytes: number
+  /** So many of the teacher's likeliest tokens are kept on disk in so many bytes; 0: steps compare with all. */
+  readonly teacher: { readonly topK: number; readonly bytes: number }
+  /** Embedding and output matrices that are only quantized by the reference quantizer. */
+  readonly untrained: readonly string[]
+  /** Tokens of the training text, and those of them that the block-wise start is computed from. */
+  readonly tokens: number
+  readonly calibration: number
+  /** Where those are few for the widest matrices: how many would do, and seconds of the block-wise start from so many. */
+  readonly few?: { readonly inputs: number; readonly tokens: number; readonly seconds: number }
+  /** What the model writes of the text before. */
+  readonly writing: Writing & { readonly seconds: number }
+  readonly stages: readonly PlannedStage[]
+}
