@@ -4,6 +4,7 @@
  *
  *   npx tsx bench/moment-file.ts [steps = 12] [turns = 3] [model = models/quench-5m-f16.gguf]
  */
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +12,8 @@ import { momentsInMemory } from '../src/optimizer/adam-state.js'
 import { MomentFile } from '../src/optimizer/adam-state-file.js'
 import { optimize } from '../src/optimizer/optimizer.js'
 import { ParameterPrograms } from '../src/optimizer/parameter.js'
-import { makeStudent, openSource, targetTypes } from '../src/student/source.js'
+import { openSource, targetTypes } from '../src/student/source.js'
+import { makeStudent } from '../src/student/student.js'
 
 const [steps, turns] = [Number(process.argv[2] ?? 12), Number(process.argv[3] ?? 3)]
 const input = process.argv[4] ?? 'models/quench-5m-f16.gguf'

@@ -10,7 +10,8 @@ import type { Batch } from '../src/models/architecture.js'
 import type { Parameter } from '../src/optimizer/parameter.js'
 import { ParameterPrograms } from '../src/optimizer/parameter.js'
 import { Random } from '../src/random.js'
-import { makeStudent, openSource, type Source, targetTypes } from '../src/student/source.js'
+import { openSource, type Source, targetTypes } from '../src/student/source.js'
+import { makeStudent } from '../src/student/student.js'
 
 /** Rates and the largest norm of the gradient, those of `quench train`. */
 export const rates = { weightRate: 0.003, scaleRate: 0.0005 }

@@ -8,6 +8,7 @@
  * The model (Llama) is a tiny one of random weights unless one is named.
  * The disk is a small one in memory, mounted in a namespace of its own; that needs Linux and `unshare` (util-linux).
  */
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -16,7 +17,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openGguf } from '../src/gguf/index.js'
 import { llama } from '../src/models/llama.js'
-import { bytesOf } from '../src/plan/plan.js'
+import { bytesOf } from '../src/plan/memory.js'
 import { Random } from '../src/random.js'
 import { writeTinyGguf } from '../test/support/tiny-gguf.js'
 

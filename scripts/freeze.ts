@@ -7,6 +7,7 @@
  * A small random model is trained by each method, in memory and one block at a time, at one go and stopped in a block or step and
  * resumed. `--demo` adds the files of `quench demo`, which takes minutes.
  */
+
 import { createHash } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,7 +17,7 @@ import { print } from '../src/cli/print.js'
 import { demo } from '../src/compare/demo.js'
 import type { TrainOptions } from '../src/config/options.js'
 import { openGguf } from '../src/gguf/index.js'
-import { bytesOf } from '../src/plan/plan.js'
+import { bytesOf } from '../src/plan/memory.js'
 import { openSource } from '../src/student/source.js'
 import { train } from '../src/train/train.js'
 import { writeTinyGguf } from '../test/support/tiny-gguf.js'

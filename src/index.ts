@@ -58,7 +58,7 @@ export {
   openGguf,
   type TensorInfo,
 } from './gguf/index.js'
-export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
+export { type Inspection, inspectFile, type ShortValue } from './gguf/inspect.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { modelCard } from './report/card.js'
 export { reportPage } from './report/page.js'

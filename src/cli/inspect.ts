@@ -1,6 +1,6 @@
 /** `quench inspect`: what is in a GGUF file. */
 import type { Command } from 'commander'
-import type { Inspection, ShortValue } from '../inspect.js'
+import type { Inspection, ShortValue } from '../gguf/inspect.js'
 import { humanBytes, humanCount, plain, table } from './format.js'
 import { print, printJson } from './print.js'
 
@@ -18,7 +18,7 @@ export function addInspect(program: Command): void {
     .option('--json', 'print one JSON document')
     .addHelpText('after', '\nExample:\n  quench inspect model-Q4_K_M.gguf --tensors')
     .action(async (file: string, { tensors, json }: InspectOptions) => {
-      const { inspectFile } = await import('../inspect.js')
+      const { inspectFile } = await import('../gguf/inspect.js')
       const { tensors: list, ...rest } = await inspectFile(file)
       const inspection = { ...rest, tensors: tensors ? list : [] }
       if (json) printJson(tensors ? inspection : rest)

@@ -2,15 +2,13 @@
 
 import { type Command, Option } from 'commander'
 import type { Method } from '../config/methods.js'
-import type { MeasuredBlock, TrainEvent } from '../config/options.js'
-import type { Plan } from '../config/plan.js'
+import type { TrainEvent } from '../config/options.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
-import type { TrainReport } from '../train/report.js'
-import { humanBytes, humanCount, table } from './format.js'
 import { stopSignal } from './interrupt.js'
 import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
 import { print, printJson, printWarning } from './print.js'
-import { clearProgress, duration, progressLine } from './progress.js'
+import { clearProgress, progressLine } from './progress.js'
+import { describeBlock, describePlan, describeReport, tokens } from './train-text.js'
 
 interface Options {
   type: string
@@ -149,7 +147,7 @@ export function addTrain(program: Command): void {
       })
       clearProgress()
       if (json) printJson(report)
-      else print(describe(report))
+      else print(describeReport(report))
     })
 }
 
@@ -177,127 +175,7 @@ export function showTraining(label = ''): (event: TrainEvent) => void {
   }
 }
 
-const tokens = (perSecond: number): string =>
-  `${perSecond < 10 ? perSecond.toFixed(2) : humanCount(perSecond)} tokens/s`
-
 function say(lines: readonly string[]): void {
   clearProgress()
   print(lines)
-}
-
-/** What the first block tells of the others. */
-const describeBlock = ({ seconds, tokensPerSecond, left, blocksLeft, peakBytes }: MeasuredBlock): string =>
-  `  the first block took ${duration(seconds)} (${tokens(tokensPerSecond)}), the ${blocksLeft} others about ${duration(left)}; ${humanBytes(peakBytes)} of memory so far`
-
-/** What will be done, before it is. */
-function describePlan({
-  stages,
-  memory,
-  whole,
-  writing,
-  untrained,
-  momentBytes,
-  teacher,
-  diskBytes,
-  tokens: textTokens,
-  calibration,
-  few,
-}: Plan): string[] {
-  const works = stages.map(
-    ({ stage, bytes, seconds, tokensPerSecond }) =>
-      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}${stage === 'blockwise' ? ` from ${humanCount(calibration)}` : ''}, ${humanBytes(bytes)} of memory`,
-  )
-  const all = stages.reduce((sum, { seconds }) => sum + seconds, writing.seconds)
-  const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
-  const text =
-    writing.tokens > 0
-      ? `  text       ${humanCount(writing.tokens)} tokens written by the model, about ${duration(writing.seconds)}, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile`
-      : `  text       ${humanCount(textTokens)} tokens`
-  const lines = [
-    `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end`,
-    text,
-  ]
-  if (few)
-    lines.push(
-      `  ${humanCount(calibration)} tokens are few for matrices with ${few.inputs} inputs: expect less; ${humanCount(few.tokens)} would take about ${duration(few.seconds)}`,
-    )
-  if (untrained.length > 0) lines.push(`  quantized  only, not trained: ${untrained.join(', ')}`)
-  if (teacher.topK > 0)
-    lines.push(
-      `  teacher    its ${teacher.topK} likeliest tokens at each position, ${humanBytes(teacher.bytes)} of that disk`,
-    )
-  if (momentBytes > 0) lines.push(`  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk`)
-  return [...lines, ...works, `  in all     about ${duration(all)}`]
-}
-
-function describe(report: TrainReport): string[] {
-  const { validation, written, check, kinds, opponent } = report
-  const kld = ({ mean, se }: { mean: number; se: number }) => `${mean.toPrecision(4)} ± ${se.toPrecision(2)}`
-  const [before] = validation
-  const { trained, all, untrained } = report.weights
-  const lines = [
-    `${report.path}  ${report.type}  ${humanBytes(report.bytes)}  ${report.bitsPerWeight.toFixed(3)} bits/weight`,
-    `text: ${describeText(report)}`,
-    `${report.steps} steps, ${humanCount(report.tokens)} tokens, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
-    ...(untrained.length > 0
-      ? [
-          `${humanCount(trained)} of ${humanCount(all)} weights trained, ${untrained.join(', ')} quantized only`,
-        ]
-      : []),
-    `KL divergence on validation text of other sources, nats per token: stock ${kld(before)}`,
-    ...report.stages.map(
-      ({ stage, seconds, kld: after, taken }) =>
-        `  ${kld(after)} after ${stage}, ${duration(seconds)}${taken ? '' : '; not better on every kind of text, so left out'}`,
-    ),
-    ...kindTable(kinds),
-    ...(kinds.some(({ apart }) => apart) ? [`  ${ownTextNote}`] : []),
-  ]
-  const best = opponent === 'importance' ? 'stock with an importance matrix' : 'stock'
-  if (written === 'ptq')
-    lines.push(
-      `training was no better than ${best}, so that is what the file holds; give it more time or more --calibration tokens`,
-    )
-  if (written === 'qat' || opponent === 'importance')
-    lines.push(
-      `recovers ${percent(report.recovered)} ± ${percent(report.recoveredError)} of what stock loses, least on ${report.worst}`,
-    )
-  if (check.tensors > 0)
-    lines.push(
-      `libggml reads back ${humanCount(check.weights)} trained weights, ${check.differing} of them differ`,
-    )
-  return lines
-}
-
-const ownTextNote =
-  'your text: a part of --data that was held out; only the other kinds decide what is kept and are in the mean'
-
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
-
-/** What the text consists of. */
-function describeText({ textTokens: { general, files, selfWritten } }: TrainReport): string {
-  const parts = [
-    [general, 'general text'],
-    [files, 'your text'],
-    [selfWritten, 'text that the model wrote'],
-  ] as const
-  return parts
-    .filter(([tokens]) => tokens > 0)
-    .map(([tokens, what]) => `${humanCount(tokens)} tokens of ${what}`)
-    .join(', ')
-}
-
-/** The file on each kind of text beside what llama-quantize makes of the model. */
-function kindTable(kinds: TrainReport['kinds']): string[] {
-  const rows = kinds.map(({ kind, stock, opponent, file, recovered, gain }) => [
-    kind,
-    stock.mean.toPrecision(3),
-    opponent.mean.toPrecision(3),
-    `${file.mean.toPrecision(3)} ± ${file.se.toPrecision(1)}`,
-    percent(recovered.mean),
-    `${percent(gain.mean)} ± ${percent(gain.se)}`,
-  ])
-  return table(
-    [['', 'stock', 'best stock', 'this file', 'recovered', 'better than best stock by'], ...rows],
-    new Set([1, 2, 3, 4, 5]),
-  ).map((line) => `  ${line}`)
 }

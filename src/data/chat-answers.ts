@@ -7,8 +7,9 @@
  * the template makes the same of its beginning alone as within the whole. Where it does not (some templates drop the thoughts
  * of earlier turns), every answer has a text with all that came before it, as the model saw it when it wrote.
  */
+
 import { QuenchError } from '../errors.js'
-import type { Message } from './chat-template.js'
+import type { Message } from './chat-message.js'
 
 /** Characters `start` to `end` of a text. */
 interface Answer {

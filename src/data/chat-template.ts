@@ -3,13 +3,7 @@ import { FileError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 import { type Outcome, Sandbox } from '../sandbox.js'
 import type { ChatText } from './chat-answers.js'
-
-/** A turn; what else it has (e.g. `tool_calls`) is for the template. */
-export interface Message {
-  readonly role: string
-  readonly content?: unknown
-  readonly [key: string]: unknown
-}
+import type { Message } from './chat-message.js'
 
 /** Messages to be rendered. */
 export interface Chat {

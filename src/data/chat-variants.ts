@@ -5,8 +5,9 @@
  * - arguments of calls as JSON text become the object that the text stands for,
  * - where there are no tools, `tools` is null or an empty list instead of undefined.
  */
+
 import { QuenchError } from '../errors.js'
-import type { Message } from './chat-template.js'
+import type { Message } from './chat-message.js'
 
 export interface Variant {
   readonly messages: readonly Message[]

@@ -1,10 +1,12 @@
 /** Renders the chat template of a model in a process of its own. */
+
 import { FileError } from '../errors.js'
 import { type Metadata, openGguf } from '../gguf/index.js'
 import { serve } from '../sandbox.js'
 import { BoundedTemplate } from './bounded-template.js'
 import { renderAnswers } from './chat-answers.js'
-import type { Message, Rendered, RenderRequest } from './chat-template.js'
+import type { Message } from './chat-message.js'
+import type { Rendered, RenderRequest } from './chat-template.js'
 import { renderingVariant, type Variant } from './chat-variants.js'
 
 const mostTemplateLength = 1_000_000

@@ -3,10 +3,12 @@
  * `{"text": "..."}`, or a conversation, `{"messages": [{"role": "user", "content": "..."}, ...]}`, which is read as what the
  * model's chat template makes of it, or as plain text where the model has no template.
  */
+
 import { basename } from 'node:path'
 import { FileError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
-import { ChatTemplate, type Message } from './chat-template.js'
+import type { Message } from './chat-message.js'
+import { ChatTemplate } from './chat-template.js'
 import { jsonLines, readText } from './text-file.js'
 import { listFiles } from './texts.js'
 import { cutWindows } from './windows.js'

@@ -6,7 +6,7 @@
  * cross-entropy of the next tokens.
  */
 
-import type { Values } from '../backends/program.js'
+import type { Program, Values } from '../backends/program.js'
 import {
   clip,
   exp,
@@ -19,9 +19,8 @@ import {
   topK,
 } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
-import { headInputs, leastRest, lossGraph } from './block-graphs.js'
+import { headInputs, leastRest, lossGraph, type Model } from './block-graphs.js'
 import { accumulate, type Gradients, takeCleared } from './gradients.js'
-import type { Network } from './network.js'
 
 /** What the teacher finds likeliest at each position. */
 export interface TopTokens {
@@ -44,11 +43,22 @@ const sliceBytes = 4 << 20
 /** Programs that run rarely keep their memory where logits of a slice are no larger. */
 const keptBytes = 4 * sliceBytes
 
+/** What a head uses of the network that it belongs to. */
+export interface HeadHost extends Model {
+  /** Tokens of a batch. */
+  readonly tokens: number
+  /** The residual stream after the last block, (tokens, width). */
+  readonly output: Float32Array
+  headWeights(weights: Weights): Values
+  program(key: string, graph: () => ProgramGraph, keepsMemory?: boolean): Promise<Program>
+  runIntoScratch(program: Program, inputs: Values, into?: Values): Promise<Record<string, Float32Array>>
+}
+
 export class Head {
   /** Tokens of a slice. */
   private readonly slice: number
 
-  constructor(private readonly network: Network) {
+  constructor(private readonly network: HeadHost) {
     this.slice = sliceLength(network.tokens, network.config.vocabulary)
   }
 

@@ -16,29 +16,16 @@ import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable } from './files.js'
-import { cacheOptions } from './models.js'
-import { run } from './run.js'
+import { cacheOptions, type ModelOptions } from './models.js'
 import {
   fileHash,
   isSavedReference,
   ReferenceWriter,
   relativePath,
   SavedReference,
-} from './saved-reference.js'
+} from './references/saved-reference.js'
+import { run } from './run.js'
 import { cutEvaluation, documentsOf, type EvaluationText, type Windows } from './windows.js'
-
-/** How models are run. */
-export interface ModelOptions {
-  /** Types of the cached keys and values: every file is run with each of them, references with f16. Default f16 alone. */
-  readonly kvTypes?: readonly string[]
-  /** Layers to put on a GPU, -1 for all. Default 0. */
-  readonly gpuLayers?: number
-  /** Default: as libllama's contexts choose. */
-  readonly threads?: number
-  /** Tokens run, of all files together. */
-  readonly onProgress?: (tokens: number, total: number) => void
-  readonly signal?: AbortSignal
-}
 
 export interface EvaluateOptions extends ModelOptions {
   /** The full-precision file that the others are compared with, or a file that `saveReference` has written. */

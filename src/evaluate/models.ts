@@ -2,9 +2,21 @@
 
 import { checkLoads, LlamaModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
-import type { ModelOptions } from './evaluate.js'
 import { type ComparableFile, openComparable } from './files.js'
-import { needModel } from './saved-reference.js'
+import { needModel } from './references/saved-reference.js'
+
+/** How models are run. */
+export interface ModelOptions {
+  /** Types of the cached keys and values: every file is run with each of them, references with f16. Default f16 alone. */
+  readonly kvTypes?: readonly string[]
+  /** Layers to put on a GPU, -1 for all. Default 0. */
+  readonly gpuLayers?: number
+  /** Default: as libllama's contexts choose. */
+  readonly threads?: number
+  /** Tokens run, of all files together. */
+  readonly onProgress?: (tokens: number, total: number) => void
+  readonly signal?: AbortSignal
+}
 
 /** A file as it is run. */
 export interface RunFile {

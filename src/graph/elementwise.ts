@@ -1,5 +1,5 @@
 /** Elementwise ops. Two-operand ops broadcast as ONNX and numpy do: shapes are aligned at the right, 1 stretches. */
-import { sumTo } from './reduce.js'
+import { sumTo } from './broadcast.js'
 import { apply, type Op, type Operand, type Shape, sameShape, type Tensor, toTensor } from './tensor.js'
 
 type Unary = Op<undefined>

@@ -1,8 +1,9 @@
+export { expand, sum } from './broadcast.js'
 export * from './elementwise.js'
 export { grad, gradOfAll } from './grad.js'
 export { lower, type ProgramGraph } from './lower.js'
 export { matmul } from './matmul.js'
-export { expand, logSoftmax, mean, rmsNorm, rsqrt, softmax, sum } from './reduce.js'
+export { logSoftmax, mean, rmsNorm, rsqrt, softmax } from './reduce.js'
 export {
   concat,
   gather,

@@ -3,13 +3,14 @@
  * away from strangers' files, so what a file does to libllama is seen here first. One such process serves all requests,
  * one at a time; another takes its place when it crashes. It ends with this process, or after a second without work.
  */
+
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { QuenchError } from '../errors.js'
 import { writers } from '../files.js'
 import { processEntry } from '../workers.js'
 import { oneLine } from './native.js'
-import type { NativeWork, WorkerAnswer } from './native-worker.js'
+import type { NativeWork, WorkerAnswer } from './native-work.js'
 
 const idleMs = 1000
 /** Characters kept of what is written before a crash. */

@@ -7,27 +7,14 @@ import koffi from 'koffi'
 import { QuenchError } from '../errors.js'
 import { LlamaContext } from './context.js'
 import { LlamaModel, loadNative } from './model.js'
-import { type QuantizeOptions, quantizeNative } from './quantize.js'
-
-/** What is tried: the tokenizer; the model without the values of its weights; all of it, by computing some tokens. */
-export type Level = 'vocabulary' | 'load' | 'run'
-
-export type WorkerAnswer =
-  | { readonly reason: string | undefined }
-  | { readonly error: string; readonly expected: boolean }
-
-interface QuantizeRequest {
-  readonly input: string
-  readonly output: string
-  readonly options: QuantizeOptions & { dryRun?: boolean }
-}
+import type { NativeWork, WorkerAnswer } from './native-work.js'
+import { quantizeNative } from './quantize.js'
 
 /** A file that nobody else removes if the process that wants it is killed. */
 let writing: string | undefined
 
-/** Each gives llama.cpp's reason if it fails. */
-const work = {
-  async try({ path, level }: { path: string; level: Level }): Promise<string | undefined> {
+const work: NativeWork = {
+  async try({ path, level }) {
     const { result, reason } = await loadNative(path, {
       vocabOnly: level === 'vocabulary',
       weights: level === 'run',
@@ -40,7 +27,7 @@ const work = {
     return undefined
   },
 
-  async quantize({ input, output, options }: QuantizeRequest) {
+  async quantize({ input, output, options }) {
     writing = output
     try {
       return await quantizeNative(input, output, options)
@@ -49,7 +36,6 @@ const work = {
     }
   },
 }
-export type NativeWork = typeof work
 
 /** A character for every byte that UTF-8 has, and for each lead of a longer sequence. */
 const characters = [

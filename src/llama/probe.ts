@@ -2,6 +2,7 @@
  * Whether libllama survives a file: it is tried in another process before this one loads it. A file is known by its place,
  * size and time of change, and so tried once.
  */
+
 import type { BigIntStats } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -10,7 +11,7 @@ import { systemError } from '../files.js'
 import { headerProblem } from '../gguf/problems.js'
 import { checkRegular } from '../input-file.js'
 import { inNativeProcess } from './native-process.js'
-import type { Level } from './native-worker.js'
+import type { Level } from './native-work.js'
 
 const levels: readonly Level[] = ['vocabulary', 'load', 'run']
 const tried = new Map<string, Promise<string | undefined>>()

@@ -10,6 +10,7 @@ import { ggmlTypeId } from './ggml.js'
 import { library } from './library.js'
 import { callAsync } from './native.js'
 import { inNativeProcess } from './native-process.js'
+import type { QuantizeOptions } from './native-work.js'
 import { checkLoads } from './probe.js'
 import { type ImatrixEntry, ImatrixEntryStruct } from './structs.js'
 
@@ -50,25 +51,6 @@ export const FILE_TYPES: Readonly<Record<string, number>> = {
   IQ1_M: 31,
   IQ1_S: 24,
   Q1_0: 40,
-}
-
-/** Options of `quantizeModel`. */
-export interface QuantizeOptions {
-  /** A name of `FILE_TYPES`. */
-  type: string
-  /** Default: as many as the machine runs at once. */
-  threads?: number
-  /** Importance per input column, by tensor name (experts x columns for expert tensors). */
-  importance?: ReadonlyMap<string, Float32Array>
-  /** Tensor type, e.g. `Q6_K`, of the token embedding and of the output, instead of what the recipe says. */
-  tokenEmbeddingType?: string
-  outputTensorType?: string
-  /** One type for all matrices, no recipe. */
-  pure?: boolean
-  /** Write as many files as the input has. */
-  keepSplit?: boolean
-  /** Allow an input that is quantized already, at a loss. */
-  allowRequantize?: boolean
 }
 
 /**

@@ -17,17 +17,17 @@ import {
   type MomentStore,
   type Piece,
   piecesOf,
+  type Trainable,
   type Trained,
   trainedLatents,
 } from './adam-state.js'
-import type { Parameter } from './parameter.js'
 
 /** Values of a piece at most. */
 const pieceValues = 1 << 20
 
 export class MomentFile implements MomentStore {
   /** Where a latent's moments begin, in bytes. */
-  private readonly offsets = new Map<Parameter, Map<string, number>>()
+  private readonly offsets = new Map<Trainable, Map<string, number>>()
   private readonly buffer: Float32Array
 
   private constructor(
@@ -45,7 +45,7 @@ export class MomentFile implements MomentStore {
    */
   static async create(
     path: string,
-    parameters: readonly Parameter[],
+    parameters: readonly Trainable[],
     most = pieceValues,
   ): Promise<MomentFile> {
     let file: MomentFile | undefined

@@ -1,11 +1,21 @@
 /** Where Adam's moments are: in the parameters themselves, or in a file (adam-state-file.ts). They are used piece by piece. */
 import { setImmediate } from 'node:timers/promises'
+import type { Latents } from '../formats/format.js'
 import type { Moments } from './adam.js'
-import type { Parameter } from './parameter.js'
+
+/** What Adam keeps moments of. */
+export interface Trainable {
+  readonly name: string
+  readonly latents: Latents
+  /** Codes that stay, so that only scales train. */
+  readonly codes: Int8Array | undefined
+  /** In memory, by latent. */
+  readonly moments: Record<string, Moments>
+}
 
 /** A latent of a parameter that trains. */
 export interface Trained {
-  readonly p: Parameter
+  readonly p: Trainable
   /** Its name among the latents. */
   readonly key: string
 }
@@ -26,7 +36,7 @@ export interface MomentStore {
 }
 
 /** The latents of a parameter that train. */
-export const trainedLatents = (p: Parameter): Trained[] =>
+export const trainedLatents = (p: Trainable): Trained[] =>
   Object.entries(p.latents)
     .filter(([, { kind }]) => kind === 'scale' || !p.codes)
     .map(([key]) => ({ p, key }))

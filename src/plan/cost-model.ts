@@ -3,7 +3,8 @@
 import { Products } from '../backends/products.js'
 import { fisherTokens } from '../blockwise/fisher.js'
 import type { Model } from '../student/source.js'
-import { type PlanOptions, sizesOf } from './plan.js'
+import { sizesOf } from './memory.js'
+import type { PlanOptions } from './plan-options.js'
 import type { BlockSeconds } from './probe.js'
 
 /** Of all blocks; every one that differs from the first counts by its weights. */

@@ -21,7 +21,8 @@ import { quantizeRowsAsync } from '../llama/index.js'
 import type { ParameterPrograms } from '../optimizer/parameter.js'
 import { Random } from '../random.js'
 import { trainedBytes } from '../student/export.js'
-import { makeBlock, type Source } from '../student/source.js'
+import type { Source } from '../student/source.js'
+import { makeBlock } from '../student/student.js'
 import { threadCount } from '../threads.js'
 
 /** Seconds that the block-wise method takes for a block. */

@@ -2,7 +2,8 @@
 
 import { topTokenBytes } from '../distill/top-k.js'
 import type { ModelConfig } from '../models/architecture.js'
-import type { PlanOptions, Sizes } from './plan.js'
+import type { Sizes } from './memory.js'
+import type { PlanOptions } from './plan-options.js'
 
 /** The teacher's likeliest tokens that are kept where nothing else is asked for; what they leave out is in LOG.md. */
 const defaultTopK = 256

@@ -3,13 +3,14 @@
  * tensor is checked before it is written: libggml's own dequantizer must turn the bytes into exactly the weights of the
  * last forward pass.
  */
+
 import { aboutTensors, QuenchError } from '../errors.js'
 import { F32 } from '../formats/f32.js'
 import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
 import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
-import type { Importance } from './source.js'
+import type { Importance } from './student.js'
 
 /** What the check of an export has seen. */
 export interface ExportCheck {

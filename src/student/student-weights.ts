@@ -5,7 +5,13 @@
 import { aboutTensors } from '../errors.js'
 import { dequantizeRows, quantizeRows } from '../llama/index.js'
 import type { Weights } from '../models/weights.js'
-import type { Source, Student } from './source.js'
+import type { Source } from './source.js'
+
+/** The weights of a block: of what trains, and of what does not. */
+export interface BlockWeights {
+  readonly parameters: readonly { readonly name: string; readonly weights: Float32Array }[]
+  readonly frozen: ReadonlyMap<string, Float32Array>
+}
 
 export class StudentWeights implements Weights {
   private readonly block = new Map<string, Float32Array>()
@@ -18,7 +24,7 @@ export class StudentWeights implements Weights {
   ) {}
 
   /** Takes the weights of a block in place of those of the block before. */
-  take({ parameters, frozen }: Student): void {
+  take({ parameters, frozen }: BlockWeights): void {
     this.block.clear()
     for (const p of parameters) this.block.set(p.name, p.weights)
     for (const [name, weights] of frozen) this.block.set(name, weights)

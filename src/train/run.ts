@@ -24,7 +24,7 @@ import { summarizeFile } from '../gguf/summary.js'
 import type { Batch } from '../models/architecture.js'
 import { MomentFile } from '../optimizer/adam-state-file.js'
 import type { ParameterPrograms } from '../optimizer/parameter.js'
-import { sizesOf, usesFisher } from '../plan/plan.js'
+import { sizesOf, usesFisher } from '../plan/memory.js'
 import { teacherCacheBytes } from '../plan/step-cost.js'
 import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import {
@@ -37,14 +37,8 @@ import {
 } from '../resume/checkpoint.js'
 import { blocksFolder, keepsState, momentsPath, streamsFolder, teacherPath } from '../resume/disk.js'
 import { type ExportCheck, exportModel, type TrainedTensors, trainedParameters } from '../student/export.js'
-import {
-  type Importance,
-  makeStudent,
-  restart,
-  type Source,
-  type Student,
-  targetTypes,
-} from '../student/source.js'
+import { type Source, targetTypes } from '../student/source.js'
+import { type Importance, makeStudent, restart, type Student } from '../student/student.js'
 import { defaultTokens, inBatches, type RunText } from '../training-text/run-text.js'
 import { opponentOf, type Validated } from '../validation/opponent.js'
 import {

@@ -1,9 +1,10 @@
 /** Conversations and continuations on a tiny model with a chat template. */
+
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Message } from '../../src/data/chat-template.js'
+import type { Message } from '../../src/data/chat-message.js'
 import { conversationOf } from '../../src/data/conversation.js'
 import {
   evaluateChat,
@@ -12,7 +13,7 @@ import {
   readConversations,
   readPrompts,
 } from '../../src/evaluate/index.js'
-import { tokenEnds } from '../../src/evaluate/token-ends.js'
+import { tokenEnds } from '../../src/evaluate/tasks/token-ends.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
 import { END_OF_TEXT, writeTinyGguf } from '../support/tiny-gguf.js'

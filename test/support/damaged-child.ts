@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { QuenchError } from '../../src/errors.js'
 import { evaluateFiles } from '../../src/evaluate/index.js'
-import { inspectFile } from '../../src/inspect.js'
+import { inspectFile } from '../../src/gguf/inspect.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { writeDamaged } from './damaged.js'
 

@@ -1,8 +1,9 @@
 /** Chat templates within bounds, on what people hand to them, and where the assistant's words are in what they make. */
+
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { BoundedTemplate } from '../../src/data/bounded-template.js'
 import { renderAnswers } from '../../src/data/chat-answers.js'
-import type { Message } from '../../src/data/chat-template.js'
+import type { Message } from '../../src/data/chat-message.js'
 import { renderingVariant } from '../../src/data/chat-variants.js'
 import { QuenchError } from '../../src/errors.js'
 

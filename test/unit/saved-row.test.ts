@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type BaseRow, Score, scoreBase, scoreFields, scoreRow } from '../../src/evaluate/divergence.js'
-import { encodeRow, type RowLayout, rowLayout, SavedRow } from '../../src/evaluate/saved-row.js'
+import { encodeRow, type RowLayout, rowLayout, SavedRow } from '../../src/evaluate/references/saved-row.js'
 import { BaseScore, baseFields, openBase } from '../../src/evaluate/score-bases.js'
 import { Random } from '../../src/random.js'
 

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { decodeText, jsonLines } from '../../src/data/text-file.js'
 import { readDocuments, readTexts, textWarnings } from '../../src/data/texts.js'
 import { FileError } from '../../src/errors.js'
-import { readChoices } from '../../src/evaluate/choice-files.js'
+import { readChoices } from '../../src/evaluate/tasks/choice-files.js'
 
 let folder: string
 beforeAll(async () => {

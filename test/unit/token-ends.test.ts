@@ -1,6 +1,6 @@
 /** Which token a byte of a text belongs to, for tokenizers that change what is between words. */
 import { expect, test } from 'vitest'
-import { tokenAt, tokenEnds } from '../../src/evaluate/token-ends.js'
+import { tokenAt, tokenEnds } from '../../src/evaluate/tasks/token-ends.js'
 import type { LlamaModel } from '../../src/llama/index.js'
 
 const [bos, eos] = [0, 1]

@@ -1,9 +1,9 @@
 /** Calls of tools in what models write. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { jsonValues } from '../../src/evaluate/json-values.js'
-import { sameCalls, Tools } from '../../src/evaluate/tool-calls.js'
-import { ToolChecker } from '../../src/evaluate/tool-checker.js'
+import { jsonValues } from '../../src/evaluate/tasks/json-values.js'
+import { sameCalls, Tools } from '../../src/evaluate/tasks/tool-calls.js'
+import { ToolChecker } from '../../src/evaluate/tasks/tool-checker.js'
 
 const tools = new Tools([
   {

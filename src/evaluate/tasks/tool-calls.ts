@@ -6,7 +6,7 @@
  *
  * A call parses if its name is that of a tool and its arguments are valid by the tool's JSON schema.
  */
-import { isDeeper } from '../data/text-file.js'
+import { isDeeper } from '../../data/text-file.js'
 import { jsonValues } from './json-values.js'
 import { ToolSchema } from './tool-schema.js'
 

@@ -10,9 +10,9 @@
  *   lists begin with their u32 length. As there, the first list is what counts.
  */
 import { isUtf8 } from 'node:buffer'
-import { decodeText, hasByteOrderMark, type JsonLine, jsonLines } from '../data/text-file.js'
-import { FileError } from '../errors.js'
-import { readInput } from '../input-file.js'
+import { decodeText, hasByteOrderMark, type JsonLine, jsonLines } from '../../data/text-file.js'
+import { FileError } from '../../errors.js'
+import { readInput } from '../../input-file.js'
 
 export interface ChoiceTask {
   readonly context: string

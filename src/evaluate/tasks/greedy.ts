@@ -1,8 +1,8 @@
 /** Greedy continuations: the likeliest token, again and again, of many prompts side by side. */
 import { setImmediate } from 'node:timers/promises'
-import { LlamaContext, type LlamaModel } from '../llama/index.js'
-import { topTokens } from './divergence.js'
-import { cacheOptions } from './models.js'
+import { LlamaContext, type LlamaModel } from '../../llama/index.js'
+import { topTokens } from '../divergence.js'
+import { cacheOptions } from '../models.js'
 
 export interface GreedyOptions {
   /** Most tokens to write after each prompt. */

@@ -1,5 +1,5 @@
 /** Which token of a text a character belongs to. */
-import type { LlamaModel } from '../llama/index.js'
+import type { LlamaModel } from '../../llama/index.js'
 
 const space = 0x20
 

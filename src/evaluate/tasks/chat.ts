@@ -4,17 +4,19 @@
  *
  * A text of the template is a window: the whole conversation, or each answer with what came before it (chat-answers.ts).
  */
+
 import { setImmediate } from 'node:timers/promises'
-import type { ChatText } from '../data/chat-answers.js'
-import { ChatTemplate, cutTokensWarning } from '../data/chat-template.js'
-import { UsageError } from '../errors.js'
-import type { LlamaModel } from '../llama/index.js'
+import type { ChatText } from '../../data/chat-answers.js'
+import { ChatTemplate, cutTokensWarning } from '../../data/chat-template.js'
+import { UsageError } from '../../errors.js'
+import type { LlamaModel } from '../../llama/index.js'
+import { evaluateWindows } from '../evaluate.js'
+import type { Evaluation } from '../evaluation.js'
+import type { ModelOptions } from '../models.js'
+import { needModel } from '../references/saved-reference.js'
+import type { Window, Windows } from '../windows.js'
 import type { Conversation } from './chat-files.js'
-import { evaluateWindows, type ModelOptions } from './evaluate.js'
-import type { Evaluation } from './evaluation.js'
-import { needModel } from './saved-reference.js'
 import { tokenAt, tokenEnds } from './token-ends.js'
-import type { Window, Windows } from './windows.js'
 
 export interface ChatOptions extends ModelOptions {
   readonly reference: string

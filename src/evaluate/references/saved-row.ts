@@ -12,9 +12,9 @@
  * 1; it is never negative, and its spread is of second order (Schulman, "Approximating KL divergence", 2020).
  */
 
-import { Random } from '../random.js'
-import { overlap, Score, topTokens } from './divergence.js'
-import { expOfNegative } from './exp.js'
+import { Random } from '../../random.js'
+import { overlap, Score, topTokens } from '../divergence.js'
+import { expOfNegative } from '../exp.js'
 
 export interface RowLayout {
   /** Size of the vocabulary. */

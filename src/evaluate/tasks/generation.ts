@@ -5,16 +5,16 @@
  * parse, and whether they are the reference's.
  */
 
-import { ChatTemplate, cutTokensWarning } from '../data/chat-template.js'
-import type { Document } from '../data/texts.js'
-import { QuenchError, UsageError } from '../errors.js'
-import type { LlamaModel } from '../llama/index.js'
-import { checkNumbers, whole } from '../option-checks.js'
+import { ChatTemplate, cutTokensWarning } from '../../data/chat-template.js'
+import type { Document } from '../../data/texts.js'
+import { QuenchError, UsageError } from '../../errors.js'
+import type { LlamaModel } from '../../llama/index.js'
+import { checkNumbers, whole } from '../../option-checks.js'
+import { forEachModel, type ModelsOptions, type RunFile } from '../models.js'
+import { type Estimate, estimate, quantile, wilson } from '../statistics.js'
 import type { Prompt } from './chat-files.js'
 import type { Share } from './choices.js'
 import { continueGreedily } from './greedy.js'
-import { forEachModel, type ModelsOptions, type RunFile } from './models.js'
-import { type Estimate, estimate, quantile, wilson } from './statistics.js'
 import { sameCalls, type ToolCall } from './tool-calls.js'
 import { ToolChecker } from './tool-checker.js'
 

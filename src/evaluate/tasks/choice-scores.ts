@@ -2,14 +2,14 @@
  * Log-probabilities of the choices of many questions. What the choices of a question have in common is computed once: many
  * questions share one cache, and the sequences of a question share the cells of its beginning.
  */
-import { withCleanup } from '../cleanup.js'
-import { FileError } from '../errors.js'
-import { LlamaContext, type LlamaModel } from '../llama/index.js'
+import { withCleanup } from '../../cleanup.js'
+import { FileError } from '../../errors.js'
+import { LlamaContext, type LlamaModel } from '../../llama/index.js'
+import { cacheOptions } from '../models.js'
+import { explained, NotFiniteError } from '../not-finite.js'
+import { BaseScore, baseFields } from '../score-bases.js'
+import { ScorePool } from '../score-pool.js'
 import type { ChoiceForm, ChoiceTask } from './choice-files.js'
-import { cacheOptions } from './models.js'
-import { explained, NotFiniteError } from './not-finite.js'
-import { BaseScore, baseFields } from './score-bases.js'
-import { ScorePool } from './score-pool.js'
 
 /** Tokens of a question: each choice with its context, and how many tokens all of them share (at least the last is own). */
 export interface PreparedQuestion {

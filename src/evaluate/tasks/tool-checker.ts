@@ -2,7 +2,7 @@
  * Calls of tools that are right by their schemas, found in a process of its own: a pattern such as `^(a+)+$` can take longer
  * than anybody waits.
  */
-import { Sandbox } from '../sandbox.js'
+import { Sandbox } from '../../sandbox.js'
 import type { ToolCall } from './tool-calls.js'
 
 export interface CallRequest {

@@ -2,9 +2,9 @@
  * Conversations and prompts in JSON lines: `{"messages": [{"role", "content"}, ...], "tools": [...]}`, the same as
  * `{"conversations": [{"from", "value"}, ...]}` (ShareGPT), or `{"prompt": "..."}` for a text that is to be continued.
  */
-import type { Message } from '../data/chat-template.js'
-import { type JsonLine, jsonLines, readText } from '../data/text-file.js'
-import { FileError } from '../errors.js'
+import type { Message } from '../../data/chat-message.js'
+import { type JsonLine, jsonLines, readText } from '../../data/text-file.js'
+import { FileError } from '../../errors.js'
 
 export interface Conversation {
   /** File and line. */

@@ -5,6 +5,8 @@
  * multiple choice), `accuracy` that with the best sum.
  */
 import { setImmediate } from 'node:timers/promises'
+import { forEachModel, type ModelsOptions, type RunFile } from '../models.js'
+import { wilson } from '../statistics.js'
 import type { ChoiceFile, ChoiceForm, ChoiceTask } from './choice-files.js'
 import {
   type PreparedQuestion,
@@ -12,8 +14,6 @@ import {
   type ScoredQuestion,
   scoreQuestions,
 } from './choice-scores.js'
-import { forEachModel, type ModelsOptions, type RunFile } from './models.js'
-import { wilson } from './statistics.js'
 
 /** A share of questions, with its 95 % interval by Wilson. */
 export interface Share {
