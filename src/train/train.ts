@@ -27,8 +27,10 @@ import { checkSource, checkTrainable, openSource, type Source, targetTypes } fro
 import { untrainedSets } from '../student/untrained.js'
 import { runText, textOptions, textTokens } from '../training-text/run-text.js'
 import { readText, writingOf } from '../training-text/text.js'
+import { RunContext } from './context.js'
+import { defaultSteps } from './in-memory.js'
 import type { TrainReport } from './report.js'
-import { defaultSteps, Run } from './run.js'
+import { runTraining } from './run.js'
 
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function train(asked: TrainOptions): Promise<TrainReport> {
@@ -110,7 +112,7 @@ async function trainTo(asked: TrainOptions, began: number): Promise<TrainReport>
         })
       const written = textOptions(source, network, settled, memory)
       const text = await runText(options.input, network, written, read, plan.calibration)
-      return new Run(source, settled, plan, network, programs, text, began).run()
+      return runTraining(new RunContext(source, settled, plan, network, programs, text, began))
     })
   })
 }

@@ -7,15 +7,15 @@ export interface Opponent {
   readonly divergence: Divergence
 }
 
-/** Divergences that a run knows before it trains. */
+/** Divergences that a run knows. */
 export interface Validated {
   /** Of the reference quantizer without importances. */
   readonly plain: Divergence
   /** With them. */
   readonly weighed: Divergence
   readonly opponent: Opponent
-  /** Of the block-wise solution, where that stays. */
-  readonly solved: Divergence | undefined
+  /** Of what the last stage that stays has made. */
+  readonly kept: Divergence | undefined
 }
 
 export const opponentOf = (plain: Divergence, weighed: Divergence): Opponent =>

@@ -1,0 +1,107 @@
+/** What all parts of a run share. */
+import { BlockClock } from '../blockwise/block-clock.js'
+import { importanceOf } from '../blockwise/importance.js'
+import type { TrainOptions } from '../config/options.js'
+import type { Plan } from '../config/plan.js'
+import { digest } from '../data/order.js'
+import { joinWindows } from '../data/windows.js'
+import type { Network } from '../engine/network.js'
+import { QuenchError } from '../errors.js'
+import type { Batch } from '../models/architecture.js'
+import type { ParameterPrograms } from '../optimizer/parameter.js'
+import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
+import type { Settings } from '../resume/checkpoint.js'
+import type { ExportCheck } from '../student/export.js'
+import { type Source, targetTypes } from '../student/source.js'
+import type { Importance } from '../student/student.js'
+import { defaultTokens, type RunText } from '../training-text/run-text.js'
+import { inWholeBatches, type KindWindows } from '../validation/validation.js'
+
+export class RunContext {
+  readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
+  /** The ggml type of every tensor. */
+  readonly types: ReadonlyMap<string, number>
+  readonly rates: { readonly weightRate: number; readonly scaleRate: number }
+  readonly settings: Settings
+  private readonly clock: BlockClock
+  private known: Promise<Map<string, Float32Array>> | undefined
+
+  constructor(
+    readonly source: Source,
+    readonly options: TrainOptions,
+    readonly plan: Plan,
+    readonly network: Network,
+    readonly programs: ParameterPrograms,
+    readonly text: RunText,
+    /** When the command began, on the clock of `performance.now`. */
+    readonly began: number,
+  ) {
+    this.types = targetTypes(source, options.type)
+    this.rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.0005 }
+    this.settings = this.settingsOf(text)
+    this.clock = new BlockClock(text.calibration.length * network.batch.length, options.onBlock)
+  }
+
+  /** What a run that goes on must have the same. */
+  private settingsOf({ windows, importance, trial, validation }: RunText): Settings {
+    const { type, tokens = defaultTokens, steps = null, seconds = null, seed = 1 } = this.options
+    return {
+      model: this.source.fingerprint,
+      type,
+      method: this.plan.method,
+      untrained: this.plan.untrained.join(' '),
+      teacherTopK: this.plan.teacher.topK,
+      text: digest([...windows, ...[...importance, ...trial, ...validation].flatMap((kind) => kind.windows)]),
+      tokens,
+      steps,
+      seconds,
+      context: this.network.batch.length,
+      batch: this.network.tokens,
+      whole: this.plan.whole,
+      calibration: this.plan.calibration,
+      seed,
+      ...this.rates,
+    }
+  }
+
+  /** Mean squares of what the matrices of the blocks read in general text. */
+  async importance(): Promise<Importance> {
+    const { network, source, text } = this
+    this.known ??= importanceOf(network, batchesOf(text.importance, network.batch), source.weights, () =>
+      this.mayStop(),
+    )
+    return new Map([...(await this.known)].filter(([name]) => name.startsWith('blk.')))
+  }
+
+  /** The batches that decide among candidates of a matrix, and where their kinds of text begin and end. */
+  get trial(): { batches: Int32Array[]; bounds: number[] } {
+    const { text, network } = this
+    const bounds = [0]
+    for (const { windows } of text.trial)
+      bounds.push((bounds.at(-1) as number) + windows.length * network.batch.length)
+    return { batches: batchesOf(text.trial, network.batch), bounds }
+  }
+
+  readonly onBlock = (done: number, total: number): void => {
+    this.mayStop(done)
+    this.clock.at(done, total)
+    this.options.onProgress?.({ stage: 'blockwise', done, total, tokens: this.clock.tokens })
+  }
+
+  /** @throws QuenchError where the run is to stop */
+  readonly mayStop = (done = 0): void => {
+    if (this.options.signal?.aborted)
+      throw new QuenchError(
+        `stopped in block ${Math.floor(done) + 1} of ${this.network.config.layers}; the same command with --resume goes on from there`,
+      )
+  }
+}
+
+/** What a run works with while it has its folder of blocks. */
+export interface Work {
+  readonly run: RunContext
+  readonly disk: BlocksOnDisk
+}
+
+const batchesOf = (text: readonly KindWindows[], { windows }: Batch): Int32Array[] =>
+  inWholeBatches(text, windows).map(joinWindows)

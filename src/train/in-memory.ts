@@ -1,0 +1,176 @@
+/** A run with the whole student in memory: a block-wise solution first, then training end to end. */
+import { hasBlocks, loadBlocks, solveWhole } from '../blockwise/blockwise.js'
+import { fisherOf } from '../blockwise/fisher.js'
+import { Distillation } from '../distill/distillation.js'
+import { trainSteps } from '../distill/steps.js'
+import { TeacherCache } from '../engine/teacher-cache.js'
+import { MomentFile } from '../optimizer/adam-state-file.js'
+import { usesFisher } from '../plan/memory.js'
+import { teacherCacheBytes } from '../plan/step-cost.js'
+import { checkpointExists, checkpointPath, loadCheckpoint, type Progress } from '../resume/checkpoint.js'
+import { momentsPath, teacherPath } from '../resume/disk.js'
+import { type TrainedTensors, trainedParameters } from '../student/export.js'
+import { type Importance, makeStudent, restart, type WholeStudent } from '../student/student.js'
+import { inBatches } from '../training-text/run-text.js'
+import { opponentOf, type Validated } from '../validation/opponent.js'
+import { type Divergence, meanOf } from '../validation/validation.js'
+import type { Work } from './context.js'
+import { type Stage, type StageResult, type State, solvingSeconds } from './stages.js'
+
+export const defaultSteps = 300
+
+export class InMemory implements State {
+  private constructor(
+    private readonly work: Work,
+    private readonly student: WholeStudent,
+    private readonly distillation: Distillation,
+    readonly progress: Progress,
+    /** It goes on from a checkpoint: stock and block-wise solution are validated, and the parameters are what they were. */
+    private readonly resumed: boolean,
+  ) {}
+
+  /** Makes the student, and takes the state of a checkpoint where there is one to go on from. */
+  static async open(work: Work): Promise<InMemory> {
+    const { source, network, programs, plan, options, types } = work.run
+    const student = await makeStudent(source, types, new Set(plan.untrained))
+    const { parameters, weights } = student
+    if (plan.momentBytes > 0)
+      programs.moments = await MomentFile.create(momentsPath(options.output), parameters)
+    const spare = plan.memory - Math.max(...plan.stages.map(({ bytes }) => bytes))
+    const kept = Math.max(0, Math.min(teacherCacheBytes(plan.memory), spare))
+    const cache = options.teacher ?? new TeacherCache(kept)
+    const distillation = new Distillation(network, source.weights, cache, parameters, programs, weights)
+    await distillation.round()
+    const resumed = (options.resume ?? false) && (await checkpointExists(options.output))
+    const progress = resumed ? await loaded(work, student) : begun(work)
+    return new InMemory(work, student, distillation, progress, resumed)
+  }
+
+  get stages(): Stage[] {
+    const { method } = this.work.run.plan
+    const solving: Stage = { name: 'blockwise', run: () => this.solve() }
+    const training: Stage = { name: method, run: () => this.train() }
+    return [...(this.resumed ? [] : [solving]), ...(method === 'blockwise' ? [] : [training])]
+  }
+
+  /** Leaves the parameters as the better of the reference quantizer's files has them. */
+  async prepare(): Promise<void> {
+    if (this.resumed) return
+    const { distillation, progress } = this
+    const { text, mayStop } = this.work.run
+    const began = performance.now()
+    const plain = await distillation.validate(text.validation, () => mayStop())
+    progress.curve.push({ step: 0, ...meanOf(plain) })
+    progress.validating = (performance.now() - began) / 1000
+    await this.quantize(await this.work.run.importance())
+    const weighed = await distillation.validate(text.validation, () => mayStop())
+    const opponent = opponentOf(plain, weighed)
+    if (opponent.kind === 'plain') await this.quantize(undefined)
+    progress.validated = { plain, weighed, opponent, kept: undefined }
+  }
+
+  /** The block-wise solution. */
+  private async solve(): Promise<StageResult | undefined> {
+    const { run, disk } = this.work
+    const { distillation, student, progress } = this
+    const { source, network, programs, text, plan, options } = run
+    const windows = text.calibration
+    if (windows.length === 0 || (options.steps === 0 && plan.method !== 'blockwise')) return undefined
+    const began = performance.now()
+    run.onBlock(0, network.config.layers)
+    const outputs = usesFisher(source)
+      ? await fisherOf(network, source.weights, distillation.cache, windows, () => run.mayStop())
+      : new Map<string, Float32Array>()
+    await network.dispose() // of what only that needed
+    await solveWhole({
+      source,
+      network,
+      programs,
+      student,
+      disk,
+      weights: distillation.student,
+      outputs,
+      batches: inBatches(windows, network.batch),
+      trial: run.trial,
+      onProgress: run.onBlock,
+    })
+    await network.dispose()
+    if (!options.teacher) distillation.cache.fisher.clear()
+    const validated = performance.now()
+    const divergence = await distillation.validate(text.validation)
+    // The first one compiled more, and let the teacher read the held-out text.
+    progress.validating = Math.min(progress.validating, (performance.now() - validated) / 1000)
+    const seconds = (performance.now() - began) / 1000
+    progress.seconds += seconds
+    return { seconds, divergence }
+  }
+
+  /** All steps that are left. */
+  private async train(): Promise<StageResult | undefined> {
+    const { distillation, progress, resumed, student } = this
+    const { source, programs, plan, options, text, rates, settings, began } = this.work.run
+    if (plan.method === 'scales' && !resumed) for (const p of student.parameters) programs.fix(p)
+    await distillation.round()
+    const path = teacherPath(options.output)
+    const { order, validation, windows } = text
+    const { topK } = plan.teacher
+    const top = topK > 0 ? { path, teacher: source.fingerprint, windows, k: topK } : undefined
+    await trainSteps(
+      {
+        ...{ distillation, top, order, validation, options, rates, settings, resumed },
+        began: began - 1000 * progress.elapsed,
+      },
+      progress,
+    )
+    if (progress.step === 0) return undefined
+    return { seconds: progress.seconds - solvingSeconds(progress), divergence: progress.last as Divergence }
+  }
+
+  holdsBlocks(): boolean {
+    return hasBlocks(this.student, this.work.run.network, this.work.disk)
+  }
+
+  async restore(to: 'blockwise' | 'stock'): Promise<boolean> {
+    const { run, disk } = this.work
+    for (const p of this.student.parameters) p.codes = undefined
+    if (to === 'blockwise') return loadBlocks(this.student, run.network, disk, run.programs)
+    const { opponent } = this.progress.validated as Validated
+    await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)
+    return true
+  }
+
+  tensors(): TrainedTensors {
+    const { programs, check } = this.work.run
+    return trainedParameters(this.student.parameters, programs, check)
+  }
+
+  /** Gives the parameters the reference quantizer's codes. */
+  private async quantize(importance: Importance | undefined): Promise<void> {
+    const { source, types, programs } = this.work.run
+    for (const p of this.student.parameters) {
+      await restart(source, types, p, importance)
+      await programs.round(p)
+    }
+  }
+}
+
+/** Of a run that begins. */
+function begun({ run: { plan, options } }: Work): Progress {
+  const steps =
+    plan.method === 'blockwise'
+      ? 0
+      : (options.steps ?? (options.seconds === undefined ? defaultSteps : undefined))
+  return { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
+}
+
+/** Takes the state of a checkpoint. */
+async function loaded({ run }: Work, { parameters }: WholeStudent): Promise<Progress> {
+  const { options, plan, programs, settings } = run
+  const path = checkpointPath(options.output)
+  if (plan.method === 'scales') {
+    // Codes first: what stays has no moments.
+    await loadCheckpoint(path, parameters, settings)
+    for (const p of parameters) programs.fix(p)
+  }
+  return loadCheckpoint<Progress>(path, parameters, settings, programs.moments)
+}

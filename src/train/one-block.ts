@@ -1,0 +1,61 @@
+/** A run with one block in memory at a time: what is solved for goes to the disk, block by block, and from there into the file. */
+import { solveStreamed } from '../blockwise/blockwise.js'
+import type { Progress } from '../resume/checkpoint.js'
+import { streamsFolder } from '../resume/disk.js'
+import type { TrainedTensors } from '../student/export.js'
+import { inBatches } from '../training-text/run-text.js'
+import { opponentOf } from '../validation/opponent.js'
+import { meanOf } from '../validation/validation.js'
+import type { Work } from './context.js'
+import type { StageResult, State } from './stages.js'
+
+export class OneBlock implements State {
+  readonly progress: Progress = { step: 0, steps: 0, seconds: 0, elapsed: 0, validating: 0, curve: [] }
+  readonly stages = [{ name: 'blockwise', run: () => this.solve() }] as const
+
+  constructor(private readonly work: Work) {}
+
+  /** The stock files are validated as the blocks pass by. */
+  async prepare(): Promise<void> {}
+
+  private async solve(): Promise<StageResult> {
+    const { run, disk } = this.work
+    const { source, network, programs, types, check, text, plan, options } = run
+    const began = performance.now()
+    const { plain, weighed, solved } = await solveStreamed({
+      source,
+      network,
+      programs,
+      types,
+      importance: await run.importance(),
+      disk,
+      check,
+      batches: inBatches(text.calibration, network.batch),
+      trial: run.trial,
+      validation: text.validation,
+      spill: plan.spillBytes > 0 ? streamsFolder(options.output) : undefined,
+      onProgress: run.onBlock,
+    })
+    const seconds = (performance.now() - began) / 1000
+    this.progress.seconds = seconds
+    this.progress.curve.push({ step: 0, ...meanOf(plain) })
+    this.progress.validated = { plain, weighed, opponent: opponentOf(plain, weighed), kept: undefined }
+    return { seconds, divergence: solved }
+  }
+
+  holdsBlocks(): boolean {
+    return true
+  }
+
+  /** The reference quantizer's tensors are made when they are written. */
+  async restore(to: 'blockwise' | 'stock'): Promise<boolean> {
+    return to === 'stock'
+  }
+
+  tensors(): TrainedTensors {
+    return async (name) => {
+      const layer = /^blk\.(\d+)\./.exec(name)?.[1]
+      return layer === undefined ? undefined : this.work.disk.bytes(`block-${layer}`, name)
+    }
+  }
+}
