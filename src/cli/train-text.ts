@@ -1,4 +1,5 @@
 /** What `quench train` tells: the plan, what the first block says of the others, and the report. */
+import { blockwise } from '../config/methods.js'
 import type { MeasuredBlock } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
 import type { TrainReport } from '../train/report.js'
@@ -34,7 +35,7 @@ export function describePlan({
 }: Plan): string[] {
   const works = stages.map(
     ({ stage, bytes, seconds, tokensPerSecond }) =>
-      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}${stage === 'blockwise' ? ` from ${humanCount(calibration)}` : ''}, ${humanBytes(bytes)} of memory`,
+      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}${stage === blockwise ? ` from ${humanCount(calibration)}` : ''}, ${humanBytes(bytes)} of memory`,
   )
   const all = stages.reduce((sum, { seconds }) => sum + seconds, writing.seconds)
   const how = whole ? 'the whole model in memory' : 'one block in memory at a time'

@@ -1,7 +1,7 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
 
 import { type Command, Option } from 'commander'
-import type { Method } from '../config/methods.js'
+import { type Method, methods, methodsHelp } from '../config/methods.js'
 import type { TrainEvent } from '../config/options.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import { stopSignal } from './interrupt.js'
@@ -74,9 +74,9 @@ export function addTrain(program: Command): void {
     .addOption(
       new Option(
         '--method <method>',
-        'what trains after the block-wise start: all weights (distill), only scales and norms, nothing; auto: the most that fits',
+        `what trains after the block-wise stage (${methodsHelp}); auto: the most that fits in memory and time`,
       )
-        .choices(['auto', 'distill', 'scales', 'blockwise'])
+        .choices(['auto', ...methods])
         .default('auto'),
     )
     .addOption(

@@ -5,7 +5,7 @@ import { UsageError } from '../errors.js'
 import { aboveZero, checkChoice, checkNumbers, fromZero, share, whole } from '../option-checks.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import type { MeanError } from '../validation/estimate.js'
-import { type Method, methods } from './methods.js'
+import { type blockwise, type Method, methods } from './methods.js'
 import type { Plan } from './plan.js'
 
 export interface TrainOptions {
@@ -98,7 +98,7 @@ export function checkOptions(options: TrainOptions): void {
 
 /** What a run is doing: `done` of `total`, in parts of a sample, tokens, blocks or steps. */
 export interface TrainEvent {
-  readonly stage: 'measure' | 'write text' | 'blockwise' | 'teacher' | 'train'
+  readonly stage: 'measure' | 'write text' | typeof blockwise | 'teacher' | 'train'
   readonly done: number
   readonly total: number
   /** What `total` is in tokens. */
@@ -121,7 +121,7 @@ export interface MeasuredBlock {
 
 /** A stage as it was. */
 export interface StageReport {
-  readonly stage: 'blockwise' | 'distill' | 'scales'
+  readonly stage: Method
   readonly seconds: number
   /** Mean KL divergence on the validation text after it, nats per token, mean over kinds. */
   readonly kld: MeanError

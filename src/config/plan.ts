@@ -11,7 +11,7 @@ export interface Writing {
 }
 
 export interface PlannedStage {
-  readonly stage: 'blockwise' | 'distill' | 'scales'
+  readonly stage: Method
   /** Largest resident size of the process, bytes. */
   readonly bytes: number
   readonly seconds: number

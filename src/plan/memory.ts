@@ -1,5 +1,5 @@
 /** What a run holds in memory and on the disk, by the sizes of the model; and in which way a method fits. */
-import type { Method } from '../config/methods.js'
+import { type Method, type Training, trainingOf } from '../config/methods.js'
 import { modelTensors } from '../models/weights.js'
 import { type Model, rowTables } from '../student/source.js'
 import type { PlanOptions } from './plan-options.js'
@@ -63,9 +63,12 @@ const mostFisherBytes = 256 << 20
 /** Whether the block-wise start weighs errors of outputs by Fisher information, where the whole student is in memory. */
 export const usesFisher = (model: Model): boolean => 4 * sizesOf(model).squares <= mostFisherBytes
 
-/** Bytes of what a stage holds. */
+/** What holds memory: the block-wise stage, in memory or one block at a time, or training of so many bytes a weight. */
+export type Holder = 'solve' | 'solve streamed' | Pick<Training, 'weightBytes'>
+
+/** Bytes of what is held. */
 export function bytesOf(
-  stage: 'solve' | 'solve streamed' | 'distill' | 'distill, moments on disk' | 'scales',
+  holder: Holder,
   model: Model,
   o: Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>,
   untrained: ReadonlySet<string> = new Set(),
@@ -88,18 +91,11 @@ export function bytesOf(
   const streamedAlgebra = Math.max(16 * inputs ** 2 + 4 * matrix, 12 * inputs ** 2 + 32 * matrix)
   // What does not train is there twice: as it is, and rounded.
   const held = work + 8 * frozen
-  switch (stage) {
-    case 'solve':
-      return held + 12 * trained + streams + algebra + deciding + (usesFisher(model) ? 4 * squares : 0)
-    case 'solve streamed':
-      return base + logits + 22 * block + 8 * outside + streamedAlgebra + deciding
-    case 'distill':
-      return held + 24 * trained
-    case 'distill, moments on disk':
-      return held + 16 * trained
-    case 'scales':
-      return held + 18 * trained
-  }
+  if (holder === 'solve')
+    return held + 12 * trained + streams + algebra + deciding + (usesFisher(model) ? 4 * squares : 0)
+  if (holder === 'solve streamed')
+    return base + logits + 22 * block + 8 * outside + streamedAlgebra + deciding
+  return held + holder.weightBytes * trained
 }
 
 /** How a method fits in memory: which tensors are left untrained, and whether the optimizer's moments lie on disk. */
@@ -111,16 +107,17 @@ export interface Fit {
 /** The best way in which a method fits. */
 export function fitting(model: Model, options: PlanOptions, method: Method): Fit | undefined {
   const sets = options.untrained ?? [new Set<string>()]
-  const within = (stage: Parameters<typeof bytesOf>[0], set: ReadonlySet<string>): boolean =>
-    bytesOf(stage, model, options, set) <= options.memory
+  const within = (holder: Holder, set: ReadonlySet<string>): boolean =>
+    bytesOf(holder, model, options, set) <= options.memory
   const whole = sets.filter((set) => within('solve', set))
-  const inMemory =
-    method === 'blockwise'
-      ? (whole[0] ?? sets.find((set) => within('solve streamed', set)))
-      : whole.find((set) => within(method, set))
+  const training = trainingOf(method)
+  const inMemory = training
+    ? whole.find((set) => within(training, set))
+    : (whole[0] ?? sets.find((set) => within('solve streamed', set)))
   if (inMemory) return { untrained: inMemory, momentBytes: 0 }
-  if (method !== 'distill') return undefined
-  const onDisk = whole.find((set) => within('distill, moments on disk', set))
+  const weightBytes = training?.weightBytesOnDisk
+  if (weightBytes === undefined) return undefined
+  const onDisk = whole.find((set) => within({ weightBytes }, set))
   return onDisk && { untrained: onDisk, momentBytes: momentBytesOf(model, onDisk) }
 }
 
@@ -130,7 +127,7 @@ const momentBytesOf = (model: Model, untrained: ReadonlySet<string>): number =>
 
 /** Of two checkpoints. */
 export const checkpointBytesOf = (model: Model, method: Method, untrained: ReadonlySet<string>): number =>
-  method === 'blockwise' ? 0 : 2 * sizesOf(model, untrained).trained * (method === 'distill' ? 14.4 : 7.3)
+  2 * sizesOf(model, untrained).trained * (trainingOf(method)?.checkpointBytes ?? 0)
 
 export const blockBytesOf = (model: Model, whole: boolean): number =>
   model.config.layers * sizesOf(model).block * (whole ? 5.3 : 1.1)

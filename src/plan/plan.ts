@@ -3,7 +3,7 @@
  * estimates: bytes from the sizes of what is held, seconds from a little of the work, measured on the spot.
  */
 
-import { type Method, methods } from '../config/methods.js'
+import { blockwise, type Method, methods, trainingOf } from '../config/methods.js'
 import type { Plan, PlannedStage } from '../config/plan.js'
 import { QuenchError } from '../errors.js'
 import { gigabytes } from '../format.js'
@@ -11,7 +11,16 @@ import { validations } from '../optimizer/schedule.js'
 import type { Model } from '../student/source.js'
 import { vocabularyMatrices } from '../student/untrained.js'
 import { besideSeconds, productSpeed, solveSeconds, writingSpeed } from './cost-model.js'
-import { blockBytesOf, bytesOf, checkpointBytesOf, type Fit, fitting, sizesOf, usesFisher } from './memory.js'
+import {
+  blockBytesOf,
+  bytesOf,
+  checkpointBytesOf,
+  type Fit,
+  fitting,
+  type Holder,
+  sizesOf,
+  usesFisher,
+} from './memory.js'
 import type { PlanOptions } from './plan-options.js'
 import type { BlockSeconds } from './probe.js'
 import { planTraining } from './step-cost.js'
@@ -42,8 +51,7 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const wanted = method === 'auto' ? methods.find(fits) : method
   const fit = wanted && fitting(model, options, wanted)
   const untrained = fit?.untrained ?? options.untrained?.at(-1) ?? new Set<string>()
-  const bytes = (stage: Parameters<typeof bytesOf>[0]): number =>
-    Math.ceil(bytesOf(stage, model, options, untrained))
+  const bytes = (holder: Holder): number => Math.ceil(bytesOf(holder, model, options, untrained))
   const whole = options.whole ?? bytes('solve') <= memory
   const solvingBytes = bytes(whole ? 'solve' : 'solve streamed')
   if (options.whole !== undefined && wanted !== undefined && solvingBytes > memory)
@@ -52,10 +60,8 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
     )
   if (wanted === undefined || !fit) {
     const other = methods.find(fits)
-    const needed = Math.max(
-      bytes(wanted === 'blockwise' || !wanted ? 'solve streamed' : wanted),
-      wanted && wanted !== 'blockwise' ? bytes('solve') : 0,
-    )
+    const training = wanted && trainingOf(wanted)
+    const needed = training ? Math.max(bytes(training), bytes('solve')) : bytes('solve streamed')
     const advice = other
       ? `--method ${other} fits`
       : 'give it more, take a smaller model, or use quench quantize'
@@ -66,8 +72,8 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const measured = { speeds: await options.speeds(whole), product: await productSpeed(model.config.width) }
   const plan = layOut(model, options, wanted, fit, whole, measured)
   const few = method === 'auto' && options.seconds !== undefined && stepsOf(plan, options) < fewestSteps
-  const alone = few ? fitting(model, options, 'blockwise') : undefined
-  return alone ? layOut(model, options, 'blockwise', alone, whole, measured) : plan
+  const alone = few ? fitting(model, options, blockwise) : undefined
+  return alone ? layOut(model, options, blockwise, alone, whole, measured) : plan
 }
 
 /** Fewer steps than that win nothing after the block-wise start, and the time is better spent on that. */
@@ -75,7 +81,7 @@ const fewestSteps = 100
 
 /** Steps that fit in the time that is planned for them. */
 function stepsOf({ method, stages }: Plan, { batch }: PlanOptions): number {
-  const training = stages.find(({ stage }) => stage === method && stage !== 'blockwise')
+  const training = stages.find(({ stage }) => stage === method && stage !== blockwise)
   return training ? (training.seconds * training.tokensPerSecond) / batch : Number.POSITIVE_INFINITY
 }
 
@@ -90,23 +96,22 @@ function layOut(
 ): Plan {
   const { memory } = options
   const { width } = model.config
-  const bytes = (stage: Parameters<typeof bytesOf>[0]): number =>
-    Math.ceil(bytesOf(stage, model, options, untrained))
+  const bytes = (holder: Holder): number => Math.ceil(bytesOf(holder, model, options, untrained))
   const { fisher, validating } = besideSeconds(model, options, speeds.forward, product)
   // The reference quantizer's two files are validated before it, and the result.
   const beside = whole ? (options.calibration > 0 && usesFisher(model) ? fisher : 0) + 3 * validating : 0
   const solvingFrom = (tokens: number): number =>
     beside + solveSeconds(model, { ...options, calibration: tokens }, whole, speeds)
-  const trains = method !== 'blockwise'
+  const steps = trainingOf(method)
   const { tokens, calibration, solving, writing, left } = allot(
-    { ...options, trains },
+    { ...options, trains: steps !== undefined },
     { writing: writingSpeed(model, options.batch, speeds.forward, product), solving: solvingFrom },
   )
   const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * width
   const spill = !whole && bytes('solve streamed') + streamBytes > memory
   const stages: PlannedStage[] = [
     {
-      stage: 'blockwise',
+      stage: blockwise,
       bytes: whole ? bytes('solve') : bytes('solve streamed') + (spill ? 0 : streamBytes),
       seconds: solving,
       tokensPerSecond: solving > 0 ? calibration / solving : 0,
@@ -119,9 +124,10 @@ function layOut(
     speeds.forward,
     product,
   )
-  if (trains) {
+  if (steps) {
     const { seconds, tokensPerSecond } = training
-    const held = bytes(momentBytes > 0 ? 'distill, moments on disk' : method)
+    const { weightBytes, weightBytesOnDisk = weightBytes } = steps
+    const held = bytes({ weightBytes: momentBytes > 0 ? weightBytesOnDisk : weightBytes })
     const more = options.seconds === undefined && options.steps !== 0 ? validations * validating : 0
     stages.push({ stage: method, bytes: held, seconds: seconds + more, tokensPerSecond })
   }
@@ -134,7 +140,7 @@ function layOut(
   const { inputs } = sizesOf(model)
   const enough = Math.ceil((tokensPerInput * inputs) / options.batch) * options.batch
   const few = calibration > 0 && calibration < enough
-  const teacher = trains ? training.teacher : { topK: 0, bytes: 0 }
+  const teacher = steps ? training.teacher : { topK: 0, bytes: 0 }
   return {
     method,
     whole,

@@ -1,6 +1,7 @@
 /** What all parts of a run share. */
 import { BlockClock } from '../blockwise/block-clock.js'
 import { importanceOf } from '../blockwise/importance.js'
+import { blockwise } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
 import { digest } from '../data/order.js'
@@ -85,7 +86,7 @@ export class RunContext {
   readonly onBlock = (done: number, total: number): void => {
     this.mayStop(done)
     this.clock.at(done, total)
-    this.options.onProgress?.({ stage: 'blockwise', done, total, tokens: this.clock.tokens })
+    this.options.onProgress?.({ stage: blockwise, done, total, tokens: this.clock.tokens })
   }
 
   /** @throws QuenchError where the run is to stop */

@@ -1,6 +1,7 @@
 /** A run with the whole student in memory: a block-wise solution first, then training end to end. */
 import { hasBlocks, loadBlocks, solveWhole } from '../blockwise/blockwise.js'
 import { fisherOf } from '../blockwise/fisher.js'
+import { blockwise, trainingOf } from '../config/methods.js'
 import { Distillation } from '../distill/distillation.js'
 import { trainSteps } from '../distill/steps.js'
 import { TeacherCache } from '../engine/teacher-cache.js'
@@ -48,9 +49,9 @@ export class InMemory implements State {
 
   get stages(): Stage[] {
     const { method } = this.work.run.plan
-    const solving: Stage = { name: 'blockwise', run: () => this.solve() }
+    const solving: Stage = { name: blockwise, run: () => this.solve() }
     const training: Stage = { name: method, run: () => this.train() }
-    return [...(this.resumed ? [] : [solving]), ...(method === 'blockwise' ? [] : [training])]
+    return [...(this.resumed ? [] : [solving]), ...(trainingOf(method) ? [training] : [])]
   }
 
   /** Leaves the parameters as the better of the reference quantizer's files has them. */
@@ -75,7 +76,7 @@ export class InMemory implements State {
     const { distillation, student, progress } = this
     const { source, network, programs, text, plan, options } = run
     const windows = text.calibration
-    if (windows.length === 0 || (options.steps === 0 && plan.method !== 'blockwise')) return undefined
+    if (windows.length === 0 || (options.steps === 0 && trainingOf(plan.method))) return undefined
     const began = performance.now()
     run.onBlock(0, network.config.layers)
     const outputs = usesFisher(source)
@@ -109,7 +110,7 @@ export class InMemory implements State {
   private async train(): Promise<StageResult | undefined> {
     const { distillation, progress, resumed, student } = this
     const { source, programs, plan, options, text, rates, settings, began } = this.work.run
-    if (plan.method === 'scales' && !resumed) for (const p of student.parameters) programs.fix(p)
+    if (trainingOf(plan.method)?.freezesCodes && !resumed) for (const p of student.parameters) programs.fix(p)
     await distillation.round()
     const path = teacherPath(options.output)
     const { order, validation, windows } = text
@@ -130,10 +131,10 @@ export class InMemory implements State {
     return hasBlocks(this.student, this.work.run.network, this.work.disk)
   }
 
-  async restore(to: 'blockwise' | 'stock'): Promise<boolean> {
+  async restore(to: 'blocks' | 'stock'): Promise<boolean> {
     const { run, disk } = this.work
     for (const p of this.student.parameters) p.codes = undefined
-    if (to === 'blockwise') return loadBlocks(this.student, run.network, disk, run.programs)
+    if (to === 'blocks') return loadBlocks(this.student, run.network, disk, run.programs)
     const { opponent } = this.progress.validated as Validated
     await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)
     return true
@@ -156,10 +157,8 @@ export class InMemory implements State {
 
 /** Of a run that begins. */
 function begun({ run: { plan, options } }: Work): Progress {
-  const steps =
-    plan.method === 'blockwise'
-      ? 0
-      : (options.steps ?? (options.seconds === undefined ? defaultSteps : undefined))
+  const asked = options.steps ?? (options.seconds === undefined ? defaultSteps : undefined)
+  const steps = trainingOf(plan.method) ? asked : 0
   return { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
 }
 
@@ -167,7 +166,7 @@ function begun({ run: { plan, options } }: Work): Progress {
 async function loaded({ run }: Work, { parameters }: WholeStudent): Promise<Progress> {
   const { options, plan, programs, settings } = run
   const path = checkpointPath(options.output)
-  if (plan.method === 'scales') {
+  if (trainingOf(plan.method)?.freezesCodes) {
     // Codes first: what stays has no moments.
     await loadCheckpoint(path, parameters, settings)
     for (const p of parameters) programs.fix(p)

@@ -1,5 +1,7 @@
 /** A run with one block in memory at a time: what is solved for goes to the disk, block by block, and from there into the file. */
+
 import { solveStreamed } from '../blockwise/blockwise.js'
+import { blockwise } from '../config/methods.js'
 import type { Progress } from '../resume/checkpoint.js'
 import { streamsFolder } from '../resume/disk.js'
 import type { TrainedTensors } from '../student/export.js'
@@ -11,7 +13,7 @@ import type { StageResult, State } from './stages.js'
 
 export class OneBlock implements State {
   readonly progress: Progress = { step: 0, steps: 0, seconds: 0, elapsed: 0, validating: 0, curve: [] }
-  readonly stages = [{ name: 'blockwise', run: () => this.solve() }] as const
+  readonly stages = [{ name: blockwise, run: () => this.solve() }] as const
 
   constructor(private readonly work: Work) {}
 
@@ -48,7 +50,7 @@ export class OneBlock implements State {
   }
 
   /** The reference quantizer's tensors are made when they are written. */
-  async restore(to: 'blockwise' | 'stock'): Promise<boolean> {
+  async restore(to: 'blocks' | 'stock'): Promise<boolean> {
     return to === 'stock'
   }
 

@@ -51,7 +51,7 @@ async function keepIfBetter(state: State, { name }: Stage, result: StageResult):
   if (taken) {
     progress.stages = [...stages, report]
     progress.validated = { ...stock, kept: divergence }
-  } else if (kept && (await state.restore('blockwise'))) {
+  } else if (kept && (await state.restore('blocks'))) {
     progress.stages = [...stages, report]
   } else {
     await state.restore('stock')

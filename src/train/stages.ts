@@ -1,4 +1,5 @@
 /** The stages of a run, and the student as they leave it: in memory, or one block at a time. */
+import { blockwise } from '../config/methods.js'
 import type { StageReport } from '../config/options.js'
 import type { Progress } from '../resume/checkpoint.js'
 import type { TrainedTensors } from '../student/export.js'
@@ -25,11 +26,11 @@ export interface State {
   /** Whether the result of the block-wise stage can be had again. */
   holdsBlocks(): boolean
   /** Takes back what was done since: to the block-wise solution, false where that is lost, or to the better stock file. */
-  restore(to: 'blockwise' | 'stock'): Promise<boolean>
+  restore(to: 'blocks' | 'stock'): Promise<boolean>
   /** What goes into the file. */
   tensors(): TrainedTensors
 }
 
 /** Seconds of the block-wise stage. */
 export const solvingSeconds = ({ stages = [] }: Pick<Progress, 'stages'>): number =>
-  stages.find(({ stage }) => stage === 'blockwise')?.seconds ?? 0
+  stages.find(({ stage }) => stage === blockwise)?.seconds ?? 0

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Training, trainingOf } from '../../src/config/methods.js'
 import type { TrainOptions } from '../../src/config/options.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
@@ -138,7 +139,8 @@ describe('the choice', () => {
       speeds: async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 }),
       ...{ untrained, text: 131_072, length: 128, topK: 0 },
     }
-    const [all, some] = untrained.map((set) => bytesOf('distill', model, { ...options, memory: 0 }, set))
+    const distill = trainingOf('distill') as Training
+    const [all, some] = untrained.map((set) => bytesOf(distill, model, { ...options, memory: 0 }, set))
     expect(all - some).toBe(16 * 32_768 * 256)
     const wide = await planRun(model, { ...options, memory: all })
     const tight = await planRun(model, { ...options, memory: all - 1 })
