@@ -1,5 +1,5 @@
 export type { Method } from './config/methods.js'
-export type { Plan } from './config/plan.js'
+export type { Item, Plan } from './config/plan.js'
 export { TeacherCache } from './engine/teacher-cache.js'
 export type { TrainReport } from './train/report.js'
 /** The public API of quench. */
@@ -63,4 +63,4 @@ export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from 
 export { modelCard } from './report/card.js'
 export { reportPage } from './report/page.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
-export { train } from './train/train.js'
+export { planTraining, train } from './train/train.js'

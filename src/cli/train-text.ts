@@ -1,7 +1,7 @@
 /** What `quench train` tells: the plan, what the first block says of the others, and the report. */
 import { blockwise } from '../config/methods.js'
 import type { MeasuredBlock } from '../config/options.js'
-import type { Plan } from '../config/plan.js'
+import type { Item, Plan } from '../config/plan.js'
 import type { TrainReport } from '../train/report.js'
 import { humanBytes, humanCount, table } from './format.js'
 import { duration } from './progress.js'
@@ -58,6 +58,21 @@ export function describePlan({
     )
   if (momentBytes > 0) lines.push(`  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk`)
   return [...lines, ...works, `  in all     about ${duration(all)}`]
+}
+
+/** What the plan's memory, time and disk consist of. */
+export function describeItems({ stages, disk }: Plan): string[] {
+  const list = (head: string, items: readonly Item[], shown: (amount: number) => string): string[] => {
+    const rows = items.filter(({ amount }) => amount > 0).map(({ what, amount }) => [shown(amount), what])
+    return rows.length > 0 ? [head, ...table(rows, new Set([0])).map((row) => `  ${row}`)] : []
+  }
+  return [
+    ...stages.flatMap(({ stage, memory, work }) => [
+      ...list(`memory of ${stage}`, memory, humanBytes),
+      ...list(`time of ${stage}`, work, duration),
+    ]),
+    ...list('disk beside the output, until the end', disk, humanBytes),
+  ]
 }
 
 export function describeReport(report: TrainReport): string[] {

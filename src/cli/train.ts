@@ -2,13 +2,13 @@
 
 import { type Command, Option } from 'commander'
 import { type Method, methods, methodsHelp } from '../config/methods.js'
-import type { TrainEvent } from '../config/options.js'
+import type { TrainEvent, TrainOptions } from '../config/options.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import { stopSignal } from './interrupt.js'
 import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
 import { print, printJson, printWarning } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
-import { describeBlock, describePlan, describeReport, tokens } from './train-text.js'
+import { describeBlock, describeItems, describePlan, describeReport, tokens } from './train-text.js'
 
 interface Options {
   type: string
@@ -33,6 +33,7 @@ interface Options {
   seed?: number
   checkpointEvery?: number
   json?: true
+  dryRun?: true
 }
 
 export function addTrain(program: Command): void {
@@ -69,6 +70,7 @@ export function addTrain(program: Command): void {
       'take about this long in all instead, e.g. 90s, 10m, 2h; the file then depends on how fast the machine is',
       seconds,
     )
+    .option('--dry-run', 'print the plan, item by item, and end; nothing is written')
     .option('--resume', 'resume a run that was stopped; one that is finished stays as it is')
     .option('-c, --context <n>', 'tokens of a window (default: 128)', positiveInteger)
     .addOption(
@@ -120,7 +122,7 @@ export function addTrain(program: Command): void {
         '\n\nExample:\n  quench train model-F16.gguf --type Q4_0 -o model-Q4_0-QAT.gguf --time 30m',
     )
     .action(async (input: string, options: Options, command: Command) => {
-      const { output, type, time, json, trainEmbeddings, ...rest } = options
+      const { output, type, time, json, trainEmbeddings, dryRun, ...rest } = options
       if (time !== undefined && rest.steps !== undefined)
         command.error('error: --time and --steps exclude each other', { exitCode: 2 })
       const { isFinished } = await import('../resume/leftovers.js')
@@ -129,21 +131,31 @@ export function addTrain(program: Command): void {
         else print([`${output} is finished: there is nothing to resume`])
         return
       }
-      const { train } = await import('../train/train.js')
-      const report = await train({
+      const { planTraining, train } = await import('../train/train.js')
+      const settings: TrainOptions = {
         input,
         output,
         type: type.toUpperCase(),
         ...rest,
         ...(trainEmbeddings && { embeddings: trainEmbeddings }),
         ...(time !== undefined && { seconds: time }),
+        onProgress: showTraining(),
+        onWarning: warn,
+        signal: stopSignal(),
+      }
+      if (dryRun) {
+        const plan = await planTraining(settings)
+        clearProgress()
+        if (json) printJson(plan)
+        else print([...describePlan(plan), ...describeItems(plan)])
+        return
+      }
+      const report = await train({
+        ...settings,
         ...(!json && {
           onPlan: (plan) => say(describePlan(plan)),
           onBlock: (measured) => say([describeBlock(measured)]),
         }),
-        onProgress: showTraining(),
-        onWarning: warn,
-        signal: stopSignal(),
       })
       clearProgress()
       if (json) printJson(report)

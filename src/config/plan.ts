@@ -10,11 +10,20 @@ export interface Writing {
   readonly copy: number
 }
 
+/** A part of what a run takes, in words, and how much of it: bytes or seconds. */
+export interface Item {
+  readonly what: string
+  readonly amount: number
+}
+
 export interface PlannedStage {
   readonly stage: Method
   /** Largest resident size of the process, bytes. */
   readonly bytes: number
   readonly seconds: number
+  /** What the bytes and the seconds consist of. Of steps that are to fill a time the seconds are not itemised. */
+  readonly memory: readonly Item[]
+  readonly work: readonly Item[]
   /** Tokens a second that pass through the whole of it. */
   readonly tokensPerSecond: number
 }
@@ -29,8 +38,9 @@ export interface Plan {
   readonly blockBytes: number
   /** Bytes of checkpoints of the whole state, of which there is room for two. */
   readonly checkpointBytes: number
-  /** All that a run takes on the disk beside its output until it ends. */
+  /** All that a run takes on the disk beside its output until it ends, and what that consists of. */
   readonly diskBytes: number
+  readonly disk: readonly Item[]
   readonly memory: number
   /** Bytes of the optimizer's moments on disk; 0 if they are in memory. */
   readonly momentBytes: number

@@ -2,27 +2,37 @@
 
 import { Products } from '../backends/products.js'
 import { fisherTokens } from '../blockwise/fisher.js'
+import type { Item } from '../config/plan.js'
 import type { Model } from '../student/source.js'
 import { sizesOf } from './memory.js'
 import type { PlanOptions } from './plan-options.js'
 import type { BlockSeconds } from './probe.js'
 
-/** Of all blocks; every one that differs from the first counts by its weights. */
-export function solveSeconds(
+/** What the block-wise stage does in all blocks, in seconds; every block that differs from the first counts by its weights. */
+export function solvingWork(
   model: Model,
   { calibration, importance, validation, trial, batch }: PlanOptions,
   whole: boolean,
   { prepare, forward, moments, factors, rounding }: BlockSeconds,
-): number {
-  if (calibration === 0) return 0
-  const batches = Math.floor(calibration / batch)
+): Item[] {
+  if (calibration === 0) return []
   const deciding = Math.ceil(trial / batch)
-  // Importances, student and teacher; one block at a time the validation text goes along, also through what the reference quantizer makes.
-  const others = Math.ceil(importance / batch) + (whole ? 0 : 4 * Math.ceil(validation / batch))
-  const passes = 2 * (batches + deciding) + others
-  const first = prepare + passes * forward + (batches + deciding) * moments + factors
-  const { all, outside, first: weights } = sizesOf(model)
-  return first * ((all - outside) / weights) + model.config.layers * rounding
+  const batches = Math.floor(calibration / batch) + deciding
+  const { all, outside, first } = sizesOf(model)
+  const blocks = (all - outside) / first
+  return [
+    { what: 'the reference quantizer, and packing the result', amount: blocks * prepare },
+    { what: 'importances', amount: blocks * Math.ceil(importance / batch) * forward },
+    { what: 'the text through teacher and student', amount: blocks * 2 * batches * forward },
+    { what: 'second moments of what matrices read', amount: blocks * batches * moments },
+    { what: 'factors of them', amount: blocks * factors },
+    { what: 'targets and rounding', amount: model.config.layers * rounding },
+    // One block at a time the validation text goes along, also through what the reference quantizer makes.
+    {
+      what: 'the validation text through teacher, student and both stock files',
+      amount: whole ? 0 : blocks * 4 * Math.ceil(validation / batch) * forward,
+    },
+  ]
 }
 
 /** Seconds of one batch through all blocks, and through the output matrix. */

@@ -1,5 +1,6 @@
 /** What a run holds in memory and on the disk, by the sizes of the model; and in which way a method fits. */
 import { type Method, type Training, trainingOf } from '../config/methods.js'
+import type { Item } from '../config/plan.js'
 import { modelTensors } from '../models/weights.js'
 import { type Model, rowTables } from '../student/source.js'
 import type { PlanOptions } from './plan-options.js'
@@ -66,36 +67,78 @@ export const usesFisher = (model: Model): boolean => 4 * sizesOf(model).squares 
 /** What holds memory: the block-wise stage, in memory or one block at a time, or training of so many bytes a weight. */
 export type Holder = 'solve' | 'solve streamed' | Pick<Training, 'weightBytes'>
 
+type Held = Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>
+
 /** Bytes of what is held. */
-export function bytesOf(
+export const bytesOf = (
   holder: Holder,
   model: Model,
-  o: Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>,
+  options: Held,
   untrained: ReadonlySet<string> = new Set(),
-): number {
+): number => totalOf(memoryOf(holder, model, options, untrained))
+
+export const totalOf = (items: readonly Item[]): number => items.reduce((sum, { amount }) => sum + amount, 0)
+
+/** What is held, item by item, in bytes. */
+export function memoryOf(
+  holder: Holder,
+  model: Model,
+  o: Held,
+  untrained: ReadonlySet<string> = new Set(),
+): Item[] {
   const { trained, frozen, block, outside, largest, matrix, inputs, squares } = sizesOf(model, untrained)
   const { width, vocabulary } = model.config
-  // Activations of two copies of a block; logits of teacher and student, their exponentials and gradients; what making a parameter
-  // of the largest tensor takes for a moment.
   const activations = 4 * o.batch * (60 * width + 6 * (block / width))
   const logits = 4 * 16 * Math.min(o.batch, 128) * vocabulary
-  const base = processBytes + activations
-  // Parameters are made before there are logits.
-  const work = base + Math.max(logits, 12 * largest)
-  const streams = 4 * 2 * (o.calibration + o.trial) * width
+  const common: Item[] = [
+    { what: 'the process itself', amount: processBytes },
+    { what: 'activations of two copies of a block', amount: activations },
+  ]
+  const head = 'logits of teacher and student, their exponentials and gradients'
   // What a group of matrices reads and gives of the tokens that decide, and errors there.
-  const deciding = 4 * o.trial * (inputs + 4 * Math.ceil(matrix / width))
-  // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
-  const algebra = 16 * inputs ** 2 + 4 * 8 * matrix
-  // While moments are factored there is no target yet, and while a matrix is rounded the factor is done.
-  const streamedAlgebra = Math.max(16 * inputs ** 2 + 4 * matrix, 12 * inputs ** 2 + 32 * matrix)
-  // What does not train is there twice: as it is, and rounded.
-  const held = work + 8 * frozen
-  if (holder === 'solve')
-    return held + 12 * trained + streams + algebra + deciding + (usesFisher(model) ? 4 * squares : 0)
+  const deciding: Item = {
+    what: 'what a group of matrices reads and gives of the tokens that decide',
+    amount: 4 * o.trial * (inputs + 4 * Math.ceil(matrix / width)),
+  }
   if (holder === 'solve streamed')
-    return base + logits + 22 * block + 8 * outside + streamedAlgebra + deciding
-  return held + holder.weightBytes * trained
+    return [
+      ...common,
+      { what: head, amount: logits },
+      { what: 'a block of teacher, student and both stock files', amount: 22 * block },
+      { what: 'tensors outside the blocks, in full precision and quantized', amount: 8 * outside },
+      // While moments are factored there is no target yet, and while a matrix is rounded the factor is done.
+      {
+        what: 'moments of inputs and their factor, or a matrix while it is rounded',
+        amount: Math.max(16 * inputs ** 2 + 4 * matrix, 12 * inputs ** 2 + 32 * matrix),
+      },
+      deciding,
+    ]
+  const whole: Item[] = [
+    ...common,
+    // Parameters are made before there are logits.
+    { what: `${head}, or the largest tensor while it is made`, amount: Math.max(logits, 12 * largest) },
+    { what: 'tensors that do not train, in full precision and quantized', amount: 8 * frozen },
+  ]
+  if (holder !== 'solve')
+    return [
+      ...whole,
+      {
+        what: 'weights, latents, gradients and moments of what trains',
+        amount: holder.weightBytes * trained,
+      },
+    ]
+  return [
+    ...whole,
+    { what: 'weights of teacher and student, and latents', amount: 12 * trained },
+    { what: 'hidden states of teacher and student', amount: 4 * 2 * (o.calibration + o.trial) * width },
+    // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
+    {
+      what: 'moments of inputs and their factor, and a matrix while it is rounded',
+      amount: 16 * inputs ** 2 + 32 * matrix,
+    },
+    deciding,
+    { what: 'Fisher information of outputs', amount: usesFisher(model) ? 4 * squares : 0 },
+  ]
 }
 
 /** How a method fits in memory: which tensors are left untrained, and whether the optimizer's moments lie on disk. */

@@ -4,13 +4,13 @@
  */
 
 import { blockwise, type Method, methods, trainingOf } from '../config/methods.js'
-import type { Plan, PlannedStage } from '../config/plan.js'
+import type { Item, Plan, PlannedStage } from '../config/plan.js'
 import { QuenchError } from '../errors.js'
 import { gigabytes } from '../format.js'
 import { validations } from '../optimizer/schedule.js'
 import type { Model } from '../student/source.js'
 import { vocabularyMatrices } from '../student/untrained.js'
-import { besideSeconds, productSpeed, solveSeconds, writingSpeed } from './cost-model.js'
+import { besideSeconds, productSpeed, solvingWork, writingSpeed } from './cost-model.js'
 import {
   blockBytesOf,
   bytesOf,
@@ -18,7 +18,9 @@ import {
   type Fit,
   fitting,
   type Holder,
+  memoryOf,
   sizesOf,
+  totalOf,
   usesFisher,
 } from './memory.js'
 import type { PlanOptions } from './plan-options.js'
@@ -28,6 +30,7 @@ import { allot } from './time-budget.js'
 
 /** From so many tokens for each input on, more of them win little (LOG.md). */
 const tokensPerInput = 8
+
 /** The most that fits in memory and, unlike what was planned, in so many bytes of the disk. */
 export function methodWithin(
   disk: number,
@@ -96,24 +99,35 @@ function layOut(
 ): Plan {
   const { memory } = options
   const { width } = model.config
-  const bytes = (holder: Holder): number => Math.ceil(bytesOf(holder, model, options, untrained))
+  const held = (holder: Holder): Item[] => memoryOf(holder, model, options, untrained)
   const { fisher, validating } = besideSeconds(model, options, speeds.forward, product)
   // The reference quantizer's two files are validated before it, and the result.
-  const beside = whole ? (options.calibration > 0 && usesFisher(model) ? fisher : 0) + 3 * validating : 0
-  const solvingFrom = (tokens: number): number =>
-    beside + solveSeconds(model, { ...options, calibration: tokens }, whole, speeds)
+  const beside: Item[] = [
+    { what: 'Fisher information', amount: options.calibration > 0 && usesFisher(model) ? fisher : 0 },
+    { what: 'validation of both stock files and the result', amount: 3 * validating },
+  ]
+  const workFrom = (calibration: number): Item[] => [
+    ...(whole ? beside : []),
+    ...solvingWork(model, { ...options, calibration }, whole, speeds),
+  ]
+  const solvingFrom = (tokens: number): number => totalOf(workFrom(tokens))
   const steps = trainingOf(method)
   const { tokens, calibration, solving, writing, left } = allot(
     { ...options, trains: steps !== undefined },
     { writing: writingSpeed(model, options.batch, speeds.forward, product), solving: solvingFrom },
   )
   const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * width
-  const spill = !whole && bytes('solve streamed') + streamBytes > memory
+  const solver = held(whole ? 'solve' : 'solve streamed')
+  const spill = !whole && totalOf(solver) + streamBytes > memory
+  if (!whole && !spill)
+    solver.push({ what: 'hidden states of teacher, student and both stock files', amount: streamBytes })
   const stages: PlannedStage[] = [
     {
       stage: blockwise,
-      bytes: whole ? bytes('solve') : bytes('solve streamed') + (spill ? 0 : streamBytes),
+      bytes: Math.ceil(totalOf(solver)),
       seconds: solving,
+      memory: solver,
+      work: workFrom(calibration),
       tokensPerSecond: solving > 0 ? calibration / solving : 0,
     },
   ]
@@ -127,9 +141,14 @@ function layOut(
   if (steps) {
     const { seconds, tokensPerSecond } = training
     const { weightBytes, weightBytesOnDisk = weightBytes } = steps
-    const held = bytes({ weightBytes: momentBytes > 0 ? weightBytesOnDisk : weightBytes })
+    const memory = held({ weightBytes: momentBytes > 0 ? weightBytesOnDisk : weightBytes })
     const more = options.seconds === undefined && options.steps !== 0 ? validations * validating : 0
-    stages.push({ stage: method, bytes: held, seconds: seconds + more, tokensPerSecond })
+    const work = [
+      { what: 'steps', amount: seconds },
+      { what: 'validation', amount: more },
+    ]
+    const bytes = Math.ceil(totalOf(memory))
+    stages.push({ stage: method, bytes, seconds: seconds + more, memory, work, tokensPerSecond })
   }
   const disk = {
     spillBytes: spill ? streamBytes : 0,
@@ -146,6 +165,13 @@ function layOut(
     whole,
     ...disk,
     diskBytes: Object.values(disk).reduce((a, b) => a + b, teacher.bytes),
+    disk: [
+      { what: 'finished blocks', amount: disk.blockBytes },
+      { what: 'hidden states between blocks', amount: disk.spillBytes },
+      { what: 'two checkpoints', amount: disk.checkpointBytes },
+      { what: "the optimizer's moments", amount: disk.momentBytes },
+      { what: "the teacher's likeliest tokens", amount: teacher.bytes },
+    ],
     teacher,
     memory,
     untrained: [...(whole ? untrained : vocabularyMatrices(model).keys())],

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Item, Plan } from '../../src/config/plan.js'
 import { textKinds } from '../../src/data/shipped-texts.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { Random } from '../../src/random.js'
@@ -104,6 +105,29 @@ test('--time sets the number of steps', async () => {
   expect(steps).toBeGreaterThanOrEqual(4)
   expect(stages.map(({ stage }: { stage: string }) => stage)).toEqual(['blockwise', 'distill'])
   expect(validation.at(-1).step).toBe(steps)
+})
+
+test('--dry-run prints the plan item by item and writes nothing', async () => {
+  const output = join(folder, 'dry.gguf')
+  const args = [model, '-t', 'Q4_0', '-o', output, '-d', text, ...settings, '--steps', '2', '--dry-run']
+  const { code, stdout, stderr } = await typed(...args)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^plan: the whole model in memory/)
+  for (const part of [
+    'memory of blockwise',
+    'time of blockwise',
+    'memory of distill',
+    'disk beside the output',
+  ])
+    expect(stdout).toContain(`\n${part}`)
+  const { stages, diskBytes, disk } = JSON.parse((await typed(...args, '--json')).stdout) as Plan
+  const total = (items: readonly Item[]): number => items.reduce((sum, { amount }) => sum + amount, 0)
+  for (const { bytes, seconds, memory, work } of stages) {
+    expect(Math.ceil(total(memory))).toBe(bytes)
+    expect(total(work)).toBeCloseTo(seconds, 6)
+  }
+  expect(total(disk)).toBeCloseTo(diskBytes, 6)
+  expect((await readdir(folder)).filter((name) => name.includes('dry'))).toEqual([])
 })
 
 /** A run that saves every step. */

@@ -1,0 +1,113 @@
+/** What a run needs before its first stage: the model, the text as far as it can be read, and the plan. */
+
+import type { Release } from '../cleanup.js'
+import type { TrainOptions } from '../config/options.js'
+import type { Plan } from '../config/plan.js'
+import { Network } from '../engine/network.js'
+import { UsageError } from '../errors.js'
+import { checkReadable } from '../files.js'
+import { memoryBudget } from '../memory.js'
+import { ParameterPrograms } from '../optimizer/parameter.js'
+import { sizesOf } from '../plan/memory.js'
+import { methodWithin, planRun } from '../plan/plan.js'
+import type { PlanOptions } from '../plan/plan-options.js'
+import { sampleBlock } from '../plan/probe.js'
+import type { Adjustable } from '../plan/time-budget.js'
+import { checkDisk } from '../resume/disk.js'
+import { goingOn } from '../resume/resolve-resume.js'
+import { checkSource, openSource, type Source, targetTypes } from '../student/source.js'
+import { untrainedSets } from '../student/untrained.js'
+import { textOptions, textTokens } from '../training-text/run-text.js'
+import { type ReadText, readText, type TextOptions, writingOf } from '../training-text/text.js'
+import { defaultSteps } from './in-memory.js'
+
+/** A run that is planned. */
+export interface Prepared {
+  readonly options: TrainOptions
+  readonly source: Source
+  readonly network: Network
+  readonly programs: ParameterPrograms
+  readonly read: ReadText
+  readonly wanted: TextOptions
+  /** Tokens of the training text before the plan. */
+  readonly tokens: number
+  readonly plan: Plan
+}
+
+/**
+ * Opens the model, reads the text and plans the run. Nothing is written.
+ * @param defer is given what is to be closed when the run ends
+ * @throws UsageError, FileError or QuenchError of one sentence, also where memory or disk are too small
+ */
+export async function prepare(asked: TrainOptions, defer: (release: Release) => void): Promise<Prepared> {
+  for (const path of asked.data ?? []) await checkReadable(path)
+  const { options, decided } = await goingOn(asked)
+  const memory = options.memory ?? memoryBudget()
+  const source = await openSource(options.input)
+  defer(() => source.gguf.close())
+  const programs = new ParameterPrograms()
+  defer(() => programs.dispose())
+  const warning = await checkSource(source, options.type)
+  if (warning !== undefined) options.onWarning?.(warning)
+  const network = new Network(source.architecture, source.config, batchOf(source, options))
+  defer(() => network.dispose())
+  const types = targetTypes(source, options.type)
+  const { vocabulary } = source.config
+  if ((options.teacherTopK ?? 0) >= vocabulary)
+    throw new UsageError(
+      `--teacher-top-k ${options.teacherTopK} is not less than the model's ${vocabulary} tokens`,
+    )
+  const wanted = textOptions(source, network, options, memory)
+  const read = await readText(options.input, wanted)
+  const tokens = textTokens(read, network, wanted, options.calibration)
+  const planned: PlanOptions = {
+    method: options.method ?? 'auto',
+    memory,
+    batch: network.tokens,
+    calibration: tokens.calibration,
+    importance: tokens.importance,
+    trial: tokens.trial,
+    validation: tokens.validation,
+    steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
+    seconds: options.seconds,
+    text: tokens.train,
+    writing: await writingOf(options.input, wanted, read),
+    adjustable: adjustable(options),
+    length: network.batch.length,
+    topK: options.teacherTopK,
+    ...(decided && { whole: decided.whole }),
+    untrained:
+      decided && (options.embeddings ?? 'auto') === 'auto'
+        ? [decided.untrained]
+        : untrainedSets(source, types, options.embeddings ?? 'auto'),
+    speeds: (whole) => {
+      network.keepsMemory = whole
+      source.weights.most = whole ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
+      return sampleBlock(source, network, programs, types, tokens.trial, (done, total) => {
+        options.signal?.throwIfAborted()
+        options.onProgress?.({ stage: 'measure', done, total, tokens: total })
+      })
+    },
+  }
+  const plan = await planRun(source, planned)
+  await checkDisk(options.output, plan, source, types, (disk) => methodWithin(disk, source, planned, plan))
+  return { options, source, network, programs, read, wanted, tokens: tokens.train, plan }
+}
+
+/** What was not asked for in so many words. */
+function adjustable({ tokens, calibration }: TrainOptions): Set<Adjustable> {
+  const set = new Set<Adjustable>()
+  if (tokens === undefined) set.add('tokens')
+  if (calibration === undefined) set.add('calibration')
+  return set
+}
+
+function batchOf(
+  { config }: Source,
+  { context, batch = 512 }: TrainOptions,
+): { windows: number; length: number } {
+  const length = context ?? Math.min(128, config.context)
+  if (!Number.isInteger(length) || length < 8 || length > config.context)
+    throw new UsageError(`--context ${length} is not from 8 to the model's ${config.context} tokens`)
+  return { windows: Math.max(1, Math.round(batch / length)), length }
+}
