@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { momentsInMemory } from '../src/optimizer/adam-state.js'
 import { MomentFile } from '../src/optimizer/adam-state-file.js'
 import { optimize } from '../src/optimizer/optimizer.js'
-import { ParameterPrograms } from '../src/optimizer/parameter.js'
+import { Optimizer } from '../src/optimizer/parameter.js'
 import { openSource, targetTypes } from '../src/student/source.js'
 import { makeStudent } from '../src/student/student.js'
 
@@ -20,7 +20,7 @@ const input = process.argv[4] ?? 'models/quench-5m-f16.gguf'
 const folder = await mkdtemp(join(tmpdir(), 'quench-moments-'))
 const source = await openSource(input)
 const { parameters } = await makeStudent(source, targetTypes(source, 'Q4_0'))
-const programs = new ParameterPrograms()
+const optimizer = new Optimizer()
 const weights = parameters.reduce((n, p) => n + p.weights.length, 0)
 try {
   const file = await MomentFile.create(join(folder, 'moments'), parameters)
@@ -29,12 +29,12 @@ try {
   for (let turn = 1; turn <= turns; turn++) {
     const times = []
     for (const store of [momentsInMemory, file]) {
-      programs.moments = store
+      optimizer.moments = store
       const began = performance.now()
       for (let number = 1; number <= steps; number++) {
         for (const p of parameters) p.gradient.fill(1e-3)
         const rates = { weightRate: 0.001, scaleRate: 0.001 }
-        await optimize(parameters, programs, rates, { tokens: 512, clip: 1, number })
+        await optimize(parameters, optimizer, rates, { tokens: 512, clip: 1, number })
       }
       times.push((performance.now() - began) / steps)
     }
@@ -44,7 +44,7 @@ try {
   }
   await file.close()
 } finally {
-  await programs.dispose().catch(() => {})
+  await optimizer.dispose().catch(() => {})
   await source.gguf.close()
   await rm(folder, { recursive: true, force: true })
 }

@@ -84,7 +84,7 @@ async function products({ source, network }: Trainer): Promise<Product[]> {
 
 async function measure(path: string, model: string, type: string): Promise<void> {
   const trainer = await makeTrainer(path, type, batch)
-  const { network, distillation, parameters, programs, source } = trainer
+  const { network, distillation, parameters, optimizer, source } = trainer
   const text = joinWindows(randomWindows(batch, network.config.vocabulary, 1))
   const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   const bare = await products(trainer)
@@ -104,8 +104,8 @@ async function measure(path: string, model: string, type: string): Promise<void>
     const forward = await seconds(() => network.forward(text, distillation.student))
     const target = { kind: 'teacher', weights: source.weights, hidden } as const
     const backward = await seconds(() => network.backward(text, distillation.student, target, gradients))
-    const optimizer = await seconds(() =>
-      optimize(parameters, programs, rates, { tokens, clip, number: round + 1 }),
+    const updating = await seconds(() =>
+      optimize(parameters, optimizer, rates, { tokens, clip, number: round + 1 }),
     )
     let [passes, step] = [0, 0]
     for (const product of bare) {
@@ -116,8 +116,14 @@ async function measure(path: string, model: string, type: string): Promise<void>
     }
     if (round === 0) continue // compiles
     shares.passes.push(passes / (forward + backward))
-    shares.step.push(step / (teacher + forward + backward + optimizer))
-    for (const [name, value] of Object.entries({ teacher, forward, backward, optimizer, products: step }))
+    shares.step.push(step / (teacher + forward + backward + updating))
+    for (const [name, value] of Object.entries({
+      teacher,
+      forward,
+      backward,
+      optimizer: updating,
+      products: step,
+    }))
       times[name as keyof typeof times].push(value)
   }
   const operations = bare.reduce((sum, { operations, step }) => sum + operations * step, 0)

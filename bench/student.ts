@@ -8,7 +8,7 @@ import { Network } from '../src/engine/network.js'
 import { TeacherCache } from '../src/engine/teacher-cache.js'
 import type { Batch } from '../src/models/architecture.js'
 import type { Parameter } from '../src/optimizer/parameter.js'
-import { ParameterPrograms } from '../src/optimizer/parameter.js'
+import { Optimizer } from '../src/optimizer/parameter.js'
 import { Random } from '../src/random.js'
 import { openSource, type Source, targetTypes } from '../src/student/source.js'
 import { makeStudent } from '../src/student/student.js'
@@ -22,7 +22,7 @@ export interface Trainer {
   readonly network: Network
   readonly distillation: Distillation
   readonly parameters: readonly Parameter[]
-  readonly programs: ParameterPrograms
+  readonly optimizer: Optimizer
   dispose(): Promise<void>
 }
 
@@ -30,20 +30,20 @@ export interface Trainer {
 export async function makeTrainer(model: string, type: string, batch: Batch): Promise<Trainer> {
   const source = await openSource(model)
   const network = new Network(source.architecture, source.config, batch)
-  const programs = new ParameterPrograms()
+  const optimizer = new Optimizer()
   const { parameters, weights } = await makeStudent(source, targetTypes(source, type))
   const cache = new TeacherCache(0)
-  const distillation = new Distillation(network, source.weights, cache, parameters, programs, weights)
+  const distillation = new Distillation(network, source.weights, cache, parameters, optimizer, weights)
   await distillation.round()
   return {
     source,
     network,
     distillation,
     parameters,
-    programs,
+    optimizer,
     async dispose() {
       await network.dispose()
-      await programs.dispose()
+      await optimizer.dispose()
       await source.gguf.close()
     },
   }

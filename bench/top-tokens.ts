@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { joinWindows as joined, spread } from '../src/data/windows.js'
 import type { Target } from '../src/engine/head.js'
 import { Network } from '../src/engine/network.js'
-import { ParameterPrograms } from '../src/optimizer/parameter.js'
+import { Optimizer } from '../src/optimizer/parameter.js'
 import { openSource, targetTypes } from '../src/student/source.js'
 import { makeStudent } from '../src/student/student.js'
 import { untrainedSets } from '../src/student/untrained.js'
@@ -30,10 +30,10 @@ async function bounds(): Promise<{ exact: number; bounds: number[] }> {
   const source = await openSource(input)
   const batch = { windows: 4, length: 128 }
   const network = new Network(source.architecture, source.config, batch)
-  const programs = new ParameterPrograms()
+  const optimizer = new Optimizer()
   const types = targetTypes(source, type)
   const student = await makeStudent(source, types, untrainedSets(source, types, 'auto')[0])
-  for (const p of student.parameters) await programs.round(p)
+  for (const p of student.parameters) await optimizer.round(p)
   const { files, validation } = await readText(input, {
     ...{ data, tokens: 49_152, length: batch.length, seed: 1, memory: 4e9 },
     fingerprint: source.fingerprint,
@@ -51,7 +51,7 @@ async function bounds(): Promise<{ exact: number; bounds: number[] }> {
     for (const [n, top] of tops.entries()) sums[n] += await network.loss(student.weights, top)
   }
   await network.dispose()
-  await programs.dispose()
+  await optimizer.dispose()
   await source.gguf.close()
   return { exact: exact / 4096, bounds: sums.map((sum) => sum / 4096) }
 }

@@ -13,7 +13,7 @@ import { basename, dirname, join } from 'node:path'
 import { FileError } from './errors.js'
 import { openOwn } from './own-files.js'
 import { hiddenPath, targetOf } from './paths.js'
-import { discardRoom, keepRoom, noteRoom, roomPath, takeRoom } from './reserve.js'
+import { discardReserved, keepReserved, noteRoom, reservedPath, takeReserved } from './reserve.js'
 import { systemError } from './system-errors.js'
 
 export { isDiskFull, systemError } from './system-errors.js'
@@ -101,7 +101,7 @@ export async function openTemporary(path: string): Promise<{ temporary: string; 
   const mode = temporaries.get(temporary)?.replaced?.mode
   try {
     const handle =
-      (await takeRoom(path, temporary)) ??
+      (await takeReserved(path, temporary)) ??
       (await open(temporary, 'wx', mode === undefined ? 0o666 : (mode & 0o777) | 0o600))
     return { temporary, handle }
   } catch (error) {
@@ -126,7 +126,7 @@ export async function commitTemporary(temporary: string, path: string, keep = fa
     }
     // Some file systems have no permissions to set.
     if (replaced) await chmod(temporary, replaced.mode & 0o777).catch(() => {})
-    if (keep) await keepRoom(target)
+    if (keep) await keepReserved(target)
     await rename(temporary, target)
     temporaries.delete(temporary)
     await syncFolder(dirname(target))
@@ -194,8 +194,8 @@ export async function atomicWrite(
 }
 
 /** Takes `bytes` of room for the file `path`, with what it has already. @throws FileError where the disk is full */
-export async function reserveRoom(path: string, bytes: number): Promise<void> {
-  const room = roomPath(path)
+export async function reserveSpace(path: string, bytes: number): Promise<void> {
+  const room = reservedPath(path)
   try {
     const handle = (await openOwn(room)) ?? (await open(room, 'wx'))
     try {
@@ -212,7 +212,7 @@ export async function reserveRoom(path: string, bytes: number): Promise<void> {
       await handle.close()
     }
   } catch (error) {
-    await discardRoom(path)
+    await discardReserved(path)
     throw systemError(path, error)
   }
 }

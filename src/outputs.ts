@@ -10,7 +10,7 @@ import { checkWritable, isTemporary, removeAbandoned } from './files.js'
 import { partsByName } from './gguf/split.js'
 import { type Lock, lockFile, lockPath } from './locks.js'
 import { identityOf, realPath, targetOf } from './paths.js'
-import { roomPath } from './reserve.js'
+import { reservedPath } from './reserve.js'
 import { warn } from './warnings.js'
 
 interface Input {
@@ -93,7 +93,7 @@ class Claim {
     const { path, files = [] } = output
     this.identity = identityOf(path)
     this.target = realPath(targetOf(path))
-    const names = [...files, ...[path, ...files].flatMap((name) => [lockPath(name), roomPath(name)])]
+    const names = [...files, ...[path, ...files].flatMap((name) => [lockPath(name), reservedPath(name)])]
     this.beside = new Map(names.map((name) => [identityOf(name), name]))
   }
 

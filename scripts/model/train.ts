@@ -15,7 +15,7 @@ import { createGguf, Metadata } from '../../src/gguf/index.js'
 import { llama } from '../../src/models/llama.js'
 import { modelTensors } from '../../src/models/weights.js'
 import { optimize } from '../../src/optimizer/optimizer.js'
-import { Parameter, ParameterPrograms } from '../../src/optimizer/parameter.js'
+import { Optimizer, Parameter } from '../../src/optimizer/parameter.js'
 import { rateAt } from '../../src/optimizer/schedule.js'
 import { Random } from '../../src/random.js'
 import { learnBpe } from './bpe.js'
@@ -60,8 +60,8 @@ const parameters = [...modelTensors(llama, config)].map(([name, shape]) => {
       : Float32Array.from({ length: size }, () => random.normal() * 0.03 * residual)
   return Parameter.plain(name, shape, start, 1)
 })
-const programs = new ParameterPrograms()
-for (const p of parameters) await programs.round(p)
+const optimizer = new Optimizer()
+for (const p of parameters) await optimizer.round(p)
 const weights = new Map(parameters.map((p) => [p.name, p.weights]))
 const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
 const network = new Network(llama, config, { windows: Number(values.windows), length })
@@ -145,7 +145,7 @@ for (let step = 1; step <= steps; step++) {
   const share = rateAt({ steps, warmup: 100, floor: 0.01 }, step)
   const norm = await optimize(
     parameters,
-    programs,
+    optimizer,
     { weightRate: rate * share, scaleRate: rate * share },
     { tokens: network.tokens, clip: 1, number: step },
   )

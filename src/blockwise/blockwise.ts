@@ -13,7 +13,7 @@ import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
 import type { Weights } from '../models/weights.js'
-import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import type { Optimizer, Parameter } from '../optimizer/parameter.js'
 import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import type { ExportCheck } from '../student/export.js'
 import type { Source } from '../student/source.js'
@@ -27,14 +27,14 @@ import {
   type KindWindows,
   windowMeans,
 } from '../validation/validation.js'
-import { DiskStreams, MemoryStreams, type Streams } from './hidden-states.js'
+import { type HiddenStates, HiddenStatesInMemory, HiddenStatesOnDisk } from './hidden-states.js'
 import { WorkerRows } from './row-pool.js'
 import { type Side, type Sides, type Solver, solveBlock, solveHead } from './solve.js'
 
 interface Options {
   readonly source: Source
   readonly network: Network
-  readonly programs: ParameterPrograms
+  readonly optimizer: Optimizer
   /** Whole batches of tokens to solve on. */
   readonly batches: readonly Int32Array[]
   /** Batches that decide among the candidates of a matrix, and the tokens at which kinds of text begin and the last one ends. */
@@ -46,7 +46,7 @@ interface Options {
 }
 
 /** With the whole student in memory: its parameters take the result. */
-export interface WholeOptions extends Options {
+export interface InMemoryOptions extends Options {
   readonly student: Student
   readonly weights: Weights
   /** Second moments of the loss's gradients at the matrices' outputs, by tensor. */
@@ -54,7 +54,7 @@ export interface WholeOptions extends Options {
 }
 
 /** With one block in memory at a time: the result is on disk. */
-export interface StreamedOptions extends Options {
+export interface OneBlockOptions extends Options {
   readonly types: ReadonlyMap<string, number>
   /** Mean squares of what the matrices read, by tensor. */
   readonly importance: ReadonlyMap<string, Float32Array>
@@ -64,37 +64,37 @@ export interface StreamedOptions extends Options {
   readonly check: ExportCheck
 }
 
-export async function solveWhole(options: WholeOptions): Promise<void> {
-  const { source, network, programs, student, weights, outputs, batches, trial, disk, onProgress } = options
+export async function solveInMemory(options: InMemoryOptions): Promise<void> {
+  const { source, network, optimizer, student, weights, outputs, batches, trial, disk, onProgress } = options
   const products = new Products(network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   await withCleanup(async (defer) => {
     defer(() => rows.dispose())
     defer(() => products.dispose())
     const { bounds } = trial
-    const solver: Solver = { path: source.gguf.path, network, programs, products, rows, outputs, bounds }
+    const solver: Solver = { path: source.gguf.path, network, optimizer, products, rows, outputs, bounds }
     const check = { tensors: 0, weights: 0, differing: 0 }
     const [[, outside], ...blocks] = parts(student, network)
-    if (!(await disk.load('outside', outside, programs))) {
+    if (!(await disk.load('outside', outside, optimizer))) {
       await disk.reserve('outside', outside)
       await solveHead(solver, { batches, trial: trial.batches }, source.weights, byName(outside))
-      await disk.save('outside', outside, programs, check)
+      await disk.save('outside', outside, optimizer, check)
     }
     const sideOf = async (of: Weights): Promise<Side> => ({
       weights: of,
-      streams: await start(network, batches, of, new MemoryStreams()),
-      trial: await start(network, trial.batches, of, new MemoryStreams()),
+      streams: await start(network, batches, of, new HiddenStatesInMemory()),
+      trial: await start(network, trial.batches, of, new HiddenStatesInMemory()),
     })
     const sides = { student: await sideOf(weights), teacher: await sideOf(source.weights) }
     const { layers } = network.config
     for (const [layer, [name, block]] of blocks.entries()) {
       onProgress?.(layer, layers)
       let done = { teacherAdvanced: false }
-      if (!(await disk.load(name, block, programs))) {
+      if (!(await disk.load(name, block, optimizer))) {
         await disk.reserve(name, block)
         const report = (share: number): void => onProgress?.(layer + share, layers)
         done = await solveBlock(solver, layer, sides, byName(block), report)
-        await disk.save(name, block, programs, check)
+        await disk.save(name, block, optimizer, check)
       }
       await advanceSides(network, layer, sides, done)
     }
@@ -111,11 +111,11 @@ export async function loadBlocks(
   student: Student,
   network: Network,
   disk: BlocksOnDisk,
-  programs: ParameterPrograms,
+  optimizer: Optimizer,
 ): Promise<boolean> {
   try {
     for (const [name, parameters] of parts(student, network))
-      if (!(await disk.load(name, parameters, programs))) return false
+      if (!(await disk.load(name, parameters, optimizer))) return false
     return true
   } catch (error) {
     if (error instanceof QuenchError) return false
@@ -133,14 +133,14 @@ function parts({ parameters }: Student, { config }: Network): [name: string, par
 }
 
 /** Divergence on the validation text of the reference quantizer, without and with importances, and of the solution. */
-export interface StreamedResult {
+export interface OneBlockResult {
   readonly plain: Divergence
   readonly weighed: Divergence
   readonly solved: Divergence
 }
 
-export function solveStreamed(options: StreamedOptions): Promise<StreamedResult> {
-  const { source, types, importance, network, programs, batches, trial, validation, disk, onProgress } =
+export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlockResult> {
+  const { source, types, importance, network, optimizer, batches, trial, validation, disk, onProgress } =
     options
   const { spill, check } = options
   const products = new Products(network.keepsMemory)
@@ -152,8 +152,8 @@ export function solveStreamed(options: StreamedOptions): Promise<StreamedResult>
       label: string,
       tokens: readonly Int32Array[],
       weights: Weights,
-    ): Promise<Streams> => {
-      const streams = spill === undefined ? new MemoryStreams() : new DiskStreams(spill, label)
+    ): Promise<HiddenStates> => {
+      const streams = spill === undefined ? new HiddenStatesInMemory() : new HiddenStatesOnDisk(spill, label)
       defer(() => streams.dispose())
       return start(network, tokens, weights, streams)
     }
@@ -163,7 +163,7 @@ export function solveStreamed(options: StreamedOptions): Promise<StreamedResult>
     const own = new StudentWeights(source, types, importance)
     const { path } = source.gguf
     const { bounds } = trial
-    const solver: Solver = { path, network, programs, products, rows, outputs: new Map(), bounds }
+    const solver: Solver = { path, network, optimizer, products, rows, outputs: new Map(), bounds }
     const sideOf = async (label: string, weights: Weights): Promise<Side> => ({
       weights,
       streams: await begin(label, batches, weights),
@@ -185,27 +185,27 @@ export function solveStreamed(options: StreamedOptions): Promise<StreamedResult>
     for (let layer = 0; layer < layers; layer++) {
       onProgress?.(layer, layers)
       const block = await makeBlock(source, types, layer)
-      for (const p of block.parameters) await programs.round(p)
+      for (const p of block.parameters) await optimizer.round(p)
       plain.take(block)
       await advance(network, layer, seen.plain.streams, plain)
       const better = await makeBlock(source, types, layer, importance)
-      for (const p of better.parameters) await programs.round(p)
+      for (const p of better.parameters) await optimizer.round(p)
       weighed.take(better)
       own.take(better)
       await advance(network, layer, seen.weighed.streams, weighed)
       let done = { teacherAdvanced: false }
-      if (!(await disk.load(`block-${layer}`, better.parameters, programs))) {
+      if (!(await disk.load(`block-${layer}`, better.parameters, optimizer))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
         await disk.reserve(`block-${layer}`, better.parameters)
         done = await solveBlock(solver, layer, sides, byName(better.parameters), report)
-        await disk.save(`block-${layer}`, better.parameters, programs, check)
+        await disk.save(`block-${layer}`, better.parameters, optimizer, check)
       }
       await advanceSides(network, layer, sides, done)
       for (const { weights, streams } of [seen.own, seen.teacher])
         await advance(network, layer, streams, weights)
     }
     onProgress?.(layers, layers)
-    const divergence = async ({ streams, weights }: { streams: Streams; weights: Weights }) => {
+    const divergence = async ({ streams, weights }: { streams: HiddenStates; weights: Weights }) => {
       const means: number[] = []
       for (let i = 0; i < streams.count; i++) {
         const hidden = seen.teacher.streams.get(i).x
@@ -230,8 +230,8 @@ async function start(
   network: Network,
   batches: readonly Int32Array[],
   weights: Weights,
-  streams: Streams,
-): Promise<Streams> {
+  streams: HiddenStates,
+): Promise<HiddenStates> {
   for (const [i, tokens] of batches.entries()) streams.set(i, await network.embed(tokens, weights))
   return streams
 }
@@ -248,10 +248,15 @@ async function advanceSides(
 }
 
 /** Carries streams through a block. */
-async function advance(network: Network, layer: number, streams: Streams, weights: Weights): Promise<void> {
+async function advance(
+  network: Network,
+  layer: number,
+  streams: HiddenStates,
+  weights: Weights,
+): Promise<void> {
   for (let i = 0; i < streams.count; i++) {
-    const flow = streams.get(i)
-    flow.x = await network.block(layer, flow, weights)
-    streams.set(i, flow)
+    const activations = streams.get(i)
+    activations.x = await network.block(layer, activations, weights)
+    streams.set(i, activations)
   }
 }

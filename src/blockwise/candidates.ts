@@ -18,7 +18,7 @@ import { refine } from './refine.js'
 import type { RowPool } from './row-pool.js'
 
 /** Who does the work. */
-export interface Hands {
+export interface Compute {
   readonly products: Multiplier
   readonly rows: RowPool
 }
@@ -68,7 +68,7 @@ export async function chooseCodes(
   present: Codes,
   evidence: Evidence,
   trial: Trial,
-  hands: Hands,
+  hands: Compute,
 ): Promise<Chosen> {
   const judge = new Judge(trial, evidence.outputs, hands.products)
   const weighed = await importanceCodes(format, weights, evidence.inputs)
@@ -106,7 +106,7 @@ async function solve(
   weights: Float32Array,
   { metric, factor, inputs, wanted, outputs }: Evidence,
   judge: Judge,
-  { products, rows }: Hands,
+  { products, rows }: Compute,
 ): Promise<{ codes: Codes; optimum: Float32Array }> {
   if (!format.uniform) throw new RangeError(`${format.name} has nothing to solve for`)
   const target = wanted

@@ -5,35 +5,35 @@
 
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Flow } from '../engine/network.js'
+import type { Activations } from '../engine/network.js'
 import { systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
 
-export interface Streams {
+export interface HiddenStates {
   readonly count: number
-  get(i: number): Flow
-  set(i: number, flow: Flow): void
+  get(i: number): Activations
+  set(i: number, activations: Activations): void
   /** Removes what is on disk. */
   dispose(): void
 }
 
-export class MemoryStreams implements Streams {
-  private readonly flows: Flow[] = []
+export class HiddenStatesInMemory implements HiddenStates {
+  private readonly batchesOfActivations: Activations[] = []
 
   get count(): number {
-    return this.flows.length
+    return this.batchesOfActivations.length
   }
-  get(i: number): Flow {
-    return this.flows[i]
+  get(i: number): Activations {
+    return this.batchesOfActivations[i]
   }
-  set(i: number, flow: Flow): void {
-    this.flows[i] = flow
+  set(i: number, activations: Activations): void {
+    this.batchesOfActivations[i] = activations
   }
   dispose(): void {}
 }
 
 /** One file for each batch. They belong to a process and need not survive it. */
-export class DiskStreams implements Streams {
+export class HiddenStatesOnDisk implements HiddenStates {
   private readonly names: string[][] = []
   /** Values of the stream and of each name. */
   private readonly sizes: number[][] = []
@@ -55,7 +55,7 @@ export class DiskStreams implements Streams {
     return this.names.length
   }
 
-  get(i: number): Flow {
+  get(i: number): Activations {
     const path = this.path(i)
     try {
       const { buffer, byteOffset } = readFileSync(path)
@@ -68,18 +68,18 @@ export class DiskStreams implements Streams {
         return values
       }
       const x = take(sizes[0])
-      return { x, beside: new Map(this.names[i].map((name, k) => [name, take(sizes[k + 1])])) }
+      return { x, sideInputs: new Map(this.names[i].map((name, k) => [name, take(sizes[k + 1])])) }
     } catch (error) {
       throw systemError(path, error)
     }
   }
 
-  set(i: number, { x, beside }: Flow): void {
+  set(i: number, { x, sideInputs }: Activations): void {
     const path = this.path(i)
     // A stream is written over the one before, so that it needs no more room than is taken from the start.
     const flag = this.names[i] ? 'r+' : 'wx'
-    const arrays = [x, ...beside.values()]
-    this.names[i] = [...beside.keys()]
+    const arrays = [x, ...sideInputs.values()]
+    this.names[i] = [...sideInputs.keys()]
     this.sizes[i] = arrays.map((values) => values.length)
     const bytes = arrays.map((a) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength))
     try {

@@ -9,7 +9,7 @@
 
 import { blockGraph, blockKey, result } from '../engine/block-graphs.js'
 import { matrixGroups } from '../engine/linear-layers.js'
-import type { Flow, Network } from '../engine/network.js'
+import type { Activations, Network } from '../engine/network.js'
 import { mul, sum, type Tensor } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
 import { blockMatrices, headMatrix } from './samples.js'
@@ -32,33 +32,33 @@ export async function importanceOf(
   const sums = new Map<string, Float64Array>()
   let done = 0
   for (let next = 0; next < batches.length; ) {
-    const flows: Flow[] = []
-    for (let bytes = 0; next < batches.length && (flows.length === 0 || bytes < mostBytes); next++) {
-      const flow = await network.embed(batches[next], weights)
-      for (const { byteLength } of [flow.x, ...flow.beside.values()]) bytes += byteLength
-      flows.push(flow)
+    const waiting: Activations[] = []
+    for (let bytes = 0; next < batches.length && (waiting.length === 0 || bytes < mostBytes); next++) {
+      const activations = await network.embed(batches[next], weights)
+      for (const { byteLength } of [activations.x, ...activations.sideInputs.values()]) bytes += byteLength
+      waiting.push(activations)
     }
     for (let layer = 0; layer < layers; layer++) {
       const groups = blockMatrices(network, layer)
-      for (const flow of flows) {
-        const squares = await throughBlock(network, layer, flow, weights)
+      for (const activations of waiting) {
+        const squares = await throughBlock(network, layer, activations, weights)
         for (const [group, names] of groups.entries())
           for (const name of names) add(sums, `blk.${layer}.${name}`, squares[`group ${group}`])
         onProgress?.(++done, batches.length * layers)
       }
     }
     const { use } = headMatrix(network)
-    if (use) for (const { x } of flows) add(sums, use.name, await intoHead(network, x, weights))
+    if (use) for (const { x } of waiting) add(sums, use.name, await intoHead(network, x, weights))
   }
   const tokens = batches.length * network.tokens
   return new Map(Array.from(sums, ([name, total]) => [name, Float32Array.from(total, (s) => s / tokens)]))
 }
 
-/** Moves `flow` to behind the block. @returns the sums of squares of what each `group <number>` of its matrices reads */
+/** Moves `activations` to behind the block. @returns the sums of squares of what each `group <number>` of its matrices reads */
 async function throughBlock(
   network: Network,
   layer: number,
-  flow: Flow,
+  activations: Activations,
   weights: Weights,
 ): Promise<Record<string, Float32Array>> {
   const program = await network.program(`importance ${blockKey(network, layer)}`, () => {
@@ -66,10 +66,10 @@ async function throughBlock(
     const squares = matrixGroups(results, w).map(([{ input }], group) => [`group ${group}`, squared(input)])
     return { inputs, outputs: { ...results, ...Object.fromEntries(squares) } }
   })
-  const out = await network.runIntoScratch(program, network.blockValues(layer, flow, weights))
-  flow.x.set(out[result('x')])
-  for (const [name, to] of Object.entries(network.architecture.gives(network.config, layer)))
-    flow.beside.set(to, out[result(name)].slice())
+  const out = await network.runIntoScratch(program, network.blockValues(layer, activations, weights))
+  activations.x.set(out[result('x')])
+  for (const [name, to] of Object.entries(network.architecture.produces(network.config, layer)))
+    activations.sideInputs.set(to, out[result(name)].slice())
   return out
 }
 

@@ -5,7 +5,7 @@
 import { backwardGraph, blockGraph, blockKey, headInputs, result } from '../engine/block-graphs.js'
 import type { Target } from '../engine/head.js'
 import { type MatrixUse, matrixGroups } from '../engine/linear-layers.js'
-import type { Flow, Network } from '../engine/network.js'
+import type { Activations, Network } from '../engine/network.js'
 import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.js'
 import type { Tensors } from '../models/architecture.js'
 import type { Weights } from '../models/weights.js'
@@ -19,7 +19,7 @@ export interface GroupSamples {
 /** A model's weights and what goes into one of its blocks. */
 export interface Side {
   readonly weights: Weights
-  readonly flow: Flow
+  readonly activations: Activations
 }
 
 /** The matrices of a block in groups that read the same input, in the order in which they are computed. */
@@ -30,7 +30,7 @@ export function blockMatrices(network: Network, layer: number): readonly (readon
 
 /**
  * What a group of matrices of a block reads and should give, see `groupTensors`.
- * @param advance moves the teacher's flow to behind the block, for which all of it must have been computed anyway
+ * @param advance moves the teacher's activations to behind the block, for which all of it must have been computed anyway
  */
 export async function groupSamples(
   network: Network,
@@ -46,13 +46,13 @@ export async function groupSamples(
     return { inputs: fed, outputs: advance ? { ...outputs, ...prefixed('teacher ', results) } : outputs }
   })
   const out = await program.run({
-    ...network.blockValues(layer, student.flow, student.weights),
-    ...prefixed('teacher ', network.blockValues(layer, teacher.flow, teacher.weights)),
+    ...network.blockValues(layer, student.activations, student.weights),
+    ...prefixed('teacher ', network.blockValues(layer, teacher.activations, teacher.weights)),
   })
   if (advance) {
-    teacher.flow.x = out[`teacher ${result('x')}`]
-    for (const [name, to] of Object.entries(network.architecture.gives(network.config, layer)))
-      teacher.flow.beside.set(to, out[`teacher ${result(name)}`])
+    teacher.activations.x = out[`teacher ${result('x')}`]
+    for (const [name, to] of Object.entries(network.architecture.produces(network.config, layer)))
+      teacher.activations.sideInputs.set(to, out[`teacher ${result(name)}`])
   }
   const targets = Object.entries(out).filter(([name]) => name.startsWith('target '))
   return {
@@ -127,7 +127,7 @@ export async function outputMoments(
       const { inputs, results, w } = blockGraph(network, layer)
       const uses = matrixGroups(results, w).flat()
       const products = Object.fromEntries(uses.map(({ name, product }) => [`product ${name}`, product]))
-      const reads = Object.keys(network.architecture.reads(network.config, layer, network.batch))
+      const reads = Object.keys(network.architecture.consumes(network.config, layer, network.batch))
       const wrt = Object.fromEntries(['x', ...reads].map((name) => [name, inputs[name]]))
       const { inputs: fed, outputs } = backwardGraph(inputs, results, { ...wrt, ...products })
       const own = Object.entries(outputs).map(([name, d]): [string, Tensor] =>

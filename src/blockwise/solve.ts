@@ -16,11 +16,11 @@ import type { Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
 import type { Weights } from '../models/weights.js'
-import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
-import { type Choice, type Chosen, chooseCodes, type Hands } from './candidates.js'
+import type { Optimizer, Parameter } from '../optimizer/parameter.js'
+import { type Choice, type Chosen, type Compute, chooseCodes } from './candidates.js'
 import { damp, factorize, shrink } from './factor.js'
 import { joined, MomentSums } from './hessians.js'
-import type { Streams } from './hidden-states.js'
+import type { HiddenStates } from './hidden-states.js'
 import { blockMatrices, type GroupSamples, groupSamples, headMatrix, headSamples } from './samples.js'
 
 /**
@@ -35,11 +35,11 @@ const outputDamping = 1
 /** The output matrix is left as it is where its rounding would take more multiplications than this. */
 const mostHeadWork = 1e10
 
-export interface Solver extends Hands {
+export interface Solver extends Compute {
   /** The model's file, for errors. */
   readonly path: string
   readonly network: Network
-  readonly programs: ParameterPrograms
+  readonly optimizer: Optimizer
   /** Second moments of the loss's gradients at the matrices' outputs, by tensor; those that are not there are the unit matrix. */
   readonly outputs: ReadonlyMap<string, Float32Array>
   /** The tokens of the trial at which kinds of text begin and the last one ends. */
@@ -51,8 +51,8 @@ export interface Solver extends Hands {
 /** The streams of a model before a block, batch by batch, and its weights: of the text to solve from, and of that which decides. */
 export interface Side {
   readonly weights: Weights
-  readonly streams: Streams
-  readonly trial: Streams
+  readonly streams: HiddenStates
+  readonly trial: HiddenStates
 }
 
 export interface Sides {
@@ -100,16 +100,16 @@ async function solveGroup(
   { student, teacher }: Sides,
   trained: readonly Parameter[],
 ): Promise<void> {
-  const { network, programs, products } = solver
-  const sample = async (own: Streams, other: Streams, i: number): Promise<GroupSamples> => {
+  const { network, optimizer, products } = solver
+  const sample = async (own: HiddenStates, other: HiddenStates, i: number): Promise<GroupSamples> => {
     const [from, to] = [own.get(i), other.get(i)]
-    const mine = { weights: student.weights, flow: from }
+    const mine = { weights: student.weights, activations: from }
     const samples = await groupSamples(
       network,
       layer,
       group,
       mine,
-      { weights: teacher.weights, flow: to },
+      { weights: teacher.weights, activations: to },
       last,
     )
     if (last) other.set(i, to)
@@ -142,7 +142,7 @@ async function solveGroup(
       bounds: solver.bounds,
     }
     const weights = teacher.weights.get(p.name) as Float32Array
-    const { choice, error } = await roundAnew(p, programs, (format, present) =>
+    const { choice, error } = await roundAnew(p, optimizer, (format, present) =>
       chooseCodes(format, weights, present, evidence, trial, solver),
     )
     solver.onChoice?.(p.name, choice, error)
@@ -156,7 +156,7 @@ export async function solveHead(
   teacher: Weights,
   byName: ReadonlyMap<string, Parameter>,
 ): Promise<void> {
-  const { path, network, programs, products } = solver
+  const { path, network, optimizer, products } = solver
   const found = await headSums(solver, batches, teacher, byName)
   if (!found) return
   const { p, inputs } = found
@@ -173,7 +173,7 @@ export async function solveHead(
     const tokens = network.tokens * samples.length
     const read = joined(samples)
     const target = await products.multiply(read, weights, [tokens, n, out], { transB: true })
-    const { choice, error } = await roundAnew(p, programs, (format, present) =>
+    const { choice, error } = await roundAnew(p, optimizer, (format, present) =>
       chooseCodes(
         format,
         weights,
@@ -214,15 +214,15 @@ const canRefine = (p: Parameter | undefined): p is Parameter =>
 /** Gives a parameter the codes that are chosen for it. */
 async function roundAnew(
   p: Parameter,
-  programs: ParameterPrograms,
+  optimizer: Optimizer,
   choose: (format: Format, present: Codes) => Promise<Chosen>,
 ): Promise<Chosen> {
   const { format } = p
   if (!format?.latents) throw new RangeError(`${p.name} has nothing to solve for`)
-  const chosen = await choose(format, programs.codes(p).codes)
+  const chosen = await choose(format, optimizer.codes(p).codes)
   if (chosen.choice !== 'as it was') {
-    p.restart(format.latents(chosen.optimum, chosen.codes))
-    await programs.round(p)
+    p.setLatents(format.latents(chosen.optimum, chosen.codes))
+    await optimizer.round(p)
   }
   return chosen
 }

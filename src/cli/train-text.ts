@@ -23,7 +23,7 @@ export const describeBlock = ({
 export function describePlan({
   stages,
   memory,
-  whole,
+  inMemory,
   writing,
   untrained,
   momentBytes,
@@ -38,7 +38,7 @@ export function describePlan({
       `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}${stage === blockwise ? ` from ${humanCount(calibration)}` : ''}, ${humanBytes(bytes)} of memory`,
   )
   const all = stages.reduce((sum, { seconds }) => sum + seconds, writing.seconds)
-  const how = whole ? 'the whole model in memory' : 'one block in memory at a time'
+  const how = inMemory ? 'the whole model in memory' : 'one block in memory at a time'
   const text =
     writing.tokens > 0
       ? `  text       ${humanCount(writing.tokens)} tokens written by the model, about ${duration(writing.seconds)}, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile`

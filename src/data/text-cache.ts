@@ -10,7 +10,7 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ownCacheFolder } from '../cache-folder.js'
-import { atomicWrite, removeTemporariesIn, reserveRoom } from '../files.js'
+import { atomicWrite, removeTemporariesIn, reserveSpace } from '../files.js'
 import { type Lock, ofProcess, waitForLock } from '../locks.js'
 import { isOwn, noFollow, removeLink } from '../own-files.js'
 import { warn } from '../warnings.js'
@@ -62,7 +62,7 @@ export class TextCache {
   /** Takes room for a part before it is written. @throws FileError where the disk is full */
   async reserve(first: number, count: number): Promise<void> {
     await removeLink(this.path(first, count))
-    await reserveRoom(this.path(first, count), digestBytes + 4 * count * this.length)
+    await reserveSpace(this.path(first, count), digestBytes + 4 * count * this.length)
   }
 
   async write(first: number, sequences: readonly Int32Array[]): Promise<void> {

@@ -14,7 +14,7 @@ import type { Network } from '../engine/network.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
 import type { Weights } from '../models/weights.js'
 import { optimize, type StepRates } from '../optimizer/optimizer.js'
-import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import type { Optimizer, Parameter } from '../optimizer/parameter.js'
 import {
   type Divergence,
   divergenceOf,
@@ -22,26 +22,26 @@ import {
   type KindWindows,
   windowMeans,
 } from '../validation/validation.js'
-import type { TopTokenCache } from './top-k.js'
+import type { TopKCache } from './top-k.js'
 
 export class Distillation {
   private gradients: Gradients | undefined
   /** Where it is set, steps train from these instead of the teacher's whole distribution. */
-  top: TopTokenCache | undefined
+  top: TopKCache | undefined
 
   constructor(
     readonly network: Network,
     readonly teacher: Weights,
     readonly cache: TeacherCache,
     readonly parameters: readonly Parameter[],
-    readonly programs: ParameterPrograms,
+    readonly optimizer: Optimizer,
     /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
     readonly student: Weights,
   ) {}
 
   /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
   async round(): Promise<void> {
-    for (const p of this.parameters) await this.programs.round(p)
+    for (const p of this.parameters) await this.optimizer.round(p)
   }
 
   /**
@@ -65,7 +65,7 @@ export class Distillation {
       loss += await this.network.backward(tokens, this.student, target, this.gradients)
     }
     const tokens = windows.length * this.network.batch.length
-    await optimize(this.parameters, this.programs, rates, { tokens, clip, number })
+    await optimize(this.parameters, this.optimizer, rates, { tokens, clip, number })
     return loss / tokens
   }
 

@@ -10,7 +10,7 @@ import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../optim
 import { Checkpoints, type Progress, type Settings } from '../resume/checkpoint.js'
 import { type KindWindows, meanOf } from '../validation/validation.js'
 import type { Distillation } from './distillation.js'
-import { TopTokenCache, type TopTokenOptions } from './top-k.js'
+import { TopKCache, type TopKOptions } from './top-k.js'
 
 const clip = 1
 const floor = 0.02
@@ -24,7 +24,7 @@ interface Steps {
   readonly rates: { readonly weightRate: number; readonly scaleRate: number }
   readonly settings: Settings
   /** The likeliest tokens of the teacher for steps to train from, and the file where they are kept; absent: its whole distribution. */
-  readonly top: (TopTokenOptions & { readonly path: string }) | undefined
+  readonly top: (TopKOptions & { readonly path: string }) | undefined
   /** It came from a checkpoint, so that none has to be written at first. */
   readonly resumed: boolean
   /** When the run began, on the clock of `performance.now`, had it not been interrupted. */
@@ -36,8 +36,8 @@ export async function trainSteps(steps: Steps, progress: Progress): Promise<void
   if (progress.step === progress.steps) return
   const { distillation, options, settings, resumed, top } = steps
   const { output, checkpointEvery } = options
-  const { parameters, programs } = distillation
-  const checkpoints = new Checkpoints(output, parameters, settings, programs.moments, checkpointEvery)
+  const { parameters, optimizer } = distillation
+  const checkpoints = new Checkpoints(output, parameters, settings, optimizer.moments, checkpointEvery)
   await withCleanup(async (defer) => {
     defer(() => distillation.top?.close())
     defer(() => checkpoints.end())
@@ -49,12 +49,12 @@ export async function trainSteps(steps: Steps, progress: Progress): Promise<void
 
 /** Computes what the teacher finds likeliest, as far as it is not known. */
 async function askTeacher(
-  top: TopTokenOptions & { readonly path: string },
+  top: TopKOptions & { readonly path: string },
   { distillation, options }: Steps,
   progress: Progress,
 ): Promise<void> {
   const began = performance.now()
-  const cache = await TopTokenCache.open(top.path, top)
+  const cache = await TopKCache.open(top.path, top)
   distillation.top = cache
   await cache.fill(distillation.network, distillation.teacher, (done, total) => {
     options.onProgress?.({ stage: 'teacher', done, total, tokens: total })

@@ -7,14 +7,14 @@
  * very same numbers. Everything in the file is checked before it is believed.
  *
  * File: SHA-256 of what it belongs to (32 bytes); then for each window a CRC-32 and its ids (i32), log-probabilities (f32) and
- * rests (f32), see `TopTokens`. A window that has not been written yet is zeros, whose CRC is not zero.
+ * rests (f32), see `TopK`. A window that has not been written yet is zeros, whose CRC is not zero.
  */
 
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
-import type { TopTokens } from '../engine/head.js'
+import type { TopK } from '../engine/head.js'
 import type { Network } from '../engine/network.js'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
@@ -29,10 +29,10 @@ const checkBytes = 4
 const slotBytes = (length: number, k: number): number => checkBytes + length * (8 * k + 4)
 
 /** Bytes of the file for so many windows. */
-export const topTokenBytes = (windows: number, length: number, k: number): number =>
+export const topKBytes = (windows: number, length: number, k: number): number =>
   headerBytes + windows * slotBytes(length, k)
 
-export interface TopTokenOptions {
+export interface TopKOptions {
   /** Names the teacher: a file of another is not used. */
   readonly teacher: string
   /** The text, windows of one length. */
@@ -40,7 +40,7 @@ export interface TopTokenOptions {
   readonly k: number
 }
 
-export class TopTokenCache {
+export class TopKCache {
   private readonly slots = new Map<string, number>()
   private readonly length: number
 
@@ -55,7 +55,7 @@ export class TopTokenCache {
   }
 
   /** Opens a file, a new one if there is none of this teacher and text. @throws FileError */
-  static async open(path: string, { teacher, windows, k }: TopTokenOptions): Promise<TopTokenCache> {
+  static async open(path: string, { teacher, windows, k }: TopKOptions): Promise<TopKCache> {
     const hash = createHash('sha256').update(JSON.stringify([teacher, k, windows.length, windows[0].length]))
     for (const { buffer, byteOffset, byteLength } of windows)
       hash.update(new Uint8Array(buffer, byteOffset, byteLength))
@@ -70,7 +70,7 @@ export class TopTokenCache {
         await handle.truncate()
         await handle.write(digest, 0, headerBytes, 0)
       }
-      return new TopTokenCache(path, handle, windows, k)
+      return new TopKCache(path, handle, windows, k)
     } catch (error) {
       await handle?.close()
       throw systemError(path, error)
@@ -102,7 +102,7 @@ export class TopTokenCache {
   }
 
   /** Those of some windows of the text, one after another. @throws FileError if they are not as they were written */
-  async get(windows: readonly Int32Array[]): Promise<TopTokens> {
+  async get(windows: readonly Int32Array[]): Promise<TopK> {
     const { k, length } = this
     const size = windows.length * length
     const top = {
@@ -127,7 +127,7 @@ export class TopTokenCache {
   }
 
   /** A window that was written whole; undefined for any other. */
-  private async read(slot: number): Promise<TopTokens | undefined> {
+  private async read(slot: number): Promise<TopK | undefined> {
     const { length, k } = this
     const bytes = new Uint8Array(slotBytes(length, k))
     try {
@@ -147,7 +147,7 @@ export class TopTokenCache {
   }
 
   /** Writes window `i` of a batch. */
-  private async write(slot: number, { ids, logProbabilities, rest }: TopTokens, i: number): Promise<void> {
+  private async write(slot: number, { ids, logProbabilities, rest }: TopK, i: number): Promise<void> {
     const { length, k } = this
     const part = (values: Int32Array | Float32Array, each: number): Uint8Array =>
       new Uint8Array(values.buffer, values.byteOffset + 4 * i * length * each, 4 * length * each)

@@ -50,26 +50,26 @@ export const result = (name: string): string => `after ${name}`
 
 /** A block; `w` are those of its inputs that are weights. */
 export function blockGraph({ architecture, config, batch }: Model, layer: number): Graph & { w: Tensors } {
-  const reads = Object.entries(architecture.reads(config, layer, batch))
-  const flow = {
+  const reads = Object.entries(architecture.consumes(config, layer, batch))
+  const activations = {
     x: input([batch.windows * batch.length, config.width]),
     ...Object.fromEntries(reads.map(([name, { shape }]) => [name, input(shape)])),
   }
   const w = inputsOf(architecture.blockTensors(config, layer))
-  const given = ['x', ...Object.keys(architecture.gives(config, layer))]
-  const block = architecture.block(config, layer, flow, w, batch)
+  const given = ['x', ...Object.keys(architecture.produces(config, layer))]
+  const block = architecture.block(config, layer, activations, w, batch)
   const results = Object.fromEntries(given.map((name) => [result(name), block[name]]))
-  return { inputs: { ...flow, ...w }, results, w }
+  return { inputs: { ...activations, ...w }, results, w }
 }
 
 /** Equal for blocks whose graphs are equal: they share their programs. */
 export function blockKey({ architecture, config, batch }: Model, layer: number): string {
-  const reads = Object.entries(architecture.reads(config, layer, batch))
+  const reads = Object.entries(architecture.consumes(config, layer, batch))
   return JSON.stringify([
     architecture.kind(config, layer),
     architecture.blockTensors(config, layer),
     reads.map(([name, { shape }]) => [name, shape]),
-    Object.keys(architecture.gives(config, layer)),
+    Object.keys(architecture.produces(config, layer)),
   ])
 }
 

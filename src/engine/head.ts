@@ -23,7 +23,7 @@ import { headInputs, leastRest, lossGraph, type Model } from './block-graphs.js'
 import { accumulate, type Gradients, takeCleared } from './gradients.js'
 
 /** What the teacher finds likeliest at each position. */
-export interface TopTokens {
+export interface TopK {
   /** (tokens, k), the likeliest first. */
   readonly ids: Int32Array
   /** Their log-probabilities, (tokens, k). */
@@ -35,7 +35,7 @@ export interface TopTokens {
 /** What the head compares with: the teacher's residual stream, its likeliest tokens, or the next tokens. */
 export type Target =
   | { readonly kind: 'teacher'; readonly weights: Weights; readonly hidden: Float32Array }
-  | ({ readonly kind: 'top'; readonly k: number } & TopTokens)
+  | ({ readonly kind: 'top'; readonly k: number } & TopK)
   | { readonly kind: 'tokens'; readonly tokens: Int32Array }
 
 /** Logits of one slice are to stay near this size, in bytes, so that they live in a processor's cache. */
@@ -120,7 +120,7 @@ export class Head {
   }
 
   /** The `k` likeliest tokens at every position of the last forward pass. */
-  async top(weights: Weights, k: number): Promise<TopTokens> {
+  async top(weights: Weights, k: number): Promise<TopK> {
     const { architecture, config, tokens } = this.network
     const head = await this.network.program(`top ${k}`, () => {
       const { x, outer } = headInputs(this.network, this.slice)
@@ -167,12 +167,7 @@ export class Head {
 /** Targets of one name share their programs. */
 const nameOf = (target: Target): string => (target.kind === 'top' ? `top ${target.k}` : target.kind)
 
-const sliceOf = (
-  top: TopTokens,
-  start: number,
-  count: number,
-  k: number,
-): { [K in keyof TopTokens]: TopTokens[K] } => ({
+const sliceOf = (top: TopK, start: number, count: number, k: number): { [K in keyof TopK]: TopK[K] } => ({
   ids: top.ids.subarray(start * k, (start + count) * k),
   logProbabilities: top.logProbabilities.subarray(start * k, (start + count) * k),
   rest: top.rest.subarray(start, start + count),

@@ -17,11 +17,11 @@ import { accumulate, addTo, type Gradients, opened, takeCleared } from './gradie
 import { Head, type Target } from './head.js'
 
 /** What passes from block to block. */
-export interface Flow {
+export interface Activations {
   /** The residual stream, (windows * length, width). */
   x: Float32Array
   /** What later blocks read besides it, by name. */
-  readonly beside: Map<string, Float32Array>
+  readonly sideInputs: Map<string, Float32Array>
 }
 
 /** How the gradient goes back through a block. */
@@ -40,8 +40,8 @@ export class Network {
   /** Input of every block, and the output of the last: (windows * length, width) each. */
   private readonly stream: Float32Array[]
   /** What blocks of the last forward pass read besides their stream, and its gradients. */
-  private readonly beside = new Map<string, Float32Array>()
-  private readonly besideGradients = new Map<string, Float32Array>()
+  private readonly sideInputs = new Map<string, Float32Array>()
+  private readonly sideGradients = new Map<string, Float32Array>()
   private readonly programs = new Programs()
   private readonly scratch = new Map<Program, Record<string, Float32Array>>()
   readonly head: Head
@@ -62,41 +62,46 @@ export class Network {
 
   /** The residual stream after the last block, (windows * length, width), valid until the next pass. */
   async forward(tokens: Int32Array, weights: Weights): Promise<Float32Array> {
-    await this.embed(tokens, weights, { x: this.stream[0], beside: this.beside })
+    await this.embed(tokens, weights, { x: this.stream[0], sideInputs: this.sideInputs })
     for (let layer = 0; layer < this.config.layers; layer++) {
-      const flow = { x: this.stream[layer], beside: this.beside }
-      await this.block(layer, flow, weights, this.stream[layer + 1])
+      const activations = { x: this.stream[layer], sideInputs: this.sideInputs }
+      await this.block(layer, activations, weights, this.stream[layer + 1])
     }
     return this.stream[this.config.layers]
   }
 
   /** What goes into the first block, written to the arrays of `into` where it has them. */
-  async embed(tokens: Int32Array, weights: Weights, into?: Flow): Promise<Flow> {
+  async embed(tokens: Int32Array, weights: Weights, into?: Activations): Promise<Activations> {
     const embed = await this.program('embed', () => {
       const { inputs, results } = embedGraph(this)
       return { inputs, outputs: results }
     })
-    const arrays = into ? { x: into.x, ...Object.fromEntries(into.beside) } : {}
+    const arrays = into ? { x: into.x, ...Object.fromEntries(into.sideInputs) } : {}
     const { x, ...rest } = await embed.run(this.embedValues(tokens, weights), arrays)
-    const beside = into?.beside ?? new Map<string, Float32Array>()
-    for (const [name, values] of Object.entries(rest)) beside.set(name, values)
-    return { x, beside }
+    const sideInputs = into?.sideInputs ?? new Map<string, Float32Array>()
+    for (const [name, values] of Object.entries(rest)) sideInputs.set(name, values)
+    return { x, sideInputs }
   }
 
-  /** One block: the residual stream after it. What it gives besides is written to `flow.beside`. */
-  async block(layer: number, flow: Flow, weights: Weights, into?: Float32Array): Promise<Float32Array> {
+  /** One block: the residual stream after it. What it gives besides is written to `activations.sideInputs`. */
+  async block(
+    layer: number,
+    activations: Activations,
+    weights: Weights,
+    into?: Float32Array,
+  ): Promise<Float32Array> {
     const block = await this.program(`block ${blockKey(this, layer)}`, () => {
       const { inputs, results } = blockGraph(this, layer)
       return { inputs, outputs: results }
     })
-    const gives = Object.entries(this.architecture.gives(this.config, layer))
+    const gives = Object.entries(this.architecture.produces(this.config, layer))
     const arrays: Values = into ? { [result('x')]: into } : {}
     for (const [name, to] of gives) {
-      const known = flow.beside.get(to)
+      const known = activations.sideInputs.get(to)
       if (known) arrays[result(name)] = known
     }
-    const out = await block.run(this.blockValues(layer, flow, weights), arrays)
-    for (const [name, to] of gives) flow.beside.set(to, out[result(name)])
+    const out = await block.run(this.blockValues(layer, activations, weights), arrays)
+    for (const [name, to] of gives) activations.sideInputs.set(to, out[result(name)])
     return out[result('x')]
   }
 
@@ -125,7 +130,7 @@ export class Network {
       key: 'block backward',
       graph: (layer) => {
         const { inputs, results, w } = blockGraph(this, layer)
-        const reads = Object.keys(this.architecture.reads(this.config, layer, this.batch))
+        const reads = Object.keys(this.architecture.consumes(this.config, layer, this.batch))
         return backwardGraph(inputs, results, pick(inputs, ['x', ...reads, ...Object.keys(w)]))
       },
       into: (layer) => takeCleared(gradients, names(layer), `blk.${layer}.`),
@@ -150,17 +155,17 @@ export class Network {
     const { architecture, config, batch } = this
     const dx = new Float32Array(this.tokens * config.width)
     const loss = await this.head.backward(weights, target, dx, gradients)
-    for (const values of this.besideGradients.values()) values.fill(0)
+    for (const values of this.sideGradients.values()) values.fill(0)
     for (let layer = config.layers - 1; layer >= 0; layer--) {
       const block = await this.program(`${key} ${blockKey(this, layer)}`, () => graph(layer))
-      const values = this.blockValues(layer, { x: this.stream[layer], beside: this.beside }, weights)
+      const values = this.blockValues(layer, { x: this.stream[layer], sideInputs: this.sideInputs }, weights)
       values[`d ${result('x')}`] = dx
-      for (const [name, to] of Object.entries(architecture.gives(config, layer)))
-        values[`d ${result(name)}`] = this.besideGradient(to)
+      for (const [name, to] of Object.entries(architecture.produces(config, layer)))
+        values[`d ${result(name)}`] = this.sideGradient(to)
       const out = await this.runIntoScratch(block, values, into?.(layer))
       dx.set(out['d x'])
-      for (const [name, source] of Object.entries(architecture.reads(config, layer, batch)))
-        addTo(pieceOf(this.besideGradient(source.from), source), out[`d ${name}`])
+      for (const [name, source] of Object.entries(architecture.consumes(config, layer, batch)))
+        addTo(pieceOf(this.sideGradient(source.from), source), out[`d ${name}`])
       take(layer, out)
     }
     return { loss, dx }
@@ -209,7 +214,7 @@ export class Network {
       return backwardGraph(inputs, results, pick(inputs, names))
     })
     const values: Values = { ...this.embedValues(tokens, weights), 'd x': dx }
-    for (const name of this.beside.keys()) values[`d ${name}`] = this.besideGradient(name)
+    for (const name of this.sideInputs.keys()) values[`d ${name}`] = this.sideGradient(name)
     const out = await this.runIntoScratch(embed, values)
     const tables = this.architecture.tables(this.config)
     for (const name of names)
@@ -218,11 +223,11 @@ export class Network {
   }
 
   /** The gradient of what blocks read besides their stream, to be added to. */
-  private besideGradient(name: string): Float32Array {
-    const known = this.besideGradients.get(name)
+  private sideGradient(name: string): Float32Array {
+    const known = this.sideGradients.get(name)
     if (known) return known
-    const zeros = new Float32Array(weight(this.beside, name).length)
-    this.besideGradients.set(name, zeros)
+    const zeros = new Float32Array(weight(this.sideInputs, name).length)
+    this.sideGradients.set(name, zeros)
     return zeros
   }
 
@@ -247,11 +252,11 @@ export class Network {
   }
 
   /** What goes into a block, as its programs take it. */
-  blockValues(layer: number, { x, beside }: Flow, weights: Weights): Values {
+  blockValues(layer: number, { x, sideInputs }: Activations, weights: Weights): Values {
     const { architecture, config, batch } = this
     const values: Values = { x }
-    for (const [name, source] of Object.entries(architecture.reads(config, layer, batch)))
-      values[name] = pieceOf(weight(beside, source.from), source)
+    for (const [name, source] of Object.entries(architecture.consumes(config, layer, batch)))
+      values[name] = pieceOf(weight(sideInputs, source.from), source)
     for (const name of Object.keys(architecture.blockTensors(config, layer)))
       values[name] = weight(weights, `blk.${layer}.${name}`)
     return values

@@ -25,7 +25,7 @@ export interface GgufContent {
   /** In bytes, a power of two. By default the metadata's `general.alignment`, or 32. */
   readonly alignment?: number
   /** A file that this one replaces stays as room for the next (reserve.ts). */
-  readonly keepRoom?: boolean
+  readonly keepReserved?: boolean
 }
 
 interface Part {
@@ -58,7 +58,7 @@ export async function createGguf(path: string, content: GgufContent): Promise<Gg
   const header = encodeHeader(content.version ?? 3, alignment, metadata, tensors)
 
   const { temporary, handle } = await openTemporary(path)
-  const writer = new GgufWriter(path, temporary, handle, tensors, alignment, content.keepRoom ?? false)
+  const writer = new GgufWriter(path, temporary, handle, tensors, alignment, content.keepReserved ?? false)
   await writer.start(header)
   return writer
 }
@@ -93,7 +93,7 @@ export class GgufWriter {
     readonly handle: FileHandle,
     readonly parts: readonly Part[],
     readonly alignment: number,
-    private readonly keepRoom: boolean,
+    private readonly keepReserved: boolean,
   ) {}
 
   /** Called by `createGguf`. */
@@ -133,7 +133,7 @@ export class GgufWriter {
       }
       await this.handle.truncate(this.#size) // what is left of room that was reserved
       await this.handle.close()
-      await commitTemporary(this.temporary, this.path, this.keepRoom)
+      await commitTemporary(this.temporary, this.path, this.keepReserved)
       this.#closed = true
     })
   }

@@ -3,7 +3,7 @@
  * forward pass of embedding, block and head as graphs. Adding one is one file and one line in `table.ts`.
  *
  * From the embedding through the blocks goes the residual stream. Where later blocks read more than that (keys and
- * values of an earlier layer, an embedding of their own), it goes beside the stream under a name, see `reads`.
+ * values of an earlier layer, an embedding of their own), it goes beside the stream under a name, see `consumes`.
  */
 import type { Gguf } from '../gguf/index.js'
 import type { Shape, Tensor } from '../graph/index.js'
@@ -61,9 +61,9 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   /** Blocks with the same tensors and links may still compute differently: those of one kind do not. */
   kind(config: C, layer: number): string
   /** What a block reads besides the residual stream, by the name that the block has for it. */
-  reads(config: C, layer: number, batch: Batch): Readonly<Record<string, Source>>
+  consumes(config: C, layer: number, batch: Batch): Readonly<Record<string, Source>>
   /** What a block gives besides the residual stream: its own name for it, and the name for those who read it. */
-  gives(config: C, layer: number): Readonly<Record<string, string>>
+  produces(config: C, layer: number): Readonly<Record<string, string>>
 
   /**
    * The residual stream `x` before the first block, (tokens, width), and what blocks read from here. `rows` are those
@@ -72,7 +72,7 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   embed(config: C, rows: Tensors, weights: Tensors): Tensors
   /**
    * Forward pass of a block. `inputs` are the residual stream `x` before it, (windows * length, width), and what the
-   * block `reads`; the result is `x` after it and what the block `gives`. `weights` are named as in `blockTensors`.
+   * block `consumes`; the result is `x` after it and what the block `produces`. `weights` are named as in `blockTensors`.
    */
   block(config: C, layer: number, inputs: Tensors, weights: Tensors, batch: Batch): Tensors
   /** Logits (tokens, vocabulary) from the residual stream after the last block. */

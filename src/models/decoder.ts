@@ -219,8 +219,8 @@ export function decoder(declared: Declaration): Architecture<DecoderConfig> {
     },
 
     kind: (c, layer) => c.blocks[layer].kind,
-    reads: () => ({}),
-    gives: () => ({}),
+    consumes: () => ({}),
+    produces: () => ({}),
 
     embed: (c, rows) => {
       const x = rows['token_embd.weight']

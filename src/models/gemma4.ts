@@ -140,7 +140,7 @@ export const gemma4: Architecture<Gemma4Config> = {
     return shapes
   },
 
-  reads(c, layer, { windows, length }: Batch): Record<string, Source> {
+  consumes(c, layer, { windows, length }: Batch): Record<string, Source> {
     const reads: Record<string, Source> = {}
     if (c.perLayerWidth > 0)
       reads.perLayer = { from: perLayerInputs, shape: [windows * length, c.perLayerWidth], piece: layer }
@@ -153,7 +153,7 @@ export const gemma4: Architecture<Gemma4Config> = {
     return reads
   },
 
-  gives(c, layer): Record<string, string> {
+  produces(c, layer): Record<string, string> {
     return c.sources.includes(layer) ? { keys: `keys ${layer}`, values: `values ${layer}` } : {}
   },
 

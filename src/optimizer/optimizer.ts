@@ -2,7 +2,7 @@
 
 import { sumOfSquares } from '../backends/kernel.js'
 import { clear } from '../engine/gradients.js'
-import type { Parameter, ParameterPrograms } from './parameter.js'
+import type { Optimizer, Parameter } from './parameter.js'
 
 export interface StepRates {
   readonly weightRate: number
@@ -17,15 +17,15 @@ export interface StepRates {
  */
 export async function optimize(
   parameters: readonly Parameter[],
-  programs: ParameterPrograms,
+  optimizer: Optimizer,
   rates: StepRates,
   { tokens, clip, number }: { tokens: number; clip: number; number: number },
 ): Promise<number> {
   const norm = gradientNorm(parameters) / tokens
   const gradientScale = Math.min(1, clip / (norm || 1)) / tokens
   for (const parameter of parameters) {
-    await programs.update(parameter, { ...rates, gradientScale, number })
-    await programs.round(parameter)
+    await optimizer.update(parameter, { ...rates, gradientScale, number })
+    await optimizer.round(parameter)
     clear(parameter.gradient)
   }
   return norm

@@ -20,7 +20,7 @@ export interface Step {
 }
 
 export class Parameter {
-  /** Codes that stay while scales train, one for each weight; set by `ParameterPrograms.fix`. */
+  /** Codes that stay while scales train, one for each weight; set by `Optimizer.freezeCodes`. */
   codes: Int8Array | undefined
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: Float32Array
@@ -83,7 +83,7 @@ export class Parameter {
   }
 
   /** Takes other latents of the same format in place of its own. Not after the first step: the moments stay. */
-  restart(latents: Latents): void {
+  setLatents(latents: Latents): void {
     for (const [key, { values, unit }] of Object.entries(latents)) {
       this.latents[key].values.set(values)
       this.latents[key].unit.set(unit)
@@ -98,7 +98,7 @@ const rootMeanSquare = (x: Float32Array): number =>
 const turn = 1 << 22
 
 /** What is done to parameters. */
-export class ParameterPrograms {
+export class Optimizer {
   /** Where the moments are. */
   moments: MomentStore = momentsInMemory
 
@@ -141,7 +141,7 @@ export class ParameterPrograms {
         adam(values.subarray(start, end), gradient.subarray(start, end), moments, units, stepOf(latent, step))
       })
     }
-    if (p.codes) this.centre(p)
+    if (p.codes) this.recenterLatents(p)
   }
 
   /** Moves the weights' latents, unless the codes stay, and gives the gradients of the scales' latents. */
@@ -170,14 +170,14 @@ export class ParameterPrograms {
   }
 
   /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
-  fix(p: Parameter): void {
+  freezeCodes(p: Parameter): void {
     if (!p.format) return
     p.codes = toBytes(this.codes(p).codes.q)
-    this.centre(p)
+    this.recenterLatents(p)
   }
 
   /** Moves the weights' latents to the middle of the cells of the codes that stay, where scales have moved. */
-  private centre(p: Parameter): void {
+  private recenterLatents(p: Parameter): void {
     const { codes } = this.codes(p)
     codes.q.set(p.codes as Int8Array)
     p.latents.w.values.set(p.format?.dequantize(codes) as Float32Array)

@@ -12,7 +12,7 @@ import type { BlockSeconds } from './probe.js'
 export function solvingWork(
   model: Model,
   { calibration, importance, validation, trial, batch }: PlanOptions,
-  whole: boolean,
+  inMemory: boolean,
   { prepare, forward, moments, factors, rounding }: BlockSeconds,
 ): Item[] {
   if (calibration === 0) return []
@@ -30,7 +30,7 @@ export function solvingWork(
     // One block at a time the validation text goes along, also through what the reference quantizer makes.
     {
       what: 'the validation text through teacher, student and both stock files',
-      amount: whole ? 0 : blocks * 4 * Math.ceil(validation / batch) * forward,
+      amount: inMemory ? 0 : blocks * 4 * Math.ceil(validation / batch) * forward,
     },
   ]
 }
@@ -51,7 +51,7 @@ function passSeconds(
 }
 
 /** Seconds of what a run with the whole student in memory does besides: Fisher information, and held-out text through both models. */
-export function besideSeconds(
+export function otherSeconds(
   model: Model,
   { batch, validation }: PlanOptions,
   forward: number,

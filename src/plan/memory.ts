@@ -172,5 +172,5 @@ const momentBytesOf = (model: Model, untrained: ReadonlySet<string>): number =>
 export const checkpointBytesOf = (model: Model, method: Method, untrained: ReadonlySet<string>): number =>
   2 * sizesOf(model, untrained).trained * (trainingOf(method)?.checkpointBytes ?? 0)
 
-export const blockBytesOf = (model: Model, whole: boolean): number =>
-  model.config.layers * sizesOf(model).block * (whole ? 5.3 : 1.1)
+export const blockBytesOf = (model: Model, inMemory: boolean): number =>
+  model.config.layers * sizesOf(model).block * (inMemory ? 5.3 : 1.1)

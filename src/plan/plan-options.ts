@@ -24,12 +24,12 @@ export interface PlanOptions {
   /** What may be less so that the run fits in `seconds`. Default: nothing. */
   readonly adjustable?: ReadonlySet<Adjustable>
   /** Whether the whole student is in memory, where that is decided; otherwise it is if it fits. */
-  readonly whole?: boolean
+  readonly inMemory?: boolean
   readonly length: number
   /** How many of the teacher's likeliest tokens are kept; undefined: to be decided. */
   readonly topK: number | undefined
   /** Sets of tensors that may be left untrained, the one to be preferred first; without it all tensors train. */
   readonly untrained?: readonly ReadonlySet<string>[]
   /** How fast the block-wise method is here, with the whole student in memory or one block at a time. */
-  readonly speeds: (whole: boolean) => Promise<BlockSeconds>
+  readonly speeds: (inMemory: boolean) => Promise<BlockSeconds>
 }

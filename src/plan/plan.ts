@@ -10,7 +10,7 @@ import { gigabytes } from '../format.js'
 import { validations } from '../optimizer/schedule.js'
 import type { Model } from '../student/source.js'
 import { vocabularyMatrices } from '../student/untrained.js'
-import { besideSeconds, productSpeed, solvingWork, writingSpeed } from './cost-model.js'
+import { otherSeconds, productSpeed, solvingWork, writingSpeed } from './cost-model.js'
 import {
   blockBytesOf,
   bytesOf,
@@ -26,7 +26,7 @@ import {
 import type { PlanOptions } from './plan-options.js'
 import type { BlockSeconds } from './probe.js'
 import { planTraining } from './step-cost.js'
-import { allot } from './time-budget.js'
+import { budgetTime } from './time-budget.js'
 
 /** From so many tokens for each input on, more of them win little (LOG.md). */
 const tokensPerInput = 8
@@ -42,7 +42,7 @@ export function methodWithin(
     const fit = fitting(model, options, method)
     if (!fit) return false
     const { momentBytes, untrained } = fit
-    const needed = blockBytesOf(model, planned.whole) + checkpointBytesOf(model, method, untrained)
+    const needed = blockBytesOf(model, planned.inMemory) + checkpointBytesOf(model, method, untrained)
     return momentBytes + needed + planned.spillBytes <= disk
   })
 }
@@ -55,9 +55,9 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const fit = wanted && fitting(model, options, wanted)
   const untrained = fit?.untrained ?? options.untrained?.at(-1) ?? new Set<string>()
   const bytes = (holder: Holder): number => Math.ceil(bytesOf(holder, model, options, untrained))
-  const whole = options.whole ?? bytes('solve') <= memory
-  const solvingBytes = bytes(whole ? 'solve' : 'solve streamed')
-  if (options.whole !== undefined && wanted !== undefined && solvingBytes > memory)
+  const inMemory = options.inMemory ?? bytes('solve') <= memory
+  const solvingBytes = bytes(inMemory ? 'solve' : 'solve streamed')
+  if (options.inMemory !== undefined && wanted !== undefined && solvingBytes > memory)
     throw new QuenchError(
       `going on with this run takes about ${gigabytes(solvingBytes)} of memory and ${gigabytes(memory)} are allowed; give it more, or start anew`,
     )
@@ -72,11 +72,11 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
       `training this model${wanted ? ` with --method ${wanted}` : ''} takes about ${gigabytes(needed)} of memory and ${gigabytes(memory)} are allowed; ${advice}`,
     )
   }
-  const measured = { speeds: await options.speeds(whole), product: await productSpeed(model.config.width) }
-  const plan = layOut(model, options, wanted, fit, whole, measured)
+  const measured = { speeds: await options.speeds(inMemory), product: await productSpeed(model.config.width) }
+  const plan = layOut(model, options, wanted, fit, inMemory, measured)
   const few = method === 'auto' && options.seconds !== undefined && stepsOf(plan, options) < fewestSteps
   const alone = few ? fitting(model, options, blockwise) : undefined
-  return alone ? layOut(model, options, blockwise, alone, whole, measured) : plan
+  return alone ? layOut(model, options, blockwise, alone, inMemory, measured) : plan
 }
 
 /** Fewer steps than that win nothing after the block-wise start, and the time is better spent on that. */
@@ -94,32 +94,32 @@ function layOut(
   options: PlanOptions,
   method: Method,
   { untrained, momentBytes }: Fit,
-  whole: boolean,
+  inMemory: boolean,
   { speeds, product }: { readonly speeds: BlockSeconds; readonly product: number },
 ): Plan {
   const { memory } = options
   const { width } = model.config
   const held = (holder: Holder): Item[] => memoryOf(holder, model, options, untrained)
-  const { fisher, validating } = besideSeconds(model, options, speeds.forward, product)
+  const { fisher, validating } = otherSeconds(model, options, speeds.forward, product)
   // The reference quantizer's two files are validated before it, and the result.
   const beside: Item[] = [
     { what: 'Fisher information', amount: options.calibration > 0 && usesFisher(model) ? fisher : 0 },
     { what: 'validation of both stock files and the result', amount: 3 * validating },
   ]
   const workFrom = (calibration: number): Item[] => [
-    ...(whole ? beside : []),
-    ...solvingWork(model, { ...options, calibration }, whole, speeds),
+    ...(inMemory ? beside : []),
+    ...solvingWork(model, { ...options, calibration }, inMemory, speeds),
   ]
   const solvingFrom = (tokens: number): number => totalOf(workFrom(tokens))
   const steps = trainingOf(method)
-  const { tokens, calibration, solving, writing, left } = allot(
+  const { tokens, calibration, solving, writing, left } = budgetTime(
     { ...options, trains: steps !== undefined },
     { writing: writingSpeed(model, options.batch, speeds.forward, product), solving: solvingFrom },
   )
   const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * width
-  const solver = held(whole ? 'solve' : 'solve streamed')
-  const spill = !whole && totalOf(solver) + streamBytes > memory
-  if (!whole && !spill)
+  const solver = held(inMemory ? 'solve' : 'solve streamed')
+  const spill = !inMemory && totalOf(solver) + streamBytes > memory
+  if (!inMemory && !spill)
     solver.push({ what: 'hidden states of teacher, student and both stock files', amount: streamBytes })
   const stages: PlannedStage[] = [
     {
@@ -152,7 +152,7 @@ function layOut(
   }
   const disk = {
     spillBytes: spill ? streamBytes : 0,
-    blockBytes: blockBytesOf(model, whole),
+    blockBytes: blockBytesOf(model, inMemory),
     checkpointBytes: checkpointBytesOf(model, method, untrained),
     momentBytes,
   }
@@ -162,7 +162,7 @@ function layOut(
   const teacher = steps ? training.teacher : { topK: 0, bytes: 0 }
   return {
     method,
-    whole,
+    inMemory,
     ...disk,
     diskBytes: Object.values(disk).reduce((a, b) => a + b, teacher.bytes),
     disk: [
@@ -174,7 +174,7 @@ function layOut(
     ],
     teacher,
     memory,
-    untrained: [...(whole ? untrained : vocabularyMatrices(model).keys())],
+    untrained: [...(inMemory ? untrained : vocabularyMatrices(model).keys())],
     tokens,
     calibration,
     ...(few && { few: { inputs, tokens: enough, seconds: solvingFrom(enough) } }),

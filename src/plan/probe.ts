@@ -14,11 +14,11 @@ import { type RowPool, WorkerRows } from '../blockwise/row-pool.js'
 import { blockMatrices, groupSamples } from '../blockwise/samples.js'
 import { shrinkageOf } from '../blockwise/solve.js'
 import { withCleanup } from '../cleanup.js'
-import type { Flow, Network } from '../engine/network.js'
+import type { Activations, Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
 import { formatOf } from '../formats/table.js'
 import { quantizeRowsAsync } from '../llama/index.js'
-import type { ParameterPrograms } from '../optimizer/parameter.js'
+import type { Optimizer } from '../optimizer/parameter.js'
 import { Random } from '../random.js'
 import { trainedBytes } from '../student/export.js'
 import type { Source } from '../student/source.js'
@@ -43,10 +43,10 @@ export interface BlockSeconds {
 const sampleWeights = 1 << 20
 const sampleRows = 256
 
-export function sampleBlock(
+export function probeBlock(
   source: Source,
   network: Network,
-  programs: ParameterPrograms,
+  optimizer: Optimizer,
   types: ReadonlyMap<string, number>,
   trialTokens: number,
   onProgress?: (done: number, total: number) => void,
@@ -58,21 +58,21 @@ export function sampleBlock(
     defer(() => products.dispose())
     const random = new Random(1)
     const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
-    const flow = await network.embed(tokens, source.weights)
+    const activations = await network.embed(tokens, source.weights)
     const prepare = await timed(async () => {
       const block = await makeBlock(source, types, 0)
-      for (const p of block.parameters) await programs.round(p)
+      for (const p of block.parameters) await optimizer.round(p)
       for (const p of block.parameters)
-        await trainedBytes(p, programs, { tensors: 0, weights: 0, differing: 0 })
+        await trainedBytes(p, optimizer, { tensors: 0, weights: 0, differing: 0 })
     })
-    const copy: Flow = { x: flow.x, beside: new Map(flow.beside) }
+    const copy: Activations = { x: activations.x, sideInputs: new Map(activations.sideInputs) }
     const forward = await median(() => network.block(0, copy, source.weights))
     const rounding = new Rounding(source, network, types, trialTokens, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
     for (const [group, names] of groups.entries()) {
       onProgress?.(group + 1, groups.length + 1)
-      const side = { weights: source.weights, flow }
+      const side = { weights: source.weights, activations }
       const last = group === groups.length - 1
       let sums = new MomentSums(products)
       const batches = Math.ceil(tokensAtOnce / network.tokens)
@@ -80,7 +80,10 @@ export function sampleBlock(
         (await median(async () => {
           sums = new MomentSums(products)
           for (let i = 0; i < batches; i++) {
-            const teacher = { ...side, flow: { x: flow.x, beside: new Map(flow.beside) } }
+            const teacher = {
+              ...side,
+              activations: { x: activations.x, sideInputs: new Map(activations.sideInputs) },
+            }
             await sums.add(await groupSamples(network, 0, group, side, teacher, last), network.tokens)
           }
         })) / batches

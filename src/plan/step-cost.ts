@@ -1,6 +1,6 @@
 /** Estimates for training end to end: how long a step takes, and whether the teacher's answers are worth keeping on disk. */
 
-import { topTokenBytes } from '../distill/top-k.js'
+import { topKBytes } from '../distill/top-k.js'
 import type { ModelConfig } from '../models/architecture.js'
 import type { Sizes } from './memory.js'
 import type { PlanOptions } from './plan-options.js'
@@ -73,7 +73,7 @@ export function planTraining(
     tokensPerSecond: steps > 0 ? (steps * batch) / all : batch / total(step),
     teacher: {
       topK: decided,
-      bytes: decided > 0 ? topTokenBytes(Math.ceil(text / length), length, decided) : 0,
+      bytes: decided > 0 ? topKBytes(Math.ceil(text / length), length, decided) : 0,
     },
   }
 }
@@ -88,7 +88,7 @@ function runSeconds(
 ): { steps: number; without: number; kept: number } {
   const { student, teacher, teacherHead } = step
   const steps = wanted ?? seconds / total(step)
-  // Streams that are kept in memory spare the teacher's blocks from the second epoch on.
+  // HiddenStates that are kept in memory spare the teacher's blocks from the second epoch on.
   const inMemory = 4 * text * width <= teacherCacheBytes(memory)
   const epoch = Math.min(steps, text / batch)
   return {

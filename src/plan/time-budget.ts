@@ -25,7 +25,7 @@ interface Wanted {
   readonly trains?: boolean
 }
 
-interface Allotment {
+interface TimeBudget {
   readonly tokens: number
   readonly calibration: number
   readonly writing: Writing & { readonly seconds: number }
@@ -38,10 +38,10 @@ interface Allotment {
 /**
  * @param rates tokens a second that the model writes, and seconds of the block-wise start from so many tokens, which grow linearly
  */
-export function allot(
+export function budgetTime(
   { text, calibration: asked, batch, seconds, writing: unwritten, adjustable, trains = true }: Wanted,
   rates: { readonly writing: number; readonly solving: (calibration: number) => number },
-): Allotment {
+): TimeBudget {
   const may = (what: Adjustable): boolean => seconds !== undefined && (adjustable?.has(what) ?? false)
   const useful = trains || !adjustable?.has('tokens') ? text : Math.min(text, Math.max(asked, batch))
   const { tokens: all, ...bytes } = unwritten ?? { tokens: 0, text: 0, copy: 0 }

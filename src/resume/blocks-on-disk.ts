@@ -7,10 +7,10 @@
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FileError } from '../errors.js'
-import { reserveRoom } from '../files.js'
+import { reserveSpace } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { createGguf, type Gguf, Metadata, openGguf } from '../gguf/index.js'
-import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import type { Optimizer, Parameter } from '../optimizer/parameter.js'
 import { type ExportCheck, trainedBytes } from '../student/export.js'
 import {
   headerBytes,
@@ -44,11 +44,11 @@ export class BlocksOnDisk {
   }
 
   /** Reads a finished block into its parameters; false if it is not there. @throws UsageError for other settings */
-  async load(name: string, parameters: readonly Parameter[], programs: ParameterPrograms): Promise<boolean> {
+  async load(name: string, parameters: readonly Parameter[], optimizer: Optimizer): Promise<boolean> {
     if (!this.has(name)) return false
     if (this.what === 'latents') {
       await loadCheckpoint(this.path(name), parameters, this.settings)
-      for (const p of parameters) await programs.round(p)
+      for (const p of parameters) await optimizer.round(p)
       return true
     }
     const gguf = await this.part(name)
@@ -62,7 +62,7 @@ export class BlocksOnDisk {
   /** Takes room for a block before it is solved for. @throws FileError where the disk is full */
   async reserve(name: string, parameters: readonly Parameter[]): Promise<void> {
     makeFolder(this.folder)
-    await reserveRoom(
+    await reserveSpace(
       this.path(name),
       this.what === 'latents' ? stateBytes(parameters) : tensorBytes(parameters),
     )
@@ -72,7 +72,7 @@ export class BlocksOnDisk {
   async save(
     name: string,
     parameters: readonly Parameter[],
-    programs: ParameterPrograms,
+    optimizer: Optimizer,
     check: ExportCheck,
   ): Promise<void> {
     const path = this.path(name)
@@ -88,7 +88,7 @@ export class BlocksOnDisk {
     }))
     const writer = await createGguf(path, { metadata, tensors })
     try {
-      for (const p of parameters) await writer.write(p.name, await trainedBytes(p, programs, check))
+      for (const p of parameters) await writer.write(p.name, await trainedBytes(p, optimizer, check))
       await writer.finish()
     } catch (error) {
       await writer.abort()

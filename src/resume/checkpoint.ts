@@ -7,12 +7,12 @@
 import { rm, stat } from 'node:fs/promises'
 import type { StageReport } from '../config/options.js'
 import { FileError, UsageError } from '../errors.js'
-import { reserveRoom } from '../files.js'
+import { reserveSpace } from '../files.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
 import { bytesOf, type MomentStore, type Piece, trainedLatents } from '../optimizer/adam-state.js'
 import type { Parameter } from '../optimizer/parameter.js'
 import { besidePath } from '../paths.js'
-import { discardRoom } from '../reserve.js'
+import { discardReserved } from '../reserve.js'
 import type { Validated } from '../validation/opponent.js'
 import type { Divergence } from '../validation/validation.js'
 
@@ -48,7 +48,7 @@ export async function checkpointExists(output: string): Promise<boolean> {
 }
 
 export async function removeCheckpoint(output: string): Promise<void> {
-  await discardRoom(checkpointPath(output)) // of a run that was killed
+  await discardReserved(checkpointPath(output)) // of a run that was killed
   await rm(checkpointPath(output), { force: true })
 }
 
@@ -84,7 +84,7 @@ export class Checkpoints {
   async begin(progress: Progress, resumed: boolean): Promise<void> {
     if (!resumed) await this.save(progress)
     this.saved = performance.now()
-    await reserveRoom(this.path, stateBytes(this.parameters, this.store))
+    await reserveSpace(this.path, stateBytes(this.parameters, this.store))
   }
 
   get due(): boolean {
@@ -101,7 +101,7 @@ export class Checkpoints {
 
   /** Gives the room back. The checkpoint stays. */
   async end(): Promise<void> {
-    await discardRoom(this.path)
+    await discardReserved(this.path)
   }
 }
 
@@ -123,7 +123,7 @@ export async function saveCheckpoint(
     ['quench.progress', { type: 'string', value: JSON.stringify(progress).padEnd(progressBytes) }],
   ])
   const tensors = arrays.map(({ name, length }) => ({ name, shape: [length], type: 0 }))
-  const writer = await createGguf(path, { metadata, tensors, keepRoom: store !== undefined })
+  const writer = await createGguf(path, { metadata, tensors, keepReserved: store !== undefined })
   try {
     for (const { name, pieces, get } of arrays)
       for (const piece of pieces) await writer.write(name, bytesOf(await get(piece)))

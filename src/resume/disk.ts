@@ -10,7 +10,7 @@ import { FileError } from '../errors.js'
 import { isDiskFull } from '../files.js'
 import { gigabytes } from '../format.js'
 import { besidePath } from '../paths.js'
-import { roomPath } from '../reserve.js'
+import { reservedPath } from '../reserve.js'
 import { assignedBytes } from '../student/export.js'
 import type { Source } from '../student/source.js'
 import { checkpointPath } from './checkpoint.js'
@@ -28,7 +28,7 @@ export const teacherPath = (output: string): string => join(blocksFolder(output)
 export const momentsPath = (output: string): string => join(blocksFolder(output), 'moments')
 
 /** What flows between blocks (hidden-states.ts). */
-export const streamsFolder = (output: string): string => join(blocksFolder(output), 'streams')
+export const hiddenStatesFolder = (output: string): string => join(blocksFolder(output), 'streams')
 
 /** Whether an earlier run left more than what it had decided. A link in place of it counts, wherever it leads. */
 export function holdsWork(output: string): boolean {
@@ -96,7 +96,7 @@ export async function takenBytes(output: string): Promise<number> {
   const names = await readdir(folder, { recursive: true }).catch(() => [])
   const checkpoint = checkpointPath(output)
   const sizes = new Map<string, number>() // by file, whatever the number of its names
-  for (const path of [checkpoint, roomPath(checkpoint), ...names.map((name) => join(folder, name))]) {
+  for (const path of [checkpoint, reservedPath(checkpoint), ...names.map((name) => join(folder, name))]) {
     const found = await lstat(path).catch(() => undefined)
     if (found?.isFile()) sizes.set(`${found.dev}:${found.ino}`, found.size)
   }

@@ -12,9 +12,9 @@ import { openGguf } from '../gguf/index.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { type Output, withOutputs } from '../outputs.js'
 import { targetOf } from '../paths.js'
-import { discardRoom, roomPath } from '../reserve.js'
+import { discardReserved, reservedPath } from '../reserve.js'
 import { checkpointPath } from './checkpoint.js'
-import { blocksFolder, holdsWork, keepsState, momentsPath, streamsFolder } from './disk.js'
+import { blocksFolder, hiddenStatesFolder, holdsWork, keepsState, momentsPath } from './disk.js'
 
 /** Names the full-precision file that a trained file was made from. */
 export const inputKey = 'quench.input'
@@ -102,10 +102,10 @@ async function checkLeftovers(output: string): Promise<void> {
   if (!holdsWork(output)) {
     // Of a run that had only decided, or whose checkpoint was deleted to start anew.
     remove(folder)
-    await discardRoom(checkpoint)
+    await discardReserved(checkpoint)
     return
   }
-  const all = [checkpoint, roomPath(checkpoint), folder].filter(exists)
+  const all = [checkpoint, reservedPath(checkpoint), folder].filter(exists)
   throw new UsageError(
     `${listed(all)} ${all.length > 1 ? 'are' : 'is'} left of a run that did not end; add --resume to go on, or delete ${all.length > 1 ? 'them' : 'it'} to start anew`,
   )
@@ -124,7 +124,7 @@ async function checkResumable(asked: TrainOptions): Promise<void> {
   try {
     // What belongs to a process: it would be counted as space that this one need not take.
     remove(momentsPath(output))
-    remove(streamsFolder(output))
+    remove(hiddenStatesFolder(output))
     for (const path of exists(folder) ? [folder, ...within(folder)] : []) {
       if (lstatSync(path).isSymbolicLink())
         throw new FileError(path, 'this is a symbolic link, and no run leaves one; delete it')

@@ -21,7 +21,7 @@ import { blocksFolder, decisionsPath } from './disk.js'
 export interface Decisions {
   readonly method: Method
   /** The whole student is in memory. */
-  readonly whole: boolean
+  readonly inMemory: boolean
   /** Names of the tensors that do not train, with blanks between them. */
   readonly untrained: string
   readonly tokens: number
@@ -68,17 +68,17 @@ function parsed(path: string, json: string): Decisions {
     throw damaged(path, cause)
   }
   if (typeof value !== 'object' || value === null) throw damaged(path)
-  const { method, whole, untrained, tokens, calibration, teacherTopK } = value as Record<string, unknown>
+  const { method, inMemory, untrained, tokens, calibration, teacherTopK } = value as Record<string, unknown>
   if (
     !isMethod(method) ||
-    typeof whole !== 'boolean' ||
+    typeof inMemory !== 'boolean' ||
     typeof untrained !== 'string' ||
     !isCount(tokens) ||
     !isCount(calibration) ||
     !isCount(teacherTopK)
   )
     throw damaged(path)
-  return { method, whole, untrained, tokens, calibration, teacherTopK }
+  return { method, inMemory, untrained, tokens, calibration, teacherTopK }
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
@@ -88,9 +88,9 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
  * earlier run had it otherwise.
  * @throws FileError for a file that is damaged or of another version
  */
-export async function goingOn(options: TrainOptions): Promise<{
+export async function resolveResume(options: TrainOptions): Promise<{
   options: TrainOptions
-  decided: { whole: boolean; untrained: ReadonlySet<string> } | undefined
+  decided: { inMemory: boolean; untrained: ReadonlySet<string> } | undefined
 }> {
   const saved = options.resume ? await savedDecisions(options.output) : undefined
   if (!saved) return { options, decided: undefined }
@@ -104,7 +104,7 @@ export async function goingOn(options: TrainOptions): Promise<{
       teacherTopK: options.teacherTopK ?? saved.teacherTopK,
     },
     decided: {
-      whole: saved.whole,
+      inMemory: saved.inMemory,
       untrained: new Set(saved.untrained.split(' ').filter((name) => name !== '')),
     },
   }

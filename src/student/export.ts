@@ -9,7 +9,7 @@ import { F32 } from '../formats/f32.js'
 import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
-import type { Parameter, ParameterPrograms } from '../optimizer/parameter.js'
+import type { Optimizer, Parameter } from '../optimizer/parameter.js'
 import type { Importance } from './student.js'
 
 /** What the check of an export has seen. */
@@ -25,11 +25,11 @@ export interface ExportCheck {
 /** The bytes of a quantized parameter, compared with libggml. @throws QuenchError if a weight differs */
 export async function trainedBytes(
   p: Parameter,
-  programs: ParameterPrograms,
+  optimizer: Optimizer,
   check: ExportCheck,
 ): Promise<Uint8Array> {
   if (!p.format) return F32.encode({ w: p.weights })
-  const { weights, codes } = programs.codes(p)
+  const { weights, codes } = optimizer.codes(p)
   const bytes = p.format.encode(codes)
   const written = dequantizeRows(p.format.type, bytes, weights.length)
   let differing = 0
@@ -86,13 +86,13 @@ export type TrainedTensors = (name: string) => Promise<Uint8Array | undefined>
 /** Those of parameters in memory. */
 export function trainedParameters(
   parameters: readonly Parameter[],
-  programs: ParameterPrograms,
+  optimizer: Optimizer,
   check: ExportCheck,
 ): TrainedTensors {
   const byName = new Map(parameters.map((p) => [p.name, p]))
   return async (name) => {
     const p = byName.get(name)
-    return p && trainedBytes(p, programs, check)
+    return p && trainedBytes(p, optimizer, check)
   }
 }
 

@@ -61,7 +61,7 @@ export async function restart(
 ): Promise<void> {
   const { name, shape } = parameter
   const { parameters } = await studentOf(source, types, new Map([[name, shape]]), new Set(), importance)
-  parameter.restart(parameters[0].latents)
+  parameter.setLatents(parameters[0].latents)
 }
 
 /** A block of a student, in the same way. */

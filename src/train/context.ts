@@ -9,7 +9,7 @@ import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
-import type { ParameterPrograms } from '../optimizer/parameter.js'
+import type { Optimizer } from '../optimizer/parameter.js'
 import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import type { Settings } from '../resume/checkpoint.js'
 import type { ExportCheck } from '../student/export.js'
@@ -32,7 +32,7 @@ export class RunContext {
     readonly options: TrainOptions,
     readonly plan: Plan,
     readonly network: Network,
-    readonly programs: ParameterPrograms,
+    readonly optimizer: Optimizer,
     readonly text: RunText,
     /** When the command began, on the clock of `performance.now`. */
     readonly began: number,
@@ -58,7 +58,7 @@ export class RunContext {
       seconds,
       context: this.network.batch.length,
       batch: this.network.tokens,
-      whole: this.plan.whole,
+      inMemory: this.plan.inMemory,
       calibration: this.plan.calibration,
       seed,
       ...this.rates,

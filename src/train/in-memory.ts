@@ -1,5 +1,5 @@
 /** A run with the whole student in memory: a block-wise solution first, then training end to end. */
-import { hasBlocks, loadBlocks, solveWhole } from '../blockwise/blockwise.js'
+import { hasBlocks, loadBlocks, solveInMemory } from '../blockwise/blockwise.js'
 import { fisherOf } from '../blockwise/fisher.js'
 import { blockwise, trainingOf } from '../config/methods.js'
 import { Distillation } from '../distill/distillation.js'
@@ -32,15 +32,15 @@ export class InMemory implements State {
 
   /** Makes the student, and takes the state of a checkpoint where there is one to go on from. */
   static async open(work: Work): Promise<InMemory> {
-    const { source, network, programs, plan, options, types } = work.run
+    const { source, network, optimizer, plan, options, types } = work.run
     const student = await makeStudent(source, types, new Set(plan.untrained))
     const { parameters, weights } = student
     if (plan.momentBytes > 0)
-      programs.moments = await MomentFile.create(momentsPath(options.output), parameters)
+      optimizer.moments = await MomentFile.create(momentsPath(options.output), parameters)
     const spare = plan.memory - Math.max(...plan.stages.map(({ bytes }) => bytes))
     const kept = Math.max(0, Math.min(teacherCacheBytes(plan.memory), spare))
     const cache = options.teacher ?? new TeacherCache(kept)
-    const distillation = new Distillation(network, source.weights, cache, parameters, programs, weights)
+    const distillation = new Distillation(network, source.weights, cache, parameters, optimizer, weights)
     await distillation.round()
     const resumed = (options.resume ?? false) && (await checkpointExists(options.output))
     const progress = resumed ? await loaded(work, student) : begun(work)
@@ -74,7 +74,7 @@ export class InMemory implements State {
   private async solve(): Promise<StageResult | undefined> {
     const { run, disk } = this.work
     const { distillation, student, progress } = this
-    const { source, network, programs, text, plan, options } = run
+    const { source, network, optimizer, text, plan, options } = run
     const windows = text.calibration
     if (windows.length === 0 || (options.steps === 0 && trainingOf(plan.method))) return undefined
     const began = performance.now()
@@ -83,10 +83,10 @@ export class InMemory implements State {
       ? await fisherOf(network, source.weights, distillation.cache, windows, () => run.mayStop())
       : new Map<string, Float32Array>()
     await network.dispose() // of what only that needed
-    await solveWhole({
+    await solveInMemory({
       source,
       network,
-      programs,
+      optimizer,
       student,
       disk,
       weights: distillation.student,
@@ -109,8 +109,9 @@ export class InMemory implements State {
   /** All steps that are left. */
   private async train(): Promise<StageResult | undefined> {
     const { distillation, progress, resumed, student } = this
-    const { source, programs, plan, options, text, rates, settings, began } = this.work.run
-    if (trainingOf(plan.method)?.freezesCodes && !resumed) for (const p of student.parameters) programs.fix(p)
+    const { source, optimizer, plan, options, text, rates, settings, began } = this.work.run
+    if (trainingOf(plan.method)?.freezesCodes && !resumed)
+      for (const p of student.parameters) optimizer.freezeCodes(p)
     await distillation.round()
     const path = teacherPath(options.output)
     const { order, validation, windows } = text
@@ -134,23 +135,23 @@ export class InMemory implements State {
   async restore(to: 'blocks' | 'stock'): Promise<boolean> {
     const { run, disk } = this.work
     for (const p of this.student.parameters) p.codes = undefined
-    if (to === 'blocks') return loadBlocks(this.student, run.network, disk, run.programs)
+    if (to === 'blocks') return loadBlocks(this.student, run.network, disk, run.optimizer)
     const { opponent } = this.progress.validated as Validated
     await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)
     return true
   }
 
   tensors(): TrainedTensors {
-    const { programs, check } = this.work.run
-    return trainedParameters(this.student.parameters, programs, check)
+    const { optimizer, check } = this.work.run
+    return trainedParameters(this.student.parameters, optimizer, check)
   }
 
   /** Gives the parameters the reference quantizer's codes. */
   private async quantize(importance: Importance | undefined): Promise<void> {
-    const { source, types, programs } = this.work.run
+    const { source, types, optimizer } = this.work.run
     for (const p of this.student.parameters) {
       await restart(source, types, p, importance)
-      await programs.round(p)
+      await optimizer.round(p)
     }
   }
 }
@@ -164,12 +165,12 @@ function begun({ run: { plan, options } }: Work): Progress {
 
 /** Takes the state of a checkpoint. */
 async function loaded({ run }: Work, { parameters }: WholeStudent): Promise<Progress> {
-  const { options, plan, programs, settings } = run
+  const { options, plan, optimizer, settings } = run
   const path = checkpointPath(options.output)
   if (trainingOf(plan.method)?.freezesCodes) {
     // Codes first: what stays has no moments.
     await loadCheckpoint(path, parameters, settings)
-    for (const p of parameters) programs.fix(p)
+    for (const p of parameters) optimizer.freezeCodes(p)
   }
-  return loadCheckpoint<Progress>(path, parameters, settings, programs.moments)
+  return loadCheckpoint<Progress>(path, parameters, settings, optimizer.moments)
 }

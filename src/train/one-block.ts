@@ -1,9 +1,9 @@
 /** A run with one block in memory at a time: what is solved for goes to the disk, block by block, and from there into the file. */
 
-import { solveStreamed } from '../blockwise/blockwise.js'
+import { solveOneBlockAtATime } from '../blockwise/blockwise.js'
 import { blockwise } from '../config/methods.js'
 import type { Progress } from '../resume/checkpoint.js'
-import { streamsFolder } from '../resume/disk.js'
+import { hiddenStatesFolder } from '../resume/disk.js'
 import type { TrainedTensors } from '../student/export.js'
 import { inBatches } from '../training-text/run-text.js'
 import { opponentOf } from '../validation/opponent.js'
@@ -22,12 +22,12 @@ export class OneBlock implements State {
 
   private async solve(): Promise<StageResult> {
     const { run, disk } = this.work
-    const { source, network, programs, types, check, text, plan, options } = run
+    const { source, network, optimizer, types, check, text, plan, options } = run
     const began = performance.now()
-    const { plain, weighed, solved } = await solveStreamed({
+    const { plain, weighed, solved } = await solveOneBlockAtATime({
       source,
       network,
-      programs,
+      optimizer,
       types,
       importance: await run.importance(),
       disk,
@@ -35,7 +35,7 @@ export class OneBlock implements State {
       batches: inBatches(text.calibration, network.batch),
       trial: run.trial,
       validation: text.validation,
-      spill: plan.spillBytes > 0 ? streamsFolder(options.output) : undefined,
+      spill: plan.spillBytes > 0 ? hiddenStatesFolder(options.output) : undefined,
       onProgress: run.onBlock,
     })
     const seconds = (performance.now() - began) / 1000

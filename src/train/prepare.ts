@@ -7,14 +7,14 @@ import { Network } from '../engine/network.js'
 import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
 import { memoryBudget } from '../memory.js'
-import { ParameterPrograms } from '../optimizer/parameter.js'
+import { Optimizer } from '../optimizer/parameter.js'
 import { sizesOf } from '../plan/memory.js'
 import { methodWithin, planRun } from '../plan/plan.js'
 import type { PlanOptions } from '../plan/plan-options.js'
-import { sampleBlock } from '../plan/probe.js'
+import { probeBlock } from '../plan/probe.js'
 import type { Adjustable } from '../plan/time-budget.js'
 import { checkDisk } from '../resume/disk.js'
-import { goingOn } from '../resume/resolve-resume.js'
+import { resolveResume } from '../resume/resolve-resume.js'
 import { checkSource, openSource, type Source, targetTypes } from '../student/source.js'
 import { untrainedSets } from '../student/untrained.js'
 import { textOptions, textTokens } from '../training-text/run-text.js'
@@ -26,7 +26,7 @@ export interface Prepared {
   readonly options: TrainOptions
   readonly source: Source
   readonly network: Network
-  readonly programs: ParameterPrograms
+  readonly optimizer: Optimizer
   readonly read: ReadText
   readonly wanted: TextOptions
   /** Tokens of the training text before the plan. */
@@ -41,12 +41,12 @@ export interface Prepared {
  */
 export async function prepare(asked: TrainOptions, defer: (release: Release) => void): Promise<Prepared> {
   for (const path of asked.data ?? []) await checkReadable(path)
-  const { options, decided } = await goingOn(asked)
+  const { options, decided } = await resolveResume(asked)
   const memory = options.memory ?? memoryBudget()
   const source = await openSource(options.input)
   defer(() => source.gguf.close())
-  const programs = new ParameterPrograms()
-  defer(() => programs.dispose())
+  const optimizer = new Optimizer()
+  defer(() => optimizer.dispose())
   const warning = await checkSource(source, options.type)
   if (warning !== undefined) options.onWarning?.(warning)
   const network = new Network(source.architecture, source.config, batchOf(source, options))
@@ -75,15 +75,15 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     adjustable: adjustable(options),
     length: network.batch.length,
     topK: options.teacherTopK,
-    ...(decided && { whole: decided.whole }),
+    ...(decided && { inMemory: decided.inMemory }),
     untrained:
       decided && (options.embeddings ?? 'auto') === 'auto'
         ? [decided.untrained]
         : untrainedSets(source, types, options.embeddings ?? 'auto'),
-    speeds: (whole) => {
-      network.keepsMemory = whole
-      source.weights.most = whole ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
-      return sampleBlock(source, network, programs, types, tokens.trial, (done, total) => {
+    speeds: (inMemory) => {
+      network.keepsMemory = inMemory
+      source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
+      return probeBlock(source, network, optimizer, types, tokens.trial, (done, total) => {
         options.signal?.throwIfAborted()
         options.onProgress?.({ stage: 'measure', done, total, tokens: total })
       })
@@ -91,7 +91,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   }
   const plan = await planRun(source, planned)
   await checkDisk(options.output, plan, source, types, (disk) => methodWithin(disk, source, planned, plan))
-  return { options, source, network, programs, read, wanted, tokens: tokens.train, plan }
+  return { options, source, network, optimizer, read, wanted, tokens: tokens.train, plan }
 }
 
 /** What was not asked for in so many words. */

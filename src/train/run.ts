@@ -23,9 +23,9 @@ export async function runTraining(run: RunContext): Promise<TrainReport> {
   const folder = blocksFolder(options.output)
   return withCleanup(async (defer) => {
     if (!keepsState(options)) defer(() => rm(folder, { recursive: true, force: true }))
-    const disk = new BlocksOnDisk(folder, settings, plan.whole ? 'latents' : 'tensors')
+    const disk = new BlocksOnDisk(folder, settings, plan.inMemory ? 'latents' : 'tensors')
     defer(() => disk.close())
-    const state = plan.whole ? await InMemory.open({ run, disk }) : new OneBlock({ run, disk })
+    const state = plan.inMemory ? await InMemory.open({ run, disk }) : new OneBlock({ run, disk })
     await state.prepare()
     for (const stage of state.stages) {
       const result = await stage.run()

@@ -41,7 +41,7 @@ async function trainTo(
   began: number,
   defer: (release: Release) => void,
 ): Promise<TrainReport> {
-  const { options, source, network, programs, read, wanted, tokens, plan } = await prepare(asked, defer)
+  const { options, source, network, optimizer, read, wanted, tokens, plan } = await prepare(asked, defer)
   options.onPlan?.(plan)
   warnOfMemory(plan, options)
   const settled = {
@@ -53,7 +53,7 @@ async function trainTo(
     if (keepsState(options) && !holdsWork(options.output))
       await saveDecisions(options.output, {
         method: plan.method,
-        whole: plan.whole,
+        inMemory: plan.inMemory,
         untrained: plan.untrained.join(' '),
         tokens: settled.tokens,
         calibration: plan.calibration,
@@ -61,7 +61,7 @@ async function trainTo(
       })
     const written = textOptions(source, network, settled, plan.memory)
     const text = await runText(options.input, network, written, read, plan.calibration)
-    return runTraining(new RunContext(source, settled, plan, network, programs, text, began))
+    return runTraining(new RunContext(source, settled, plan, network, optimizer, text, began))
   })
 }
 
@@ -70,6 +70,6 @@ function warnOfMemory({ stages }: Plan, { onWarning }: TrainOptions): void {
   const [needed, reachable] = [Math.max(...stages.map(({ bytes }) => bytes)), reachableMemory()]
   if (needed > reachable)
     onWarning?.(
-      `training takes about ${gigabytes(needed)} of memory and ${gigabytes(reachable)} are free; end other programs, or allow less with --memory`,
+      `training takes about ${gigabytes(needed)} of memory and ${gigabytes(reachable)} are free; end other optimizer, or allow less with --memory`,
     )
 }

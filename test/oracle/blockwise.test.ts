@@ -102,7 +102,7 @@ async function interrupted(
 describe('the block-wise method', () => {
   it('wins a good part of the loss, and libllama loads the file', async () => {
     const report = await run('whole.gguf', { method: 'blockwise' })
-    expect(report.plan.whole).toBe(true)
+    expect(report.plan.inMemory).toBe(true)
     expect(report.stages.map(({ stage }) => stage)).toEqual(['blockwise'])
     expect(report.recovered).toBeGreaterThan(0.3)
     expect(report.check.differing).toBe(0)
@@ -138,7 +138,7 @@ describe('the block-wise method', () => {
 
   it('works with one block in memory, where the model does not fit', async () => {
     const report = await run('streamed.gguf', { memory: little })
-    expect(report.plan).toMatchObject({ whole: false, method: 'blockwise', memory: little })
+    expect(report.plan).toMatchObject({ inMemory: false, method: 'blockwise', memory: little })
     expect(report.recovered).toBeGreaterThan(0.25)
     expect(report.check.differing).toBe(0)
     expect(report.check.tensors).toBeGreaterThan(20)
@@ -214,7 +214,7 @@ describe('the plan', () => {
   it('takes the most that fits', async () => {
     const tight = await planRun(await model(), { ...planned, memory: little })
     const wide = await planRun(await model(), { ...planned, memory: 8e9 })
-    expect([tight.method, tight.whole, wide.method, wide.whole]).toEqual([
+    expect([tight.method, tight.inMemory, wide.method, wide.inMemory]).toEqual([
       'blockwise',
       false,
       'distill',
@@ -235,7 +235,7 @@ describe('the plan', () => {
     const short = await planRun(await model(), { ...timed, seconds: 10 })
     expect([long.method, short.method]).toEqual(['distill', 'blockwise'])
     expect(short.stages.map(({ stage }) => stage)).toEqual(['blockwise'])
-    expect(short.whole).toBe(true)
+    expect(short.inMemory).toBe(true)
     expect([long.tokens, short.tokens]).toEqual([planned.text, planned.calibration])
     const asked = await planRun(await model(), { ...timed, seconds: 10, method: 'distill' })
     expect(asked.method).toBe('distill')

@@ -45,7 +45,7 @@ async function stopped(name: string, more: Partial<TrainOptions>): Promise<strin
 it('a run with --time that was killed before its first block keeps how it had shared its time', async () => {
   const path = await stopped('time.gguf', { seconds: 4, method: 'distill' })
   const decisions = JSON.parse(await readFile(path, 'utf8'))
-  expect(decisions).toMatchObject({ method: 'distill', whole: true, teacherTopK: 0 })
+  expect(decisions).toMatchObject({ method: 'distill', inMemory: true, teacherTopK: 0 })
   // As if this machine had been slower then.
   await writeFile(path, JSON.stringify({ ...decisions, tokens: 2048, calibration: 1024 }))
   const { plan, steps } = await run('time.gguf', { seconds: 4, method: 'distill', resume: true })

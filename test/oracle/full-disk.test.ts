@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { TrainEvent, TrainOptions } from '../../src/config/options.js'
 import { FileError } from '../../src/errors.js'
 import { ReferenceWriter } from '../../src/evaluate/references/saved-reference.js'
-import { atomicWrite, reserveRoom } from '../../src/files.js'
+import { atomicWrite, reserveSpace } from '../../src/files.js'
 import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
 import { llama } from '../../src/models/llama.js'
 import { MomentFile } from '../../src/optimizer/adam-state-file.js'
@@ -205,7 +205,7 @@ it('while a file is begun: nothing of it stays, neither on the disk nor open', a
     () => MomentFile.create(path, own),
     () => ReferenceWriter.create(path, header),
     () => atomicWrite(path, 'text'),
-    () => reserveRoom(path, 1000),
+    () => reserveSpace(path, 1000),
     () => createGguf(path, { metadata: new Metadata(path), tensors: [] }),
   ]) {
     disk.fillsWhen(() => true)

@@ -120,15 +120,17 @@ describe('a model file', () => {
     expect(apart).toEqual(found)
 
     const names: string[] = ['token_embd.weight']
-    const flows = await Promise.all(batches.map((tokens) => network.embed(tokens, source.weights)))
+    const batchesOfActivations = await Promise.all(
+      batches.map((tokens) => network.embed(tokens, source.weights)),
+    )
     for (let layer = 0; layer < source.config.layers; layer++) {
       const { inputs, results, w } = blockGraph(network, layer)
       for (const group of matrixGroups(results, w)) {
         const matrices = group.map(({ name }) => name)
         const n = group[0].input.shape.at(-1) as number
         const sums = new Array<number>(n).fill(0)
-        for (const flow of flows) {
-          const values = network.blockValues(layer, flow, source.weights)
+        for (const activations of batchesOfActivations) {
+          const values = network.blockValues(layer, activations, source.weights)
           const { read } = await run(inputs, { read: group[0].input }, values)
           for (const [i, value] of read.entries()) sums[i % n] += value ** 2
         }
@@ -139,7 +141,8 @@ describe('a model file', () => {
           names.push(`blk.${layer}.${name}`)
         }
       }
-      for (const flow of flows) flow.x = await network.block(layer, flow, source.weights)
+      for (const activations of batchesOfActivations)
+        activations.x = await network.block(layer, activations, source.weights)
     }
     expect([...found.keys()].toSorted()).toEqual(names.toSorted())
     await network.dispose()

@@ -18,9 +18,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TrainEvent, TrainOptions } from '../../src/config/options.js'
 import { UsageError } from '../../src/errors.js'
 import { openGguf } from '../../src/gguf/index.js'
-import { roomPath } from '../../src/reserve.js'
+import { reservedPath } from '../../src/reserve.js'
 import { checkpointPath } from '../../src/resume/checkpoint.js'
-import { blocksFolder, momentsPath, streamsFolder, takenBytes } from '../../src/resume/disk.js'
+import { blocksFolder, hiddenStatesFolder, momentsPath, takenBytes } from '../../src/resume/disk.js'
 import { isFinished } from '../../src/resume/leftovers.js'
 import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
@@ -105,16 +105,16 @@ it('a run over what another left names all of it, and nothing else is left when 
   await stopped('left.gguf', 2)
   const output = join(folder, 'left.gguf')
   const [checkpoint, blocks] = [checkpointPath(output), blocksFolder(output)]
-  writeFileSync(roomPath(checkpoint), 'reserved')
+  writeFileSync(reservedPath(checkpoint), 'reserved')
   writeFileSync(join(folder, '.left.gguf.1.0123abcd.tmp'), 'half')
   writeFileSync(join(folder, '.left.gguf.checkpoint.1.0123abcd.tmp'), 'half')
   const saved = readFileSync(checkpoint)
   await expect(run('left.gguf')).rejects.toThrow(
-    `${checkpoint}, ${roomPath(checkpoint)} and ${blocks} are left of a run that did not end; add --resume to go on, or delete them to start anew`,
+    `${checkpoint}, ${reservedPath(checkpoint)} and ${blocks} are left of a run that did not end; add --resume to go on, or delete them to start anew`,
   )
   expect(readFileSync(checkpoint)).toEqual(saved)
   expect(beside('left.gguf').sort()).toEqual(
-    [roomPath(checkpoint), blocks, checkpoint].map((path) => basename(path)),
+    [reservedPath(checkpoint), blocks, checkpoint].map((path) => basename(path)),
   )
   rmSync(checkpoint)
   rmSync(blocks, { recursive: true })
@@ -128,16 +128,16 @@ it('space that a killed run has taken counts as free, every file once', async ()
   const checkpoint = checkpointPath(output)
   const before = await takenBytes(output)
   expect(before).toBeGreaterThan(readFileSync(checkpoint).length)
-  writeFileSync(roomPath(checkpoint), Buffer.alloc(3e6))
-  writeFileSync(roomPath(join(blocksFolder(output), 'block-1.gguf')), Buffer.alloc(2e6))
+  writeFileSync(reservedPath(checkpoint), Buffer.alloc(3e6))
+  writeFileSync(reservedPath(join(blocksFolder(output), 'block-1.gguf')), Buffer.alloc(2e6))
   expect(await takenBytes(output)).toBe(before + 5e6)
-  rmSync(roomPath(checkpoint))
-  linkSync(checkpoint, roomPath(checkpoint)) // killed between link and rename
+  rmSync(reservedPath(checkpoint))
+  linkSync(checkpoint, reservedPath(checkpoint)) // killed between link and rename
   expect(await takenBytes(output)).toBe(before + 2e6)
   // What belonged to the process that was killed is gone before anything is counted.
   writeFileSync(momentsPath(output), Buffer.alloc(1000))
-  mkdirSync(streamsFolder(output))
-  writeFileSync(join(streamsFolder(output), 'student-0.stream'), '')
+  mkdirSync(hiddenStatesFolder(output))
+  writeFileSync(join(hiddenStatesFolder(output), 'student-0.stream'), '')
   writeFileSync(join(blocksFolder(output), '.block-1.gguf.1.0123abcd.tmp'), '')
   await run('taken.gguf', {
     resume: true,
@@ -160,7 +160,7 @@ it('a run that was killed is resumed on a disk that has no room beside what it h
   await stopped('tight.gguf', 2, { onPlan: ({ diskBytes }) => (planned = diskBytes) })
   const output = join(folder, 'tight.gguf')
   const checkpoint = readFileSync(checkpointPath(output))
-  writeFileSync(roomPath(checkpointPath(output)), Buffer.alloc(checkpoint.length)) // which a kill leaves
+  writeFileSync(reservedPath(checkpointPath(output)), Buffer.alloc(checkpoint.length)) // which a kill leaves
   const { bytes } = await run('fits.gguf')
   const free = planned + bytes - (await takenBytes(output))
   const real = fsp.statfs
@@ -168,10 +168,10 @@ it('a run that was killed is resumed on a disk that has no room beside what it h
   syncBuiltinESMExports()
   try {
     const blocks = blocksFolder(output)
-    rmSync(roomPath(checkpointPath(output)))
+    rmSync(reservedPath(checkpointPath(output)))
     await expect(run('tight.gguf', { resume: true })).rejects.toThrow('of disk')
     expect(existsSync(blocks)).toBe(true)
-    writeFileSync(roomPath(checkpointPath(output)), Buffer.alloc(checkpoint.length))
+    writeFileSync(reservedPath(checkpointPath(output)), Buffer.alloc(checkpoint.length))
     await run('tight.gguf', { resume: true })
   } finally {
     fsp.statfs = real

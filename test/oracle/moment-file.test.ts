@@ -13,7 +13,7 @@ import { quantizeRows } from '../../src/llama/index.js'
 import { trainedLatents } from '../../src/optimizer/adam-state.js'
 import { MomentFile } from '../../src/optimizer/adam-state-file.js'
 import { optimize } from '../../src/optimizer/optimizer.js'
-import { Parameter, ParameterPrograms } from '../../src/optimizer/parameter.js'
+import { Optimizer, Parameter } from '../../src/optimizer/parameter.js'
 import { bytesOf } from '../../src/plan/memory.js'
 import { methodWithin, planRun } from '../../src/plan/plan.js'
 import type { PlanOptions } from '../../src/plan/plan-options.js'
@@ -48,18 +48,18 @@ function parameters(): Parameter[] {
   ]
 }
 
-async function steps(programs: ParameterPrograms, own: readonly Parameter[]): Promise<void> {
+async function steps(optimizer: Optimizer, own: readonly Parameter[]): Promise<void> {
   for (let number = 1; number <= 3; number++) {
     const random = new Random(number)
     for (const { gradient } of own) for (let i = 0; i < gradient.length; i++) gradient[i] = random.normal()
-    await optimize(own, programs, { weightRate: 0.02, scaleRate: 0.01 }, { tokens: 1, clip: 1e9, number })
+    await optimize(own, optimizer, { weightRate: 0.02, scaleRate: 0.01 }, { tokens: 1, clip: 1e9, number })
   }
 }
 
 describe('steps', () => {
   it.each([16, 48, 1000])('are those in memory bit for bit, in pieces of %i', async (most) => {
     const [plain, filed] = [parameters(), parameters()]
-    const [inMemory, onDisk] = [new ParameterPrograms(), new ParameterPrograms()]
+    const [inMemory, onDisk] = [new Optimizer(), new Optimizer()]
     const path = join(folder, `file-${most}`, 'moments')
     const file = await MomentFile.create(path, filed, most)
     onDisk.moments = file

@@ -16,7 +16,7 @@ import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
 import { modelTensors } from '../../src/models/weights.js'
 import { optimize } from '../../src/optimizer/optimizer.js'
-import { Parameter, ParameterPrograms } from '../../src/optimizer/parameter.js'
+import { Optimizer, Parameter } from '../../src/optimizer/parameter.js'
 import { Random } from '../../src/random.js'
 import { randomTokens } from '../support/logits.js'
 import { tinyConfig, tinyWeights } from '../support/tiny-network.js'
@@ -55,8 +55,8 @@ async function train(
   target: (network: Network, tokens: Int32Array) => Promise<Target>,
 ): Promise<Frozen> {
   const network = new Network(llama, config, batch)
-  const programs = new ParameterPrograms()
-  for (const p of parameters) await programs.round(p)
+  const optimizer = new Optimizer()
+  for (const p of parameters) await optimizer.round(p)
   const student = new Map([...weights, ...parameters.map((p) => [p.name, p.weights] as const)])
   const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   const tokens = randomTokens(network.tokens, config.vocabulary, 1)
@@ -73,10 +73,10 @@ async function train(
       first = { logits: summary(logits), loss, gradients: Object.fromEntries(summaries) }
     }
     const rates = { weightRate: 0.02, scaleRate: 0.005 }
-    await optimize(parameters, programs, rates, { tokens: network.tokens, clip: 1, number })
+    await optimize(parameters, optimizer, rates, { tokens: network.tokens, clip: 1, number })
   }
   await network.dispose()
-  await programs.dispose()
+  await optimizer.dispose()
   return { ...first!, losses }
 }
 

@@ -97,7 +97,7 @@ test.each<[name: string, text: string, more: Partial<TrainOptions>, memory: 'all
     ...{ ...common, input, output, data: [text], general: 0, tokens: 1024, calibration: 1024 },
     ...{ memory: memory === 'all' ? memoryBudget() : await little(), ...more },
   })
-  expect(report.plan.whole).toBe(memory === 'all')
+  expect(report.plan.inMemory).toBe(memory === 'all')
   expect(report.textTokens).toMatchObject({ general: 0, selfWritten: 0 })
   if (report.written === 'ptq')
     expect(await tensorData(output)).toEqual(await tensorData(file(`${report.opponent}.gguf`)))

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TrainEvent, TrainOptions } from '../../src/config/options.js'
 import { joinWindows as joined } from '../../src/data/windows.js'
-import { TopTokenCache, topTokenBytes } from '../../src/distill/top-k.js'
+import { TopKCache, topKBytes } from '../../src/distill/top-k.js'
 import { Network } from '../../src/engine/network.js'
 import { llama } from '../../src/models/llama.js'
 import { planRun } from '../../src/plan/plan.js'
@@ -37,11 +37,11 @@ describe('the file', () => {
     const network = new Network(llama, config, batch)
     const path = join(folder, 'file', 'teacher')
     const options = { teacher: 'a', windows, k: 4 }
-    const first = await TopTokenCache.open(path, options)
+    const first = await TopKCache.open(path, options)
     await first.fill(network, weights, () => {})
     const mixed = await first.get([windows[4], windows[0]])
     await first.close()
-    expect((await stat(path)).size).toBe(topTokenBytes(5, 12, 4))
+    expect((await stat(path)).size).toBe(topKBytes(5, 12, 4))
 
     await network.forward(joined([windows[0], windows[1]]), weights)
     const own = await network.head.top(weights, 4)
@@ -54,14 +54,14 @@ describe('the file', () => {
     const handle = await open(path, 'r+')
     await handle.write(Uint8Array.of(whole[100] ^ 1), 0, 1, 100)
     await handle.close()
-    const again = await TopTokenCache.open(path, options)
+    const again = await TopKCache.open(path, options)
     await expect(again.get([windows[0]])).rejects.toThrow('was changed')
     await again.fill(network, weights, () => {})
     await again.fill(network, new Map(), () => {})
     await again.close()
     expect((await readFile(path)).equals(whole)).toBe(true)
 
-    const other = await TopTokenCache.open(path, { ...options, teacher: 'b' })
+    const other = await TopKCache.open(path, { ...options, teacher: 'b' })
     await expect(other.get([windows[0]])).rejects.toThrow('was changed')
     await other.close()
     await network.dispose()
@@ -86,7 +86,7 @@ describe('training', () => {
   it('wins nearly as much as from the whole distribution, and says what it keeps', async () => {
     const whole = await run('whole.gguf', { teacherTopK: 0 })
     const top = await run('top.gguf')
-    expect(top.plan.teacher).toEqual({ topK: 16, bytes: topTokenBytes(top.distinctTokens / 64, 64, 16) })
+    expect(top.plan.teacher).toEqual({ topK: 16, bytes: topKBytes(top.distinctTokens / 64, 64, 16) })
     expect(whole.plan.teacher).toEqual({ topK: 0, bytes: 0 })
     expect(top.recovered).toBeGreaterThan(0.8 * whole.recovered)
     expect(existsSync(join(folder, 'top.gguf.blocks'))).toBe(false)
@@ -141,7 +141,7 @@ describe('the plan', () => {
     )
 
   it('keeps them where windows come again and the head is dear', async () => {
-    expect((await plan(262_144, 1000)).teacher).toEqual({ topK: 256, bytes: topTokenBytes(400, 128, 256) })
+    expect((await plan(262_144, 1000)).teacher).toEqual({ topK: 256, bytes: topKBytes(400, 128, 256) })
     expect((await plan(262_144, 100)).teacher.topK).toBe(0)
     expect((await plan(300, 1000)).teacher.topK).toBe(0)
     expect((await plan(300, 1, 20)).teacher.topK).toBe(20)

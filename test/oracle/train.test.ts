@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TrainOptions } from '../../src/config/options.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
-import { ParameterPrograms } from '../../src/optimizer/parameter.js'
+import { Optimizer } from '../../src/optimizer/parameter.js'
 import { Random } from '../../src/random.js'
 import { checkpointPath } from '../../src/resume/checkpoint.js'
 import { trainedParameters } from '../../src/student/export.js'
@@ -60,22 +60,22 @@ describe('step 0 is PTQ', () => {
       ])
       const weighed = new Map(squares.filter(([name]) => /^blk.*(attn_|ffn_)(?!norm)/.test(name)))
       for (const importance of [undefined, weighed]) {
-        const programs = new ParameterPrograms()
+        const optimizer = new Optimizer()
         const { parameters } = await makeStudent(source, types, new Set(), importance)
         const check = { tensors: 0, weights: 0, differing: 0 }
-        const bytesOf = trainedParameters(parameters, programs, check)
+        const bytesOf = trainedParameters(parameters, optimizer, check)
         const reference = join(folder, `reference-${type}.gguf`)
         await quantizeModel(input, reference, { type, ...(importance && { importance }) })
         const theirs = await tensorData(reference)
         for (const p of parameters) {
-          await programs.round(p)
+          await optimizer.round(p)
           const bytes = await bytesOf(p.name)
           expect(theirs.get(p.name)?.equals(bytes as Uint8Array), p.name).toBe(true)
         }
         expect(parameters).toHaveLength(theirs.size)
         expect(check.tensors).toBeGreaterThan(14)
         expect(check.differing).toBe(0)
-        await programs.dispose()
+        await optimizer.dispose()
       }
       await source.gguf.close()
     },

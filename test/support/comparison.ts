@@ -66,7 +66,7 @@ function file(
         weights: { trained: 1000, all: 1000, untrained: [] },
         plan: {
           method: 'distill' as const,
-          whole: true,
+          inMemory: true,
           spillBytes: 0,
           blockBytes: 1e6,
           checkpointBytes: 0,

@@ -17,12 +17,12 @@ import { basename, join, relative, sep } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { demo } from '../../src/compare/demo.js'
 import { UsageError } from '../../src/errors.js'
-import { atomicWrite, reserveRoom, temporaryPath } from '../../src/files.js'
+import { atomicWrite, reserveSpace, temporaryPath } from '../../src/files.js'
 import { createGguf, Metadata } from '../../src/gguf/index.js'
 import { lockFile } from '../../src/locks.js'
 import { checkOutputs, type Output, withOutputs } from '../../src/outputs.js'
 import { besidePath, hiddenPath } from '../../src/paths.js'
-import { roomPath } from '../../src/reserve.js'
+import { reservedPath } from '../../src/reserve.js'
 import { keptBeside } from '../../src/resume/leftovers.js'
 import { scratchFolder } from './gguf-bytes.js'
 
@@ -169,7 +169,7 @@ describe('an output that is a symbolic link', () => {
     symlinkSync(join('disk2', 'target.gguf'), link)
     for (const content of ['first', 'second']) {
       expect(join(temporaryPath(link), '..')).toBe(join(target, '..'))
-      await reserveRoom(link, 1000)
+      await reserveSpace(link, 1000)
       expect(readdirSync(join(folder, 'disk2'))).toContain('.target.gguf.room')
       await atomicWrite(link, content)
       expect(readFileSync(target, 'utf8')).toBe(content)
@@ -216,7 +216,7 @@ describe('long names', () => {
   ])('%s', async (name) => {
     const path = join(folder, name)
     await withOutputs({ writes: [output(path)], reads: [] }, async () => {
-      await reserveRoom(path, 100)
+      await reserveSpace(path, 100)
       await atomicWrite(path, 'whole')
     })
     expect(readdirSync(folder)).toEqual([name])
@@ -240,19 +240,19 @@ describe('what quench keeps for itself', () => {
     const path = join(folder, 'report.html')
     const victim = write('victim')
     for (const plant of [symlinkSync, linkSync]) {
-      plant(victim, roomPath(path))
+      plant(victim, reservedPath(path))
       await atomicWrite(path, 'report')
       expect(readFileSync(victim, 'utf8')).toBe('content of victim')
       expect(readFileSync(path, 'utf8')).toBe('report')
-      await reserveRoom(path, 100)
+      await reserveSpace(path, 100)
       expect(readFileSync(victim, 'utf8')).toBe('content of victim')
-      expect(lstatSync(roomPath(path))).toMatchObject({ size: 100, nlink: 1 })
+      expect(lstatSync(reservedPath(path))).toMatchObject({ size: 100, nlink: 1 })
       await atomicWrite(path, 'again')
       expect(readdirSync(folder).sort()).toEqual(['report.html', 'victim'])
     }
-    mkdirSync(roomPath(path))
+    mkdirSync(reservedPath(path))
     await atomicWrite(path, 'beside a folder')
-    await expect(reserveRoom(path, 100)).rejects.toThrow(
+    await expect(reserveSpace(path, 100)).rejects.toThrow(
       'this is a folder, where quench keeps a file of its own',
     )
     expect(readdirSync(folder).sort()).toEqual(['.report.html.room', 'report.html', 'victim'])
@@ -269,18 +269,18 @@ describe('what quench keeps for itself', () => {
     const path = join(folder, 'out.checkpoint')
     const content = { metadata: new Metadata(path), tensors: [{ name: 't', shape: [256], type: 0 }] }
     const save = async (value: number, fails = false): Promise<void> => {
-      const writer = await createGguf(path, { ...content, keepRoom: true })
+      const writer = await createGguf(path, { ...content, keepReserved: true })
       await writer.write('t', new Uint8Array(1024).fill(value))
       if (fails) await writer.abort()
       else await writer.finish()
     }
     await save(1)
-    linkSync(path, roomPath(path)) // as the kill leaves it
+    linkSync(path, reservedPath(path)) // as the kill leaves it
     const saved = readFileSync(path)
-    await reserveRoom(path, saved.length)
+    await reserveSpace(path, saved.length)
     await save(2, true)
     expect(readFileSync(path)).toEqual(saved)
-    linkSync(path, roomPath(path))
+    linkSync(path, reservedPath(path))
     for (let i = 3; i < 6; i++) await save(i)
     expect(readFileSync(path).at(-1)).toBe(5)
     expect(readdirSync(folder).sort()).toEqual(['.out.checkpoint.room', 'out.checkpoint'])
@@ -293,7 +293,7 @@ describe('what quench keeps for itself', () => {
       createGguf(path, {
         metadata: new Metadata(path, [['k', { type: 'string', value: text }]]),
         tensors: [],
-        keepRoom: true,
+        keepReserved: true,
       }).then((writer) => writer.finish())
     await save('first')
     linkSync(path, join(folder, 'copy'))
@@ -321,7 +321,7 @@ describe.skipIf(process.platform === 'win32')('permissions', () => {
         expect(mode()).toBe(kept.toString(8))
       }
       rmSync(path)
-      await reserveRoom(path, 100)
+      await reserveSpace(path, 100)
       await atomicWrite(path, 'in reserved space')
       expect(mode()).toBe('640')
     } finally {
