@@ -2,7 +2,7 @@
 import { UsageError } from './errors.js'
 
 /** What a number may be. */
-interface Range {
+export interface Range {
   readonly holds: (value: number) => boolean
   /** Ends the sentence "it must be". */
   readonly text: string

@@ -1,11 +1,9 @@
 /** What a training run is told, what it tells while it runs, and what it gives. */
 
 import type { TeacherCache } from '../engine/teacher-cache.js'
-import { UsageError } from '../errors.js'
-import { aboveZero, checkChoice, checkNumbers, fromZero, share, whole } from '../option-checks.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import type { MeanError } from '../validation/estimate.js'
-import { type blockwise, type Method, methods } from './methods.js'
+import type { blockwise, Method } from './methods.js'
 import type { Plan } from './plan.js'
 
 export interface TrainOptions {
@@ -67,33 +65,6 @@ export interface TrainOptions {
   readonly onBlock?: (measured: MeasuredBlock) => void
   /** Stops after the current step, with a checkpoint. */
   readonly signal?: AbortSignal
-}
-
-/** @throws UsageError that names an option whose value no run can have */
-export function checkOptions(options: TrainOptions): void {
-  checkNumbers(options, {
-    selfWritten: share,
-    general: share,
-    validation: whole(1),
-    tokens: whole(1),
-    steps: whole(0),
-    seconds: aboveZero,
-    context: whole(1),
-    teacherTopK: whole(0),
-    memory: aboveZero,
-    calibration: whole(0),
-    batch: whole(1),
-    weightRate: fromZero,
-    scaleRate: fromZero,
-    seed: whole(0),
-  })
-  const { checkpointEvery = 0, steps, seconds } = options
-  if (!(checkpointEvery >= 0))
-    throw new UsageError(`checkpointEvery is ${checkpointEvery}; it must be a number from 0`)
-  if (steps !== undefined && seconds !== undefined)
-    throw new UsageError('steps and seconds exclude each other; give one of them')
-  checkChoice('method', options.method, ['auto', ...methods])
-  checkChoice('embeddings', options.embeddings, ['auto', 'yes', 'no'])
 }
 
 /** What a run is doing: `done` of `total`, in parts of a sample, tokens, blocks or steps. */

@@ -1,9 +1,11 @@
 /** What all parts of a run share. */
 import { BlockClock } from '../blockwise/block-clock.js'
 import { importanceOf } from '../blockwise/importance.js'
+import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
+import { sameOnResume } from '../config/table.js'
 import { digest } from '../data/order.js'
 import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
@@ -15,8 +17,12 @@ import type { Settings } from '../resume/checkpoint.js'
 import type { ExportCheck } from '../student/export.js'
 import { type Source, targetTypes } from '../student/source.js'
 import type { Importance } from '../student/student.js'
-import { defaultTokens, type RunText } from '../training-text/run-text.js'
+import type { RunText } from '../training-text/run-text.js'
 import { inWholeBatches, type KindWindows } from '../validation/validation.js'
+
+/** Of options that a resumed run must have the same. */
+const { tokens, seed, weightRate, scaleRate } = defaults
+const defaultsOfSame = { tokens, seed, weightRate, scaleRate }
 
 export class RunContext {
   readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
@@ -38,30 +44,27 @@ export class RunContext {
     readonly began: number,
   ) {
     this.types = targetTypes(source, options.type)
-    this.rates = { weightRate: options.weightRate ?? 0.003, scaleRate: options.scaleRate ?? 0.0005 }
+    this.rates = {
+      weightRate: options.weightRate ?? defaults.weightRate,
+      scaleRate: options.scaleRate ?? defaults.scaleRate,
+    }
     this.settings = this.settingsOf(text)
     this.clock = new BlockClock(text.calibration.length * network.batch.length, options.onBlock)
   }
 
   /** What a run that goes on must have the same. */
   private settingsOf({ windows, importance, trial, validation }: RunText): Settings {
-    const { type, tokens = defaultTokens, steps = null, seconds = null, seed = 1 } = this.options
     return {
       model: this.source.fingerprint,
-      type,
+      type: this.options.type,
       method: this.plan.method,
       untrained: this.plan.untrained.join(' '),
       teacherTopK: this.plan.teacher.topK,
       text: digest([...windows, ...[...importance, ...trial, ...validation].flatMap((kind) => kind.windows)]),
-      tokens,
-      steps,
-      seconds,
       context: this.network.batch.length,
       batch: this.network.tokens,
       inMemory: this.plan.inMemory,
-      calibration: this.plan.calibration,
-      seed,
-      ...this.rates,
+      ...sameOnResume({ ...defaultsOfSame, ...this.options }),
     }
   }
 

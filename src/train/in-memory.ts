@@ -1,6 +1,7 @@
 /** A run with the whole student in memory: a block-wise solution first, then training end to end. */
 import { hasBlocks, loadBlocks, solveInMemory } from '../blockwise/blockwise.js'
 import { fisherOf } from '../blockwise/fisher.js'
+import { defaults } from '../config/defaults.js'
 import { blockwise, trainingOf } from '../config/methods.js'
 import { Distillation } from '../distill/distillation.js'
 import { trainSteps } from '../distill/steps.js'
@@ -17,8 +18,6 @@ import { opponentOf, type Validated } from '../validation/opponent.js'
 import { type Divergence, meanOf } from '../validation/validation.js'
 import type { Work } from './context.js'
 import { type Stage, type StageResult, type State, solvingSeconds } from './stages.js'
-
-export const defaultSteps = 300
 
 export class InMemory implements State {
   private constructor(
@@ -158,7 +157,7 @@ export class InMemory implements State {
 
 /** Of a run that begins. */
 function begun({ run: { plan, options } }: Work): Progress {
-  const asked = options.steps ?? (options.seconds === undefined ? defaultSteps : undefined)
+  const asked = options.steps ?? (options.seconds === undefined ? defaults.steps : undefined)
   const steps = trainingOf(plan.method) ? asked : 0
   return { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
 }

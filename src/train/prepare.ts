@@ -1,6 +1,7 @@
 /** What a run needs before its first stage: the model, the text as far as it can be read, and the plan. */
 
 import type { Release } from '../cleanup.js'
+import { defaults } from '../config/defaults.js'
 import type { TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
 import { Network } from '../engine/network.js'
@@ -19,7 +20,6 @@ import { checkSource, openSource, type Source, targetTypes } from '../student/so
 import { untrainedSets } from '../student/untrained.js'
 import { textOptions, textTokens } from '../training-text/run-text.js'
 import { type ReadText, readText, type TextOptions, writingOf } from '../training-text/text.js'
-import { defaultSteps } from './in-memory.js'
 
 /** A run that is planned. */
 export interface Prepared {
@@ -61,14 +61,14 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   const read = await readText(options.input, wanted)
   const tokens = textTokens(read, network, wanted, options.calibration)
   const planned: PlanOptions = {
-    method: options.method ?? 'auto',
+    method: options.method ?? defaults.method,
     memory,
     batch: network.tokens,
     calibration: tokens.calibration,
     importance: tokens.importance,
     trial: tokens.trial,
     validation: tokens.validation,
-    steps: options.steps ?? (options.seconds === undefined ? defaultSteps : undefined),
+    steps: options.steps ?? (options.seconds === undefined ? defaults.steps : undefined),
     seconds: options.seconds,
     text: tokens.train,
     writing: await writingOf(options.input, wanted, read),
@@ -77,9 +77,9 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     topK: options.teacherTopK,
     ...(decided && { inMemory: decided.inMemory }),
     untrained:
-      decided && (options.embeddings ?? 'auto') === 'auto'
+      decided && (options.embeddings ?? defaults.embeddings) === 'auto'
         ? [decided.untrained]
-        : untrainedSets(source, types, options.embeddings ?? 'auto'),
+        : untrainedSets(source, types, options.embeddings ?? defaults.embeddings),
     speeds: (inMemory) => {
       network.keepsMemory = inMemory
       source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
@@ -104,9 +104,9 @@ function adjustable({ tokens, calibration }: TrainOptions): Set<Adjustable> {
 
 function batchOf(
   { config }: Source,
-  { context, batch = 512 }: TrainOptions,
+  { context, batch = defaults.batch }: TrainOptions,
 ): { windows: number; length: number } {
-  const length = context ?? Math.min(128, config.context)
+  const length = context ?? Math.min(defaults.context, config.context)
   if (!Number.isInteger(length) || length < 8 || length > config.context)
     throw new UsageError(`--context ${length} is not from 8 to the model's ${config.context} tokens`)
   return { windows: Math.max(1, Math.round(batch / length)), length }

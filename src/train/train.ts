@@ -7,8 +7,9 @@
  */
 
 import { type Release, withCleanup } from '../cleanup.js'
-import { checkOptions, type TrainOptions } from '../config/options.js'
+import type { TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
+import { checkOptions } from '../config/table.js'
 import { gigabytes } from '../format.js'
 import { reachableMemory } from '../memory.js'
 import { holdsWork, keepsState, resumable } from '../resume/disk.js'

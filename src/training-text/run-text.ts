@@ -1,5 +1,6 @@
 /** The text of a run: windows to train on, those of them that the start is computed from, and general text to decide by. */
 
+import { defaults } from '../config/defaults.js'
 import type { TrainOptions } from '../config/options.js'
 import { WindowOrder } from '../data/order.js'
 import { joinWindows } from '../data/windows.js'
@@ -8,9 +9,6 @@ import type { Batch } from '../models/architecture.js'
 import type { Source } from '../student/source.js'
 import type { KindWindows } from '../validation/validation.js'
 import { countsOf, type ReadText, type TextOptions, type TextReport, trainingText } from './text.js'
-
-const defaultCalibration = 49_152
-export const defaultTokens = 131_072
 
 export interface RunText {
   readonly report: TextReport
@@ -33,7 +31,7 @@ export function textTokens(
   read: ReadText,
   { batch: { windows, length } }: Network,
   options: TextOptions,
-  calibration = defaultCalibration,
+  calibration: number = defaults.calibration,
 ): Record<'train' | 'importance' | 'trial' | 'validation' | 'calibration', number> {
   const { files, general, selfWritten } = countsOf(read, options)
   const train = files + general + selfWritten
@@ -85,8 +83,8 @@ export function textOptions(
     selfWritten,
     general,
     validation,
-    tokens = defaultTokens,
-    seed = 1,
+    tokens = defaults.tokens,
+    seed = defaults.seed,
     onProgress,
     onWarning,
     signal,

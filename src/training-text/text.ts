@@ -5,6 +5,7 @@
  * held out besides, to say how the file does there.
  */
 
+import { defaults } from '../config/defaults.js'
 import type { Writing } from '../config/plan.js'
 import { checkWritingMemory, isWritten, selfWritten, selfWrittenBytes } from '../data/self-written.js'
 import { readDocuments, textWarnings } from '../data/texts.js'
@@ -39,14 +40,12 @@ export interface TextOptions {
   readonly signal?: AbortSignal
 }
 
-const defaultValidation = 1536
 /** Tokens that decide among candidates, as a share of those that a run is validated on. */
 const trialShare = 1 / 3
 /** Tokens for importances, likewise. More of them change the mean squares of inputs by little. */
 const importanceShare = 2
 /** Most windows of a kind. */
 const mostOfKind = 48
-const defaultSelfWritten = 0.5
 
 /** What a text consists of, in tokens. */
 export interface TextReport {
@@ -73,7 +72,7 @@ export interface ReadText {
 
 /** Reads the files in `data` and the general text. @throws UsageError for shares that do not go with `data` or with each other */
 export async function readText(path: string, options: TextOptions): Promise<ReadText> {
-  const { length, validation: tokens = defaultValidation } = options
+  const { length, validation: tokens = defaults.validation } = options
   const shares = sharesOf(options)
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
@@ -235,7 +234,7 @@ function sharesOf({
   check('--general', general)
   const files = data.length > 0
   const own =
-    selfWritten ?? (files || general !== undefined ? (files ? 0 : 1 - (general ?? 0)) : defaultSelfWritten)
+    selfWritten ?? (files || general !== undefined ? (files ? 0 : 1 - (general ?? 0)) : defaults.selfWritten)
   const rest = 1 - own
   const common = general ?? (files ? rest / 2 : rest)
   if (own + common > 1)

@@ -115,3 +115,9 @@ test('folders and files are small enough to be read', () => {
   const long = [...sources].map(([path, { text }]) => [path, text.split('\n').length - 1] as const)
   expect(long.filter(([, lines]) => lines > mostLines)).toEqual([])
 })
+
+test('methods of training have their names in one table', () => {
+  const named = /(['"`])(?:distill|scales|blockwise)\1/
+  const found = [...sources].filter(([path, { text }]) => !path.startsWith('formats/') && named.test(text))
+  expect(found.map(([path]) => path)).toEqual(['config/methods.ts'])
+})

@@ -1,0 +1,30 @@
+/** The options of `quench train`, made of the table of options (config/table.ts). */
+import { Option, type OptionValues } from 'commander'
+import type { TrainOptions } from '../config/options.js'
+import { type OptionEntry, optionEntries, type Takes } from '../config/table.js'
+import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
+
+const parsers: Readonly<
+  Record<Exclude<Takes, readonly string[] | 'paths' | 'nothing'>, (text: string) => number>
+> = {
+  count: wholeNumber,
+  'positive count': positiveInteger,
+  share,
+  rate: positiveNumber,
+  bytes: memorySize,
+  time: seconds,
+}
+
+export function trainOption({ flags, help, takes, default: preset }: OptionEntry): Option {
+  const isChoice = typeof takes === 'object'
+  const option = new Option(flags, preset === undefined || isChoice ? help : `${help} (default: ${preset})`)
+  if (isChoice) option.choices(takes).default(preset)
+  else if (takes !== 'paths' && takes !== 'nothing') option.argParser(parsers[takes])
+  return option
+}
+
+/** The options of a run that were typed, by their names in the API. */
+export function trainValues(typed: OptionValues): Partial<TrainOptions> {
+  const values = optionEntries.map(([name, { flags }]) => [name, typed[new Option(flags).attributeName()]])
+  return Object.fromEntries(values.filter(([, value]) => value !== undefined))
+}

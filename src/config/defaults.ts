@@ -1,0 +1,18 @@
+/** What a run does where nothing is asked for. What depends on the model, the machine or `seconds` is decided by the plan. */
+export const defaults = {
+  /** Tokens of each kind of general text that stages are validated on. */
+  validation: 1536,
+  /** Share of the tokens that the model writes, without text of the user's. */
+  selfWritten: 0.5,
+  tokens: 131_072,
+  calibration: 49_152,
+  steps: 300,
+  /** Tokens of a window and of a step. */
+  context: 128,
+  batch: 512,
+  method: 'auto',
+  embeddings: 'auto',
+  weightRate: 0.003,
+  scaleRate: 0.0005,
+  seed: 1,
+} as const

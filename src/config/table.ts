@@ -1,0 +1,187 @@
+/**
+ * The options of a run, once: the command line and the API check by it, help is made of it, and a resumed run compares by it. A new one
+ * is a line in `TrainOptions`, which documents it for callers of the API, an entry here, and its use.
+ */
+import { UsageError } from '../errors.js'
+import { aboveZero, checkChoice, checkNumbers, fromZero, type Range, share, whole } from '../option-checks.js'
+import { defaults } from './defaults.js'
+import { methods, methodsHelp } from './methods.js'
+import type { TrainOptions } from './options.js'
+
+/** What an option takes on the command line. */
+export type Takes =
+  | 'count'
+  | 'positive count'
+  | 'share'
+  | 'rate'
+  | 'bytes'
+  | 'time'
+  | 'paths'
+  | 'nothing'
+  | readonly string[]
+
+export interface OptionEntry {
+  /** As commander takes them. */
+  readonly flags: string
+  readonly help: string
+  readonly takes: Takes
+  /** What the API takes, where that is a number. */
+  readonly range?: Range
+  /** Ends the sentence "default: ". */
+  readonly default?: string
+  /** A resumed run must have the same. */
+  readonly same?: true
+}
+
+const count = { takes: 'count', range: whole(0) } as const
+const positiveCount = { takes: 'positive count', range: whole(1) } as const
+const part = { takes: 'share', range: share } as const
+const rate = { takes: 'rate', range: fromZero } as const
+const automatic = ['auto', 'yes', 'no'] as const
+
+const table = {
+  data: {
+    flags: '-d, --data <paths...>',
+    help: 'text of your own to train on, beside general text of many kinds',
+    takes: 'paths',
+  },
+  general: {
+    ...part,
+    flags: '--general <share>',
+    help: 'share of the tokens that are general text, which ships with quench, 0 to 1',
+    default: 'half with --data, else what the model does not write',
+  },
+  selfWritten: {
+    ...part,
+    flags: '--self-written <share>',
+    help: 'share of the tokens that the model writes itself, 0 to 1',
+    default: `0 with --data, else ${defaults.selfWritten}`,
+  },
+  validation: {
+    ...positiveCount,
+    flags: '--validation <n>',
+    help: 'tokens of each kind of text that stages are validated on',
+    default: `${defaults.validation}`,
+  },
+  tokens: {
+    ...positiveCount,
+    flags: '--tokens <n>',
+    help: 'most distinct training tokens',
+    default: `${defaults.tokens}, or what can be written in a tenth of --time`,
+    same: true,
+  },
+  steps: {
+    ...count,
+    flags: '--steps <n>',
+    help: 'optimizer steps',
+    default: `${defaults.steps}`,
+    same: true,
+  },
+  seconds: {
+    flags: '--time <time>',
+    help: 'take about this long in all instead, e.g. 90s, 10m, 2h; the file then depends on how fast the machine is',
+    takes: 'time',
+    range: aboveZero,
+    same: true,
+  },
+  resume: {
+    flags: '--resume',
+    help: 'resume a run that was stopped; one that is finished stays as it is',
+    takes: 'nothing',
+  },
+  context: {
+    ...positiveCount,
+    flags: '-c, --context <n>',
+    help: 'tokens of a window',
+    default: `${defaults.context}`,
+  },
+  method: {
+    flags: '--method <method>',
+    help: `what trains after the block-wise stage (${methodsHelp}); auto: the most that fits in memory and time`,
+    takes: ['auto', ...methods],
+    default: defaults.method,
+  },
+  embeddings: {
+    flags: '--train-embeddings <choice>',
+    help: 'whether embedding and output matrices train or are only quantized; auto: unless the vocabulary is so large that they cost more than they win, or they do not fit',
+    takes: automatic,
+    default: defaults.embeddings,
+  },
+  teacherTopK: {
+    ...count,
+    flags: '--teacher-top-k <n>',
+    help: "train from the teacher's n likeliest tokens, computed once and kept on disk; 0: from all",
+    default: '256 where that saves a fifth of the time',
+  },
+  memory: {
+    flags: '--memory <size>',
+    help: 'memory that may be used, e.g. 6GB',
+    takes: 'bytes',
+    range: aboveZero,
+    default: "three quarters of the machine's or the container's",
+  },
+  calibration: {
+    ...count,
+    flags: '--calibration <n>',
+    help: 'tokens from which the start is computed, 0: none',
+    default: `${defaults.calibration}, or what fits in most of --time`,
+    same: true,
+  },
+  batch: {
+    ...positiveCount,
+    flags: '--batch <n>',
+    help: 'tokens of a step',
+    default: `${defaults.batch}`,
+  },
+  weightRate: {
+    ...rate,
+    flags: '--weight-rate <x>',
+    help: 'learning rate of weights, in quantization steps',
+    default: `${defaults.weightRate}`,
+    same: true,
+  },
+  scaleRate: {
+    ...rate,
+    flags: '--scale-rate <x>',
+    help: 'learning rate of scales and norms, relative',
+    default: `${defaults.scaleRate}`,
+    same: true,
+  },
+  seed: {
+    ...count,
+    flags: '--seed <n>',
+    help: 'seed of the text and of the order of windows',
+    default: `${defaults.seed}`,
+    same: true,
+  },
+  checkpointEvery: {
+    flags: '--checkpoint-every <seconds>',
+    help: 'time between checkpoints, 0: every step',
+    takes: 'count',
+    range: { holds: (value) => value >= 0, text: 'a number from 0' },
+    default: 'as often as they take a twentieth of the time',
+  },
+} as const satisfies { readonly [Name in keyof TrainOptions]?: OptionEntry }
+
+export type OptionName = keyof typeof table
+
+/** In the order of the help. */
+export const optionEntries: readonly (readonly [name: OptionName, entry: OptionEntry])[] = Object.entries(
+  table,
+) as [OptionName, OptionEntry][]
+
+/** @throws UsageError that names an option whose value no run can have */
+export function checkOptions(options: TrainOptions): void {
+  const ranges = optionEntries.flatMap(([name, { range }]) => (range ? [[name, range]] : []))
+  checkNumbers(options, Object.fromEntries(ranges))
+  for (const [name, { takes }] of optionEntries)
+    if (typeof takes === 'object') checkChoice(name, options[name], takes)
+  if (options.steps !== undefined && options.seconds !== undefined)
+    throw new UsageError('steps and seconds exclude each other; give one of them')
+}
+
+/** What a resumed run must have the same, as its settings say it; what was not given is null. */
+export const sameOnResume = (options: TrainOptions): Record<string, number | string | null> =>
+  Object.fromEntries(
+    optionEntries.flatMap(([name, { same }]) => (same ? [[name, (options[name] as number) ?? null]] : [])),
+  )
