@@ -168,9 +168,25 @@ export function fitting(model: Model, options: PlanOptions, method: Method): Fit
 const momentBytesOf = (model: Model, untrained: ReadonlySet<string>): number =>
   9.6 * sizesOf(model, untrained).trained
 
-/** Of two checkpoints. */
-export const checkpointBytesOf = (model: Model, method: Method, untrained: ReadonlySet<string>): number =>
-  2 * sizesOf(model, untrained).trained * (trainingOf(method)?.checkpointBytes ?? 0)
+/** At least what a file takes besides its tensors. */
+const headBytes = 96 << 10
 
-export const blockBytesOf = (model: Model, inMemory: boolean): number =>
-  model.config.layers * sizesOf(model).block * (inMemory ? 5.3 : 1.1)
+/** Of two checkpoints. */
+export function checkpointBytesOf(model: Model, method: Method, untrained: ReadonlySet<string>): number {
+  const training = trainingOf(method)
+  return training ? 2 * (headBytes + sizesOf(model, untrained).trained * training.checkpointBytes) : 0
+}
+
+/** Bytes for each weight of finished blocks: latents of weights and scales with their units, or tensors as they go to the output. */
+const latentBytes = 5.3
+const tensorBytes = 1.1
+
+/** Of finished blocks, and in memory of what trains outside them. */
+export function blockBytesOf(model: Model, inMemory: boolean, untrained: ReadonlySet<string>): number {
+  const { all, outside, trained } = sizesOf(model, untrained)
+  const { layers } = model.config
+  const blocks = all - outside
+  return inMemory
+    ? (layers + 1) * headBytes + latentBytes * (blocks + Math.max(0, trained - blocks))
+    : layers * headBytes + tensorBytes * blocks
+}

@@ -42,7 +42,8 @@ export function methodWithin(
     const fit = fitting(model, options, method)
     if (!fit) return false
     const { momentBytes, untrained } = fit
-    const needed = blockBytesOf(model, planned.inMemory) + checkpointBytesOf(model, method, untrained)
+    const needed =
+      blockBytesOf(model, planned.inMemory, untrained) + checkpointBytesOf(model, method, untrained)
     return momentBytes + needed + planned.spillBytes <= disk
   })
 }
@@ -152,7 +153,7 @@ function layOut(
   }
   const disk = {
     spillBytes: spill ? streamBytes : 0,
-    blockBytes: blockBytesOf(model, inMemory),
+    blockBytes: blockBytesOf(model, inMemory, untrained),
     checkpointBytes: checkpointBytesOf(model, method, untrained),
     momentBytes,
   }

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -16,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { TrainEvent, TrainOptions } from '../../src/config/options.js'
+import type { Item } from '../../src/config/plan.js'
 import { UsageError } from '../../src/errors.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { reservedPath } from '../../src/reserve.js'
@@ -27,13 +29,14 @@ import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
+const layers = 2
 let folder: string
 let input: string
 let text: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-leftovers-'))
   input = join(folder, 'model.gguf')
-  await writeTinyGguf(input, { layers: 2, width: 64, heads: 2, headsKV: 1, feedForward: 64 })
+  await writeTinyGguf(input, { layers, width: 64, heads: 2, headsKV: 1, feedForward: 64 })
   text = join(folder, 'text.txt')
   writeFileSync(text, wordText(8000))
 })
@@ -154,6 +157,30 @@ it('space that a killed run has taken counts as free, every file once', async ()
   await run('whole.gguf')
   expect(readFileSync(output)).toEqual(readFileSync(join(folder, 'whole.gguf')))
 })
+
+it.each(['yes', 'no'] as const)(
+  'what lies beside an output is what was planned, item by item; embeddings train: %s',
+  async (embeddings) => {
+    let planned: readonly Item[] = []
+    const output = `disk-${embeddings}.gguf`
+    await stopped(output, 2, { embeddings, checkpointEvery: 0, onPlan: ({ disk }) => (planned = disk) })
+    const amountOf = (name: string): number => planned.find(({ what }) => what === name)?.amount ?? 0
+    const folderOf = blocksFolder(join(folder, output))
+    const size = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
+    const blocks = readdirSync(folderOf).filter((name) => /^(block-\d+|outside)\.gguf$/.test(name))
+    expect(blocks).toHaveLength(layers + 1)
+    const blockBytes = blocks.reduce((sum, name) => sum + size(join(folderOf, name)), 0)
+    const checkpointBytes = 2 * size(checkpointPath(join(folder, output)))
+    for (const [name, bytes] of [
+      ['finished blocks', blockBytes],
+      ['two checkpoints', checkpointBytes],
+    ] as const) {
+      expect(bytes, name).toBeGreaterThan(0)
+      expect(bytes, name).toBeLessThanOrEqual(amountOf(name))
+      expect(amountOf(name), name).toBeLessThan(1.3 * bytes + (layers + 3) * (96 << 10))
+    }
+  },
+)
 
 it('a run that was killed is resumed on a disk that has no room beside what it had reserved', async () => {
   let planned = 0
