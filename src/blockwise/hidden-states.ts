@@ -1,9 +1,8 @@
 /**
- * What flows between blocks, for many batches: kept in memory, or in files of a folder where there is too much of it. A file
- * holds the residual stream and then what blocks read besides it, f32.
+ * What flows between blocks, for many batches: kept in memory, or in files of f32 in a folder where there is too much of it.
  */
 
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Activations } from '../engine/network.js'
 import { systemError } from '../files.js'
@@ -18,25 +17,27 @@ export interface HiddenStates {
 }
 
 export class HiddenStatesInMemory implements HiddenStates {
-  private readonly batchesOfActivations: Activations[] = []
+  private readonly batches: Activations[] = []
 
   get count(): number {
-    return this.batchesOfActivations.length
+    return this.batches.length
   }
   get(i: number): Activations {
-    return this.batchesOfActivations[i]
+    return this.batches[i]
   }
   set(i: number, activations: Activations): void {
-    this.batchesOfActivations[i] = activations
+    this.batches[i] = activations
   }
   dispose(): void {}
 }
 
-/** One file for each batch. They belong to a process and need not survive it. */
+/**
+ * One file for each batch, and one for each of its side inputs, which is written once, since blocks do not change what others produce. A
+ * side input is read when a block asks for it. The files belong to a process and need not survive it.
+ */
 export class HiddenStatesOnDisk implements HiddenStates {
-  private readonly names: string[][] = []
-  /** Values of the stream and of each name. */
-  private readonly sizes: number[][] = []
+  /** Names of the side inputs of each batch that are written. */
+  private readonly written: Set<string>[] = []
 
   constructor(
     private readonly folder: string,
@@ -52,48 +53,82 @@ export class HiddenStatesOnDisk implements HiddenStates {
   }
 
   get count(): number {
-    return this.names.length
+    return this.written.length
   }
 
   get(i: number): Activations {
-    const path = this.path(i)
-    try {
-      const { buffer, byteOffset } = readFileSync(path)
-      const sizes = this.sizes[i]
-      let at = byteOffset
-      const take = (length: number): Float32Array => {
-        // A slice of its own: a file's buffer need not be aligned for f32.
-        const values = new Float32Array(buffer.slice(at, at + 4 * length))
-        at += 4 * length
-        return values
-      }
-      const x = take(sizes[0])
-      return { x, sideInputs: new Map(this.names[i].map((name, k) => [name, take(sizes[k + 1])])) }
-    } catch (error) {
-      throw systemError(path, error)
-    }
+    const names = [...this.written[i]]
+    const sideInputs = new ReadWhenAsked(names, (name) => read(this.sidePath(i, names.indexOf(name))))
+    return { x: read(this.path(i)), sideInputs }
   }
 
   set(i: number, { x, sideInputs }: Activations): void {
-    const path = this.path(i)
-    // A stream is written over the one before, so that it needs no more room than is taken from the start.
-    const flag = this.names[i] ? 'r+' : 'wx'
-    const arrays = [x, ...sideInputs.values()]
-    this.names[i] = [...sideInputs.keys()]
-    this.sizes[i] = arrays.map((values) => values.length)
-    const bytes = arrays.map((a) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength))
-    try {
-      writeFileSync(path, Buffer.concat(bytes), { flag })
-    } catch (error) {
-      throw systemError(path, error)
-    }
+    this.written[i] ??= new Set()
+    const known = this.written[i]
+    // Written over the ones before, so that they need no more space than is taken from the start.
+    write(this.path(i), x)
+    for (const name of sideInputs.keys())
+      if (!known.has(name)) {
+        write(this.sidePath(i, known.size), sideInputs.get(name) as Float32Array)
+        known.add(name)
+      }
   }
 
   private path(i: number): string {
     return join(this.folder, `${this.label}-${i}.stream`)
   }
 
+  private sidePath(i: number, number: number): string {
+    return join(this.folder, `${this.label}-${i}-${number}.side`)
+  }
+
   dispose(): void {
-    for (const i of this.names.keys()) rmSync(this.path(i), { force: true })
+    for (const [i, names] of this.written.entries()) {
+      rmSync(this.path(i), { force: true })
+      for (let number = 0; number < names.size; number++) rmSync(this.sidePath(i, number), { force: true })
+    }
+  }
+}
+
+/** Arrays by name, some of which are read when they are asked for. */
+class ReadWhenAsked extends Map<string, Float32Array> {
+  private readonly unread: Set<string>
+
+  constructor(
+    names: Iterable<string>,
+    private readonly read: (name: string) => Float32Array,
+  ) {
+    super()
+    this.unread = new Set(names)
+  }
+
+  override get(name: string): Float32Array | undefined {
+    if (this.unread.has(name)) this.set(name, this.read(name))
+    return super.get(name)
+  }
+
+  override set(name: string, values: Float32Array): this {
+    this.unread?.delete(name)
+    return super.set(name, values)
+  }
+}
+
+function read(path: string): Float32Array {
+  try {
+    const { buffer, byteOffset, byteLength } = readFileSync(path)
+    // A slice of its own: a file's buffer need not be aligned for f32.
+    return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength))
+  } catch (error) {
+    throw systemError(path, error)
+  }
+}
+
+function write(path: string, values: Float32Array): void {
+  try {
+    writeFileSync(path, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), {
+      flag: existsSync(path) ? 'r+' : 'wx',
+    })
+  } catch (error) {
+    throw systemError(path, error)
   }
 }

@@ -58,6 +58,17 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
   }
 }
 
+/** Values of a token that flow between blocks: the residual stream, and all that blocks read besides it. */
+export function hiddenWidth({ architecture, config }: Model): number {
+  const sizes = new Map<string, number>()
+  for (let layer = 0; layer < config.layers; layer++)
+    for (const source of Object.values(architecture.consumes(config, layer, { windows: 1, length: 1 }))) {
+      const size = source.shape.reduce((n, d) => n * d, 1) * ((source.piece ?? 0) + 1)
+      sizes.set(source.from, Math.max(size, sizes.get(source.from) ?? 0))
+    }
+  return [...sizes.values()].reduce((a, b) => a + b, config.width)
+}
+
 /** Fisher information at the outputs of all matrices may take so many bytes; what it wins is little (LOG.md). */
 const mostFisherBytes = 256 << 20
 
@@ -130,7 +141,10 @@ export function memoryOf(
   return [
     ...whole,
     { what: 'weights of teacher and student, and latents', amount: 12 * trained },
-    { what: 'hidden states of teacher and student', amount: 4 * 2 * (o.calibration + o.trial) * width },
+    {
+      what: 'hidden states of teacher and student',
+      amount: 4 * 2 * (o.calibration + o.trial) * hiddenWidth(model),
+    },
     // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
     {
       what: 'moments of inputs and their factor, and a matrix while it is rounded',

@@ -18,6 +18,7 @@ import {
   type Fit,
   fitting,
   type Holder,
+  hiddenWidth,
   memoryOf,
   sizesOf,
   totalOf,
@@ -99,7 +100,6 @@ function layOut(
   { speeds, product }: { readonly speeds: BlockSeconds; readonly product: number },
 ): Plan {
   const { memory } = options
-  const { width } = model.config
   const held = (holder: Holder): Item[] => memoryOf(holder, model, options, untrained)
   const { fisher, validating } = otherSeconds(model, options, speeds.forward, product)
   // The reference quantizer's two files are validated before it, and the result.
@@ -117,7 +117,7 @@ function layOut(
     { ...options, trains: steps !== undefined },
     { writing: writingSpeed(model, options.batch, speeds.forward, product), solving: solvingFrom },
   )
-  const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * width
+  const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * hiddenWidth(model)
   const solver = held(inMemory ? 'solve' : 'solve streamed')
   const spill = !inMemory && totalOf(solver) + streamBytes > memory
   if (!inMemory && !spill)
