@@ -158,9 +158,9 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       return start(network, tokens, weights, streams)
     }
     const teacher = source.weights
-    const plain = new StudentWeights(source, types)
-    const weighed = new StudentWeights(source, types, importance)
-    const own = new StudentWeights(source, types, importance)
+    // Importances are those of matrices in blocks, so outside of them all three are the same.
+    const outer = new Map<string, Float32Array>()
+    const [plain, weighed, own] = [1, 2, 3].map(() => new StudentWeights(source, types, outer))
     const { path } = source.gguf
     const { bounds } = trial
     const solver: Solver = { path, network, optimizer, products, rows, outputs: new Map(), bounds }

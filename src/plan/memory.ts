@@ -3,6 +3,7 @@ import { type Method, type Training, trainingOf } from '../config/methods.js'
 import type { Item } from '../config/plan.js'
 import { modelTensors } from '../models/weights.js'
 import { type Model, rowTables } from '../student/source.js'
+import { vocabularyMatrices } from '../student/untrained.js'
 import type { PlanOptions } from './plan-options.js'
 
 /** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
@@ -58,6 +59,14 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
   }
 }
 
+/** Weights outside the blocks that are held with one block in memory: all but tables of which tokens choose rows. */
+export function heldOutside(model: Model): number {
+  const { outside } = sizesOf(model)
+  const shapes = model.architecture.tables(model.config)
+  const byRows = rowTables(model, new Set(vocabularyMatrices(model).keys()))
+  return byRows.reduce((left, name) => left - shapes[name].reduce((n, d) => n * d, 1), outside)
+}
+
 /** Values of a token that flow between blocks: the residual stream, and all that blocks read besides it. */
 export function hiddenWidth({ architecture, config }: Model): number {
   const sizes = new Map<string, number>()
@@ -97,7 +106,7 @@ export function memoryOf(
   o: Held,
   untrained: ReadonlySet<string> = new Set(),
 ): Item[] {
-  const { trained, frozen, block, outside, largest, matrix, inputs, squares } = sizesOf(model, untrained)
+  const { trained, frozen, block, largest, matrix, inputs, squares } = sizesOf(model, untrained)
   const { width, vocabulary } = model.config
   const activations = 4 * o.batch * (60 * width + 6 * (block / width))
   const logits = 4 * 16 * Math.min(o.batch, 128) * vocabulary
@@ -116,7 +125,10 @@ export function memoryOf(
       ...common,
       { what: head, amount: logits },
       { what: 'a block of teacher, student and both stock files', amount: 22 * block },
-      { what: 'tensors outside the blocks, in full precision and quantized', amount: 8 * outside },
+      {
+        what: 'tensors outside the blocks, in full precision and quantized',
+        amount: 8 * heldOutside(model),
+      },
       // While moments are factored there is no target yet, and while a matrix is rounded the factor is done.
       {
         what: 'moments of inputs and their factor, or a matrix while it is rounded',

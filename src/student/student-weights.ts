@@ -1,6 +1,6 @@
 /**
  * The weights of a student of which only one block is in memory: those of the block as they were given, and those outside the
- * blocks as the reference quantizer rounds them, with importances where they are given, made when they are needed.
+ * blocks as the reference quantizer rounds them, made when they are needed.
  */
 import { aboutTensors } from '../errors.js'
 import { dequantizeRows, quantizeRows } from '../llama/index.js'
@@ -15,12 +15,12 @@ export interface BlockWeights {
 
 export class StudentWeights implements Weights {
   private readonly block = new Map<string, Float32Array>()
-  private readonly outer = new Map<string, Float32Array>()
 
+  /** @param outer the tensors outside the blocks, as far as they were made: the same for all students of a source that share it */
   constructor(
     private readonly source: Source,
     private readonly types: ReadonlyMap<string, number>,
-    private readonly importance?: ReadonlyMap<string, Float32Array>,
+    private readonly outer = new Map<string, Float32Array>(),
   ) {}
 
   /** Takes the weights of a block in place of those of the block before. */
@@ -36,7 +36,7 @@ export class StudentWeights implements Weights {
     const full = this.source.weights.get(name)
     if (!full) return undefined
     const { shape } = this.source.gguf.tensor(name)
-    const own = rounded(this.source, this.types, name, full, shape[0], this.importance?.get(name))
+    const own = rounded(this.source, this.types, name, full, shape[0])
     this.outer.set(name, own)
     return own
   }
@@ -64,13 +64,12 @@ function rounded(
   name: string,
   weights: Float32Array,
   columns: number,
-  importance?: Float32Array,
 ): Float32Array {
   const from = gguf.tensor(name).type
   const type = types.get(name) ?? from
   if (type === from) return weights
   try {
-    return dequantizeRows(type, quantizeRows(type, weights, columns, importance), weights.length)
+    return dequantizeRows(type, quantizeRows(type, weights, columns), weights.length)
   } catch (error) {
     throw aboutTensors(gguf.path, name, error)
   }

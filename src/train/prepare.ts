@@ -9,7 +9,7 @@ import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
 import { memoryBudget } from '../memory.js'
 import { Optimizer } from '../optimizer/parameter.js'
-import { sizesOf } from '../plan/memory.js'
+import { heldOutside, sizesOf } from '../plan/memory.js'
 import { methodWithin, planRun } from '../plan/plan.js'
 import type { PlanOptions } from '../plan/plan-options.js'
 import { probeBlock } from '../plan/probe.js'
@@ -82,7 +82,8 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
         : untrainedSets(source, types, options.embeddings ?? defaults.embeddings),
     speeds: (inMemory) => {
       network.keepsMemory = inMemory
-      source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * sizesOf(source).block
+      const held = sizesOf(source).block + heldOutside(source)
+      source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * held
       return probeBlock(source, network, optimizer, types, tokens.trial, (done, total) => {
         options.signal?.throwIfAborted()
         options.onProgress?.({ stage: 'measure', done, total, tokens: total })
