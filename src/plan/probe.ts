@@ -14,6 +14,7 @@ import { type RowPool, WorkerRows } from '../blockwise/row-pool.js'
 import { blockMatrices, groupSamples } from '../blockwise/samples.js'
 import { shrinkageOf } from '../blockwise/solve.js'
 import { withCleanup } from '../cleanup.js'
+import { blockKey } from '../engine/block-graphs.js'
 import type { Activations, Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
 import { formatOf } from '../formats/table.js'
@@ -112,6 +113,7 @@ class Rounding {
   /** Of all blocks. */
   seconds = 0
   private readonly known = new Map<string, number>()
+  private readonly kinds = new Map<string, readonly (readonly string[])[]>()
 
   constructor(
     private readonly source: Source,
@@ -120,6 +122,14 @@ class Rounding {
     private readonly trialTokens: number,
     private readonly hands: { readonly products: Products; readonly rows: RowPool },
   ) {}
+
+  /** The matrices of a block in their groups, of which few kinds differ. */
+  private groups(layer: number): readonly (readonly string[])[] {
+    const key = blockKey(this.network, layer)
+    const known = this.kinds.get(key) ?? blockMatrices(this.network, layer)
+    this.kinds.set(key, known)
+    return known
+  }
 
   /** Adds what the matrices of a group take in all blocks. */
   async sample(
@@ -130,7 +140,7 @@ class Rounding {
   ): Promise<void> {
     const { source, network, types } = this
     for (let layer = 0; layer < network.config.layers; layer++)
-      for (const name of blockMatrices(network, layer)[group] ?? []) {
+      for (const name of this.groups(layer)[group] ?? []) {
         const tensor = `blk.${layer}.${name}`
         const format = formatOf(types.get(tensor) ?? source.gguf.tensor(tensor).type)
         if (!format?.uniform || !format.latents) continue
