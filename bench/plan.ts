@@ -8,7 +8,7 @@
  */
 
 import { rm } from 'node:fs/promises'
-import { memorySize } from '../src/cli/options.js'
+import { bytes } from '../src/cli/options.js'
 import { duration } from '../src/cli/progress.js'
 import type { Plan } from '../src/config/plan.js'
 import { humanBytes } from '../src/format.js'
@@ -42,7 +42,7 @@ async function run(
       data: [text],
       method: 'blockwise',
       calibration: Number(calibration),
-      memory: memorySize(allowed),
+      memory: bytes(allowed),
       signal: stop.signal,
       onPlan: (plan) => {
         made.plan = plan

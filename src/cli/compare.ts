@@ -2,15 +2,7 @@
 import type { Command } from 'commander'
 import type { CompareEvent, CompareOptions, Comparison } from '../compare/comparison.js'
 import { humanCount } from './format.js'
-import {
-  byteCount,
-  lengths,
-  positiveInteger,
-  seconds,
-  threadCount,
-  typeList,
-  wholeNumber,
-} from './options.js'
+import { bytes, lengths, positiveInteger, seconds, threadCount, typeList, wholeNumber } from './options.js'
 import { print, printJson, printWarning, reportFailures } from './print.js'
 import { clearProgress, progressLine } from './progress.js'
 import { showTraining, warn } from './train.js'
@@ -65,7 +57,7 @@ export function addCompare(program: Command): void {
     .option('-n, --generate <lengths>', 'tokens to write one by one', lengths, [64])
     .option('--depth <lengths>', 'tokens that are there before', lengths, [0])
     .option('--threads <n>', 'threads to use (default: as the size of the model allows)', threadCount)
-    .option('--memory <size>', 'memory that the file has to fit into, e.g. 8GB', byteCount)
+    .option('--memory <size>', 'memory that the file has to fit into, e.g. 8GB', bytes)
     .option('-f, --folder <folder>', 'folder for the files that are made', 'quench-compare')
     .option('--store <file>', 'database of measurements (default: in the cache folder of the user)')
     .option('--json', 'print one JSON document')

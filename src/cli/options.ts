@@ -66,12 +66,13 @@ export function gpuLayers(text: string): number {
   return Number(text)
 }
 
-/** `8GB`, `512MB`, `6.5 GB` in bytes, decimal units as in shops. */
-export function byteCount(text: string): number {
-  const [, amount, prefix] = /^(\d+(?:\.\d+)?) ?([kMGT]?)i?B?$/i.exec(text.trim()) ?? []
+/** `8GB`, `512 MB`, `8GiB`, `1.5TB` or plain bytes; without an `i` units are decimal, as in shops. */
+export function bytes(text: string): number {
+  const [, amount, prefix, binary] = /^(\d+(?:\.\d+)?) ?([kMGT]?)(i?)B?$/i.exec(text.trim()) ?? []
   const power = ['', 'K', 'M', 'G', 'T'].indexOf((prefix ?? '').toUpperCase())
-  const value = Number(amount) * 1000 ** power
-  if (!(value > 0)) throw new InvalidArgumentError('It must be a size such as 8GB or 512MB.')
+  const value = Math.floor(Number(amount) * (binary ? 1024 : 1000) ** power)
+  if (!(value > 0) || (binary && !prefix))
+    throw new InvalidArgumentError('It must be a size such as 8GB, 8GiB or 512MB.')
   return value
 }
 
@@ -84,19 +85,11 @@ export function typeList(text: string): string[] {
     .filter((part) => part !== '')
 }
 
-/** `90`, `90s`, `10m` or `1.5h` in seconds. */
+/** `90`, `90s`, `10m`, `1.5h` or `1h30m` in seconds. */
 export function seconds(text: string): number {
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text) ?? []
-  const value = Number(amount) * (unit === 'h' ? 3600 : unit === 'm' ? 60 : 1)
-  if (!(value > 0)) throw new InvalidArgumentError('It must be a time such as 90s, 10m or 1.5h.')
-  return value
-}
-
-/** `6GB`, `500MB` or `4GiB` in bytes. */
-export function memorySize(text: string): number {
-  const [, amount, unit] = /^(\d+(?:\.\d+)?) ?([MG]i?)B?$/i.exec(text.trim()) ?? []
-  const units: Record<string, number> = { m: 1e6, g: 1e9, mi: 2 ** 20, gi: 2 ** 30 }
-  const value = Number(amount) * (units[unit?.toLowerCase() ?? ''] ?? Number.NaN)
-  if (!(value > 0)) throw new InvalidArgumentError('It must be a size such as 6GB or 500MB.')
+  const pattern = /^(?:(\d+(?:\.\d+)?)h)? ?(?:(\d+(?:\.\d+)?)m)? ?(?:(\d+(?:\.\d+)?)s?)?$/i
+  const [, hours = 0, minutes = 0, rest = 0] = pattern.exec(text.trim()) ?? []
+  const value = 3600 * Number(hours) + 60 * Number(minutes) + Number(rest)
+  if (!(value > 0)) throw new InvalidArgumentError('It must be a time such as 90s, 10m or 1h30m.')
   return value
 }

@@ -2,7 +2,7 @@
 import { Option, type OptionValues } from 'commander'
 import type { TrainOptions } from '../config/options.js'
 import { type OptionEntry, optionEntries, type Takes } from '../config/table.js'
-import { memorySize, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
+import { bytes, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
 
 const parsers: Readonly<
   Record<Exclude<Takes, readonly string[] | 'paths' | 'nothing'>, (text: string) => number>
@@ -11,7 +11,7 @@ const parsers: Readonly<
   'positive count': positiveInteger,
   share,
   rate: positiveNumber,
-  bytes: memorySize,
+  bytes,
   time: seconds,
 }
 
