@@ -71,6 +71,6 @@ function warnOfMemory({ stages }: Plan, { onWarning }: TrainOptions): void {
   const [needed, reachable] = [Math.max(...stages.map(({ bytes }) => bytes)), reachableMemory()]
   if (needed > reachable)
     onWarning?.(
-      `training takes about ${gigabytes(needed)} of memory and ${gigabytes(reachable)} are free; end other optimizer, or allow less with --memory`,
+      `training takes about ${gigabytes(needed)} of memory and ${gigabytes(reachable)} are free; end other programs, or allow less with --memory`,
     )
 }

@@ -23,8 +23,8 @@ export interface TextOptions {
   /** Share of the tokens that are general text. Default: half of the others with files, all of them without. */
   readonly general?: number
   /**
-   * Tokens of each kind of general text that a run is validated on; a third as many decide among candidates, and importances are computed
-   * from twice as many. Default 1,536.
+   * Tokens of each kind of general text that a run is validated on, and of those that importances are computed from; a third as many
+   * decide among candidates. Default 1,536.
    */
   readonly validation?: number
   /** Most training tokens to read and to write. */
@@ -42,8 +42,6 @@ export interface TextOptions {
 
 /** Tokens that decide among candidates, as a share of those that a run is validated on. */
 const trialShare = 1 / 3
-/** Tokens for importances, likewise. More of them change the mean squares of inputs by little. */
-const importanceShare = 2
 /** Most windows of a kind. */
 const mostOfKind = 48
 
@@ -86,7 +84,7 @@ export async function readText(path: string, options: TextOptions): Promise<Read
     return {
       files,
       general: rest,
-      importance: ofEachKind(rest, perKind(importanceShare * tokens, length)),
+      importance: ofEachKind(rest, perKind(tokens, length)),
       trial: taken,
       validation: [...ofEachKind(validation, perKind(tokens, length)), ...held],
     }

@@ -204,7 +204,7 @@ test.each([
   [['-t', 'F16', '-o', 'x.gguf'], 2, /--type F16 cannot be trained; choose one of/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--steps', '-3'], 2, /--steps/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--steps', '3', '--time', '3s'], 2, /--time and --steps/],
-  [['-t', 'Q4_0', '-o', 'x.gguf', '--time', 'soon'], 2, /90s, 10m or 1\.5h/],
+  [['-t', 'Q4_0', '-o', 'x.gguf', '--time', 'soon'], 2, /90s, 10m or 1h30m/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--context', '9999'], 2, /--context 9999/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--colour'], 2, /--colour/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--general', '1.5'], 2, /--general/],

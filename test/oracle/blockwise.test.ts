@@ -47,7 +47,7 @@ const planned = {
   calibration: 2048,
   // Eight windows of each kind, and three that decide.
   validation: 2560,
-  importance: 5120,
+  importance: 2560,
   trial: 960,
   steps: 0,
   seconds: undefined,

@@ -14,7 +14,7 @@ import { trainedLatents } from '../../src/optimizer/adam-state.js'
 import { MomentFile } from '../../src/optimizer/adam-state-file.js'
 import { optimize } from '../../src/optimizer/optimizer.js'
 import { Optimizer, Parameter } from '../../src/optimizer/parameter.js'
-import { bytesOf } from '../../src/plan/memory.js'
+import { bytesOf, checkpointBytesOf } from '../../src/plan/memory.js'
 import { methodWithin, planRun } from '../../src/plan/plan.js'
 import type { PlanOptions } from '../../src/plan/plan-options.js'
 import { Random } from '../../src/random.js'
@@ -174,7 +174,7 @@ describe('the plan', () => {
     const plan = await planRun(source, options)
     expect(plan.method).toBe('distill')
     expect(plan.diskBytes).toBe(plan.blockBytes + plan.checkpointBytes + plan.momentBytes)
-    const scales = plan.blockBytes + (plan.checkpointBytes * 7.3) / 14.4
+    const scales = plan.blockBytes + checkpointBytesOf(source, 'scales', new Set(plan.untrained))
     expect(scales).toBeLessThan(plan.diskBytes)
     const within = (disk: number) => methodWithin(disk, source, options, plan)
     expect(within(Math.ceil(scales))).toBe('scales')
