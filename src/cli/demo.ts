@@ -21,10 +21,14 @@ export function addDemo(program: Command): void {
     .command('demo')
     .description('make and compare PTQ and QAT files of the model that ships, in about four minutes')
     .option('-o, --output <folder>', 'folder for the files', 'quench-demo')
-    .option('--steps <n>', 'optimizer steps for each type', positiveInteger)
+    .option(
+      '--steps <n>',
+      'optimizer steps for each type after the block-wise stage (default: none)',
+      positiveInteger,
+    )
     .option(
       '--time <time>',
-      'train each type for about this long instead, e.g. 20m; the files then depend on how fast the machine is',
+      'train each type for about this long, e.g. 20m; the files then depend on how fast the machine is',
       seconds,
     )
     .option('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber)

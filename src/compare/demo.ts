@@ -5,6 +5,7 @@
 
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { blockwise } from '../config/methods.js'
 import type { TrainEvent } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
 import { TeacherCache } from '../engine/teacher-cache.js'
@@ -41,7 +42,7 @@ const evaluationTokens = 16_384
 export interface DemoOptions {
   /** Folder for the files, made if it is not there. */
   readonly folder: string
-  /** Steps of each training run. Default: what fits in four minutes on two cores. */
+  /** Steps of each training run after the block-wise stage. Default: none, since so few as fit in a demo win nothing there (LOG.md). */
   readonly steps?: number
   /** Seconds of each training run, instead of steps. */
   readonly seconds?: number
@@ -103,7 +104,7 @@ export async function demo(options: DemoOptions): Promise<DemoReport> {
 const madePath = (folder: string, name: string): string => join(folder, `quench-5m-${name}.gguf`)
 
 async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
-  const { folder, seed = 1, steps = 60, tokens = 32_768, onProgress } = options
+  const { folder, seed = 1, steps, seconds, tokens = 32_768, onProgress } = options
   const began = performance.now()
   const made: { name: string; type: string; method: 'ptq' | 'qat'; path: string }[] = []
   for (const type of ladderTypes) {
@@ -125,7 +126,8 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
       selfWritten,
       seed,
       teacher,
-      ...(options.seconds === undefined ? { steps } : { seconds: options.seconds }),
+      ...(steps === undefined && seconds === undefined && { method: blockwise }),
+      ...(seconds === undefined ? steps !== undefined && { steps } : { seconds }),
       checkpointEvery: Number.POSITIVE_INFINITY,
       onProgress: (event) => onProgress?.({ stage: 'train', type, event }),
       ...(options.onWarning && { onWarning: options.onWarning }),
