@@ -10,7 +10,7 @@ import { isDiskFull, isTemporary, systemError } from '../files.js'
 import { recipes } from '../formats/recipes.js'
 import { openGguf } from '../gguf/index.js'
 import { fingerprint } from '../models/fingerprint.js'
-import { type Output, withOutputs } from '../outputs.js'
+import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
 import { targetOf } from '../paths.js'
 import { discardReserved, reservedPath } from '../reserve.js'
 import { checkpointPath } from './checkpoint.js'
@@ -27,18 +27,28 @@ export async function withRun<T extends { readonly path: string }>(
   asked: TrainOptions,
   work: (options: TrainOptions) => Promise<T>,
 ): Promise<T> {
-  const { input, output, data = [] } = asked
   // Where a link leads is where there is room for what is kept beside it.
-  const target = targetOf(output)
+  const target = targetOf(asked.output)
   const checkpoint = checkpointPath(target)
-  const write = { path: output, by: 'the output', ...keptBeside(output) }
-  const reads = [{ path: input, by: 'the input' }, ...data.map((path) => ({ path, by: '--data' }))]
-  return withOutputs({ writes: [write], reads }, async () => {
+  return withOutputs(filesOf(asked), async () => {
     if (!keepsState(asked) && !exists(checkpoint)) remove(blocksFolder(target)) // nobody goes on from it
     if (asked.resume) await checkResumable(asked)
     else await checkLeftovers(target)
-    return { ...(await begun(asked, target, work)), path: output }
+    return { ...(await begun(asked, target, work)), path: asked.output }
   })
+}
+
+/** What would refuse a run before its work, without taking anything. @throws as `withRun` does */
+export async function checkRun(asked: TrainOptions): Promise<void> {
+  await checkOutputs(filesOf(asked))
+  if (asked.resume) await checkResumable(asked)
+  else await checkLeftovers(targetOf(asked.output))
+}
+
+function filesOf({ input, output, data = [] }: TrainOptions): Files {
+  const write = { path: output, by: 'the output', ...keptBeside(output) }
+  const reads = [{ path: input, by: 'the input' }, ...data.map((path) => ({ path, by: '--data' }))]
+  return { writes: [write], reads }
 }
 
 /** Does the work. What one that failed leaves, and not for --resume, is removed. */

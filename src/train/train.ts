@@ -13,7 +13,7 @@ import { checkOptions } from '../config/table.js'
 import { gigabytes } from '../format.js'
 import { reachableMemory } from '../memory.js'
 import { holdsWork, keepsState, resumable } from '../resume/disk.js'
-import { withRun } from '../resume/leftovers.js'
+import { checkRun, withRun } from '../resume/leftovers.js'
 import { saveDecisions } from '../resume/resolve-resume.js'
 import { checkTrainable } from '../student/source.js'
 import { runText, textOptions } from '../training-text/run-text.js'
@@ -34,6 +34,7 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
 export async function planTraining(asked: TrainOptions): Promise<Plan> {
   checkOptions(asked)
   checkTrainable(asked.type)
+  await checkRun(asked)
   return withCleanup(async (defer) => (await prepare(asked, defer)).plan)
 }
 

@@ -128,6 +128,15 @@ test('--dry-run prints the plan item by item and writes nothing', async () => {
   }
   expect(total(disk)).toBeCloseTo(diskBytes, 6)
   expect((await readdir(folder)).filter((name) => name.includes('dry'))).toEqual([])
+  // What would refuse the run refuses its plan.
+  expect(await typed(model, '-t', 'Q4_0', '-o', model, '--dry-run')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('would overwrite'),
+  })
+  expect(await typed(...args, '--resume')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/^quench: [^\n]*resume[^\n]*\n$/),
+  })
 })
 
 /** A run that saves every step. */
