@@ -17,7 +17,7 @@ import { leastSquaresStep, roundCompensated } from './gptq.js'
 import { refine } from './refine.js'
 import type { RowPool } from './row-pool.js'
 
-/** Who does the work. */
+/** Where the linear algebra runs. */
 export interface Compute {
   readonly products: Multiplier
   readonly rows: RowPool
@@ -68,15 +68,15 @@ export async function chooseCodes(
   present: Codes,
   evidence: Evidence,
   trial: Trial,
-  hands: Compute,
+  compute: Compute,
 ): Promise<Chosen> {
-  const judge = new Judge(trial, evidence.outputs, hands.products)
+  const judge = new Judge(trial, evidence.outputs, compute.products)
   const weighed = await importanceCodes(format, weights, evidence.inputs)
   const candidates: Candidate[] = [
     { choice: 'as it was', codes: present, optimum: weights },
     { choice: 'importance', codes: weighed, optimum: weights },
   ]
-  const solved = await solve(format, weights, evidence, judge, hands)
+  const solved = await solve(format, weights, evidence, judge, compute)
   candidates.push({ choice: 'solved', ...solved })
   const errors: number[][] = []
   for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))

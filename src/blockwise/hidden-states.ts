@@ -108,7 +108,7 @@ class ReadWhenAsked extends Map<string, Float32Array> {
   }
 
   override set(name: string, values: Float32Array): this {
-    this.unread?.delete(name)
+    this.unread.delete(name)
     return super.set(name, values)
   }
 }

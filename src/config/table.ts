@@ -180,8 +180,10 @@ export function checkOptions(options: TrainOptions): void {
     throw new UsageError('steps and seconds exclude each other; give one of them')
 }
 
-/** What a resumed run must have the same, as its settings say it; what was not given is null. */
-export const sameOnResume = (options: TrainOptions): Record<string, number | string | null> =>
-  Object.fromEntries(
-    optionEntries.flatMap(([name, { same }]) => (same ? [[name, (options[name] as number) ?? null]] : [])),
+/** What a resumed run must have the same: what was given, or the default, or null. */
+export function sameOnResume(options: TrainOptions): Record<string, number | string | null> {
+  const values: Partial<Record<OptionName, unknown>> = { ...defaults, ...options }
+  return Object.fromEntries(
+    optionEntries.flatMap(([name, { same }]) => (same ? [[name, (values[name] as number) ?? null]] : [])),
   )
+}

@@ -5,7 +5,7 @@
  *   q = clip(round((w + m) / s), lo, hi)      w' = s * q - m
  *
  * The grid is said once, as the `uniform` of the format; training rounds by it and takes gradients back through it (in
- * train/rounding.ts), in the f32 operations of the dequantizer.
+ * optimizer/rounding.ts), in the f32 operations of the dequantizer.
  */
 import type { Codes, Factor, Latent, Latents, Range, Uniform } from './format.js'
 import { gridOf } from './grids.js'

@@ -27,13 +27,14 @@ export interface Sizes {
   readonly squares: number
 }
 
+const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
+
 export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()): Sizes {
   const { architecture, config } = model
   const byRows = new Set(rowTables(model, untrained))
   const blocks = Array.from({ length: config.layers }, (_, layer) =>
     Object.values(architecture.blockTensors(config, layer)),
   )
-  const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
   const perBlock = blocks.map((shapes) => sum(shapes.map(count)))
   const counts = Array.from(
@@ -61,10 +62,9 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
 
 /** Weights outside the blocks that are held with one block in memory: all but tables of which tokens choose rows. */
 export function heldOutside(model: Model): number {
-  const { outside } = sizesOf(model)
-  const shapes = model.architecture.tables(model.config)
-  const byRows = rowTables(model, new Set(vocabularyMatrices(model).keys()))
-  return byRows.reduce((left, name) => left - shapes[name].reduce((n, d) => n * d, 1), outside)
+  const matrices = vocabularyMatrices(model)
+  const byRows = rowTables(model, new Set(matrices.keys()))
+  return byRows.reduce((left, name) => left - (matrices.get(name) ?? 0), sizesOf(model).outside)
 }
 
 /** Values of a token that flow between blocks: the residual stream, and all that blocks read besides it. */
@@ -72,7 +72,7 @@ export function hiddenWidth({ architecture, config }: Model): number {
   const sizes = new Map<string, number>()
   for (let layer = 0; layer < config.layers; layer++)
     for (const source of Object.values(architecture.consumes(config, layer, { windows: 1, length: 1 }))) {
-      const size = source.shape.reduce((n, d) => n * d, 1) * ((source.piece ?? 0) + 1)
+      const size = count(source.shape) * ((source.piece ?? 0) + 1)
       sizes.set(source.from, Math.max(size, sizes.get(source.from) ?? 0))
     }
   return [...sizes.values()].reduce((a, b) => a + b, config.width)
@@ -207,12 +207,11 @@ export function checkpointBytesOf(model: Model, method: Method, untrained: Reado
 const latentBytes = 5.3
 const tensorBytes = 1.1
 
-/** Of finished blocks, and in memory of what trains outside them. */
+/** Of finished blocks; in memory also of what trains outside them. */
 export function blockBytesOf(model: Model, inMemory: boolean, untrained: ReadonlySet<string>): number {
   const { all, outside, trained } = sizesOf(model, untrained)
   const { layers } = model.config
-  const blocks = all - outside
   return inMemory
-    ? (layers + 1) * headBytes + latentBytes * (blocks + Math.max(0, trained - blocks))
-    : layers * headBytes + tensorBytes * blocks
+    ? (layers + 1) * headBytes + latentBytes * trained
+    : layers * headBytes + tensorBytes * (all - outside)
 }

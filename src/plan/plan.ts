@@ -26,7 +26,7 @@ import {
 } from './memory.js'
 import type { PlanOptions } from './plan-options.js'
 import type { BlockSeconds } from './probe.js'
-import { planTraining } from './step-cost.js'
+import { trainingCost } from './step-cost.js'
 import { budgetTime } from './time-budget.js'
 
 /** From so many tokens for each input on, more of them win little (LOG.md). */
@@ -86,7 +86,7 @@ const fewestSteps = 100
 
 /** Steps that fit in the time that is planned for them. */
 function stepsOf({ method, stages }: Plan, { batch }: PlanOptions): number {
-  const training = stages.find(({ stage }) => stage === method && stage !== blockwise)
+  const training = trainingOf(method) && stages.at(-1)
   return training ? (training.seconds * training.tokensPerSecond) / batch : Number.POSITIVE_INFINITY
 }
 
@@ -132,7 +132,7 @@ function layOut(
       tokensPerSecond: solving > 0 ? calibration / solving : 0,
     },
   ]
-  const training = planTraining(
+  const training = trainingCost(
     model.config,
     sizesOf(model, untrained),
     { ...options, momentBytes, text: tokens, seconds: left },

@@ -120,7 +120,7 @@ class Rounding {
     private readonly network: Network,
     private readonly types: ReadonlyMap<string, number>,
     private readonly trialTokens: number,
-    private readonly hands: { readonly products: Products; readonly rows: RowPool },
+    private readonly compute: { readonly products: Products; readonly rows: RowPool },
   ) {}
 
   /** The matrices of a block in their groups, of which few kinds differ. */
@@ -160,7 +160,7 @@ class Rounding {
               present,
               evidence,
               trialOf(this.trialTokens, n, from.length / n),
-              this.hands,
+              this.compute,
             )
           }
           await round(weights.subarray(0, 8 * n))

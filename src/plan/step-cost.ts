@@ -55,7 +55,7 @@ interface TrainingPlan {
 }
 
 /** Seconds of all steps, with what the teacher takes besides or before them. */
-export function planTraining(
+export function trainingCost(
   config: ModelConfig,
   sizes: Sizes,
   options: TrainingOptions,

@@ -20,10 +20,6 @@ import type { Importance } from '../student/student.js'
 import type { RunText } from '../training-text/run-text.js'
 import { inWholeBatches, type KindWindows } from '../validation/validation.js'
 
-/** Of options that a resumed run must have the same. */
-const { tokens, seed, weightRate, scaleRate } = defaults
-const defaultsOfSame = { tokens, seed, weightRate, scaleRate }
-
 export class RunContext {
   readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
   /** The ggml type of every tensor. */
@@ -64,7 +60,7 @@ export class RunContext {
       context: this.network.batch.length,
       batch: this.network.tokens,
       inMemory: this.plan.inMemory,
-      ...sameOnResume({ ...defaultsOfSame, ...this.options }),
+      ...sameOnResume(this.options),
     }
   }
 

@@ -12,7 +12,7 @@ import { openGguf } from '../../src/gguf/index.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { expectedMarks } from '../support/comparison.js'
 import { changes, quench, quenchUntil } from '../support/quench.js'
-import { type CopiedTensor, uint32Value, withMetadata } from '../support/with-metadata.js'
+import { firstBlocks } from '../support/with-metadata.js'
 
 const shipped = (name: string) => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
 const text = shipped('quench-5m.test.txt')
@@ -23,9 +23,7 @@ let model: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-'))
   model = join(folder, 'quench-5m-f16.gguf')
-  const first = ({ name }: CopiedTensor): boolean => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? 0) < 2
-  const fewer = { 'llama.block_count': uint32Value(2) }
-  await withMetadata(shipped('quench-5m-f16.gguf'), model, fewer, (all) => all.filter(first))
+  await firstBlocks(shipped('quench-5m-f16.gguf'), model, 2)
 })
 afterAll(() => rm(folder, { recursive: true }))
 

@@ -33,3 +33,9 @@ export async function withMetadata(
 
 export const stringValue = (value: string): GgufValue => ({ type: 'string', value })
 export const uint32Value = (value: number): GgufValue => ({ type: 'uint32', value })
+
+/** A copy of a llama with its first blocks only. */
+export const firstBlocks = (from: string, to: string, count: number): Promise<void> =>
+  withMetadata(from, to, { 'llama.block_count': uint32Value(count) }, (all) =>
+    all.filter(({ name }) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? 0) < count),
+  )
