@@ -64,7 +64,7 @@ export async function writeModel(
     name,
     {
       shape,
-      grid: format?.uniform,
+      grid: format?.grid,
       latents: Object.fromEntries(
         Object.entries(latents).map(([key, { kind, values, unit }]) => [
           key,

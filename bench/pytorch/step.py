@@ -65,11 +65,11 @@ def straight_through(x, stored):
 
 def factor(values, block, group):
     """A scale or minimum of every group, as stored: an f16 of the block times a small integer of the group."""
-    d = values[block]
+    d = values[block["field"]]
     stored = straight_through(d, d.half().float())
     if group is None:
         return stored
-    lo, hi = group["range"]
+    lo, hi = group["rounding"]["lo"], group["rounding"]["hi"]
     integers = values[group["field"]]
     return stored * straight_through(integers, torch.floor(integers + 0.5)).clamp(lo, hi)
 
@@ -91,12 +91,12 @@ class Tensor:
         if self.grid is None:
             return values["w"].reshape(self.shape)
         grid, offset = self.grid, self.grid.get("offset")
-        blocks = values[grid["scale"]["block"]].numel()
+        blocks = values[grid["scale"]["block"]["field"]].numel()
         values = {key: x if key == "w" else x.reshape(blocks, -1) for key, x in values.items()}
         scale = factor(values, grid["scale"]["block"], grid["scale"].get("group")).reshape(-1, 1)
         minimum = offset and factor(values, offset["block"], offset.get("group")).reshape(-1, 1)
         w = values["w"].reshape(-1, grid["groupSize"])
-        return OnGrid.apply(w, scale, minimum, *grid["range"]).reshape(self.shape)
+        return OnGrid.apply(w, scale, minimum, grid["levels"]["lo"], grid["levels"]["hi"]).reshape(self.shape)
 
 
 heads, kv_heads, epsilon = model["heads"], model["kvHeads"], model["normEpsilon"]

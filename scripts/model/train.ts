@@ -9,8 +9,8 @@
  */
 import { parseArgs } from 'node:util'
 import { Network } from '../../src/engine/network.js'
-import { F16 } from '../../src/formats/f16.js'
-import { F32 } from '../../src/formats/f32.js'
+import { F16 } from '../../src/formats/types/f16.js'
+import { F32 } from '../../src/formats/types/f32.js'
 import { createGguf, Metadata } from '../../src/gguf/index.js'
 import { llama } from '../../src/models/llama.js'
 import { modelTensors } from '../../src/models/weights.js'

@@ -10,10 +10,10 @@ export const pieceSize = 4096
 /** Groups are runs of 4 * vectors values. */
 interface Kernel {
   readonly memory: { readonly buffer: ArrayBuffer }
-  /** `values` to `weights` and `codes`. */
-  round(groups: number, vectors: number, lo: number, hi: number): void
+  /** `values` to `weights` and `codes`: to the integers from `lo` to `hi`, or to `steps` + 1 `levels`. */
+  round(groups: number, vectors: number, lo: number, hi: number, steps: number): void
   /** `gradient` of the weights to that of the values; `products` and `sums` of the groups. */
-  gradient(groups: number, vectors: number, lo: number, hi: number): void
+  gradient(groups: number, vectors: number, lo: number, hi: number, steps: number): void
   /** One step of `values` and moments along `gradient`. Each of `units` units is for 4 * vectors values, or `own`: for one. */
   adam(units: number, vectors: number, own: number, gradientScale: number, rate: number): void
   /** The sum of the squares of 4 * vectors values of `gradient`. */
@@ -45,6 +45,8 @@ export const inKernel = {
   mins: place(6),
   products: place(7),
   sums: place(8),
+  /** Two limits, then the middle below and the distance to the level below for each level but the lowest. */
+  levels: place(9),
 }
 
 /** The sum of the squares of values, in f64. */

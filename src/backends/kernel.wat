@@ -1,16 +1,19 @@
-;; What training does to every weight, four at a time: rounding to a uniform grid, the gradient through it, one step of Adam, and
+;; What training does to every weight, four at a time: rounding to a grid, the gradient through it, one step of Adam, and
 ;; sums of squares. Each works on a piece of up to 4096 values in memory of its own, which kernel.ts lays out:
 ;;
 ;;       0 values    16384 gradients    32768 first    49152 second moments    65536 units    (or 16384 weights, 32768 codes)
 ;;   81920 scales    98304 minimums    114688 sums of gradient * code    131072 sums of gradients, of groups
+;;  147456 levels: what is below the first and not below the second is not clipped; then, for each level but the lowest, the middle
+;;         between it and the one below, and their distance
 ;;
 ;; `npx tsx scripts/wasm.ts` makes kernel-wasm.ts of it.
 (module
   (memory (export "memory") 3)
 
-  ;; The grid of a group: values x become q = clip(floor((x + min) / scale + 0.5), lo, hi), zero where the scale is zero, and
-  ;; scale * q - min. `groups` groups follow one another, each of `vectors` times four values.
-  (func (export "round") (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32)
+  ;; The grid of a group: values x become q, the level nearest to (x + min) / scale, or to zero where the scale is zero, and
+  ;; scale * q - min. Levels are the integers from lo to hi, or `steps` + 1 of the table, from lo on. `groups` groups follow one
+  ;; another, each of `vectors` times four values.
+  (func (export "round") (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32) (param $steps i32)
     (local $at i32) (local $group i32) (local $left i32)
     (local $least v128) (local $most v128) (local $scale v128) (local $min v128) (local $inverse v128) (local $q v128)
     (local.set $least (f32x4.splat (local.get $lo)))
@@ -27,11 +30,16 @@
         (local.set $left (local.get $vectors))
         (loop $four
           (local.set $q
-            (f32x4.floor
-              (f32x4.add
-                (f32x4.mul (f32x4.add (v128.load (local.get $at)) (local.get $min)) (local.get $inverse))
-                (v128.const f32x4 0.5 0.5 0.5 0.5))))
-          (local.set $q (f32x4.pmin (f32x4.pmax (local.get $q) (local.get $least)) (local.get $most)))
+            (f32x4.mul (f32x4.add (v128.load (local.get $at)) (local.get $min)) (local.get $inverse)))
+          (local.set $q
+            (if (result v128) (local.get $steps)
+              (then (call $nearest (local.get $q) (local.get $least) (local.get $steps)))
+              (else
+                (f32x4.pmin
+                  (f32x4.pmax
+                    (f32x4.floor (f32x4.add (local.get $q) (v128.const f32x4 0.5 0.5 0.5 0.5)))
+                    (local.get $least))
+                  (local.get $most)))))
           (v128.store offset=32768 (local.get $at) (local.get $q))
           (v128.store offset=16384 (local.get $at)
             (f32x4.sub (f32x4.mul (local.get $q) (local.get $scale)) (local.get $min)))
@@ -43,10 +51,11 @@
 
   ;; Gradients of the weights become those of the values: zero where the code was clipped. Of each group, the sums of gradient *
   ;; code and of the gradients.
-  (func (export "gradient") (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32)
+  (func (export "gradient")
+    (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32) (param $steps i32)
     (local $at i32) (local $group i32) (local $left i32)
     (local $least v128) (local $most v128) (local $min v128) (local $inverse v128)
-    (local $rounded v128) (local $q v128) (local $g v128) (local $products v128) (local $sum v128)
+    (local $rounded v128) (local $passes v128) (local $q v128) (local $g v128) (local $products v128) (local $sum v128)
     (local.set $least (f32x4.splat (local.get $lo)))
     (local.set $most (f32x4.splat (local.get $hi)))
     (block $done
@@ -63,16 +72,24 @@
         (local.set $left (local.get $vectors))
         (loop $four
           (local.set $rounded
-            (f32x4.floor
-              (f32x4.add
-                (f32x4.mul (f32x4.add (v128.load (local.get $at)) (local.get $min)) (local.get $inverse))
-                (v128.const f32x4 0.5 0.5 0.5 0.5))))
-          (local.set $q (f32x4.pmin (f32x4.pmax (local.get $rounded) (local.get $least)) (local.get $most)))
+            (f32x4.mul (f32x4.add (v128.load (local.get $at)) (local.get $min)) (local.get $inverse)))
+          (if (local.get $steps)
+            (then
+              (local.set $q (call $nearest (local.get $rounded) (local.get $least) (local.get $steps)))
+              (local.set $passes
+                (v128.and
+                  (f32x4.ge (local.get $rounded) (v128.load32_splat (i32.const 147456)))
+                  (f32x4.lt (local.get $rounded) (v128.load32_splat (i32.const 147460))))))
+            (else
+              (local.set $rounded
+                (f32x4.floor (f32x4.add (local.get $rounded) (v128.const f32x4 0.5 0.5 0.5 0.5))))
+              (local.set $q (f32x4.pmin (f32x4.pmax (local.get $rounded) (local.get $least)) (local.get $most)))
+              (local.set $passes (f32x4.eq (local.get $rounded) (local.get $q)))))
           (local.set $g (v128.load offset=16384 (local.get $at)))
           (local.set $products (f32x4.add (local.get $products) (f32x4.mul (local.get $g) (local.get $q))))
           (local.set $sum (f32x4.add (local.get $sum) (local.get $g)))
           (v128.store offset=16384 (local.get $at)
-            (v128.and (local.get $g) (f32x4.eq (local.get $rounded) (local.get $q))))
+            (v128.and (local.get $g) (local.get $passes)))
           (local.set $at (i32.add (local.get $at) (i32.const 16)))
           (br_if $four (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
         (f32.store offset=114688 (local.get $group) (call $across (local.get $products)))
@@ -80,6 +97,20 @@
         (local.set $group (i32.add (local.get $group) (i32.const 4)))
         (local.set $groups (i32.sub (local.get $groups) (i32.const 1)))
         (br $next))))
+
+  ;; The levels of the table, the lowest of which is `least`, that are nearest to four values.
+  (func $nearest (param $x v128) (param $least v128) (param $steps i32) (result v128)
+    (local $at i32)
+    (local.set $at (i32.const 147464))
+    (loop $step
+      (local.set $least
+        (f32x4.add (local.get $least)
+          (v128.and
+            (f32x4.ge (local.get $x) (v128.load32_splat (local.get $at)))
+            (v128.load32_splat offset=4 (local.get $at)))))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $step (local.tee $steps (i32.sub (local.get $steps) (i32.const 1)))))
+    (local.get $least))
 
   ;; The sum of four lanes.
   (func $across (param $x v128) (result f32)

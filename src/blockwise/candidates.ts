@@ -108,16 +108,16 @@ async function solve(
   judge: Judge,
   { products, rows }: Compute,
 ): Promise<{ codes: Codes; optimum: Float32Array }> {
-  if (!format.uniform) throw new RangeError(`${format.name} has nothing to solve for`)
+  if (!format.grid) throw new RangeError(`${format.name} has nothing to solve for`)
   const target = wanted
     ? await stepped(weights, await leastSquaresStep(weights, wanted, inputs, factor, products), judge)
     : weights
   const found = await importanceCodes(format, target, inputs)
-  const { q } = await roundCompensated(target, gridOf(format.uniform, found), factor, products, rows)
+  const { q } = await roundCompensated(target, gridOf(format.grid, found), factor, products, rows)
   const codes = { ...found, q }
   const start = format.dequantize(codes)
   const metrics = { inputs: metric, ...(outputs && { outputs }) }
-  const optimum = await refine(codes, format.uniform, target, start, metrics, sweeps, products, rows)
+  const optimum = await refine(codes, format.grid, target, start, metrics, sweeps, products, rows)
   return { codes, optimum }
 }
 

@@ -2,8 +2,9 @@
  * The numbers of the rows of a matrix, visited one after another within a panel of columns (refine.ts): each goes to the place on the
  * file's grid at which the error is smallest while all others stay.
  */
-import type { Codes, Factor, Uniform } from '../formats/format.js'
-import { floatToHalf, halfToFloat } from '../formats/half.js'
+import type { Codes, Factor, GridLayout } from '../formats/format.js'
+import { nearest } from '../formats/levels.js'
+import { roundScale } from '../formats/stored-scale.js'
 
 /** Most columns of a panel: a multiple of every block's size. */
 export const panelColumns = 256
@@ -22,7 +23,7 @@ export class Coordinates {
 
   constructor(
     private readonly codes: Codes,
-    private readonly uniform: Uniform,
+    private readonly layout: GridLayout,
     readonly n: number,
     readonly h: Float32Array,
     private readonly optimum: Float32Array,
@@ -43,7 +44,7 @@ export class Coordinates {
   /** Visits every number of row `i` in the panel; adds how far each weight has moved to `moved`. */
   improve(i: number, moved: Float32Array): void {
     this.moved = moved
-    const { scale, offset, groupSize } = this.uniform
+    const { scale, offset, groupSize } = this.layout
     const first = (i * this.n + this.column) / groupSize
     const at = i * this.n + this.column
     const q = (j: number): number => this.codes.q[at + j]
@@ -59,22 +60,21 @@ export class Coordinates {
   private improveCodes(at: number, group: number, step: number): void {
     if (step === 0) return
     const { slope, width, block } = this
-    const { groupSize, range } = this.uniform
+    const { groupSize, levels } = this.layout
     const { q } = this.codes
     for (let j = group * groupSize; j < (group + 1) * groupSize; j++) {
-      const wanted = Math.floor(q[at + j] - slope[j] / (block[j * width + j] * step) + 0.5)
-      const code = Math.min(range[1], Math.max(range[0], wanted))
+      const code = nearest(levels, q[at + j] - slope[j] / (block[j * width + j] * step))
       if (code === q[at + j]) continue
       this.move(j, step * (code - q[at + j]))
       q[at + j] = code
     }
   }
 
-  /** The integer of a group, or the f16 of a block that is one group; an f16 that several groups share stays. */
+  /** The number of a group, or that of a block that is one group; one that several groups share stays. */
   private improveFactor(factor: Factor, index: number, group: number, along: (j: number) => number): void {
     const { slope, direction, width, block } = this
-    const { groupSize } = this.uniform
-    const field = factor.group?.field ?? factor.block
+    const { groupSize } = this.layout
+    const { field, rounding } = factor.group ?? factor.block
     const stored = this.codes[field]
     const unit = factor.group ? blockValue(this.codes, factor, index) : 1
     if (unit === 0) return
@@ -94,12 +94,10 @@ export class Coordinates {
     }
     if (!(curvature > 0)) return
     const wanted = stored[index] - descent / curvature
-    const value = factor.group
-      ? clamp(Math.floor(wanted + 0.5), factor.group.range)
-      : halfToFloat(floatToHalf(wanted))
+    const value = roundScale(rounding, wanted)
     const by = value - stored[index]
     if (Math.abs(by) < smallest * Math.abs(stored[index])) return
-    // A step that rounding or the range has made too long, or an f16 that overflowed.
+    // A step that rounding or a range has made too long, or a scale that overflowed.
     if (!(by * (2 * descent + by * curvature) < 0)) return
     stored[index] = value
     for (let j = from; j < to; j++) if (direction[j] !== 0) this.move(j, by * direction[j])
@@ -115,7 +113,7 @@ export class Coordinates {
   /** Where the weights of a group would lie were each alone not rounded. */
   private writeOptimum(at: number, group: number, index: number): void {
     const { codes, slope, block, width, optimum } = this
-    const { scale, offset, groupSize } = this.uniform
+    const { scale, offset, groupSize } = this.layout
     const step = factorValue(codes, scale, index)
     const shift = offset ? offset.sign * factorValue(codes, offset, index) : 0
     for (let j = group * groupSize; j < (group + 1) * groupSize; j++)
@@ -123,11 +121,9 @@ export class Coordinates {
   }
 }
 
-const clamp = (x: number, [lo, hi]: readonly [number, number]): number => Math.min(hi, Math.max(lo, x))
-
-/** The f16 of the block that a group is in. */
+/** The number of the block that a group is in. */
 function blockValue(codes: Codes, { block, group }: Factor, index: number): number {
-  const stored = codes[block]
+  const stored = codes[block.field]
   return group ? stored[Math.floor(index / (codes[group.field].length / stored.length))] : stored[index]
 }
 

@@ -73,7 +73,7 @@ async function roundRows(
         kind: 'round',
         rows: count,
         width: size,
-        range: grid.range,
+        levels: grid.levels,
         inverse: copyPart(inverse, n, from, size, from, size),
         left: copyPart(left, n, first, count, from, size),
         scales: gathered(grid.scales, first, count),

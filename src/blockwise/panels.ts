@@ -2,7 +2,8 @@
  * What is done row by row in rounding and refining a matrix, as work on some rows of a panel of columns that knows of nothing else:
  * so it can be done on any thread (row-pool.ts), to the same result.
  */
-import type { Codes, Range, Uniform } from '../formats/format.js'
+import type { Codes, GridLayout } from '../formats/format.js'
+import { type Levels, nearest } from '../formats/levels.js'
 import { Coordinates } from './coordinates.js'
 
 /** Rows of a panel to be refined; `width` columns. All arrays are (rows, width), codes as the format stores such a matrix. */
@@ -10,7 +11,7 @@ export interface RefinePanel {
   readonly kind: 'refine'
   readonly rows: number
   readonly width: number
-  readonly uniform: Uniform
+  readonly layout: GridLayout
   /** H of these columns, (width, width). */
   readonly h: Float32Array
   readonly slopes: Float32Array
@@ -30,7 +31,7 @@ export interface RoundPanel {
   readonly kind: 'round'
   readonly rows: number
   readonly width: number
-  readonly range: Range
+  readonly levels: Levels
   /** U of these columns, (width, width). */
   readonly inverse: Float32Array
   /** What is left to round, and the grid of each weight: (rows, width). */
@@ -47,10 +48,10 @@ export interface RoundedPanel {
   readonly errors: Float32Array
 }
 
-export function refinePanel({ rows, width, uniform, h, slopes, codes }: RefinePanel): Refined {
+export function refinePanel({ rows, width, layout, h, slopes, codes }: RefinePanel): Refined {
   const optimum = new Float32Array(rows * width)
   const moved = new Float32Array(rows * width)
-  const coordinates = new Coordinates(codes, uniform, width, h, optimum)
+  const coordinates = new Coordinates(codes, layout, width, h, optimum)
   coordinates.enter(0, width)
   for (let r = 0; r < rows; r++) {
     for (let j = 0; j < width; j++) coordinates.slope[j] = slopes[r * width + j]
@@ -59,8 +60,7 @@ export function refinePanel({ rows, width, uniform, h, slopes, codes }: RefinePa
   return { codes, moved, optimum }
 }
 
-export function roundPanel({ rows, width, range, inverse, left, scales, mins }: RoundPanel): RoundedPanel {
-  const [lo, hi] = range
+export function roundPanel({ rows, width, levels, inverse, left, scales, mins }: RoundPanel): RoundedPanel {
   const weights = new Float32Array(rows * width)
   const q = new Float32Array(rows * width)
   const errors = new Float32Array(rows * width)
@@ -69,7 +69,7 @@ export function roundPanel({ rows, width, range, inverse, left, scales, mins }: 
       const w = left[at]
       const scale = scales[at]
       const min = mins?.[at] ?? 0
-      const code = scale === 0 ? 0 : Math.min(hi, Math.max(lo, Math.floor((w + min) / scale + 0.5)))
+      const code = nearest(levels, scale === 0 ? 0 : (w + min) / scale)
       weights[at] = w
       q[at] = code
       const error = (w - (scale * code - min)) / inverse[i * width + i]

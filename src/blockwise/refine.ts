@@ -11,7 +11,7 @@
  * The slope G (W' - T) H of a panel of rows is a matrix product. Within the panel, columns are visited 256 at a time: what a
  * step changes is followed within these columns at once, and for all others by another matrix product when they are done.
  */
-import type { Codes, Uniform } from '../formats/format.js'
+import type { Codes, GridLayout } from '../formats/format.js'
 import { Coordinates, panelColumns } from './coordinates.js'
 import { copyPart, type Multiplier, pastePart } from './factor.js'
 import type { RefinePanel } from './panels.js'
@@ -39,7 +39,7 @@ const chunkRows = 1024
  */
 export async function refine(
   codes: Codes,
-  uniform: Uniform,
+  layout: GridLayout,
   target: Float32Array,
   weights: Float32Array,
   { inputs: h, outputs: g }: Metric,
@@ -50,7 +50,7 @@ export async function refine(
   const n = Math.sqrt(h.length)
   const out = weights.length / n
   const optimum = new Float32Array(weights.length)
-  const coordinates = new Coordinates(codes, uniform, n, h, optimum)
+  const coordinates = new Coordinates(codes, layout, n, h, optimum)
   const step = g ? out : chunkRows
   for (let from = 0; from < out; from += step) {
     const rows = Math.min(step, out - from)
@@ -58,7 +58,7 @@ export async function refine(
     for (let i = 0; i < errors.length; i++) errors[i] = weights[from * n + i] - target[from * n + i]
     const product = await products.multiply(errors, h, [rows, n, n]) // (W' - T) H
     for (let sweep = 0; sweep < sweeps; sweep++)
-      if (!g) await sweepApart({ codes, uniform, optimum, n, h }, from, product, products, pool)
+      if (!g) await sweepApart({ codes, layout, optimum, n, h }, from, product, products, pool)
       else
         for (let row = 0; row < out; row += panelRows) {
           const count = Math.min(panelRows, out - row)
@@ -77,7 +77,7 @@ export async function refine(
 /** A matrix whose rows do not know of each other. */
 interface Apart {
   readonly codes: Codes
-  readonly uniform: Uniform
+  readonly layout: GridLayout
   readonly optimum: Float32Array
   readonly n: number
   readonly h: Float32Array
@@ -88,7 +88,7 @@ interface Apart {
  * @param product their rows of (W' - T) H, (rows, n), kept current
  */
 async function sweepApart(
-  { codes, uniform, optimum, n, h }: Apart,
+  { codes, layout, optimum, n, h }: Apart,
   from: number,
   product: Float32Array,
   products: Multiplier,
@@ -104,7 +104,7 @@ async function sweepApart(
         kind: 'refine',
         rows: count,
         width,
-        uniform,
+        layout,
         h: copyPart(h, n, column, width, column, width),
         slopes: copyPart(product, n, row, count, column, width),
         codes: mapCodes(codes, (values) => {

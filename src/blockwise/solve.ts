@@ -207,9 +207,9 @@ async function headSums(
   return { p, inputs: (await sums.finish()).inputs }
 }
 
-/** Whether a tensor is a matrix on a uniform grid. */
+/** Whether a tensor is a matrix on a grid. */
 const canRefine = (p: Parameter | undefined): p is Parameter =>
-  p?.format?.uniform !== undefined && p.shape.length === 2
+  p?.format?.grid !== undefined && p.shape.length === 2
 
 /** Gives a parameter the codes that are chosen for it. */
 async function roundAnew(

@@ -4,6 +4,8 @@
  *
  * Adding a format is one file that exports a `Format` and one line in `table.ts`.
  */
+import type { Levels } from './levels.js'
+import type { StoredScale } from './stored-scale.js'
 
 /**
  * The fields of a run of blocks as stored: integers and scales, each as an f32 array, which holds every such value
@@ -25,28 +27,25 @@ export interface Latent {
 
 export type Latents = Record<string, Latent>
 
-export type Range = readonly [lo: number, hi: number]
-
-/** A uniform grid for each group of consecutive weights: w = scale * q - min with an integer q in the range. */
+/** The grids of groups of consecutive weights: w = scale * q - min, with q one of the levels. */
 export interface Grid {
   /** One for each group, as rounded to f32; a group has weights / scales.length weights. */
   readonly scales: Float32Array
   readonly mins?: Float32Array
-  readonly range: Range
+  readonly levels: Levels
 }
 
-/** A group's scale or offset: an f16 of the block, times a small integer of the group where there is one. */
+/** A group's scale or offset: a stored number of the block, times one of the group where there is one. */
 export interface Factor {
-  /** Field of `Codes`. */
-  readonly block: string
-  readonly group?: { readonly field: string; readonly range: Range }
+  readonly block: StoredScale
+  readonly group?: StoredScale
 }
 
-/** Where a format with uniform grids keeps what: w = scale * q + sign * offset, with the integers q in the field `q`. */
-export interface Uniform {
+/** What the grid of a format is and where it is kept: w = scale * q + sign * offset, with the levels q in the field `q`. */
+export interface GridLayout {
   /** Weights that share a scale, a multiple of four. */
   readonly groupSize: number
-  readonly range: Range
+  readonly levels: Levels
   readonly scale: Factor
   readonly offset?: Factor & { readonly sign: 1 | -1 }
 }
@@ -60,6 +59,8 @@ export interface Format {
   readonly blockSize: number
   /** Bytes per block. */
   readonly blockBytes: number
+  /** ggml_type id of what takes its place in rows that its blocks do not divide; absent: it fits all rows that any block fits. */
+  readonly smaller?: number
   /** Values per block of every field of `Codes`, in no particular order. */
   readonly fields: Readonly<Record<string, number>>
   /** Stored bytes (a whole number of blocks) to fields. */
@@ -68,11 +69,11 @@ export interface Format {
   encode(codes: Codes): Uint8Array
   /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. */
   dequantize(codes: Codes): Float32Array
-  /** Its grid, if that is uniform: what training rounds by. */
-  readonly uniform?: Uniform
+  /** Its grid: what training rounds by. Absent for formats that have nothing to round (F32, F16, BF16). */
+  readonly grid?: GridLayout
   /**
    * Latent values whose rounding gives exactly `codes`. `weights` are the full-precision ones (blocks * blockSize);
-   * `codes` come from a quantizer. Absent for formats that have nothing to round (F32, F16, BF16).
+   * `codes` come from a quantizer. Present where `grid` is.
    */
   latents?(weights: Float32Array, codes: Codes): Latents
 }

@@ -1,9 +1,9 @@
 /**
- * The uniform grids of ggml's formats, from codes to weights. Several formats share a grid and differ only in how
+ * The grids of ggml's formats, from codes to weights. Several formats share a grid and differ only in how
  * they pack it: two with a scale (and shift) per block, and two with a scale (and minimum) per group, themselves small
  * integers times an f16 of the block.
  *
- *   scaled   w = d * q                                Q4_0, Q5_0, Q8_0
+ *   scaled   w = d * q                                Q4_0, Q5_0, Q8_0, TQ2_0; IQ4_NL, whose q are those of a table
  *   shifted  w = d * q + m                            Q4_1, Q5_1
  *   grouped  w = (d * scale) * q                      Q3_K, Q6_K
  *   affine   w = (d * scale) * q - (dmin * min)       Q2_K, Q4_K, Q5_K
@@ -14,13 +14,16 @@
  * makes, are not specified.)
  */
 import { QuenchError } from '../errors.js'
-import type { Codes, Factor, Format, Grid, Uniform } from './format.js'
+import type { Codes, Factor, Format, Grid, GridLayout } from './format.js'
+
+/** The scale and, where there is one, the offset. */
+export const factorsOf = ({ scale, offset }: GridLayout): readonly Factor[] =>
+  offset ? [scale, offset] : [scale]
 
 /** Says of which weights a format cannot hold the scales. @throws QuenchError */
-export function checkScales({ name, uniform }: Format, codes: Codes): void {
-  const fields = uniform?.offset ? [uniform.scale.block, uniform.offset.block] : [uniform?.scale.block ?? 'd']
-  for (const field of fields)
-    if (!(codes[field]?.every(Number.isFinite) ?? true))
+export function checkScales({ name, grid }: Format, codes: Codes): void {
+  for (const { block } of grid ? factorsOf(grid) : [])
+    if (!(codes[block.field]?.every(Number.isFinite) ?? true))
       throw new QuenchError(
         `it holds weights that are too large for ${name}, whose scales are halves (65504 at most)`,
       )
@@ -71,17 +74,17 @@ export function dequantizeAffine({ d, dmin, scales, mins, q }: Codes, groupSize:
 }
 
 /** The scales and minimums of the groups of `codes`. */
-export function gridOf({ range, scale, offset }: Uniform, codes: Codes): Grid {
+export function gridOf({ levels, scale, offset }: GridLayout, codes: Codes): Grid {
   const scales = factorValues(scale, codes)
-  if (!offset) return { scales, range }
+  if (!offset) return { scales, levels }
   const mins = factorValues(offset, codes)
-  return { scales, range, mins: offset.sign < 0 ? mins : mins.map((m) => -m) }
+  return { scales, levels, mins: offset.sign < 0 ? mins : mins.map((m) => -m) }
 }
 
 const factorValues = ({ block, group }: Factor, codes: Codes): Float32Array =>
-  group ? groupScales(codes[block], codes[group.field]) : codes[block]
+  group ? groupScales(codes[block.field], codes[group.field]) : codes[block.field]
 
-/** The f16 of the block times the integer of the group, for every group, rounded to f32. */
+/** The number of the block times that of the group, for every group, rounded to f32. */
 function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
   const products = new Float32Array(scales.length)
   const perBlock = scales.length / d.length

@@ -1,69 +1,85 @@
 /**
- * Training on the uniform grids of grids.ts: which grid a format has, and the latent values whose rounding gives its codes.
+ * Training on the grids of grids.ts: which grid a format has, and the latent values whose rounding gives its codes.
  * With s the stored scale and m the stored minimum of a group,
  *
- *   q = clip(round((w + m) / s), lo, hi)      w' = s * q - m
+ *   q = the level nearest to (w + m) / s      w' = s * q - m
  *
- * The grid is said once, as the `uniform` of the format; training rounds by it and takes gradients back through it (in
+ * The grid is said once, as the `grid` of the format; training rounds by it and takes gradients back through it (in
  * optimizer/rounding.ts), in the f32 operations of the dequantizer.
  */
-import type { Codes, Factor, Latent, Latents, Range, Uniform } from './format.js'
-import { gridOf } from './grids.js'
+import type { Codes, Grid, GridLayout, Latent, Latents } from './format.js'
+import { factorsOf, gridOf } from './grids.js'
+import { halfGaps, integers, type Levels, meanGap, nearest } from './levels.js'
+import type { StoredScale } from './stored-scale.js'
+
+type Range = readonly [lo: number, hi: number]
 
 interface Learned {
-  readonly uniform: Uniform
+  readonly grid: GridLayout
   latents(weights: Float32Array, codes: Codes): Latents
 }
 
+const half = (field: string): StoredScale => ({ field, rounding: { as: 'half' } })
+const integer = (field: string, [lo, hi]: Range): StoredScale => ({
+  field,
+  rounding: { as: 'integer', lo, hi },
+})
+
 /** w = d * q, with one scale per block. */
-export const learnScaled = (groupSize: number, range: Range): Learned =>
-  learned({ groupSize, range, scale: { block: 'd' } })
+export const learnScaled = (groupSize: number, levels: Range | Levels): Learned =>
+  learned({ groupSize, levels: toLevels(levels), scale: { block: half('d') } })
 
 /** w = d * q + m, with one scale and one shift per block. */
-export const learnShifted = (groupSize: number, range: Range): Learned =>
-  learned({ groupSize, range, scale: { block: 'd' }, offset: { block: 'm', sign: 1 } })
-
-/** w = (d * scale) * q, with one small integer scale per group. */
-export const learnGrouped = (groupSize: number, range: Range, scaleRange: Range): Learned =>
-  learned({ groupSize, range, scale: { block: 'd', group: { field: 'scales', range: scaleRange } } })
-
-/** w = (d * scale) * q - (dmin * min), with a small integer scale and minimum per group. */
-export const learnAffine = (groupSize: number, range: Range, scaleRange: Range): Learned =>
+export const learnShifted = (groupSize: number, levels: Range): Learned =>
   learned({
     groupSize,
-    range,
-    scale: { block: 'd', group: { field: 'scales', range: scaleRange } },
-    offset: { block: 'dmin', group: { field: 'mins', range: scaleRange }, sign: -1 },
+    levels: toLevels(levels),
+    scale: { block: half('d') },
+    offset: { block: half('m'), sign: 1 },
   })
 
+/** w = (d * scale) * q, with one small integer scale per group. */
+export const learnGrouped = (groupSize: number, levels: Range, scales: Range): Learned =>
+  learned({
+    groupSize,
+    levels: toLevels(levels),
+    scale: { block: half('d'), group: integer('scales', scales) },
+  })
+
+/** w = (d * scale) * q - (dmin * min), with a small integer scale and minimum per group. */
+export const learnAffine = (groupSize: number, levels: Range, scales: Range): Learned =>
+  learned({
+    groupSize,
+    levels: toLevels(levels),
+    scale: { block: half('d'), group: integer('scales', scales) },
+    offset: { block: half('dmin'), group: integer('mins', scales), sign: -1 },
+  })
+
+const toLevels = (levels: Range | Levels): Levels => ('lo' in levels ? levels : integers(...levels))
+
 /** What trains on a grid: the weights, as `w`, and every stored number besides the codes, by its field. */
-function learned(uniform: Uniform): Learned {
-  const factors: Factor[] = uniform.offset ? [uniform.scale, uniform.offset] : [uniform.scale]
+function learned(grid: GridLayout): Learned {
+  const factors = factorsOf(grid)
   return {
-    uniform,
+    grid,
     latents(weights, codes) {
-      const { scales, mins } = gridOf(uniform, codes)
-      const latents: Latents = { w: weightLatent(weights, codes.q, scales, mins, uniform.range) }
-      for (const { block } of factors) latents[block] = scaleLatent(codes[block])
+      const latents: Latents = { w: weightLatent(weights, codes.q, gridOf(grid, codes)) }
+      for (const { block } of factors) latents[block.field] = scaleLatent(codes[block.field])
       for (const { block, group } of factors)
-        if (group) latents[group.field] = integerLatent(codes[group.field], codes[block].length)
+        if (group) latents[group.field] = integerLatent(codes[group.field], codes[block.field].length)
       return latents
     },
   }
 }
 
+/** How far into its cell a weight may lie, as a share of the way to the edge. */
+const reach = 0.998
+
 /**
  * The weights, each moved just inside the cell of its code where it lies outside: a quantizer may round by another
  * rule at a boundary, and a weight beyond the end of the grid would get no gradient.
  */
-function weightLatent(
-  weights: Float32Array,
-  q: Float32Array,
-  scales: Float32Array,
-  mins: Float32Array | undefined,
-  [lo, hi]: Range,
-): Latent {
-  const reach = 0.499
+function weightLatent(weights: Float32Array, q: Float32Array, { scales, mins, levels }: Grid): Latent {
   const groupSize = weights.length / scales.length
   const values = new Float32Array(weights.length)
   for (let i = 0; i < weights.length; i++) {
@@ -74,14 +90,20 @@ function weightLatent(
       values[i] = weights[i]
       continue
     }
-    const code = Math.min(hi, Math.max(lo, q[i]))
+    const code = Math.min(levels.hi, Math.max(levels.lo, q[i]))
+    const { below, above } = halfGaps(levels, code)
     const position = (weights[i] + min) / scale
-    values[i] = Math.min(code + reach, Math.max(code - reach, position)) * scale - min
+    values[i] = Math.min(code + reach * above, Math.max(code - reach * below, position)) * scale - min
     // Where steps are tiny beside the minimum, f32 may carry a weight near the edge of its cell over it.
-    if (Math.floor((values[i] + min) / scale + 0.5) !== code) values[i] = code * scale - min
+    if (nearestUnclipped(levels, (values[i] + min) / scale) !== code) values[i] = code * scale - min
   }
-  return { kind: 'weight', values, unit: positive(scales.map(Math.abs)) }
+  const gap = meanGap(levels)
+  return { kind: 'weight', values, unit: positive(scales.map((scale) => Math.abs(gap * scale))) }
 }
+
+/** Beyond the ends the integers go on. */
+const nearestUnclipped = (levels: Levels, x: number): number =>
+  levels.table ? nearest(levels, x) : Math.floor(x + 0.5)
 
 const scaleLatent = (d: Float32Array): Latent => ({
   kind: 'scale',

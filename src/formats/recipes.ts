@@ -10,20 +10,24 @@
  * the order of the file does not matter.
  */
 import { QuenchError } from '../errors.js'
-import { BF16 } from './bf16.js'
-import { F16 } from './f16.js'
-import { F32 } from './f32.js'
-import { Q2_K } from './q2_k.js'
-import { Q3_K } from './q3_k.js'
-import { Q4_0 } from './q4_0.js'
-import { Q4_1 } from './q4_1.js'
-import { Q4_K } from './q4_k.js'
-import { Q5_0 } from './q5_0.js'
-import { Q5_1 } from './q5_1.js'
-import { Q5_K } from './q5_k.js'
-import { Q6_K } from './q6_k.js'
-import { Q8_0 } from './q8_0.js'
+import type { Format } from './format.js'
+import { formatOf } from './table.js'
 import { byLayerThenName, isRounded, kindOf, layerOf, type TensorFacts } from './tensors.js'
+import { BF16 } from './types/bf16.js'
+import { F16 } from './types/f16.js'
+import { F32 } from './types/f32.js'
+import { IQ4_NL } from './types/iq4_nl.js'
+import { Q2_K } from './types/q2_k.js'
+import { Q3_K } from './types/q3_k.js'
+import { Q4_0 } from './types/q4_0.js'
+import { Q4_1 } from './types/q4_1.js'
+import { Q4_K } from './types/q4_k.js'
+import { Q5_0 } from './types/q5_0.js'
+import { Q5_1 } from './types/q5_1.js'
+import { Q5_K } from './types/q5_k.js'
+import { Q6_K } from './types/q6_k.js'
+import { Q8_0 } from './types/q8_0.js'
+import { TQ2_0 } from './types/tq2_0.js'
 
 /** What the recipes depend on. Where a model gives a number per layer, it is that of layer 0. */
 export interface ModelFacts {
@@ -57,19 +61,12 @@ export interface Recipe {
   readonly fileType: number
   /** ggml_type id of the tensors that no rule names. */
   readonly type: number
+  /** ggml_type id of the embeddings, where they are no output matrix as well. */
+  readonly embedding?: number
   readonly attnV?: Rule
   readonly attnOutput?: Rule
   readonly ffnDown?: Rule
 }
-
-/** Types of 256-weight blocks, and what takes their place in rows that only blocks of 32 divide. */
-const smallerBlocks = new Map([
-  [Q2_K.type, Q4_0.type],
-  [Q3_K.type, Q4_0.type],
-  [Q4_K.type, Q5_0.type],
-  [Q5_K.type, Q5_1.type],
-  [Q6_K.type, Q8_0.type],
-])
 
 /** The first `1 / part` of the layers. */
 const early = ({ i, n }: Place, part: number) => i < Math.floor(n / part)
@@ -124,6 +121,13 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     type: Q4_0.type,
     ffnDown: (at) => (at.importance && early(at, 8) ? Q4_1.type : undefined),
   },
+  IQ4_NL: {
+    fileType: 25,
+    type: IQ4_NL.type,
+    attnV: ({ queriesPerKey }) => (queriesPerKey >= 4 ? Q5_K.type : undefined),
+    attnOutput: eightExpertsQ5K,
+    ffnDown: (at) => (early(at, 8) && !at.importance ? Q5_K.type : undefined),
+  },
   Q3_K_L: {
     fileType: 13,
     type: Q3_K.type,
@@ -146,11 +150,12 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     attnOutput: ({ eightExperts, falcon }) => (falcon ? undefined : eightExperts ? Q5_K.type : Q3_K.type),
     ffnDown: () => Q3_K.type,
   },
+  TQ2_0: { fileType: 37, type: TQ2_0.type, embedding: Q4_K.type },
 }
 
 /**
  * The ggml_type id of every tensor of a model quantized with a recipe, by tensor name.
- * `importance` says whether the quantizer has an importance matrix, which changes Q4_0 and Q5_0 only.
+ * `importance` says whether the quantizer has an importance matrix, which changes Q4_0, Q5_0 and IQ4_NL only.
  * A tensor that is left alone keeps any type it has, also one without a `Format`.
  * Throws QuenchError for an unknown recipe and for a tensor of experts whose name gives no layer of the model.
  */
@@ -163,7 +168,7 @@ export function assignTypes(
   if (!Object.hasOwn(recipes, recipe)) {
     throw new QuenchError(`unknown recipe ${recipe}: one of ${Object.keys(recipes).join(', ')}`)
   }
-  const { type, attnV, attnOutput, ffnDown } = recipes[recipe]
+  const { type, embedding, attnV, attnOutput, ffnDown } = recipes[recipe]
   const falcon = model.architecture === 'falcon'
   const eightExperts = model.experts === 8
   const queriesPerKey = model.headsKv > 0 ? Math.floor(model.heads / model.headsKv) : 0
@@ -177,7 +182,7 @@ export function assignTypes(
   const choose = (name: string): number => {
     switch (kindOf(name)) {
       case 'embedding':
-        return tied ? output : type
+        return tied ? output : (embedding ?? type)
       case 'output':
         return output
       case 'attnV': {
@@ -229,7 +234,7 @@ function is70B({ architecture, layers, heads, headsKv }: ModelFacts): boolean {
 
 /** `type`, or what takes its place in rows that its blocks do not divide. */
 function fitRows(type: number, rowLength: number): number {
-  const smaller = smallerBlocks.get(type)
-  if (smaller !== undefined && rowLength % 256 === 0) return type
-  return rowLength % 32 === 0 ? (smaller ?? type) : F16.type
+  const { blockSize, smaller } = formatOf(type) as Format
+  if (rowLength % blockSize === 0) return type
+  return smaller === undefined ? F16.type : fitRows(smaller, rowLength)
 }

@@ -1,18 +1,21 @@
 /** Every number format that quench can read, train and write. A new one is its file and its line here. */
-import { BF16 } from './bf16.js'
-import { F16 } from './f16.js'
-import { F32 } from './f32.js'
+
 import type { Format } from './format.js'
-import { Q2_K } from './q2_k.js'
-import { Q3_K } from './q3_k.js'
-import { Q4_0 } from './q4_0.js'
-import { Q4_1 } from './q4_1.js'
-import { Q4_K } from './q4_k.js'
-import { Q5_0 } from './q5_0.js'
-import { Q5_1 } from './q5_1.js'
-import { Q5_K } from './q5_k.js'
-import { Q6_K } from './q6_k.js'
-import { Q8_0 } from './q8_0.js'
+import { BF16 } from './types/bf16.js'
+import { F16 } from './types/f16.js'
+import { F32 } from './types/f32.js'
+import { IQ4_NL } from './types/iq4_nl.js'
+import { Q2_K } from './types/q2_k.js'
+import { Q3_K } from './types/q3_k.js'
+import { Q4_0 } from './types/q4_0.js'
+import { Q4_1 } from './types/q4_1.js'
+import { Q4_K } from './types/q4_k.js'
+import { Q5_0 } from './types/q5_0.js'
+import { Q5_1 } from './types/q5_1.js'
+import { Q5_K } from './types/q5_k.js'
+import { Q6_K } from './types/q6_k.js'
+import { Q8_0 } from './types/q8_0.js'
+import { TQ2_0 } from './types/tq2_0.js'
 
 export const formats: readonly Format[] = [
   F32,
@@ -26,8 +29,10 @@ export const formats: readonly Format[] = [
   Q4_K,
   Q4_1,
   Q4_0,
+  IQ4_NL,
   Q3_K,
   Q2_K,
+  TQ2_0,
 ]
 
 const byType = new Map(formats.map((format) => [format.type, format]))

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises'
 import { opened } from '../engine/gradients.js'
-import type { Codes, Format, Latent, Latents, Uniform } from '../formats/format.js'
+import type { Codes, Format, GridLayout, Latent, Latents } from '../formats/format.js'
 import type { Shape } from '../graph/index.js'
 import { type AdamStep, adam, type Moments } from './adam.js'
 import { type MomentStore, momentsInMemory, type Piece, piecesOf, trainedLatents } from './adam-state.js'
@@ -39,8 +39,8 @@ export class Parameter {
   }
 
   /** The grid that the weights are rounded to. */
-  get uniform(): Uniform | undefined {
-    return this.format?.uniform
+  get layout(): GridLayout | undefined {
+    return this.format?.grid
   }
 
   /** Gradient of the loss with respect to `weights`, made when it is first asked for. */
@@ -104,25 +104,25 @@ export class Optimizer {
 
   /** Computes `weights` from the latents. */
   async round(p: Parameter): Promise<void> {
-    const { latents, uniform, weights } = p
+    const { latents, layout, weights } = p
     const { values, unit } = latents.w
-    if (!uniform) {
+    if (!layout) {
       weights.set(values)
       return
     }
-    const { grid } = latentGrid(uniform, latents)
+    const { grid } = latentGrid(layout, latents)
     for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
       if (start > 0) await setImmediate()
-      const part = gridPart(grid, start / uniform.groupSize, end / uniform.groupSize)
+      const part = gridPart(grid, start / layout.groupSize, end / layout.groupSize)
       roundToGrid(values.subarray(start, end), part, weights.subarray(start, end))
     }
   }
 
   /** The codes of a quantized parameter and the weights that the same rounding gives. */
   codes(p: Parameter): { weights: Float32Array; codes: Codes } {
-    const { uniform, latents } = p
-    if (!uniform) throw new RangeError(`${p.name} is not quantized`)
-    const { stored, grid } = latentGrid(uniform, latents)
+    const { layout, latents } = p
+    if (!layout) throw new RangeError(`${p.name} is not quantized`)
+    const { stored, grid } = latentGrid(layout, latents)
     const [weights, q] = [new Float32Array(p.weights.length), new Float32Array(p.weights.length)]
     roundToGrid(latents.w.values, grid, weights, q)
     return { weights, codes: { ...stored, q } }
@@ -130,7 +130,7 @@ export class Optimizer {
 
   /** One step of Adam on the latents, from `gradient`. */
   async update(p: Parameter, step: Step): Promise<void> {
-    const gradients = p.uniform ? await this.throughRounding(p, p.uniform, step) : { w: p.gradient }
+    const gradients = p.layout ? await this.throughRounding(p, p.layout, step) : { w: p.gradient }
     for (const trained of trainedLatents(p)) {
       const latent = p.latents[trained.key]
       const gradient = gradients[trained.key]
@@ -147,15 +147,15 @@ export class Optimizer {
   /** Moves the weights' latents, unless the codes stay, and gives the gradients of the scales' latents. */
   private async throughRounding(
     p: Parameter,
-    uniform: Uniform,
+    layout: GridLayout,
     step: Step,
   ): Promise<Record<string, Float32Array>> {
     const { w } = p.latents
-    const { stored, grid } = latentGrid(uniform, p.latents)
+    const { stored, grid } = latentGrid(layout, p.latents)
     const groups = grid.scales.length
     const sums = { products: new Float32Array(groups), gradients: new Float32Array(groups) }
     const train = ([start, end]: Piece, moments?: Moments): void => {
-      const [from, to] = [start / uniform.groupSize, end / uniform.groupSize]
+      const [from, to] = [start / layout.groupSize, end / layout.groupSize]
       trainOnGrid(
         w.values.subarray(start, end),
         p.gradient.subarray(start, end),
@@ -166,7 +166,7 @@ export class Optimizer {
     }
     if (p.codes) train([0, w.values.length])
     else await this.moments.update({ p, key: 'w' }, (moments, piece) => train(piece, moments))
-    return scaleGradients(uniform, p.latents, stored, sums)
+    return scaleGradients(layout, p.latents, stored, sums)
   }
 
   /** From here on only the scales of a quantized parameter train: its codes stay as they are. */

@@ -1,11 +1,11 @@
 /**
  * Rounding of latents to the grid of their format and the way of the gradient back through it. The grid is what the format's
- * `uniform` says, in the f32 operations of its dequantizer, so a rounded weight is equal to the dequantized one bit for bit:
+ * `grid` says, in the f32 operations of its dequantizer, so a rounded weight is equal to the dequantized one bit for bit:
  *
- *   q = clip(floor((w + m) / s + 0.5), lo, hi)      w' = s * q - m
+ *   q = the level nearest to (w + m) / s      w' = s * q - m
  *
- * with s the stored scale and m the stored minimum of a group: an f16 of the block, times a small integer of the group where there
- * is one. What there is to do for every weight is a kernel (kernel.wat); what there is for a group or a block is plain code here.
+ * with s the stored scale and m the stored minimum of a group: a number of the block, times one of the group where there is one. Of
+ * integers q = clip(floor((w + m) / s + 0.5), lo, hi). What there is to do for every weight is a kernel (kernel.wat); what there is for a group or a block is plain code here.
  *
  * Gradients: rounding is straight-through, and a weight whose code is clipped gets none (one behind a scale of zero may get some,
  * which changes nothing). For scales the codes count as constants, so dw'/ds = q and dw'/dm = -1, the gradient of what the file
@@ -13,27 +13,19 @@
  */
 
 import { inKernel, kernel, pieceSize } from '../backends/kernel.js'
-import type { Codes, Factor, Grid, Latents, Range, Uniform } from '../formats/format.js'
-import { gridOf } from '../formats/grids.js'
-import { floatsToHalves, halvesToFloats } from '../formats/half.js'
+import type { Codes, Factor, Grid, GridLayout, Latents } from '../formats/format.js'
+import { factorsOf, gridOf } from '../formats/grids.js'
+import { clippedOutside, type Levels } from '../formats/levels.js'
+import { isClipped, roundScales } from '../formats/stored-scale.js'
 import { type AdamStep, type Moments, moveOf } from './adam.js'
 
 /** What a file holds besides the codes of the weights, by field. */
-function storedScales({ scale, offset }: Uniform, latents: Latents): Codes {
+function storedScales(layout: GridLayout, latents: Latents): Codes {
   const stored: Codes = {}
-  for (const { block, group } of offset ? [scale, offset] : [scale]) {
-    stored[block] = halvesToFloats(floatsToHalves(latents[block].values))
-    if (group) stored[group.field] = toIntegers(latents[group.field].values, group.range)
-  }
+  for (const { block, group } of factorsOf(layout))
+    for (const { field, rounding } of group ? [block, group] : [block])
+      stored[field] = roundScales(rounding, latents[field].values)
   return stored
-}
-
-/** To the nearest integers of the range, halves up. Never -0, which a file cannot hold. */
-function toIntegers(values: Float32Array, [lo, hi]: Range): Float32Array {
-  const integers = new Float32Array(values.length)
-  for (let i = 0; i < values.length; i++)
-    integers[i] = Math.min(Math.max(Math.floor(Math.fround(values[i] + 0.5)), lo), hi)
-  return integers
 }
 
 /** Values of a group, and of the pieces that the kernel takes: whole groups. */
@@ -52,6 +44,18 @@ function loadGrid({ scales, mins }: Grid, start: number, end: number): void {
   else inKernel.mins.fill(0, 0, end - start)
 }
 
+/** The levels of a grid to the kernel; gives what it is told of them. */
+function loadLevels(levels: Levels): [lo: number, hi: number, steps: number] {
+  const { lo, hi, table } = levels
+  if (!table) return [lo, hi, 0]
+  const { values, middles } = table
+  inKernel.levels.set(clippedOutside(levels))
+  middles.forEach((middle, i) => {
+    inKernel.levels.set([middle, values[i + 1] - values[i]], 2 + 2 * i)
+  })
+  return [lo, hi, middles.length]
+}
+
 /** The values on their grid: the weights are written to `weights`, and their integers to `codes` where they are wanted. */
 export function roundToGrid(
   values: Float32Array,
@@ -60,11 +64,12 @@ export function roundToGrid(
   codes?: Float32Array,
 ): void {
   const { group, piece } = sizes(values, grid)
+  const levels = loadLevels(grid.levels)
   for (let start = 0; start < values.length; start += piece) {
     const count = Math.min(piece, values.length - start)
     inKernel.values.set(values.subarray(start, start + count))
     loadGrid(grid, start / group, (start + count) / group)
-    kernel.round(count / group, group / 4, ...grid.range)
+    kernel.round(count / group, group / 4, ...levels)
     weights.set(inKernel.weights.subarray(0, count), start)
     codes?.set(inKernel.codes.subarray(0, count), start)
   }
@@ -88,6 +93,7 @@ export function trainOnGrid(
   step?: AdamStep & { readonly moments: Moments; readonly unit: Float32Array },
 ): void {
   const { group, piece } = sizes(values, grid)
+  const levels = loadLevels(grid.levels)
   const move = step ? moveOf(step) : 0
   for (let start = 0; start < values.length; start += piece) {
     const end = Math.min(start + piece, values.length)
@@ -96,7 +102,7 @@ export function trainOnGrid(
     inKernel.values.set(values.subarray(start, end))
     inKernel.gradient.set(gradient.subarray(start, end))
     loadGrid(grid, from, to)
-    kernel.gradient(to - from, group / 4, ...grid.range)
+    kernel.gradient(to - from, group / 4, ...levels)
     sums.products.set(inKernel.products.subarray(0, to - from), from)
     sums.gradients.set(inKernel.sums.subarray(0, to - from), from)
     if (!step) continue
@@ -112,15 +118,15 @@ export function trainOnGrid(
 }
 
 /** The part of a grid and of its sums for groups from `start` to `end`. */
-export const gridPart = ({ scales, mins, range }: Grid, start: number, end: number): Grid => ({
+export const gridPart = ({ scales, mins, levels }: Grid, start: number, end: number): Grid => ({
   scales: scales.subarray(start, end),
-  range,
+  levels,
   ...(mins ? { mins: mins.subarray(start, end) } : {}),
 })
 
 /** Gradients of the latent scales and minimums, by field, from the sums over their groups. */
 export function scaleGradients(
-  { scale, offset }: Uniform,
+  { scale, offset }: GridLayout,
   latents: Latents,
   stored: Codes,
   sums: GroupSums,
@@ -131,7 +137,7 @@ export function scaleGradients(
     : gradients
 }
 
-/** Those of an f16 of the block and an integer of the group, from the gradient, up to its sign, of their product. */
+/** Those of a number of the block and one of the group, from the gradient, up to its sign, of their product. */
 function factorGradients(
   { block, group }: Factor,
   latents: Latents,
@@ -139,31 +145,29 @@ function factorGradients(
   sums: Float32Array,
   sign: 1 | -1,
 ): Record<string, Float32Array> {
-  const blocks = stored[block]
+  const blocks = stored[block.field]
   const ofBlocks = new Float32Array(blocks.length)
   const perBlock = sums.length / blocks.length
   if (!group) {
     for (let i = 0; i < sums.length; i++) ofBlocks[i] = sign * sums[i]
-    return { [block]: ofBlocks }
+    return { [block.field]: ofBlocks }
   }
-  const [lo, hi] = group.range
   const { values } = latents[group.field]
-  const integers = stored[group.field]
+  const ownOf = stored[group.field]
   const ofGroups = new Float32Array(sums.length)
   for (let b = 0, i = 0; b < blocks.length; b++) {
     let sum = 0
     for (const end = i + perBlock; i < end; i++) {
-      sum += sums[i] * integers[i]
-      const rounded = Math.floor(Math.fround(values[i] + 0.5))
-      if (rounded >= lo && rounded <= hi) ofGroups[i] = sign * sums[i] * blocks[b]
+      sum += sums[i] * ownOf[i]
+      if (!isClipped(group.rounding, values[i])) ofGroups[i] = sign * sums[i] * blocks[b]
     }
     ofBlocks[b] = sign * sum
   }
-  return { [block]: ofBlocks, [group.field]: ofGroups }
+  return { [block.field]: ofBlocks, [group.field]: ofGroups }
 }
 
 /** The grid of each group as the latents have it. */
-export function latentGrid(uniform: Uniform, latents: Latents): { stored: Codes; grid: Grid } {
-  const stored = storedScales(uniform, latents)
-  return { stored, grid: gridOf(uniform, stored) }
+export function latentGrid(layout: GridLayout, latents: Latents): { stored: Codes; grid: Grid } {
+  const stored = storedScales(layout, latents)
+  return { stored, grid: gridOf(layout, stored) }
 }

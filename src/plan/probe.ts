@@ -143,7 +143,7 @@ class Rounding {
       for (const name of this.groups(layer)[group] ?? []) {
         const tensor = `blk.${layer}.${name}`
         const format = formatOf(types.get(tensor) ?? source.gguf.tensor(tensor).type)
-        if (!format?.uniform || !format.latents) continue
+        if (!format?.grid || !format.latents) continue
         const n = factor.order.length
         const key = `${n} ${format.name}`
         if (!this.known.has(key)) {

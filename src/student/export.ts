@@ -5,7 +5,7 @@
  */
 
 import { aboutTensors, QuenchError } from '../errors.js'
-import { F32 } from '../formats/f32.js'
+import { F32 } from '../formats/types/f32.js'
 import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'

@@ -64,7 +64,7 @@ async function blockCodes(path: string): Promise<Map<string, Float32Array>> {
   const codes = new Map<string, Float32Array>()
   for (const tensor of gguf.tensors) {
     const format = formatOf(tensor.type)
-    if (format?.uniform && tensor.name.startsWith('blk.'))
+    if (format?.grid && tensor.name.startsWith('blk.'))
       codes.set(tensor.name, format.decode(await gguf.read(tensor)).q)
   }
   await gguf.close()

@@ -53,6 +53,8 @@ function finiteScales(format: Format, bytes: Uint8Array): Uint8Array {
     Q4_K: [0, 2],
     Q5_K: [0, 2],
     Q6_K: [208],
+    IQ4_NL: [0],
+    TQ2_0: [64],
   }
   const copy = bytes.slice()
   for (let block = 0; block < copy.length; block += format.blockBytes) {

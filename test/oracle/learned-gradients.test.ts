@@ -35,6 +35,10 @@ function expected(
   const out = Object.fromEntries(
     Object.entries(latents).map(([name, { values }]) => [name, new Float64Array(values.length)]),
   )
+  // An end of a table reaches beyond it as far as to the middle between it and its neighbour.
+  const [first, second, before, last] = [range[0], range[1], range[range.length - 2], range[range.length - 1]]
+  const reach =
+    range.length > 2 ? [first - (second - first) / 2, last + (last - before) / 2] : [first - 0.5, last + 0.5]
   const groupsPerBlock = format.blockSize / groupSize
   const unclipped = (name: string, group: number): number => {
     const rounded = Math.floor(latents[name].values[group] + 0.5)
@@ -49,8 +53,7 @@ function expected(
     for (let i = group * groupSize; i < (group + 1) * groupSize; i++) {
       // In f32, as the graph does, so that the same weights count as clipped.
       const x = s === 0 ? 0 : Math.fround(Math.fround(latents.w.values[i] + m) * Math.fround(1 / s))
-      const rounded = Math.floor(Math.fround(x + 0.5))
-      const inside = rounded >= range[0] && rounded <= range[1]
+      const inside = x >= reach[0] && x < reach[1]
       out.w[i] = s === 0 ? Number.NaN : inside ? dy[i] : 0
       ds += dy[i] * codes.q[i]
       dm -= dy[i]

@@ -5,6 +5,8 @@
 
 import { Program } from '../../src/backends/program.js'
 import type { Codes, Factor, Format, Latents } from '../../src/formats/format.js'
+import type { Levels } from '../../src/formats/levels.js'
+import type { StoredScale } from '../../src/formats/stored-scale.js'
 import { formats } from '../../src/formats/table.js'
 import {
   add,
@@ -13,6 +15,7 @@ import {
   equal,
   grad,
   input,
+  less,
   mul,
   reshape,
   round,
@@ -27,14 +30,14 @@ import {
 import { latentGrid, roundToGrid, scaleGradients, trainOnGrid } from '../../src/optimizer/rounding.js'
 
 /** A format that can be trained. */
-export type Trainable = Format & Required<Pick<Format, 'latents' | 'uniform'>>
+export type Trainable = Format & Required<Pick<Format, 'latents' | 'grid'>>
 export const trainable = formats.filter(
-  (f): f is Trainable => f.latents !== undefined && f.uniform !== undefined,
+  (f): f is Trainable => f.latents !== undefined && f.grid !== undefined,
 )
 
-/** Smallest and largest code, and of group scales where there are any; `groupSize` weights share a scale. */
+/** Smallest and largest code, or a table of them all, and the smallest and largest group scales where there are any; `groupSize` weights share a scale. */
 export const grids: Readonly<
-  Record<string, { q: readonly [number, number]; scales?: readonly [number, number]; groupSize: number }>
+  Record<string, { q: readonly number[]; scales?: readonly [number, number]; groupSize: number }>
 > = {
   Q8_0: { q: [-127, 127], groupSize: 32 },
   Q4_0: { q: [-8, 7], groupSize: 32 },
@@ -45,6 +48,11 @@ export const grids: Readonly<
   Q3_K: { q: [-4, 3], scales: [-32, 31], groupSize: 16 },
   Q4_K: { q: [0, 15], scales: [0, 63], groupSize: 32 },
   Q5_K: { q: [0, 31], scales: [0, 63], groupSize: 32 },
+  IQ4_NL: {
+    q: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
+    groupSize: 32,
+  },
+  TQ2_0: { q: [-1, 1], groupSize: 256 },
   Q6_K: { q: [-32, 31], scales: [-128, 127], groupSize: 16 },
 }
 
@@ -55,18 +63,18 @@ export interface FakeQuantizer {
 }
 
 /** What training runs. */
-export const kernelQuantizer = ({ uniform }: Trainable): FakeQuantizer => ({
+export const kernelQuantizer = ({ grid: layout }: Trainable): FakeQuantizer => ({
   async round(latents) {
-    const { stored, grid } = latentGrid(uniform, latents)
+    const { stored, grid } = latentGrid(layout, latents)
     const [weights, q] = [latents.w.values.slice(), latents.w.values.slice()]
     roundToGrid(latents.w.values, grid, weights, q)
     return { weights, codes: { ...stored, q } }
   },
   async gradients(latents, dy) {
-    const { stored, grid } = latentGrid(uniform, latents)
+    const { stored, grid } = latentGrid(layout, latents)
     const [products, gradients] = [grid.scales.slice(), grid.scales.slice()]
     const w = throughGrid(latents, dy, grid, { products, gradients })
-    return { w, ...scaleGradients(uniform, latents, stored, { products, gradients }) }
+    return { w, ...scaleGradients(layout, latents, stored, { products, gradients }) }
   },
 })
 
@@ -88,18 +96,40 @@ function throughGrid(
   return moments.first.map((m) => m / Math.fround(0.1))
 }
 
+/** The level of every value, and 1 where it is not clipped. */
+function nearestLevel({ lo, hi, table }: Levels, x: Tensor): { level: Tensor; passes: Tensor } {
+  if (!table) {
+    const rounded = round(x)
+    const level = clip(rounded, lo, hi)
+    return { level, passes: toFloat(equal(rounded, level)) }
+  }
+  const [values, last] = [[...table.values], table.values.length - 1]
+  const reaches = (from: number): Tensor => sub(1, toFloat(less(x, from)))
+  const middle = (i: number): number => (values[i] + values[i + 1]) / 2
+  let level = mul(reaches(middle(0)), values[1] - values[0])
+  for (let i = 1; i < last; i++) level = add(level, mul(reaches(middle(i)), values[i + 1] - values[i]))
+  return {
+    level: add(level, lo),
+    passes: mul(reaches(lo - (middle(0) - lo)), sub(1, reaches(hi + (hi - middle(last - 1))))),
+  }
+}
+
 /** The rounding of a grid as a graph; latents are (blocks, values per block). */
 function roundingGraph(
-  { groupSize, range: [lo, hi], scale, offset }: Trainable['uniform'],
+  { groupSize, levels, scale, offset }: Trainable['grid'],
   latents: Record<string, Tensor>,
 ): { weights: Tensor; codes: Record<string, Tensor> } {
   const codes: Record<string, Tensor> = {}
   const groups = latents.w.size / groupSize
   const column = ({ block, group }: Factor): Tensor => {
-    codes[block] = roundToFloat16(latents[block])
-    if (!group) return reshape(codes[block], [groups, 1])
-    codes[group.field] = clip(round(latents[group.field]), ...group.range)
-    return reshape(mul(codes[block], codes[group.field]), [groups, 1])
+    const rounded = ({ field, rounding }: StoredScale): Tensor =>
+      rounding.as === 'half'
+        ? roundToFloat16(latents[field])
+        : clip(round(latents[field]), rounding.lo, rounding.hi)
+    codes[block.field] = rounded(block)
+    if (!group) return reshape(codes[block.field], [groups, 1])
+    codes[group.field] = rounded(group)
+    return reshape(mul(codes[block.field], codes[group.field]), [groups, 1])
   }
   const w = reshape(latents.w, [groups, groupSize])
   const s = column(scale)
@@ -107,11 +137,11 @@ function roundingGraph(
   const inverse = where(none, 0, div(1, where(none, 1, s)))
   const m = offset && column(offset)
   const x = !m ? w : offset.sign > 0 ? sub(w, m) : add(w, m)
-  const rounded = round(mul(x, inverse))
-  const q = stopGradient(clip(rounded, lo, hi))
+  const { level, passes } = nearestLevel(levels, mul(x, inverse))
+  const q = stopGradient(level)
   const scaled = mul(q, s)
   const value = !m ? scaled : offset.sign > 0 ? add(scaled, m) : sub(scaled, m)
-  const weights = straightThrough(value, w, toFloat(equal(rounded, q)))
+  const weights = straightThrough(value, w, passes)
   codes.q = reshape(q, latents.w.shape)
   return { weights: reshape(weights, latents.w.shape), codes }
 }
@@ -124,7 +154,7 @@ export async function graphQuantizer(format: Trainable, blocks: number): Promise
       input([blocks, perBlock]),
     ]),
   )
-  const { weights, codes } = roundingGraph(format.uniform, latents)
+  const { weights, codes } = roundingGraph(format.grid, latents)
   const dy = input(weights.shape)
   const names = Object.keys(latents)
   const d = grad(

@@ -1,5 +1,6 @@
 /** Grids and codes that the kernel and the memory of fixed codes cannot take: refused, never endless or wrapped. */
 import { expect, test } from 'vitest'
+import { integers } from '../../src/formats/levels.js'
 import { toBytes } from '../../src/optimizer/parameter.js'
 import { roundToGrid } from '../../src/optimizer/rounding.js'
 
@@ -8,7 +9,7 @@ test('a group longer than the kernel takes at once is refused', () => {
     const weights = new Float32Array(2 * group)
     roundToGrid(
       new Float32Array(2 * group).fill(0.4),
-      { scales: Float32Array.of(1, 1), range: [0, 3] },
+      { scales: Float32Array.of(1, 1), levels: integers(0, 3) },
       weights,
     )
     return weights

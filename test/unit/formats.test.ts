@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Format } from '../../src/formats/format.js'
 import { floatToHalf, halfToFloat } from '../../src/formats/half.js'
-import { Q4_0 } from '../../src/formats/q4_0.js'
-import { Q4_K } from '../../src/formats/q4_k.js'
 import { formatNamed, formatOf, formats } from '../../src/formats/table.js'
+import { Q4_0 } from '../../src/formats/types/q4_0.js'
+import { Q4_K } from '../../src/formats/types/q4_k.js'
 
 /** Least and greatest value of every integer field. */
 const ranges: Record<string, Record<string, [number, number]>> = {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { damp, factorize, shrink } from '../../src/blockwise/factor.js'
 import { leastSquaresStep, roundCompensated } from '../../src/blockwise/gptq.js'
 import type { Grid } from '../../src/formats/format.js'
+import { integers, nearest } from '../../src/formats/levels.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
 
@@ -34,24 +35,27 @@ function setting(): { weights: Float32Array; moments: Float32Array; grid: Grid }
   const weights = Float32Array.from({ length: rows * n }, () => random.normal())
   const groups = (rows * n) / groupSize
   const scales = new Float32Array(groups).fill(0.9)
-  return { weights, moments, grid: { scales, mins: new Float32Array(groups).fill(1.3), range: [0, 3] } }
+  return {
+    weights,
+    moments,
+    grid: { scales, mins: new Float32Array(groups).fill(1.3), levels: integers(0, 3) },
+  }
 }
 
 const value = (grid: Grid, q: Float32Array, i: number): number => {
   const group = Math.floor(i / groupSize)
   return grid.scales[group] * q[i] - (grid.mins?.[group] ?? 0)
 }
-const nearest = (grid: Grid, weights: Float32Array): Float32Array =>
+const roundedToNearest = (grid: Grid, weights: Float32Array): Float32Array =>
   weights.map((w, i) => {
     const group = Math.floor(i / groupSize)
-    const q = Math.floor((w + (grid.mins?.[group] ?? 0)) / grid.scales[group] + 0.5)
-    return Math.min(grid.range[1], Math.max(grid.range[0], q))
+    return nearest(grid.levels, (w + (grid.mins?.[group] ?? 0)) / grid.scales[group])
   })
 
 describe('roundCompensated', () => {
   it('loses far less than rounding to nearest where inputs are correlated', async () => {
     const { weights, moments, grid } = setting()
-    const plain = nearest(grid, weights)
+    const plain = roundedToNearest(grid, weights)
     const { q } = await roundCompensated(
       weights,
       grid,
@@ -71,14 +75,14 @@ describe('roundCompensated', () => {
       products,
     )
     expect(rounded.q.every((q) => Number.isInteger(q) && q >= 0 && q <= 3)).toBe(true)
-    expect(nearest(grid, rounded.weights)).toEqual(rounded.q)
+    expect(roundedToNearest(grid, rounded.weights)).toEqual(rounded.q)
   })
 
   it('is rounding to nearest where inputs are independent', async () => {
     const { weights, grid } = setting()
     const identity = Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0))
     expect((await roundCompensated(weights, grid, await factorize(identity, products), products)).q).toEqual(
-      nearest(grid, weights),
+      roundedToNearest(grid, weights),
     )
   })
 

@@ -4,10 +4,12 @@ import { damp } from '../../src/blockwise/factor.js'
 import { type Metric, refine } from '../../src/blockwise/refine.js'
 import type { Codes, Format } from '../../src/formats/format.js'
 import { gridOf } from '../../src/formats/grids.js'
-import { Q2_K } from '../../src/formats/q2_k.js'
-import { Q3_K } from '../../src/formats/q3_k.js'
-import { Q4_0 } from '../../src/formats/q4_0.js'
-import { Q4_1 } from '../../src/formats/q4_1.js'
+import { nearest } from '../../src/formats/levels.js'
+import { IQ4_NL } from '../../src/formats/types/iq4_nl.js'
+import { Q2_K } from '../../src/formats/types/q2_k.js'
+import { Q3_K } from '../../src/formats/types/q3_k.js'
+import { Q4_0 } from '../../src/formats/types/q4_0.js'
+import { Q4_1 } from '../../src/formats/types/q4_1.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
 
@@ -42,23 +44,22 @@ function coarse(format: Format, weights: Float32Array): Codes {
   const codes: Codes = Object.fromEntries(
     Object.entries(format.fields).map(([name, count]) => [name, new Float32Array(blocks * count)]),
   )
-  const [lo, hi] = format.uniform?.range ?? [0, 0]
-  const group = format.uniform?.scale.group
+  const { levels, scale, offset } = format.grid!
+  const { group } = scale
   codes.d.fill(group ? 0.5 / 8 : 0.5)
   if (group) codes[group.field].fill(8)
-  const offset = format.uniform?.offset
-  if (offset) codes[offset.block].fill(offset.group ? 0.25 : -1)
+  if (offset) codes[offset.block.field].fill(offset.group ? 0.25 : -1)
   if (offset?.group) codes[offset.group.field].fill(4)
-  const grid = gridOf(format.uniform as NonNullable<Format['uniform']>, codes)
+  const grid = gridOf(format.grid!, codes)
   const size = weights.length / grid.scales.length
   codes.q = weights.map((w, i) => {
     const at = Math.floor(i / size)
-    return Math.min(hi, Math.max(lo, Math.floor((w + (grid.mins?.[at] ?? 0)) / grid.scales[at] + 0.5)))
+    return nearest(levels, (w + (grid.mins?.[at] ?? 0)) / grid.scales[at])
   })
   return codes
 }
 
-describe.each([Q4_0, Q4_1, Q3_K, Q2_K])('refine of $name', (format) => {
+describe.each([Q4_0, Q4_1, Q3_K, Q2_K, IQ4_NL])('refine of $name', (format) => {
   it.each([true, false])(
     'lowers the error with every sweep, on the grid of the format, rows together: %s',
     async (together) => {
@@ -71,7 +72,7 @@ describe.each([Q4_0, Q4_1, Q3_K, Q2_K])('refine of $name', (format) => {
       for (let sweep = 0; sweep < 2; sweep++) {
         const optimum = await refine(
           codes,
-          format.uniform!,
+          format.grid!,
           target,
           format.dequantize(codes),
           metric,
@@ -96,7 +97,7 @@ describe.each([Q4_0, Q4_1, Q3_K, Q2_K])('refine of $name', (format) => {
     const exact = format.dequantize(codes)
     const before = structuredClone(codes)
     const metric = { inputs: moments(n, random), outputs: moments(out, random) }
-    await refine(codes, format.uniform!, exact, exact, metric, 1, products)
+    await refine(codes, format.grid!, exact, exact, metric, 1, products)
     expect(codes).toEqual(before)
   })
 })

@@ -1,4 +1,5 @@
 /** Rows on several threads: the same numbers as on one. */
+
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it, vi } from 'vitest'
 import { damp, factorize } from '../../src/blockwise/factor.js'
@@ -8,7 +9,8 @@ import { refine } from '../../src/blockwise/refine.js'
 import { WorkerRows } from '../../src/blockwise/row-pool.js'
 import { QuenchError } from '../../src/errors.js'
 import { gridOf } from '../../src/formats/grids.js'
-import { Q2_K } from '../../src/formats/q2_k.js'
+import { integers } from '../../src/formats/levels.js'
+import { Q2_K } from '../../src/formats/types/q2_k.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
 
@@ -28,15 +30,15 @@ it('rounds and refines to the same result, whatever the number of threads', asyn
     mins: new Float32Array(blocks * 16).fill(6),
     q: new Float32Array(target.length),
   }
-  const { uniform } = Q2_K
-  if (!uniform) throw new Error('no grid')
+  const { grid } = Q2_K
+  if (!grid) throw new Error('no grid')
   const results: unknown[] = []
   for (const threads of [1, 3]) {
     const pool = new WorkerRows(threads)
-    const rounded = await roundCompensated(target, gridOf(uniform, codes), factor, products, pool)
+    const rounded = await roundCompensated(target, gridOf(grid, codes), factor, products, pool)
     const own = { ...codes, scales: codes.scales.slice(), mins: codes.mins.slice(), q: rounded.q.slice() }
     const start = Q2_K.dequantize(own)
-    const optimum = await refine(own, uniform, target, start, { inputs }, 2, products, pool)
+    const optimum = await refine(own, grid, target, start, { inputs }, 2, products, pool)
     results.push({ rounded, own, optimum })
     await pool.dispose()
   }
@@ -48,7 +50,7 @@ describe('a thread that ends by itself', () => {
     kind: 'round',
     rows,
     width: 1,
-    range: [-8, 7],
+    levels: integers(-8, 7),
     inverse: Float32Array.of(1),
     left: new Float32Array(rows),
     scales: new Float32Array(rows).fill(1),
@@ -79,12 +81,12 @@ describe('a thread that ends by itself', () => {
 
   it('tells its error, and that of the rows of this thread without waiting for the others', async () => {
     const pool = new WorkerRows(2)
-    // A range that is none fails in the thread, and a width that is none here.
+    // Levels that are none fail, in the thread and here.
     const wrong = (row: number, rows: number) =>
-      ({ ...panelOf(row, rows), ...(row > 0 && { range: undefined }) }) as unknown as RoundPanel
+      ({ ...panelOf(row, rows), ...(row > 0 && { levels: undefined }) }) as unknown as RoundPanel
     await expect(pool.run(128, wrong, () => {})).rejects.toThrow(TypeError)
     const here = (row: number, rows: number) =>
-      ({ ...panelOf(row, rows), ...(row === 0 && { range: undefined }) }) as unknown as RoundPanel
+      ({ ...panelOf(row, rows), ...(row === 0 && { levels: undefined }) }) as unknown as RoundPanel
     await expect(pool.run(128, here, () => {})).rejects.toThrow(TypeError)
     await pool.dispose()
   })

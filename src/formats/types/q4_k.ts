@@ -7,12 +7,13 @@
  *   16  128 bytes of q: each quarter of the block (64 weights) has 32 bytes; byte l holds its weight l in the lower and
  *       its weight l + 32 in the upper half
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeAffine } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnAffine } from './learned.js'
-import { packScales6, unpackScales6 } from './scales6.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeAffine } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnAffine } from '../learned.js'
+import { packScales6, unpackScales6 } from '../scales6.js'
+import { Q5_0 } from './q5_0.js'
 
 /** `scales` and `mins` are 0..63, `q` is 0..15. */
 export const Q4_K: Format = {
@@ -21,6 +22,7 @@ export const Q4_K: Format = {
   blockSize: 256,
   blockBytes: 144,
   fields: { d: 1, dmin: 1, scales: 8, mins: 8, q: 256 },
+  smaller: Q5_0.type,
 
   decode(bytes) {
     const blocks = blocksOfBytes(Q4_K, bytes)

@@ -4,11 +4,11 @@
  *   0   f16 d
  *   2   int8 q[32], in the order of the weights
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeScaled } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnScaled } from './learned.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeScaled } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnScaled } from '../learned.js'
 
 /** `q` is -128..127; quantizers use -127..127. */
 export const Q8_0: Format = {

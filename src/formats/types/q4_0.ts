@@ -4,11 +4,11 @@
  *   0   f16 d
  *   2   16 bytes: byte j holds q[j] + 8 in its lower and q[j + 16] + 8 in its upper half
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeScaled } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnScaled } from './learned.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeScaled } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnScaled } from '../learned.js'
 
 /** `q` is -8..7. */
 export const Q4_0: Format = {

@@ -2,9 +2,9 @@
  * F16: IEEE half precision, 2 bytes a weight. Encoding rounds to the nearest f16, so every value comes back as it was
  * except a NaN, which becomes ggml's one quiet NaN (0x7E00, with its sign).
  */
-import { blocksOfBytes, blocksOfCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { floatsToHalves, halvesToFloats } from './half.js'
+import { blocksOfBytes, blocksOfCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { floatsToHalves, halvesToFloats } from '../half.js'
 
 export const F16: Format = {
   type: 1,

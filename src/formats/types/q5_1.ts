@@ -6,12 +6,12 @@
  *   4   4 bytes of the fifth bits of q (nibbles.ts)
  *   8   16 bytes of the lower four bits of q
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeShifted } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnShifted } from './learned.js'
-import { packFifthBits, packNibbles, unpackFifthBits, unpackNibbles } from './nibbles.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeShifted } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnShifted } from '../learned.js'
+import { packFifthBits, packNibbles, unpackFifthBits, unpackNibbles } from '../nibbles.js'
 
 /** `q` is 0..31. */
 export const Q5_1: Format = {

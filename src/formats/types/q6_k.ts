@@ -7,11 +7,12 @@
  *   192  int8 scale[16]
  *   208  f16 d
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeGrouped } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnGrouped } from './learned.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeGrouped } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnGrouped } from '../learned.js'
+import { Q8_0 } from './q8_0.js'
 
 /** `scales` are -128..127, `q` is -32..31. */
 export const Q6_K: Format = {
@@ -20,6 +21,7 @@ export const Q6_K: Format = {
   blockSize: 256,
   blockBytes: 210,
   fields: { d: 1, scales: 16, q: 256 },
+  smaller: Q8_0.type,
 
   decode(bytes) {
     const blocks = blocksOfBytes(Q6_K, bytes)

@@ -5,12 +5,12 @@
  *   2   f16 m
  *   4   16 bytes of q (nibbles.ts)
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeShifted } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnShifted } from './learned.js'
-import { packNibbles, unpackNibbles } from './nibbles.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeShifted } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnShifted } from '../learned.js'
+import { packNibbles, unpackNibbles } from '../nibbles.js'
 
 /** `q` is 0..15. */
 export const Q4_1: Format = {

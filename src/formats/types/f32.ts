@@ -1,6 +1,6 @@
 /** F32: 4 bytes a weight, little-endian. Nothing is rounded; even NaN payloads survive. */
-import { blocksOfBytes, blocksOfCodes } from './blocks.js'
-import type { Format } from './format.js'
+import { blocksOfBytes, blocksOfCodes } from '../blocks.js'
+import type { Format } from '../format.js'
 
 export const F32: Format = {
   type: 0,

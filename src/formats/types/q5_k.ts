@@ -8,12 +8,13 @@
  *   48  128 bytes of the lower four bits: each quarter of the block (64 weights) has 32 bytes; byte l holds its weight l
  *       in the lower and its weight l + 32 in the upper half
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeAffine } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnAffine } from './learned.js'
-import { packScales6, unpackScales6 } from './scales6.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeAffine } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnAffine } from '../learned.js'
+import { packScales6, unpackScales6 } from '../scales6.js'
+import { Q5_1 } from './q5_1.js'
 
 /** `scales` and `mins` are 0..63, `q` is 0..31. */
 export const Q5_K: Format = {
@@ -22,6 +23,7 @@ export const Q5_K: Format = {
   blockSize: 256,
   blockBytes: 176,
   fields: { d: 1, dmin: 1, scales: 8, mins: 8, q: 256 },
+  smaller: Q5_1.type,
 
   decode(bytes) {
     const blocks = blocksOfBytes(Q5_K, bytes)

@@ -7,11 +7,12 @@
  *   80  f16 d
  *   82  f16 dmin
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeAffine } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnAffine } from './learned.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeAffine } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnAffine } from '../learned.js'
+import { Q4_0 } from './q4_0.js'
 
 /** `scales` and `mins` are 0..15, `q` is 0..3. */
 export const Q2_K: Format = {
@@ -20,6 +21,7 @@ export const Q2_K: Format = {
   blockSize: 256,
   blockBytes: 84,
   fields: { d: 1, dmin: 1, scales: 16, mins: 16, q: 256 },
+  smaller: Q4_0.type,
 
   decode(bytes) {
     const blocks = blocksOfBytes(Q2_K, bytes)

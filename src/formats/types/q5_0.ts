@@ -5,12 +5,12 @@
  *   2   4 bytes of the fifth bits of q + 16 (nibbles.ts)
  *   6   16 bytes of the lower four bits of q + 16
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeScaled } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnScaled } from './learned.js'
-import { packFifthBits, packNibbles, unpackFifthBits, unpackNibbles } from './nibbles.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeScaled } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnScaled } from '../learned.js'
+import { packFifthBits, packNibbles, unpackFifthBits, unpackNibbles } from '../nibbles.js'
 
 /** `q` is -16..15. */
 export const Q5_0: Format = {

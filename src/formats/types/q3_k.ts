@@ -8,11 +8,12 @@
  *        the upper halves those of groups 8-15; byte 8 + j holds two upper bits of groups j, j + 4, j + 8, j + 12
  *   108  f16 d
  */
-import { blocksOfBytes, blocksOfCodes, emptyCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { dequantizeGrouped } from './grids.js'
-import { readHalf, writeHalf } from './half.js'
-import { learnGrouped } from './learned.js'
+import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { dequantizeGrouped } from '../grids.js'
+import { readHalf, writeHalf } from '../half.js'
+import { learnGrouped } from '../learned.js'
+import { Q4_0 } from './q4_0.js'
 
 /** `scales` are -32..31, `q` is -4..3. */
 export const Q3_K: Format = {
@@ -21,6 +22,7 @@ export const Q3_K: Format = {
   blockSize: 256,
   blockBytes: 110,
   fields: { d: 1, scales: 16, q: 256 },
+  smaller: Q4_0.type,
 
   decode(bytes) {
     const blocks = blocksOfBytes(Q3_K, bytes)

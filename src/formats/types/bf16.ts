@@ -2,9 +2,9 @@
  * BF16: the upper 16 bits of an f32, 2 bytes a weight. Encoding rounds to the nearest, so every value comes back as it
  * was except a signalling NaN, which becomes quiet.
  */
-import { blocksOfBytes, blocksOfCodes } from './blocks.js'
-import type { Format } from './format.js'
-import { bfloatsToFloats, floatsToBfloats } from './half.js'
+import { blocksOfBytes, blocksOfCodes } from '../blocks.js'
+import type { Format } from '../format.js'
+import { bfloatsToFloats, floatsToBfloats } from '../half.js'
 
 export const BF16: Format = {
   type: 30,

@@ -1,0 +1,31 @@
+/** How the scales and minimums of a grid are stored and rounded: those of blocks as halves, those of groups as small integers. */
+import { floatsToHalves, floatToHalf, halfToFloat, halvesToFloats } from './half.js'
+
+export type ScaleRounding =
+  | { readonly as: 'half' }
+  | { readonly as: 'integer'; readonly lo: number; readonly hi: number }
+
+/** A stored number of each block or of each group. */
+export interface StoredScale {
+  /** Field of `Codes`. */
+  readonly field: string
+  readonly rounding: ScaleRounding
+}
+
+/** To the nearest number that can be stored; of integers halves up, and never -0, which a file cannot hold. */
+export function roundScale(rounding: ScaleRounding, value: number): number {
+  if (rounding.as === 'half') return halfToFloat(floatToHalf(value))
+  return Math.min(Math.max(Math.floor(Math.fround(value + 0.5)), rounding.lo), rounding.hi)
+}
+
+export function roundScales(rounding: ScaleRounding, values: Float32Array): Float32Array {
+  if (rounding.as === 'half') return halvesToFloats(floatsToHalves(values))
+  return values.map((value) => roundScale(rounding, value))
+}
+
+/** Whether a value lies beyond what can be stored. Halves overflow, which is found when a file is written. */
+export function isClipped(rounding: ScaleRounding, value: number): boolean {
+  if (rounding.as === 'half') return false
+  const rounded = Math.floor(Math.fround(value + 0.5))
+  return !(rounded >= rounding.lo && rounded <= rounding.hi)
+}
