@@ -14,6 +14,7 @@ import { mkdtemp, rename, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { Command } from 'commander'
+import { cpu } from '../src/backends/cpu/cpu.js'
 import { importanceOf } from '../src/blockwise/importance.js'
 import { withCleanup } from '../src/cleanup.js'
 import { positiveInteger, seconds } from '../src/cli/options.js'
@@ -22,6 +23,7 @@ import { clearProgress, progressLine } from '../src/cli/progress.js'
 import { showTraining, warn } from '../src/cli/train.js'
 import { windowsOfKinds } from '../src/data/kinds.js'
 import { spread } from '../src/data/windows.js'
+import { onDevice } from '../src/engine/device-weights.js'
 import { Network } from '../src/engine/network.js'
 import { QuenchError } from '../src/errors.js'
 import { evaluateFiles } from '../src/evaluate/index.js'
@@ -166,10 +168,10 @@ function collect(windows: readonly Int32Array[]): Promise<Map<string, Float32Arr
     const source = await openSource(model)
     defer(() => source.gguf.close())
     source.weights.most = memoryBudget() / 2
-    const network = new Network(source.architecture, source.config, { windows: 1, length })
+    const network = new Network(cpu, source.architecture, source.config, { windows: 1, length })
     defer(() => network.dispose())
     const line = progressLine('importance matrix', () => '')
-    return importanceOf(network, windows, source.weights, line)
+    return importanceOf(network, windows, onDevice(cpu, source.weights), line)
   })
 }
 

@@ -8,6 +8,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { cpu } from '../src/backends/cpu/cpu.js'
 import { momentsInMemory } from '../src/optimizer/adam-state.js'
 import { MomentFile } from '../src/optimizer/adam-state-file.js'
 import { optimize } from '../src/optimizer/optimizer.js'
@@ -19,7 +20,7 @@ const [steps, turns] = [Number(process.argv[2] ?? 12), Number(process.argv[3] ??
 const input = process.argv[4] ?? 'models/quench-5m-f16.gguf'
 const folder = await mkdtemp(join(tmpdir(), 'quench-moments-'))
 const source = await openSource(input)
-const { parameters } = await makeStudent(source, targetTypes(source, 'Q4_0'))
+const { parameters } = await makeStudent(cpu, source, targetTypes(source, 'Q4_0'))
 const optimizer = new Optimizer()
 const weights = parameters.reduce((n, p) => n + p.weights.length, 0)
 try {
@@ -32,7 +33,7 @@ try {
       optimizer.moments = store
       const began = performance.now()
       for (let number = 1; number <= steps; number++) {
-        for (const p of parameters) p.gradient.fill(1e-3)
+        for (const p of parameters) cpu.fill(p.gradient, 1e-3)
         const rates = { weightRate: 0.001, scaleRate: 0.001 }
         await optimize(parameters, optimizer, rates, { tokens: 512, clip: 1, number })
       }

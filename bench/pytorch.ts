@@ -14,6 +14,8 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
+import { copyOf } from '../src/backends/backend.js'
+import { cpu } from '../src/backends/cpu/cpu.js'
 import { joinWindows } from '../src/data/windows.js'
 import type { Batch } from '../src/models/architecture.js'
 import { PyTorch, pythonWithTorch, writeModel } from './pytorch/process.js'
@@ -25,13 +27,14 @@ type Seconds = Record<'quench' | (typeof modes)[number], number[]>
 
 /** Loss per token and gradients of the first step, as the optimizer gets them: sums over the tokens. */
 async function firstStep(trainer: Trainer, windows: readonly Int32Array[]) {
-  const { network, distillation, parameters, source } = trainer
+  const { network, distillation, parameters } = trainer
+  const { teacher, student } = distillation
   const tokens = joinWindows(windows)
-  const hidden = (await network.forward(tokens, source.weights)).slice()
-  const gradients = new Map(parameters.map((p) => [p.name, new Float32Array(p.weights.length)]))
-  await network.forward(tokens, distillation.student)
-  const target = { kind: 'teacher', weights: source.weights, hidden } as const
-  const loss = await network.backward(tokens, distillation.student, target, gradients)
+  const hidden = copyOf(cpu, await network.forward(tokens, teacher))
+  const gradients = new Map(parameters.map((p) => [p.name, cpu.zeros(p.weights.length)]))
+  await network.forward(tokens, student)
+  const target = { kind: 'teacher', weights: teacher, hidden } as const
+  const loss = await network.backward(tokens, student, target, gradients)
   return { loss: loss / network.tokens, gradients }
 }
 
@@ -43,7 +46,8 @@ async function checkSame(trainer: Trainer, windows: readonly Int32Array[], torch
   const theirs = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
   let start = 0
   let worst = { name: '', error: 0 }
-  for (const [name, ours] of gradients) {
+  for (const [name, gradient] of gradients) {
+    const ours = await cpu.download(gradient)
     let [squares, errors] = [0, 0]
     for (const [i, x] of ours.entries()) {
       squares += x * x

@@ -12,7 +12,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
-import { Program } from '../src/backends/program.js'
+import { copyOf } from '../src/backends/backend.js'
+import { cpu } from '../src/backends/cpu/cpu.js'
 import { joinWindows } from '../src/data/windows.js'
 import { input, matmul } from '../src/graph/index.js'
 import { modelTensors } from '../src/models/weights.js'
@@ -58,14 +59,14 @@ async function products({ source, network }: Trainer): Promise<Product[]> {
       const key = `${kind} ${shape}`
       let product = found.get(key)
       if (!product) {
-        const program = await Program.compile({ inputs: { w, x, dy }, outputs: { y } })
+        const program = await cpu.compile({ inputs: { w, x, dy }, outputs: { y } }, true)
         const values = Object.fromEntries(
           Object.entries({ w, x, dy }).map(([n, { size }]) => [
             n,
-            Float32Array.from({ length: size }, () => random.normal()),
+            cpu.upload(Float32Array.from({ length: size }, () => random.normal())),
           ]),
         )
-        const into = { y: new Float32Array(y.size) }
+        const into = { y: cpu.zeros(y.size) }
         product = {
           operations: 2 * tokens * out * width,
           passes: 0,
@@ -84,7 +85,8 @@ async function products({ source, network }: Trainer): Promise<Product[]> {
 
 async function measure(path: string, model: string, type: string): Promise<void> {
   const trainer = await makeTrainer(path, type, batch)
-  const { network, distillation, parameters, optimizer, source } = trainer
+  const { network, distillation, parameters, optimizer } = trainer
+  const { student } = distillation
   const text = joinWindows(randomWindows(batch, network.config.vocabulary, 1))
   const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   const bare = await products(trainer)
@@ -99,11 +101,11 @@ async function measure(path: string, model: string, type: string): Promise<void>
   for (let round = 0; round <= Number(rounds); round++) {
     let hidden = network.output
     const teacher = await seconds(async () => {
-      hidden = (await network.forward(text, source.weights)).slice()
+      hidden = copyOf(cpu, await network.forward(text, distillation.teacher))
     })
-    const forward = await seconds(() => network.forward(text, distillation.student))
-    const target = { kind: 'teacher', weights: source.weights, hidden } as const
-    const backward = await seconds(() => network.backward(text, distillation.student, target, gradients))
+    const forward = await seconds(() => network.forward(text, student))
+    const target = { kind: 'teacher', weights: distillation.teacher, hidden } as const
+    const backward = await seconds(() => network.backward(text, student, target, gradients))
     const updating = await seconds(() =>
       optimize(parameters, optimizer, rates, { tokens, clip, number: round + 1 }),
     )

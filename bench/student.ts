@@ -3,7 +3,9 @@
 import { spawnSync } from 'node:child_process'
 import { join as joinPath } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cpu } from '../src/backends/cpu/cpu.js'
 import { Distillation } from '../src/distill/distillation.js'
+import { onDevice } from '../src/engine/device-weights.js'
 import { Network } from '../src/engine/network.js'
 import { TeacherCache } from '../src/engine/teacher-cache.js'
 import type { Batch } from '../src/models/architecture.js'
@@ -29,11 +31,12 @@ export interface Trainer {
 /** A student in the codes of the reference quantizer. No stream of the teacher is kept, so that it is computed in every step. */
 export async function makeTrainer(model: string, type: string, batch: Batch): Promise<Trainer> {
   const source = await openSource(model)
-  const network = new Network(source.architecture, source.config, batch)
+  const network = new Network(cpu, source.architecture, source.config, batch)
   const optimizer = new Optimizer()
-  const { parameters, weights } = await makeStudent(source, targetTypes(source, type))
+  const { parameters, weights } = await makeStudent(cpu, source, targetTypes(source, type))
   const cache = new TeacherCache(0)
-  const distillation = new Distillation(network, source.weights, cache, parameters, optimizer, weights)
+  const teacher = onDevice(cpu, source.weights)
+  const distillation = new Distillation(network, teacher, cache, parameters, optimizer, weights)
   await distillation.round()
   return {
     source,

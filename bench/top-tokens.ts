@@ -9,7 +9,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { copyOf } from '../src/backends/backend.js'
+import { cpu } from '../src/backends/cpu/cpu.js'
 import { joinWindows as joined, spread } from '../src/data/windows.js'
+import { onDevice } from '../src/engine/device-weights.js'
 import type { Target } from '../src/engine/head.js'
 import { Network } from '../src/engine/network.js'
 import { Optimizer } from '../src/optimizer/parameter.js'
@@ -28,11 +31,12 @@ const data = process.argv.slice(6, 7)
 /** The mean divergence of the rounded model, and the bound of it by k. */
 async function bounds(): Promise<{ exact: number; bounds: number[] }> {
   const source = await openSource(input)
+  const teacher = onDevice(cpu, source.weights)
   const batch = { windows: 4, length: 128 }
-  const network = new Network(source.architecture, source.config, batch)
+  const network = new Network(cpu, source.architecture, source.config, batch)
   const optimizer = new Optimizer()
   const types = targetTypes(source, type)
-  const student = await makeStudent(source, types, untrainedSets(source, types, 'auto')[0])
+  const student = await makeStudent(cpu, source, types, untrainedSets(source, types, 'auto')[0])
   for (const p of student.parameters) await optimizer.round(p)
   const { files, validation } = await readText(input, {
     ...{ data, tokens: 49_152, length: batch.length, seed: 1, memory: 4e9 },
@@ -43,11 +47,11 @@ async function bounds(): Promise<{ exact: number; bounds: number[] }> {
   const sums = ks.map(() => 0)
   for (let i = 0; i < 32; i += batch.windows) {
     const tokens = joined(windows.slice(i, i + batch.windows))
-    const hidden = (await network.forward(tokens, source.weights)).slice()
+    const hidden = copyOf(cpu, await network.forward(tokens, teacher))
     const tops: Target[] = []
-    for (const k of ks) tops.push({ kind: 'top', k, ...(await network.head.top(source.weights, k)) })
+    for (const k of ks) tops.push({ kind: 'top', k, ...(await network.head.top(teacher, k)) })
     await network.forward(tokens, student.weights)
-    exact += await network.loss(student.weights, { kind: 'teacher', weights: source.weights, hidden })
+    exact += await network.loss(student.weights, { kind: 'teacher', weights: teacher, hidden })
     for (const [n, top] of tops.entries()) sums[n] += await network.loss(student.weights, top)
   }
   await network.dispose()

@@ -1,5 +1,5 @@
 /**
- * SHA-256 of the tensor data of what training makes: a line for each way of training, so that what a change of structure leaves alone
+ * SHA-256 of the tensor data of what training makes and the divergence after every stage, for each way of training, so that what a change of structure leaves alone
  * can be shown. The same on one kind of machine with the same number of threads; compare the output of two versions there.
  *
  *   npx tsx scripts/freeze.ts [--demo] > before.txt
@@ -63,8 +63,10 @@ await withCleanup(async (defer) => {
     for (const [name, more, [stage, done]] of ways) {
       const output = join(folder, `${type}.gguf`)
       const options = { ...small, input, output, type, ...more }
-      await train(options)
+      const { stages } = await train(options)
       print([`${await tensorHash(output)}  ${type} ${name}`])
+      // A stage that is undone leaves no trace in the file; what it came to is as exact.
+      for (const { stage, kld, taken } of stages) print([`  ${stage} ${kld.mean}${taken ? '' : ', undone'}`])
       const stop = new AbortController()
       const onProgress: TrainOptions['onProgress'] = (event) => {
         if (event.stage === stage && event.done >= done) stop.abort()
@@ -74,8 +76,9 @@ await withCleanup(async (defer) => {
         () => true,
       )
       if (!stopped) throw new Error(`${name} was not stopped`)
-      await train({ ...options, resume: true })
+      const resumed = await train({ ...options, resume: true })
       print([`${await tensorHash(output)}  ${type} ${name}, stopped and resumed`])
+      for (const { stage, kld } of resumed.stages) print([`  ${stage} ${kld.mean}`])
     }
   if (process.argv.includes('--demo')) {
     const { files } = await demo({ folder: join(folder, 'demo') })

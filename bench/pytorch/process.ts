@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises'
 import { join as joinPath } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import type { Shape } from '../../src/graph/index.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { modelTensors } from '../../src/models/weights.js'
@@ -60,19 +61,13 @@ export async function writeModel(
     name,
     place(source.weights.get(name) as Float32Array, shape),
   ])
-  const student = parameters.map(({ name, shape, format, latents }) => [
-    name,
-    {
-      shape,
-      grid: format?.grid,
-      latents: Object.fromEntries(
-        Object.entries(latents).map(([key, { kind, values, unit }]) => [
-          key,
-          { kind, values: place(values), unit: place(unit) },
-        ]),
-      ),
-    },
-  ])
+  const student: [name: string, described: object][] = []
+  for (const { name, shape, format, latents } of parameters) {
+    const placed: Record<string, object> = {}
+    for (const [key, { kind, values, unit }] of Object.entries(latents))
+      placed[key] = { kind, values: place(await cpu.download(values)), unit: place(await cpu.download(unit)) }
+    student.push([name, { shape, grid: format?.grid, latents: placed }])
+  }
   const described = {
     threads: threadCount(),
     layers: config.layers,

@@ -8,6 +8,7 @@
  * windows of 512 tokens that start with <|endoftext|>, Adam, warm-up and cosine. Everything is seeded.
  */
 import { parseArgs } from 'node:util'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { Network } from '../../src/engine/network.js'
 import { F16 } from '../../src/formats/types/f16.js'
 import { F32 } from '../../src/formats/types/f32.js'
@@ -58,13 +59,13 @@ const parameters = [...modelTensors(llama, config)].map(([name, shape]) => {
     shape.length === 1
       ? new Float32Array(size).fill(1)
       : Float32Array.from({ length: size }, () => random.normal() * 0.03 * residual)
-  return Parameter.plain(name, shape, start, 1)
+  return Parameter.plain(cpu, name, shape, start, 1)
 })
 const optimizer = new Optimizer()
 for (const p of parameters) await optimizer.round(p)
 const weights = new Map(parameters.map((p) => [p.name, p.weights]))
 const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
-const network = new Network(llama, config, { windows: Number(values.windows), length })
+const network = new Network(cpu, llama, config, { windows: Number(values.windows), length })
 console.log(
   `${parameters.reduce((n, p) => n + p.weights.length, 0)} parameters, ${train.length} training tokens, ${steps} steps of ${network.tokens}`,
 )
@@ -128,7 +129,7 @@ async function save(path: string): Promise<void> {
   const writer = await createGguf(path, { metadata, tensors })
   for (const [i, p] of parameters.entries()) {
     const format = tensors[i].type === F32.type ? F32 : F16
-    await writer.write(p.name, format.encode({ w: p.weights }))
+    await writer.write(p.name, format.encode({ w: await cpu.download(p.weights) }))
   }
   await writer.finish()
 }

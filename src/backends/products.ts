@@ -1,36 +1,64 @@
-/** Matrix products of plain arrays, for the steps between programs that are linear algebra. */
-import { input, matmul } from '../graph/index.js'
-import { Program, Programs } from './program.js'
+/** Matrix products on a device of plain arrays, for the steps between programs that are linear algebra. */
+import { input, matmul, type ProgramGraph, slice, type Tensor } from '../graph/index.js'
+import type { Backend, DeviceBuffer, Program } from './backend.js'
+import { Programs } from './programs.js'
 
 /** Compiles a program for each shape, once. */
 export class Products {
   private readonly programs = new Programs()
 
-  /** @param keepsMemory see `Program.compile` */
-  constructor(private readonly keepsMemory = true) {}
+  /** @param keepsMemory see `Backend.compile` */
+  constructor(
+    readonly backend: Backend,
+    private readonly keepsMemory = true,
+  ) {}
 
   /**
    * a (m, k) times b (k, n), both f32 and row by row; `transA`, `transB` say that an operand lies transposed.
-   * The result is new, or `into`.
+   * The result is new.
    */
   async multiply(
     a: Float32Array,
     b: Float32Array,
-    [m, k, n]: readonly [number, number, number],
-    {
-      transA = false,
-      transB = false,
-      into,
-    }: { transA?: boolean; transB?: boolean; into?: Float32Array } = {},
+    shape: readonly [number, number, number],
+    options: { transA?: boolean; transB?: boolean } = {},
   ): Promise<Float32Array> {
-    const key = `${m} ${k} ${n} ${transA} ${transB}`
-    const program = await this.programs.get(key, () => {
+    const { backend } = this
+    return backend.download(await this.ofBuffers(backend.upload(a), backend.upload(b), shape, options))
+  }
+
+  /** The same of buffers. */
+  async ofBuffers(
+    a: DeviceBuffer,
+    b: DeviceBuffer,
+    [m, k, n]: readonly [number, number, number],
+    { transA = false, transB = false }: { transA?: boolean; transB?: boolean } = {},
+  ): Promise<DeviceBuffer> {
+    const program = await this.program(`${m} ${k} ${n} ${transA} ${transB}`, () => {
       const [left, right] = [input(transA ? [k, m] : [m, k]), input(transB ? [n, k] : [k, n])]
-      const y = matmul(left, right, { transA, transB })
-      return Program.compile({ inputs: { a: left, b: right }, outputs: { y } }, this.keepsMemory)
+      return { inputs: { a: left, b: right }, outputs: { y: matmul(left, right, { transA, transB }) } }
     })
-    const { y } = await program.run({ a, b }, into ? { y: into } : {})
-    return y
+    return (await program.run({ a, b })).y
+  }
+
+  /** Of X (rows, n) the part of X'X from row and column `from` on, `width` rows of it: (width, n - from). */
+  async gram(
+    x: DeviceBuffer,
+    [rows, n]: readonly [number, number],
+    from: number,
+    width: number,
+  ): Promise<DeviceBuffer> {
+    const program = await this.program(`gram ${rows} ${n} ${from} ${width}`, () => {
+      const all = input([rows, n])
+      const columns = (to: number): Tensor => (from === 0 && to === n ? all : slice(all, 1, from, to))
+      const y = matmul(columns(from + width), columns(n), { transA: true })
+      return { inputs: { x: all }, outputs: { y } }
+    })
+    return (await program.run({ x })).y
+  }
+
+  private program(key: string, graph: () => ProgramGraph): Promise<Program> {
+    return this.programs.get(key, () => this.backend.compile(graph(), this.keepsMemory))
   }
 
   dispose(): Promise<void> {

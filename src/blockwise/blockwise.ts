@@ -7,12 +7,12 @@
  * through them and goes on with the next, to the same result.
  */
 
+import type { DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { Products } from '../backends/products.js'
 import { withCleanup } from '../cleanup.js'
 import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
-import type { Weights } from '../models/weights.js'
 import type { Optimizer, Parameter } from '../optimizer/parameter.js'
 import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import type { ExportCheck } from '../student/export.js'
@@ -35,6 +35,8 @@ interface Options {
   readonly source: Source
   readonly network: Network
   readonly optimizer: Optimizer
+  /** The model in full precision on the device. */
+  readonly teacher: DeviceWeights
   /** Whole batches of tokens to solve on. */
   readonly batches: readonly Int32Array[]
   /** Batches that decide among the candidates of a matrix, and the tokens at which kinds of text begin and the last one ends. */
@@ -48,7 +50,7 @@ interface Options {
 /** With the whole student in memory: its parameters take the result. */
 export interface InMemoryOptions extends Options {
   readonly student: Student
-  readonly weights: Weights
+  readonly weights: DeviceWeights
   /** Second moments of the loss's gradients at the matrices' outputs, by tensor. */
   readonly outputs: ReadonlyMap<string, Float32Array>
 }
@@ -65,27 +67,30 @@ export interface OneBlockOptions extends Options {
 }
 
 export async function solveInMemory(options: InMemoryOptions): Promise<void> {
-  const { source, network, optimizer, student, weights, outputs, batches, trial, disk, onProgress } = options
-  const products = new Products(network.keepsMemory)
+  const { source, teacher, network, optimizer, student, weights, outputs, batches, trial } = options
+  const { disk, onProgress } = options
+  const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   await withCleanup(async (defer) => {
     defer(() => rows.dispose())
     defer(() => products.dispose())
     const { bounds } = trial
-    const solver: Solver = { path: source.gguf.path, network, optimizer, products, rows, outputs, bounds }
+    const { path } = source.gguf
+    const full = source.weights
+    const solver: Solver = { path, full, network, optimizer, products, rows, outputs, bounds }
     const check = { tensors: 0, weights: 0, differing: 0 }
     const [[, outside], ...blocks] = parts(student, network)
     if (!(await disk.load('outside', outside, optimizer))) {
       await disk.reserve('outside', outside)
-      await solveHead(solver, { batches, trial: trial.batches }, source.weights, byName(outside))
+      await solveHead(solver, { batches, trial: trial.batches }, teacher, byName(outside))
       await disk.save('outside', outside, optimizer, check)
     }
-    const sideOf = async (of: Weights): Promise<Side> => ({
+    const sideOf = async (of: DeviceWeights): Promise<Side> => ({
       weights: of,
       streams: await start(network, batches, of, new HiddenStatesInMemory()),
       trial: await start(network, trial.batches, of, new HiddenStatesInMemory()),
     })
-    const sides = { student: await sideOf(weights), teacher: await sideOf(source.weights) }
+    const sides = { student: await sideOf(weights), teacher: await sideOf(teacher) }
     const { layers } = network.config
     for (const [layer, [name, block]] of blocks.entries()) {
       onProgress?.(layer, layers)
@@ -142,8 +147,9 @@ export interface OneBlockResult {
 export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlockResult> {
   const { source, types, importance, network, optimizer, batches, trial, validation, disk, onProgress } =
     options
-  const { spill, check } = options
-  const products = new Products(network.keepsMemory)
+  const { spill, check, teacher } = options
+  const { backend } = network
+  const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   return withCleanup(async (defer) => {
     defer(() => rows.dispose())
@@ -151,27 +157,29 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     const begin = async (
       label: string,
       tokens: readonly Int32Array[],
-      weights: Weights,
+      weights: DeviceWeights,
     ): Promise<HiddenStates> => {
-      const streams = spill === undefined ? new HiddenStatesInMemory() : new HiddenStatesOnDisk(spill, label)
+      const streams =
+        spill === undefined ? new HiddenStatesInMemory() : new HiddenStatesOnDisk(backend, spill, label)
       defer(() => streams.dispose())
       return start(network, tokens, weights, streams)
     }
-    const teacher = source.weights
     // Importances are those of matrices in blocks, so outside of them all three are the same.
-    const outer = new Map<string, Float32Array>()
-    const [plain, weighed, own] = [1, 2, 3].map(() => new StudentWeights(source, types, outer))
+    const outer = new Map<string, DeviceBuffer>()
+    const [plain, weighed, own] = [1, 2, 3].map(() => new StudentWeights(backend, source, types, outer))
     const { path } = source.gguf
     const { bounds } = trial
-    const solver: Solver = { path, network, optimizer, products, rows, outputs: new Map(), bounds }
-    const sideOf = async (label: string, weights: Weights): Promise<Side> => ({
+    const full = source.weights
+    const outputs = new Map<string, Float32Array>()
+    const solver: Solver = { path, full, network, optimizer, products, rows, outputs, bounds }
+    const sideOf = async (label: string, weights: DeviceWeights): Promise<Side> => ({
       weights,
       streams: await begin(label, batches, weights),
       trial: await begin(`trial-${label}`, trial.batches, weights),
     })
     const sides = { student: await sideOf('student', own), teacher: await sideOf('teacher', teacher) }
     const held = inWholeBatches(validation, network.batch.windows).map(joinWindows)
-    const heldOf = async (label: string, weights: Weights) => ({
+    const heldOf = async (label: string, weights: DeviceWeights) => ({
       weights,
       streams: await begin(`held-${label}`, held, weights),
     })
@@ -184,11 +192,11 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     const { layers } = network.config
     for (let layer = 0; layer < layers; layer++) {
       onProgress?.(layer, layers)
-      const block = await makeBlock(source, types, layer)
+      const block = await makeBlock(backend, source, types, layer)
       for (const p of block.parameters) await optimizer.round(p)
       plain.take(block)
       await advance(network, layer, seen.plain.streams, plain)
-      const better = await makeBlock(source, types, layer, importance)
+      const better = await makeBlock(backend, source, types, layer, importance)
       for (const p of better.parameters) await optimizer.round(p)
       weighed.take(better)
       own.take(better)
@@ -205,11 +213,11 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
         await advance(network, layer, streams, weights)
     }
     onProgress?.(layers, layers)
-    const divergence = async ({ streams, weights }: { streams: HiddenStates; weights: Weights }) => {
+    const divergence = async ({ streams, weights }: { streams: HiddenStates; weights: DeviceWeights }) => {
       const means: number[] = []
       for (let i = 0; i < streams.count; i++) {
         const hidden = seen.teacher.streams.get(i).x
-        network.output.set(streams.get(i).x)
+        backend.copy(network.output, streams.get(i).x)
         const losses = await network.losses(weights, { kind: 'teacher', weights: teacher, hidden })
         means.push(...windowMeans(losses, network.batch.length))
       }
@@ -229,10 +237,10 @@ const byName = (parameters: readonly Parameter[]): Map<string, Parameter> =>
 async function start(
   network: Network,
   batches: readonly Int32Array[],
-  weights: Weights,
+  weights: DeviceWeights,
   streams: HiddenStates,
 ): Promise<HiddenStates> {
-  for (const [i, tokens] of batches.entries()) streams.set(i, await network.embed(tokens, weights))
+  for (const [i, tokens] of batches.entries()) await streams.set(i, await network.embed(tokens, weights))
   return streams
 }
 
@@ -252,11 +260,11 @@ async function advance(
   network: Network,
   layer: number,
   streams: HiddenStates,
-  weights: Weights,
+  weights: DeviceWeights,
 ): Promise<void> {
   for (let i = 0; i < streams.count; i++) {
     const activations = streams.get(i)
     activations.x = await network.block(layer, activations, weights)
-    streams.set(i, activations)
+    await streams.set(i, activations)
   }
 }

@@ -1,10 +1,9 @@
 /** The Fisher information of a teacher at the outputs of its matrices: what errors there do to its predictions. */
+import type { DeviceWeights } from '../backends/backend.js'
 import { digest } from '../data/order.js'
 import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
-import type { Weights } from '../models/weights.js'
-import { addTo } from './hessians.js'
 import { outputMoments } from './samples.js'
 
 /** Tokens from which the gradients' second moments are taken. */
@@ -18,7 +17,7 @@ export const fisherTokens = 8192
  */
 export async function fisherOf(
   network: Network,
-  teacher: Weights,
+  teacher: DeviceWeights,
   cache: TeacherCache,
   windows: readonly Int32Array[],
   mayStop: () => void = () => {},
@@ -44,4 +43,11 @@ function nextTokens(window: Int32Array): Int32Array {
   const next = new Int32Array(window.length).fill(-1)
   next.set(window.subarray(1))
   return next
+}
+
+/** Adds to sums that are kept by name; the first values become the sum themselves. */
+function addTo(sums: Map<string, Float32Array>, name: string, values: Float32Array): void {
+  const total = sums.get(name)
+  if (total) for (let i = 0; i < total.length; i++) total[i] += values[i]
+  else sums.set(name, values)
 }

@@ -2,7 +2,8 @@
  * Sums of products over tokens that come batch by batch: X'X, of which only the half above the diagonal is computed, and Y'X. Several
  * batches are multiplied at once, since adding products of thousands of inputs up costs as much as making them from a few hundred tokens.
  */
-import type { Multiplier } from './factor.js'
+import type { Backend, DeviceBuffer } from '../backends/backend.js'
+import type { Products } from '../backends/products.js'
 import type { GroupSamples } from './samples.js'
 
 /** Tokens that are multiplied at once. */
@@ -19,10 +20,12 @@ export interface Moments {
 export class MomentSums {
   private readonly waiting: GroupSamples[] = []
   private tokens = 0
-  private inputs: Float32Array | undefined
-  private readonly targets = new Map<string, Float32Array>()
+  /** The panels of X'X, each from its diagonal on: (width, n - from). */
+  private readonly panels: DeviceBuffer[] = []
+  private n = 0
+  private readonly targets = new Map<string, DeviceBuffer>()
 
-  constructor(private readonly products: Multiplier) {}
+  constructor(private readonly products: Products) {}
 
   /** @param tokens rows of each array of the samples */
   async add(samples: GroupSamples, tokens: number): Promise<void> {
@@ -34,60 +37,59 @@ export class MomentSums {
   /** Nothing is to be added any more. */
   async finish(): Promise<Moments> {
     if (this.waiting.length > 0) await this.flush()
-    const { inputs, targets } = this
-    if (!inputs) throw new RangeError('there are no tokens')
-    const n = Math.sqrt(inputs.length)
+    const { backend } = this.products
+    const { n, panels } = this
+    if (panels.length === 0) throw new RangeError('there are no tokens')
+    const inputs = new Float32Array(n * n)
+    for (let from = 0, i = 0; from < n; from += panel, i++) {
+      const part = await backend.download(panels[i])
+      const width = n - from
+      for (let r = 0; r * width < part.length; r++)
+        inputs.set(part.subarray(r * width + r, (r + 1) * width), (from + r) * n + from + r)
+    }
     for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) inputs[i * n + j] = inputs[j * n + i]
+    const targets = new Map<string, Float32Array>()
+    for (const [name, sum] of this.targets) targets.set(name, await backend.download(sum))
     return { inputs, targets }
   }
 
   private async flush(): Promise<void> {
-    const { waiting, tokens, products } = this
-    const x = joined(waiting.map(({ inputs }) => inputs))
+    const { waiting, tokens, products, panels } = this
+    const { backend } = products
+    const x = joined(
+      backend,
+      waiting.map(({ inputs }) => inputs),
+    )
     const n = x.length / tokens
-    this.inputs ??= new Float32Array(n * n)
-    for (let from = 0; from < n; from += panel) {
-      const width = Math.min(panel, n - from)
-      const right = columns(x, n, from, n - from)
-      const left = width === n - from ? right : columns(x, n, from, width)
-      const part = await products.multiply(left, right, [width, tokens, n - from], { transA: true })
-      for (let r = 0, at = 0; r < width; r++)
-        for (let j = (from + r) * n + from, end = (from + r + 1) * n; j < end; j++, at++)
-          this.inputs[j] += part[at]
+    this.n = n
+    for (let from = 0, i = 0; from < n; from += panel, i++) {
+      const part = await products.gram(x, [tokens, n], from, Math.min(panel, n - from))
+      if (panels[i]) backend.add(panels[i], part)
+      else panels.push(part)
     }
     for (const name of waiting[0].targets.keys()) {
-      const y = joined(waiting.map(({ targets }) => targets.get(name) as Float32Array))
+      const y = joined(
+        backend,
+        waiting.map(({ targets }) => targets.get(name) as DeviceBuffer),
+      )
       const out = y.length / tokens
-      addTo(this.targets, name, await products.multiply(y, x, [out, tokens, n], { transA: true }))
+      const part = await products.ofBuffers(y, x, [out, tokens, n], { transA: true })
+      const sum = this.targets.get(name)
+      if (sum) backend.add(sum, part)
+      else this.targets.set(name, part)
     }
     waiting.length = 0
     this.tokens = 0
   }
 }
 
-/** Columns of a matrix of n columns. */
-function columns(x: Float32Array, n: number, from: number, count: number): Float32Array {
-  if (count === n) return x
-  const rows = x.length / n
-  const part = new Float32Array(rows * count)
-  for (let r = 0; r < rows; r++) part.set(x.subarray(r * n + from, r * n + from + count), r * count)
-  return part
-}
-
-/** Adds to sums that are kept by name; the first values become the sum themselves. */
-export function addTo(sums: Map<string, Float32Array>, name: string, values: Float32Array): void {
-  const total = sums.get(name)
-  if (total) for (let i = 0; i < total.length; i++) total[i] += values[i]
-  else sums.set(name, values)
-}
-
-/** Arrays one after another. */
-export function joined(parts: readonly Float32Array[]): Float32Array {
+/** Buffers one after another. */
+export function joined(backend: Backend, parts: readonly DeviceBuffer[]): DeviceBuffer {
   if (parts.length === 1) return parts[0]
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+  const all = backend.zeros(parts.reduce((sum, { length }) => sum + length, 0))
   let at = 0
   for (const part of parts) {
-    all.set(part, at)
+    backend.copy(backend.view(all, at, at + part.length), part)
     at += part.length
   }
   return all

@@ -4,6 +4,7 @@
 
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import type { Activations } from '../engine/network.js'
 import { systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
@@ -11,7 +12,7 @@ import { makeFolder } from '../folders.js'
 export interface HiddenStates {
   readonly count: number
   get(i: number): Activations
-  set(i: number, activations: Activations): void
+  set(i: number, activations: Activations): Promise<void>
   /** Removes what is on disk. */
   dispose(): void
 }
@@ -25,7 +26,7 @@ export class HiddenStatesInMemory implements HiddenStates {
   get(i: number): Activations {
     return this.batches[i]
   }
-  set(i: number, activations: Activations): void {
+  async set(i: number, activations: Activations): Promise<void> {
     this.batches[i] = activations
   }
   dispose(): void {}
@@ -40,6 +41,7 @@ export class HiddenStatesOnDisk implements HiddenStates {
   private readonly written: Set<string>[] = []
 
   constructor(
+    private readonly backend: Backend,
     private readonly folder: string,
     private readonly label: string,
   ) {
@@ -58,18 +60,19 @@ export class HiddenStatesOnDisk implements HiddenStates {
 
   get(i: number): Activations {
     const names = [...this.written[i]]
-    const sideInputs = new ReadWhenAsked(names, (name) => read(this.sidePath(i, names.indexOf(name))))
-    return { x: read(this.path(i)), sideInputs }
+    const side = (name: string) => this.backend.upload(read(this.sidePath(i, names.indexOf(name))))
+    return { x: this.backend.upload(read(this.path(i))), sideInputs: new ReadWhenAsked(names, side) }
   }
 
-  set(i: number, { x, sideInputs }: Activations): void {
+  async set(i: number, { x, sideInputs }: Activations): Promise<void> {
     this.written[i] ??= new Set()
     const known = this.written[i]
     // Written over the ones before, so that they need no more space than is taken from the start.
-    write(this.path(i), x)
+    write(this.path(i), await this.backend.download(x))
     for (const name of sideInputs.keys())
       if (!known.has(name)) {
-        write(this.sidePath(i, known.size), sideInputs.get(name) as Float32Array)
+        const values = await this.backend.download(sideInputs.get(name) as DeviceBuffer)
+        write(this.sidePath(i, known.size), values)
         known.add(name)
       }
   }
@@ -91,23 +94,23 @@ export class HiddenStatesOnDisk implements HiddenStates {
 }
 
 /** Arrays by name, some of which are read when they are asked for. */
-class ReadWhenAsked extends Map<string, Float32Array> {
+class ReadWhenAsked extends Map<string, DeviceBuffer> {
   private readonly unread: Set<string>
 
   constructor(
     names: Iterable<string>,
-    private readonly read: (name: string) => Float32Array,
+    private readonly read: (name: string) => DeviceBuffer,
   ) {
     super()
     this.unread = new Set(names)
   }
 
-  override get(name: string): Float32Array | undefined {
+  override get(name: string): DeviceBuffer | undefined {
     if (this.unread.has(name)) this.set(name, this.read(name))
     return super.get(name)
   }
 
-  override set(name: string, values: Float32Array): this {
+  override set(name: string, values: DeviceBuffer): this {
     this.unread.delete(name)
     return super.set(name, values)
   }

@@ -7,11 +7,11 @@
  * that are read from a file when they are needed are read once for all of them.
  */
 
+import { type Buffers, copyOf, type DeviceBuffer, type DeviceWeights } from '../backends/backend.js'
 import { blockGraph, blockKey, result } from '../engine/block-graphs.js'
 import { matrixGroups } from '../engine/linear-layers.js'
 import type { Activations, Network } from '../engine/network.js'
 import { mul, sum, type Tensor } from '../graph/index.js'
-import type { Weights } from '../models/weights.js'
 import { blockMatrices, headMatrix } from './samples.js'
 
 /**
@@ -24,7 +24,7 @@ import { blockMatrices, headMatrix } from './samples.js'
 export async function importanceOf(
   network: Network,
   batches: readonly Int32Array[],
-  weights: Weights,
+  weights: DeviceWeights,
   onProgress?: (done: number, total: number) => void,
   mostBytes = 2 ** 28,
 ): Promise<Map<string, Float32Array>> {
@@ -35,20 +35,25 @@ export async function importanceOf(
     const waiting: Activations[] = []
     for (let bytes = 0; next < batches.length && (waiting.length === 0 || bytes < mostBytes); next++) {
       const activations = await network.embed(batches[next], weights)
-      for (const { byteLength } of [activations.x, ...activations.sideInputs.values()]) bytes += byteLength
+      for (const { length } of [activations.x, ...activations.sideInputs.values()]) bytes += 4 * length
       waiting.push(activations)
     }
     for (let layer = 0; layer < layers; layer++) {
       const groups = blockMatrices(network, layer)
       for (const activations of waiting) {
         const squares = await throughBlock(network, layer, activations, weights)
-        for (const [group, names] of groups.entries())
-          for (const name of names) add(sums, `blk.${layer}.${name}`, squares[`group ${group}`])
+        for (const [group, names] of groups.entries()) {
+          const own = await network.backend.download(squares[`group ${group}`])
+          for (const name of names) add(sums, `blk.${layer}.${name}`, own)
+        }
         onProgress?.(++done, batches.length * layers)
       }
     }
     const { use } = headMatrix(network)
-    if (use) for (const { x } of waiting) add(sums, use.name, await intoHead(network, x, weights))
+    if (use) {
+      for (const { x } of waiting)
+        add(sums, use.name, await network.backend.download(await intoHead(network, x, weights)))
+    }
   }
   const tokens = batches.length * network.tokens
   return new Map(Array.from(sums, ([name, total]) => [name, Float32Array.from(total, (s) => s / tokens)]))
@@ -59,22 +64,22 @@ async function throughBlock(
   network: Network,
   layer: number,
   activations: Activations,
-  weights: Weights,
-): Promise<Record<string, Float32Array>> {
+  weights: DeviceWeights,
+): Promise<Buffers> {
   const program = await network.program(`importance ${blockKey(network, layer)}`, () => {
     const { inputs, results, w } = blockGraph(network, layer)
     const squares = matrixGroups(results, w).map(([{ input }], group) => [`group ${group}`, squared(input)])
     return { inputs, outputs: { ...results, ...Object.fromEntries(squares) } }
   })
   const out = await network.runIntoScratch(program, network.blockValues(layer, activations, weights))
-  activations.x.set(out[result('x')])
+  network.backend.copy(activations.x, out[result('x')])
   for (const [name, to] of Object.entries(network.architecture.produces(network.config, layer)))
-    activations.sideInputs.set(to, out[result(name)].slice())
+    activations.sideInputs.set(to, copyOf(network.backend, out[result(name)]))
   return out
 }
 
 /** The sums of squares of what the output matrix reads, from the residual stream after the last block. */
-async function intoHead(network: Network, x: Float32Array, weights: Weights): Promise<Float32Array> {
+async function intoHead(network: Network, x: DeviceBuffer, weights: DeviceWeights): Promise<DeviceBuffer> {
   const { outer, use } = headMatrix(network)
   const program = await network.program('head importance', () => {
     const { x, outer, use } = headMatrix(network)
@@ -82,7 +87,7 @@ async function intoHead(network: Network, x: Float32Array, weights: Weights): Pr
   })
   // The matrix itself is not needed, and large.
   const others = Object.keys(outer).filter((name) => name !== use?.name)
-  const values = others.map((name): [string, Float32Array] => [name, weights.get(name) as Float32Array])
+  const values = others.map((name): [string, DeviceBuffer] => [name, weights.get(name) as DeviceBuffer])
   const { squares } = await program.run({ x, ...Object.fromEntries(values) })
   return squares
 }

@@ -2,23 +2,23 @@
  * What a model's matrices read and what their products should be, and second moments of the gradients of what they give.
  */
 
+import type { DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { backwardGraph, blockGraph, blockKey, headInputs, result } from '../engine/block-graphs.js'
 import type { Target } from '../engine/head.js'
 import { type MatrixUse, matrixGroups } from '../engine/linear-layers.js'
 import type { Activations, Network } from '../engine/network.js'
 import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.js'
 import type { Tensors } from '../models/architecture.js'
-import type { Weights } from '../models/weights.js'
 
 /** What a group of matrices reads, X, (tokens, in), and what each should give, Y, (tokens, out), by the name of the matrix in the block. */
 export interface GroupSamples {
-  readonly inputs: Float32Array
-  readonly targets: ReadonlyMap<string, Float32Array>
+  readonly inputs: DeviceBuffer
+  readonly targets: ReadonlyMap<string, DeviceBuffer>
 }
 
 /** A model's weights and what goes into one of its blocks. */
 export interface Side {
-  readonly weights: Weights
+  readonly weights: DeviceWeights
   readonly activations: Activations
 }
 
@@ -100,7 +100,7 @@ export function headMatrix(network: Network): { x: Tensor; outer: Tensors; use: 
 }
 
 /** X, (tokens, in), that the output matrix reads after the last forward pass. */
-export async function headSamples(network: Network, weights: Weights): Promise<Float32Array> {
+export async function headSamples(network: Network, weights: DeviceWeights): Promise<DeviceBuffer> {
   const program = await network.program('head samples', () => {
     const { x, outer, use } = headMatrix(network)
     return { inputs: { x, ...outer }, outputs: { inputs: use?.input ?? x } }
@@ -116,7 +116,7 @@ export async function headSamples(network: Network, weights: Weights): Promise<F
 export async function outputMoments(
   network: Network,
   tokens: Int32Array,
-  weights: Weights,
+  weights: DeviceWeights,
   target: Target,
 ): Promise<Map<string, Float32Array>> {
   await network.forward(tokens, weights)
@@ -135,10 +135,13 @@ export async function outputMoments(
       )
       return { inputs: fed, outputs: Object.fromEntries(own) }
     },
-    take: (layer, out) => {
+    take: async (layer, out) => {
       for (const [name, sums] of Object.entries(out))
         if (name.startsWith('d product '))
-          moments.set(`blk.${layer}.${name.slice('d product '.length)}`, sums.slice())
+          moments.set(
+            `blk.${layer}.${name.slice('d product '.length)}`,
+            (await network.backend.download(sums)).slice(),
+          )
     },
   })
   return moments

@@ -12,6 +12,8 @@
  * It takes the time of some tens of training steps and wins more than hundreds of them.
  */
 
+import type { DeviceBuffer, DeviceWeights } from '../backends/backend.js'
+import type { Products } from '../backends/products.js'
 import type { Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
@@ -36,6 +38,9 @@ const outputDamping = 1
 const mostHeadWork = 1e10
 
 export interface Solver extends Compute {
+  readonly products: Products
+  /** The model's weights in full precision. */
+  readonly full: Weights
   /** The model's file, for errors. */
   readonly path: string
   readonly network: Network
@@ -50,7 +55,7 @@ export interface Solver extends Compute {
 
 /** The streams of a model before a block, batch by batch, and its weights: of the text to solve from, and of that which decides. */
 export interface Side {
-  readonly weights: Weights
+  readonly weights: DeviceWeights
   readonly streams: HiddenStates
   readonly trial: HiddenStates
 }
@@ -124,7 +129,9 @@ async function solveGroup(
   const tokens = student.streams.count * network.tokens
   const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
   const factor = await factorize(metric, products)
-  const trialInputs = joined(samples.map((each) => each.inputs))
+  const joinedTrial = (of: (each: GroupSamples) => DeviceBuffer): Promise<Float32Array> =>
+    network.backend.download(joined(network.backend, samples.map(of)))
+  const trialInputs = await joinedTrial((each) => each.inputs)
   for (const p of trained) {
     const name = p.name.slice(`blk.${layer}.`.length)
     const outputs = solver.outputs.get(p.name)
@@ -138,10 +145,10 @@ async function solveGroup(
     const trial = {
       tokens: network.tokens * samples.length,
       inputs: trialInputs,
-      target: joined(samples.map((each) => each.targets.get(name) as Float32Array)),
+      target: await joinedTrial((each) => each.targets.get(name) as DeviceBuffer),
       bounds: solver.bounds,
     }
-    const weights = teacher.weights.get(p.name) as Float32Array
+    const weights = solver.full.get(p.name) as Float32Array
     const { choice, error } = await roundAnew(p, optimizer, (format, present) =>
       chooseCodes(format, weights, present, evidence, trial, solver),
     )
@@ -153,25 +160,25 @@ async function solveGroup(
 export async function solveHead(
   solver: Solver,
   { batches, trial }: { readonly batches: readonly Int32Array[]; readonly trial: readonly Int32Array[] },
-  teacher: Weights,
+  teacher: DeviceWeights,
   byName: ReadonlyMap<string, Parameter>,
 ): Promise<void> {
   const { path, network, optimizer, products } = solver
   const found = await headSums(solver, batches, teacher, byName)
   if (!found) return
   const { p, inputs } = found
-  const weights = teacher.get(p.name) as Float32Array
+  const weights = solver.full.get(p.name) as Float32Array
   const [out, n] = p.shape
   try {
     const metric = shrink(inputs, shrinkageOf(n, batches.length * network.tokens))
     const factor = await factorize(metric, products)
-    const samples: Float32Array[] = []
+    const samples: DeviceBuffer[] = []
     for (const tokens of trial) {
       await network.forward(tokens, teacher)
       samples.push(await headSamples(network, teacher))
     }
     const tokens = network.tokens * samples.length
-    const read = joined(samples)
+    const read = await network.backend.download(joined(network.backend, samples))
     const target = await products.multiply(read, weights, [tokens, n, out], { transB: true })
     const { choice, error } = await roundAnew(p, optimizer, (format, present) =>
       chooseCodes(
@@ -193,7 +200,7 @@ export async function solveHead(
 async function headSums(
   { network, products }: Solver,
   batches: readonly Int32Array[],
-  teacher: Weights,
+  teacher: DeviceWeights,
   byName: ReadonlyMap<string, Parameter>,
 ): Promise<{ p: Parameter; inputs: Float32Array } | undefined> {
   const name = headMatrix(network).use?.name
@@ -219,7 +226,7 @@ async function roundAnew(
 ): Promise<Chosen> {
   const { format } = p
   if (!format?.latents) throw new RangeError(`${p.name} has nothing to solve for`)
-  const chosen = await choose(format, optimizer.codes(p).codes)
+  const chosen = await choose(format, (await optimizer.codes(p)).codes)
   if (chosen.choice !== 'as it was') {
     p.setLatents(format.latents(chosen.optimum, chosen.codes))
     await optimizer.round(p)

@@ -1,5 +1,6 @@
 /** What a training run is told, what it tells while it runs, and what it gives. */
 
+import type { Backend } from '../backends/backend.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import type { MeanError } from '../validation/estimate.js'
@@ -57,6 +58,8 @@ export interface TrainOptions {
   readonly checkpointEvery?: number
   /** Teacher activations kept by window; share one between runs on the same model and text. */
   readonly teacher?: TeacherCache
+  /** Where it computes. Default: the processor. */
+  readonly backend?: Backend
   readonly onPlan?: (plan: Plan) => void
   /** Called with a sentence for a person. */
   readonly onWarning?: (warning: string) => void

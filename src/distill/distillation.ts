@@ -7,12 +7,12 @@
  * than its logits by the ratio of vocabulary to width. Or its likeliest tokens are, in a file (top-k.ts).
  */
 
+import { copyOf, type DeviceWeights } from '../backends/backend.js'
 import { joinWindows } from '../data/windows.js'
 import type { Gradients } from '../engine/gradients.js'
 import type { Target } from '../engine/head.js'
 import type { Network } from '../engine/network.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
-import type { Weights } from '../models/weights.js'
 import { optimize, type StepRates } from '../optimizer/optimizer.js'
 import type { Optimizer, Parameter } from '../optimizer/parameter.js'
 import {
@@ -31,12 +31,12 @@ export class Distillation {
 
   constructor(
     readonly network: Network,
-    readonly teacher: Weights,
+    readonly teacher: DeviceWeights,
     readonly cache: TeacherCache,
     readonly parameters: readonly Parameter[],
     readonly optimizer: Optimizer,
     /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
-    readonly student: Weights,
+    readonly student: DeviceWeights,
   ) {}
 
   /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
@@ -93,19 +93,26 @@ export class Distillation {
   }
 
   private async target(batch: readonly Int32Array[]): Promise<Target> {
-    const size = this.network.batch.length * this.network.config.width
-    const hidden = new Float32Array(batch.length * size)
-    const known = batch.map((window) => this.cache.get(window))
-    if (known.every((stream) => stream !== undefined)) {
-      known.forEach((stream, i) => {
-        hidden.set(stream, i * size)
-      })
-    } else {
-      hidden.set(await this.network.forward(joinWindows(batch), this.teacher))
-      batch.forEach((window, i) => {
-        this.cache.set(window, hidden.subarray(i * size, (i + 1) * size))
-      })
-    }
-    return { kind: 'teacher', weights: this.teacher, hidden }
+    const { network, cache, teacher } = this
+    const { backend } = network
+    const known = batch.map((window) => cache.get(window))
+    if (known.every((stream) => stream !== undefined))
+      return { kind: 'teacher', weights: teacher, hidden: backend.upload(joinedArrays(known)) }
+    // The student's pass writes over what this one gives.
+    const hidden = copyOf(backend, await network.forward(joinWindows(batch), teacher))
+    const size = network.batch.length * network.config.width
+    const values = await backend.download(hidden)
+    for (const [i, window] of batch.entries()) cache.set(window, values.subarray(i * size, (i + 1) * size))
+    return { kind: 'teacher', weights: teacher, hidden }
   }
+}
+
+function joinedArrays(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
 }

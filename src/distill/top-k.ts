@@ -14,12 +14,12 @@ import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
+import type { DeviceWeights } from '../backends/backend.js'
 import type { TopK } from '../engine/head.js'
 import type { Network } from '../engine/network.js'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
-import type { Weights } from '../models/weights.js'
 import { createOwn, openOwn } from '../own-files.js'
 
 const headerBytes = 32
@@ -80,7 +80,7 @@ export class TopKCache {
   /** Computes what is not there yet. `onProgress` is told the tokens done, and may throw to stop. */
   async fill(
     network: Network,
-    weights: Weights,
+    weights: DeviceWeights,
     onProgress: (done: number, total: number) => void,
   ): Promise<void> {
     const { windows, length, k } = this

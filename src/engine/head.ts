@@ -6,7 +6,7 @@
  * cross-entropy of the next tokens.
  */
 
-import type { Program, Values } from '../backends/program.js'
+import type { Backend, Buffers, DeviceBuffer, DeviceWeights, Program } from '../backends/backend.js'
 import {
   clip,
   exp,
@@ -18,7 +18,6 @@ import {
   sum,
   topK,
 } from '../graph/index.js'
-import type { Weights } from '../models/weights.js'
 import { headInputs, leastRest, lossGraph, type Model } from './block-graphs.js'
 import { accumulate, type Gradients, takeCleared } from './gradients.js'
 
@@ -34,7 +33,7 @@ export interface TopK {
 
 /** What the head compares with: the teacher's residual stream, its likeliest tokens, or the next tokens. */
 export type Target =
-  | { readonly kind: 'teacher'; readonly weights: Weights; readonly hidden: Float32Array }
+  | { readonly kind: 'teacher'; readonly weights: DeviceWeights; readonly hidden: DeviceBuffer }
   | ({ readonly kind: 'top'; readonly k: number } & TopK)
   | { readonly kind: 'tokens'; readonly tokens: Int32Array }
 
@@ -45,13 +44,14 @@ const keptBytes = 4 * sliceBytes
 
 /** What a head uses of the network that it belongs to. */
 export interface HeadHost extends Model {
+  readonly backend: Backend
   /** Tokens of a batch. */
   readonly tokens: number
   /** The residual stream after the last block, (tokens, width). */
-  readonly output: Float32Array
-  headWeights(weights: Weights): Values
+  readonly output: DeviceBuffer
+  headWeights(weights: DeviceWeights): Buffers
   program(key: string, graph: () => ProgramGraph, keepsMemory?: boolean): Promise<Program>
-  runIntoScratch(program: Program, inputs: Values, into?: Values): Promise<Record<string, Float32Array>>
+  runIntoScratch(program: Program, inputs: Buffers, into?: Buffers): Promise<Buffers>
 }
 
 export class Head {
@@ -63,7 +63,7 @@ export class Head {
   }
 
   /** The loss at every position of the last forward pass, in nats. */
-  async losses(weights: Weights, target: Target): Promise<Float32Array> {
+  async losses(weights: DeviceWeights, target: Target): Promise<Float32Array> {
     const { network, slice } = this
     const lossProgram = (): ProgramGraph => {
       const { inputs, losses } = lossGraph(network, slice, target)
@@ -72,17 +72,23 @@ export class Head {
     // Rarely run, so that it need not keep logits of a large vocabulary.
     const keeps = 4 * slice * network.config.vocabulary <= keptBytes ? undefined : false
     const head = await network.program(`loss ${nameOf(target)}`, lossProgram, keeps)
-    const all = new Float32Array(network.tokens)
+    const { backend } = network
+    const all = backend.zeros(network.tokens)
     for (const start of this.starts())
-      await head.run(this.values(start, weights, target), { losses: all.subarray(start, start + slice) })
-    return all
+      await head.run(this.values(start, weights, target), { losses: backend.view(all, start, start + slice) })
+    return backend.download(all)
   }
 
   /**
    * The loss, its gradient with respect to the residual stream, written to `dx`, and those with respect to the tensors of the
    * head that are in `gradients`, added to them.
    */
-  async backward(weights: Weights, target: Target, dx: Float32Array, gradients: Gradients): Promise<number> {
+  async backward(
+    weights: DeviceWeights,
+    target: Target,
+    dx: DeviceBuffer,
+    gradients: Gradients,
+  ): Promise<number> {
     const { network, slice } = this
     const names = Object.keys(network.architecture.headTensors(network.config)).filter((name) =>
       gradients.has(name),
@@ -93,35 +99,38 @@ export class Head {
       const named = names.map((name, i) => [`d ${name}`, dWeights[i]] as const)
       return { inputs, outputs: { loss, dx: dIn, ...Object.fromEntries(named) } }
     })
+    const { backend } = network
+    const { width } = network.config
     let total = 0
     for (const start of this.starts()) {
       const into = takeCleared(gradients, names)
       const out = await network.runIntoScratch(head, this.values(start, weights, target), into)
-      dx.set(out.dx, start * network.config.width)
-      total += out.loss[0]
-      for (const name of names) accumulate(gradients, name, out[`d ${name}`])
+      backend.copy(backend.view(dx, start * width, (start + slice) * width), out.dx)
+      total += (await backend.download(out.loss))[0]
+      for (const name of names) accumulate(backend, gradients, name, out[`d ${name}`])
     }
     return total
   }
 
   /** Logits (windows * length, vocabulary) of the last forward pass. */
-  async logits(weights: Weights): Promise<Float32Array> {
-    const { architecture, config, tokens } = this.network
+  async logits(weights: DeviceWeights): Promise<Float32Array> {
+    const { backend, architecture, config, tokens } = this.network
     const head = await this.network.program('logits', () => {
       const { x, outer } = headInputs(this.network, this.slice)
       return { inputs: { x, ...outer }, outputs: { logits: architecture.head(config, x, outer) } }
     })
-    const logits = new Float32Array(tokens * config.vocabulary)
+    const logits = backend.zeros(tokens * config.vocabulary)
     for (const start of this.starts()) {
-      const into = logits.subarray(start * config.vocabulary, (start + this.slice) * config.vocabulary)
+      const [from, to] = [start * config.vocabulary, (start + this.slice) * config.vocabulary]
+      const into = backend.view(logits, from, to)
       await head.run({ x: this.stream(start), ...this.network.headWeights(weights) }, { logits: into })
     }
-    return logits
+    return backend.download(logits)
   }
 
   /** The `k` likeliest tokens at every position of the last forward pass. */
-  async top(weights: Weights, k: number): Promise<TopK> {
-    const { architecture, config, tokens } = this.network
+  async top(weights: DeviceWeights, k: number): Promise<TopK> {
+    const { backend, architecture, config, tokens } = this.network
     const head = await this.network.program(`top ${k}`, () => {
       const { x, outer } = headInputs(this.network, this.slice)
       const all = logSoftmax(architecture.head(config, x, outer))
@@ -135,11 +144,13 @@ export class Head {
       logProbabilities: new Float32Array(tokens * k),
       rest: new Float32Array(tokens),
     }
-    for (const start of this.starts())
-      await head.run(
-        { x: this.stream(start), ...this.network.headWeights(weights) },
-        { ...sliceOf(top, start, this.slice, k) },
-      )
+    for (const start of this.starts()) {
+      const own = sliceOf(top, start, this.slice, k)
+      const out = await head.run({ x: this.stream(start), ...this.network.headWeights(weights) })
+      own.ids.set(await backend.download<Int32Array>(out.ids))
+      own.logProbabilities.set(await backend.download(out.logProbabilities))
+      own.rest.set(await backend.download(out.rest))
+    }
     return top
   }
 
@@ -147,20 +158,25 @@ export class Head {
     for (let start = 0; start < this.network.tokens; start += this.slice) yield start
   }
 
-  private values(start: number, weights: Weights, target: Target): Values {
+  private values(start: number, weights: DeviceWeights, target: Target): Buffers {
     const { network, slice } = this
-    const values: Values = { x: this.stream(start), ...network.headWeights(weights) }
-    if (target.kind === 'tokens') return { ...values, next: target.tokens.subarray(start, start + slice) }
-    if (target.kind === 'top') return { ...values, ...sliceOf(target, start, slice, target.k) }
+    const { backend } = network
+    const values: Buffers = { x: this.stream(start), ...network.headWeights(weights) }
+    if (target.kind === 'tokens')
+      return { ...values, next: backend.upload(target.tokens.subarray(start, start + slice)) }
+    if (target.kind === 'top') {
+      const own = Object.entries(sliceOf(target, start, slice, target.k))
+      return { ...values, ...Object.fromEntries(own.map(([name, part]) => [name, backend.upload(part)])) }
+    }
     const { width } = network.config
     for (const [name, own] of Object.entries(network.headWeights(target.weights)))
       values[`teacher ${name}`] = own
-    return { ...values, hidden: target.hidden.subarray(start * width, (start + slice) * width) }
+    return { ...values, hidden: backend.view(target.hidden, start * width, (start + slice) * width) }
   }
 
-  private stream(start: number): Float32Array {
-    const { width } = this.network.config
-    return this.network.output.subarray(start * width, (start + this.slice) * width)
+  private stream(start: number): DeviceBuffer {
+    const { backend, config, output } = this.network
+    return backend.view(output, start * config.width, (start + this.slice) * config.width)
   }
 }
 

@@ -8,10 +8,10 @@
 
 import { type FileHandle, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import type { Moments } from '../backends/backend.js'
 import { systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { createOwn } from '../own-files.js'
-import type { Moments } from './adam.js'
 import {
   bytesOf,
   type MomentStore,
@@ -90,8 +90,10 @@ export class MomentFile implements MomentStore {
       const length = lengthOf(piece)
       const both = this.part(0, 2 * length)
       await this.read(of, piece, both)
-      work({ first: this.part(0, length), second: this.part(length, 2 * length) }, piece)
-      await this.write(of, piece, both)
+      const { backend } = of.p
+      const held = backend.upload(both)
+      work({ first: backend.view(held, 0, length), second: backend.view(held, length, 2 * length) }, piece)
+      await this.write(of, piece, await backend.download(held))
     }
   }
 

@@ -1,12 +1,12 @@
 /** Where Adam's moments are: in the parameters themselves, or in a file (adam-state-file.ts). They are used piece by piece. */
 import { setImmediate } from 'node:timers/promises'
-import type { Latents } from '../formats/format.js'
-import type { Moments } from './adam.js'
+import type { Backend, DeviceBuffer, DeviceLatents, Moments } from '../backends/backend.js'
 
 /** What Adam keeps moments of. */
 export interface Trainable {
   readonly name: string
-  readonly latents: Latents
+  readonly backend: Backend
+  readonly latents: DeviceLatents
   /** Codes that stay, so that only scales train. */
   readonly codes: Int8Array | undefined
   /** In memory, by latent. */
@@ -56,14 +56,15 @@ const turn = 1 << 20
 
 export const momentsInMemory: MomentStore = {
   pieces: ({ p, key }) => [[0, p.latents[key].values.length]],
-  get: async ({ p, key }, which) => p.moments[key][which],
-  set: async ({ p, key }, which, _, values) => p.moments[key][which].set(values),
+  get: ({ p, key }, which) => p.backend.download(p.moments[key][which]),
+  set: async ({ p, key }, which, _, values) => p.backend.write(p.moments[key][which], values),
   async update({ p, key }, work) {
     const { values, unit } = p.latents[key]
     const { first, second } = p.moments[key]
     for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
       if (start > 0) await setImmediate()
-      work({ first: first.subarray(start, end), second: second.subarray(start, end) }, [start, end])
+      const part = (moments: DeviceBuffer): DeviceBuffer => p.backend.view(moments, start, end)
+      work({ first: part(first), second: part(second) }, [start, end])
     }
   },
 }

@@ -1,6 +1,5 @@
 /** One optimizer step over all parameters: clip the gradient by its norm, then Adam on every latent. */
 
-import { sumOfSquares } from '../backends/kernel.js'
 import { clear } from '../engine/gradients.js'
 import type { Optimizer, Parameter } from './parameter.js'
 
@@ -21,7 +20,7 @@ export async function optimize(
   rates: StepRates,
   { tokens, clip, number }: { tokens: number; clip: number; number: number },
 ): Promise<number> {
-  const norm = gradientNorm(parameters) / tokens
+  const norm = (await gradientNorm(parameters)) / tokens
   const gradientScale = Math.min(1, clip / (norm || 1)) / tokens
   for (const parameter of parameters) {
     await optimizer.update(parameter, { ...rates, gradientScale, number })
@@ -31,5 +30,8 @@ export async function optimize(
   return norm
 }
 
-const gradientNorm = (parameters: readonly Parameter[]): number =>
-  Math.sqrt(parameters.reduce((sum, { gradient }) => sum + sumOfSquares(gradient), 0))
+async function gradientNorm(parameters: readonly Parameter[]): Promise<number> {
+  let sum = 0
+  for (const { backend, gradient } of parameters) sum += await backend.sumOfSquares(gradient)
+  return Math.sqrt(sum)
+}

@@ -1,14 +1,22 @@
 /**
  * What training changes: one `Parameter` for each tensor, with its latent values, its rounded weights, its gradient and
- * Adam's moments. A step takes the gradient back through the rounding, moves the latents and rounds them (rounding.ts).
+ * Adam's moments. A step takes the gradient back through the rounding, moves the latents and rounds them.
  */
 import { setImmediate } from 'node:timers/promises'
+import {
+  type AdamStep,
+  type Backend,
+  type Buffers,
+  type DeviceBuffer,
+  type DeviceLatent,
+  type DeviceLatents,
+  gridPart,
+  type Moments,
+} from '../backends/backend.js'
 import { opened } from '../engine/gradients.js'
 import type { Codes, Format, GridLayout, Latent, Latents } from '../formats/format.js'
 import type { Shape } from '../graph/index.js'
-import { type AdamStep, adam, type Moments } from './adam.js'
 import { type MomentStore, momentsInMemory, type Piece, piecesOf, trainedLatents } from './adam-state.js'
-import { gridPart, latentGrid, roundToGrid, scaleGradients, trainOnGrid } from './rounding.js'
 
 /** Learning rates of one step, and what multiplies every gradient (for clipping and averaging). */
 export interface Step {
@@ -23,19 +31,26 @@ export class Parameter {
   /** Codes that stay while scales train, one for each weight; set by `Optimizer.freezeCodes`. */
   codes: Int8Array | undefined
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
-  readonly weights: Float32Array
-  private ownGradient: Float32Array | undefined
+  readonly weights: DeviceBuffer
+  readonly latents: DeviceLatents
+  private ownGradient: DeviceBuffer | undefined
   private ownMoments: Record<string, Moments> | undefined
 
   constructor(
+    readonly backend: Backend,
     readonly name: string,
     readonly shape: Shape,
     /** Absent: a tensor that is stored as it is trained, such as a norm. */
     readonly format: Format | undefined,
-    readonly latents: Latents,
+    latents: Latents,
   ) {
-    const size = shape.reduce((n, d) => n * d, 1)
-    this.weights = new Float32Array(size)
+    this.weights = backend.zeros(shape.reduce((n, d) => n * d, 1))
+    this.latents = Object.fromEntries(
+      Object.entries(latents).map(([key, { kind, values, unit }]) => [
+        key,
+        { kind, values: backend.upload(values), unit: backend.upload(unit) },
+      ]),
+    )
   }
 
   /** The grid that the weights are rounded to. */
@@ -44,9 +59,9 @@ export class Parameter {
   }
 
   /** Gradient of the loss with respect to `weights`, made when it is first asked for. */
-  get gradient(): Float32Array {
-    this.ownGradient ??= new Float32Array(this.weights.length)
-    return opened(this.ownGradient)
+  get gradient(): DeviceBuffer {
+    this.ownGradient ??= this.backend.zeros(this.weights.length)
+    return opened(this.backend, this.ownGradient)
   }
 
   /** Adam's moments of every latent that trains, made when they are first asked for. */
@@ -54,7 +69,7 @@ export class Parameter {
     this.ownMoments ??= Object.fromEntries(
       trainedLatents(this).map(({ key }) => {
         const { length } = this.latents[key].values
-        return [key, { first: new Float32Array(length), second: new Float32Array(length) }]
+        return [key, { first: this.backend.zeros(length), second: this.backend.zeros(length) }]
       }),
     )
     return this.ownMoments
@@ -62,6 +77,7 @@ export class Parameter {
 
   /** A parameter that starts from the codes of a quantizer. */
   static quantized(
+    backend: Backend,
     name: string,
     shape: Shape,
     format: Format,
@@ -69,24 +85,38 @@ export class Parameter {
     codes: Codes,
   ): Parameter {
     if (!format.latents) throw new RangeError(`${format.name} has nothing to learn`)
-    return new Parameter(name, shape, format, format.latents(weights, codes))
+    return new Parameter(backend, name, shape, format, format.latents(weights, codes))
   }
 
   /** A parameter that is not rounded. `unit` is the natural size of its values, their root mean square by default. */
-  static plain(name: string, shape: Shape, values: Float32Array, unit = rootMeanSquare(values)): Parameter {
+  static plain(
+    backend: Backend,
+    name: string,
+    shape: Shape,
+    values: Float32Array,
+    unit = rootMeanSquare(values),
+  ): Parameter {
     const latent: Latent = {
       kind: shape.length === 1 ? 'scale' : 'weight',
       values,
       unit: Float32Array.of(unit),
     }
-    return new Parameter(name, shape, undefined, { w: latent })
+    return new Parameter(backend, name, shape, undefined, { w: latent })
+  }
+
+  /** Takes the latents of another parameter of the same tensor and format. Not after the first step: the moments stay. */
+  takeLatents({ latents }: Parameter): void {
+    for (const [key, { values, unit }] of Object.entries(latents)) {
+      this.backend.copy(this.latents[key].values, values)
+      this.backend.copy(this.latents[key].unit, unit)
+    }
   }
 
   /** Takes other latents of the same format in place of its own. Not after the first step: the moments stay. */
   setLatents(latents: Latents): void {
     for (const [key, { values, unit }] of Object.entries(latents)) {
-      this.latents[key].values.set(values)
-      this.latents[key].unit.set(unit)
+      this.backend.write(this.latents[key].values, values)
+      this.backend.write(this.latents[key].unit, unit)
     }
   }
 }
@@ -104,83 +134,92 @@ export class Optimizer {
 
   /** Computes `weights` from the latents. */
   async round(p: Parameter): Promise<void> {
-    const { latents, layout, weights } = p
+    const { backend, latents, layout, weights } = p
     const { values, unit } = latents.w
     if (!layout) {
-      weights.set(values)
+      backend.copy(weights, values)
       return
     }
-    const { grid } = latentGrid(layout, latents)
+    const { grid } = backend.latentGrid(layout, latents)
     for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
       if (start > 0) await setImmediate()
-      const part = gridPart(grid, start / layout.groupSize, end / layout.groupSize)
-      roundToGrid(values.subarray(start, end), part, weights.subarray(start, end))
+      const part = gridPart(backend, grid, start / layout.groupSize, end / layout.groupSize)
+      backend.roundToGrid(backend.view(values, start, end), part, backend.view(weights, start, end))
     }
   }
 
   /** The codes of a quantized parameter and the weights that the same rounding gives. */
-  codes(p: Parameter): { weights: Float32Array; codes: Codes } {
-    const { layout, latents } = p
+  async codes(p: Parameter): Promise<{ weights: Float32Array; codes: Codes }> {
+    const { backend, layout, latents } = p
     if (!layout) throw new RangeError(`${p.name} is not quantized`)
-    const { stored, grid } = latentGrid(layout, latents)
-    const [weights, q] = [new Float32Array(p.weights.length), new Float32Array(p.weights.length)]
-    roundToGrid(latents.w.values, grid, weights, q)
-    return { weights, codes: { ...stored, q } }
+    const { stored, grid } = backend.latentGrid(layout, latents)
+    const [weights, q] = [backend.zeros(p.weights.length), backend.zeros(p.weights.length)]
+    backend.roundToGrid(latents.w.values, grid, weights, q)
+    const codes: Codes = {}
+    for (const [field, values] of Object.entries({ ...stored, q }))
+      codes[field] = await backend.download(values)
+    return { weights: await backend.download(weights), codes }
   }
 
   /** One step of Adam on the latents, from `gradient`. */
   async update(p: Parameter, step: Step): Promise<void> {
-    const gradients = p.layout ? await this.throughRounding(p, p.layout, step) : { w: p.gradient }
+    const gradients: Buffers = p.layout ? await this.throughRounding(p, p.layout, step) : { w: p.gradient }
     for (const trained of trainedLatents(p)) {
       const latent = p.latents[trained.key]
       const gradient = gradients[trained.key]
       if (!gradient) continue // has moved already
       const { values } = latent
       await this.moments.update(trained, (moments, [start, end]) => {
-        const units = unitsOf(latent, start, end)
-        adam(values.subarray(start, end), gradient.subarray(start, end), moments, units, stepOf(latent, step))
+        const { backend } = p
+        backend.adam(
+          backend.view(values, start, end),
+          backend.view(gradient, start, end),
+          moments,
+          unitsOf(backend, latent, start, end),
+          stepOf(latent, step),
+        )
       })
     }
-    if (p.codes) this.recenterLatents(p)
+    if (p.codes) await this.recenterLatents(p)
   }
 
   /** Moves the weights' latents, unless the codes stay, and gives the gradients of the scales' latents. */
-  private async throughRounding(
-    p: Parameter,
-    layout: GridLayout,
-    step: Step,
-  ): Promise<Record<string, Float32Array>> {
+  private async throughRounding(p: Parameter, layout: GridLayout, step: Step): Promise<Buffers> {
+    const { backend } = p
     const { w } = p.latents
-    const { stored, grid } = latentGrid(layout, p.latents)
+    const { stored, grid } = backend.latentGrid(layout, p.latents)
     const groups = grid.scales.length
-    const sums = { products: new Float32Array(groups), gradients: new Float32Array(groups) }
+    const sums = { products: backend.zeros(groups), gradients: backend.zeros(groups) }
     const train = ([start, end]: Piece, moments?: Moments): void => {
       const [from, to] = [start / layout.groupSize, end / layout.groupSize]
-      trainOnGrid(
-        w.values.subarray(start, end),
-        p.gradient.subarray(start, end),
-        gridPart(grid, from, to),
-        { products: sums.products.subarray(from, to), gradients: sums.gradients.subarray(from, to) },
-        moments && { ...stepOf(w, step), moments, unit: unitsOf(w, start, end) },
+      backend.trainOnGrid(
+        backend.view(w.values, start, end),
+        backend.view(p.gradient, start, end),
+        gridPart(backend, grid, from, to),
+        {
+          products: backend.view(sums.products, from, to),
+          gradients: backend.view(sums.gradients, from, to),
+        },
+        moments && { ...stepOf(w, step), moments, unit: unitsOf(backend, w, start, end) },
       )
     }
     if (p.codes) train([0, w.values.length])
     else await this.moments.update({ p, key: 'w' }, (moments, piece) => train(piece, moments))
-    return scaleGradients(layout, p.latents, stored, sums)
+    return backend.scaleGradients(layout, p.latents, stored, sums)
   }
 
   /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
-  freezeCodes(p: Parameter): void {
+  async freezeCodes(p: Parameter): Promise<void> {
     if (!p.format) return
-    p.codes = toBytes(this.codes(p).codes.q)
-    this.recenterLatents(p)
+    p.codes = toBytes((await this.codes(p)).codes.q)
+    await this.recenterLatents(p)
   }
 
   /** Moves the weights' latents to the middle of the cells of the codes that stay, where scales have moved. */
-  private recenterLatents(p: Parameter): void {
-    const { codes } = this.codes(p)
-    codes.q.set(p.codes as Int8Array)
-    p.latents.w.values.set(p.format?.dequantize(codes) as Float32Array)
+  private async recenterLatents(p: Parameter): Promise<void> {
+    const { codes } = await this.codes(p)
+    const q = Float32Array.from(p.codes as Int8Array)
+    p.backend.write(p.latents.w.values, p.format?.dequantize({ ...codes, q }) as Float32Array)
   }
 
   async dispose(): Promise<void> {
@@ -197,12 +236,15 @@ export function toBytes(codes: Float32Array): Int8Array {
 }
 
 /** The units of values start to end of a latent. */
-function unitsOf({ values, unit }: Latent, start: number, end: number): Float32Array {
+function unitsOf(backend: Backend, { values, unit }: DeviceLatent, start: number, end: number): DeviceBuffer {
   const run = values.length / unit.length
-  return unit.subarray(Math.floor(start / run), Math.ceil(end / run))
+  return backend.view(unit, Math.floor(start / run), Math.ceil(end / run))
 }
 
-const stepOf = ({ kind }: Latent, { weightRate, scaleRate, gradientScale, number }: Step): AdamStep => ({
+const stepOf = (
+  { kind }: DeviceLatent,
+  { weightRate, scaleRate, gradientScale, number }: Step,
+): AdamStep => ({
   rate: kind === 'weight' ? weightRate : scaleRate,
   gradientScale,
   number,

@@ -1,5 +1,6 @@
 /** How long parts of a run take, from what was measured of a little of the work. */
 
+import type { Backend } from '../backends/backend.js'
 import { Products } from '../backends/products.js'
 import { fisherTokens } from '../blockwise/fisher.js'
 import type { Item } from '../config/plan.js'
@@ -74,8 +75,8 @@ export function writingSpeed(model: Model, batch: number, forward: number, speed
 }
 
 /** Operations a second of f32 products as wide as the model. */
-export async function productSpeed(width: number): Promise<number> {
-  const products = new Products()
+export async function productSpeed(backend: Backend, width: number): Promise<number> {
+  const products = new Products(backend)
   const [m, n] = [512, Math.min(width, 2048)]
   const [a, b] = [new Float32Array(m * n).fill(0.1), new Float32Array(n * n).fill(0.1)]
   try {

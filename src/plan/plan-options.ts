@@ -1,10 +1,12 @@
 /** What a run is planned from. */
+import type { Backend } from '../backends/backend.js'
 import type { Method } from '../config/methods.js'
 import type { Writing } from '../config/plan.js'
 import type { BlockSeconds } from './probe.js'
 import type { Adjustable } from './time-budget.js'
 
 export interface PlanOptions {
+  readonly backend: Backend
   readonly method: Method | 'auto'
   /** Bytes that the process may take. */
   readonly memory: number

@@ -74,7 +74,8 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
       `training this model${wanted ? ` with --method ${wanted}` : ''} takes about ${gigabytes(needed)} of memory and ${gigabytes(memory)} are allowed; ${advice}`,
     )
   }
-  const measured = { speeds: await options.speeds(inMemory), product: await productSpeed(model.config.width) }
+  const product = await productSpeed(options.backend, model.config.width)
+  const measured = { speeds: await options.speeds(inMemory), product }
   const plan = layOut(model, options, wanted, fit, inMemory, measured)
   const few = method === 'auto' && options.seconds !== undefined && stepsOf(plan, options) < fewestSteps
   const alone = few ? fitting(model, options, blockwise) : undefined

@@ -6,6 +6,7 @@
  * for a block is long enough to be timed once.
  */
 
+import type { DeviceWeights } from '../backends/backend.js'
 import { Products } from '../backends/products.js'
 import { chooseCodes, type Trial } from '../blockwise/candidates.js'
 import { factorize, type InputFactor, shrink } from '../blockwise/factor.js'
@@ -46,34 +47,35 @@ const sampleRows = 256
 
 export function probeBlock(
   source: Source,
+  teacher: DeviceWeights,
   network: Network,
   optimizer: Optimizer,
   types: ReadonlyMap<string, number>,
   trialTokens: number,
   onProgress?: (done: number, total: number) => void,
 ): Promise<BlockSeconds> {
-  const products = new Products(network.keepsMemory)
+  const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   return withCleanup(async (defer) => {
     defer(() => rows.dispose())
     defer(() => products.dispose())
     const random = new Random(1)
     const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
-    const activations = await network.embed(tokens, source.weights)
+    const activations = await network.embed(tokens, teacher)
     const prepare = await timed(async () => {
-      const block = await makeBlock(source, types, 0)
+      const block = await makeBlock(network.backend, source, types, 0)
       for (const p of block.parameters) await optimizer.round(p)
       for (const p of block.parameters)
         await trainedBytes(p, optimizer, { tensors: 0, weights: 0, differing: 0 })
     })
     const copy: Activations = { x: activations.x, sideInputs: new Map(activations.sideInputs) }
-    const forward = await median(() => network.block(0, copy, source.weights))
+    const forward = await median(() => network.block(0, copy, teacher))
     const rounding = new Rounding(source, network, types, trialTokens, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
     for (const [group, names] of groups.entries()) {
       onProgress?.(group + 1, groups.length + 1)
-      const side = { weights: source.weights, activations }
+      const side = { weights: teacher, activations }
       const last = group === groups.length - 1
       let sums = new MomentSums(products)
       const batches = Math.ceil(tokensAtOnce / network.tokens)
@@ -81,11 +83,11 @@ export function probeBlock(
         (await median(async () => {
           sums = new MomentSums(products)
           for (let i = 0; i < batches; i++) {
-            const teacher = {
+            const other = {
               ...side,
               activations: { x: activations.x, sideInputs: new Map(activations.sideInputs) },
             }
-            await sums.add(await groupSamples(network, 0, group, side, teacher, last), network.tokens)
+            await sums.add(await groupSamples(network, 0, group, side, other, last), network.tokens)
           }
         })) / batches
       try {

@@ -54,7 +54,7 @@ export class BlocksOnDisk {
     const gguf = await this.part(name)
     for (const p of parameters) {
       const bytes = await gguf.read(gguf.tensor(p.name))
-      if (p.format) p.weights.set(p.format.dequantize(p.format.decode(bytes)))
+      if (p.format) p.backend.write(p.weights, p.format.dequantize(p.format.decode(bytes)))
     }
     return true
   }
@@ -132,7 +132,7 @@ export class BlocksOnDisk {
 /** At least the bytes of a file of tensors as they go to the output. */
 function tensorBytes(parameters: readonly Parameter[]): number {
   const sizes = parameters.map(({ weights, format }) =>
-    format ? (weights.length / format.blockSize) * format.blockBytes : weights.byteLength,
+    format ? (weights.length / format.blockSize) * format.blockBytes : 4 * weights.length,
   )
   return sizes.reduce((a, b) => a + b, headerBytes + tensorHeaderBytes * sizes.length)
 }

@@ -5,6 +5,7 @@
  */
 
 import { rm, stat } from 'node:fs/promises'
+import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import type { StageReport } from '../config/options.js'
 import { FileError, UsageError } from '../errors.js'
 import { reserveSpace } from '../files.js'
@@ -191,7 +192,7 @@ function stateArrays(parameters: readonly Parameter[], store: MomentStore | unde
   return parameters.flatMap((p, i) => {
     const trained = store ? trainedLatents(p).map(({ key }) => key) : []
     return Object.entries(p.latents).flatMap(([key, { values, unit }]) => {
-      const arrays = [held(`${i}/${key}/value`, values), held(`${i}/${key}/unit`, unit)]
+      const arrays = [held(`${i}/${key}/value`, p.backend, values), held(`${i}/${key}/unit`, p.backend, unit)]
       if (!store || !trained.includes(key)) return arrays
       const of = { p, key }
       const pieces = store.pieces(of)
@@ -207,13 +208,13 @@ function stateArrays(parameters: readonly Parameter[], store: MomentStore | unde
   })
 }
 
-/** One that is in memory. */
-const held = (name: string, values: Float32Array): StateArray => ({
+/** One that a backend holds. */
+const held = (name: string, backend: Backend, values: DeviceBuffer): StateArray => ({
   name,
   length: values.length,
   pieces: [[0, values.length]],
-  get: async () => values,
-  set: async (_, from) => values.set(from),
+  get: () => backend.download(values),
+  set: async (_, from) => backend.write(values, from),
 })
 
 /** At least the bytes of a file of the state; without a store that of the latents alone. */

@@ -28,13 +28,14 @@ export async function trainedBytes(
   optimizer: Optimizer,
   check: ExportCheck,
 ): Promise<Uint8Array> {
-  if (!p.format) return F32.encode({ w: p.weights })
-  const { weights, codes } = optimizer.codes(p)
+  const used = await p.backend.download(p.weights)
+  if (!p.format) return F32.encode({ w: used })
+  const { weights, codes } = await optimizer.codes(p)
   const bytes = p.format.encode(codes)
   const written = dequantizeRows(p.format.type, bytes, weights.length)
   let differing = 0
   for (let i = 0; i < weights.length; i++)
-    if (!Object.is(written[i], weights[i]) || !Object.is(written[i], p.weights[i])) differing++
+    if (!Object.is(written[i], weights[i]) || !Object.is(written[i], used[i])) differing++
   check.tensors++
   check.weights += weights.length
   check.differing += differing

@@ -2,25 +2,26 @@
  * The weights of a student of which only one block is in memory: those of the block as they were given, and those outside the
  * blocks as the reference quantizer rounds them, made when they are needed.
  */
+import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { aboutTensors } from '../errors.js'
 import { dequantizeRows, quantizeRows } from '../llama/index.js'
-import type { Weights } from '../models/weights.js'
 import type { Source } from './source.js'
 
 /** The weights of a block: of what trains, and of what does not. */
 export interface BlockWeights {
-  readonly parameters: readonly { readonly name: string; readonly weights: Float32Array }[]
-  readonly frozen: ReadonlyMap<string, Float32Array>
+  readonly parameters: readonly { readonly name: string; readonly weights: DeviceBuffer }[]
+  readonly frozen: ReadonlyMap<string, DeviceBuffer>
 }
 
-export class StudentWeights implements Weights {
-  private readonly block = new Map<string, Float32Array>()
+export class StudentWeights implements DeviceWeights {
+  private readonly block = new Map<string, DeviceBuffer>()
 
   /** @param outer the tensors outside the blocks, as far as they were made: the same for all students of a source that share it */
   constructor(
+    private readonly backend: Backend,
     private readonly source: Source,
     private readonly types: ReadonlyMap<string, number>,
-    private readonly outer = new Map<string, Float32Array>(),
+    private readonly outer = new Map<string, DeviceBuffer>(),
   ) {}
 
   /** Takes the weights of a block in place of those of the block before. */
@@ -30,19 +31,20 @@ export class StudentWeights implements Weights {
     for (const [name, weights] of frozen) this.block.set(name, weights)
   }
 
-  get(name: string): Float32Array | undefined {
+  get(name: string): DeviceBuffer | undefined {
     const known = this.block.get(name) ?? this.outer.get(name)
     if (known) return known
     const full = this.source.weights.get(name)
     if (!full) return undefined
     const { shape } = this.source.gguf.tensor(name)
-    const own = rounded(this.source, this.types, name, full, shape[0])
+    const own = this.backend.upload(rounded(this.source, this.types, name, full, shape[0]))
     this.outer.set(name, own)
     return own
   }
 
-  rows(name: string, tokens: Int32Array, columns: number): Float32Array | undefined {
-    return roundedRows(this.source, this.types, name, tokens, columns)
+  rows(name: string, tokens: Int32Array, columns: number): DeviceBuffer | undefined {
+    const rows = roundedRows(this.source, this.types, name, tokens, columns)
+    return rows && this.backend.upload(rows)
   }
 }
 

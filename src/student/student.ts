@@ -1,9 +1,10 @@
 /** The student: the parameters that train, and what is only quantized. */
+import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { aboutTensors } from '../errors.js'
 import { checkScales } from '../formats/grids.js'
 import { formatOf } from '../formats/table.js'
 import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
-import { modelTensors, type Weights } from '../models/weights.js'
+import { modelTensors } from '../models/weights.js'
 import { Parameter } from '../optimizer/parameter.js'
 import { rowTables, type Source } from './source.js'
 import { type BlockWeights, roundedRows } from './student-weights.js'
@@ -18,13 +19,13 @@ export interface Student extends BlockWeights {
    * Weights of matrices that do not train, as ggml rounds them: those left out, and those whose type has nothing to train (F16, for
    * rows that no block divides).
    */
-  readonly frozen: Map<string, Float32Array>
+  readonly frozen: Map<string, DeviceBuffer>
 }
 
 /** A student with all of its weights. */
 export interface WholeStudent extends Student {
   /** As the forward pass uses them. */
-  readonly weights: Weights
+  readonly weights: DeviceWeights
 }
 
 /**
@@ -34,6 +35,7 @@ export interface WholeStudent extends Student {
  * @param importance mean squares of what the matrices read
  */
 export async function makeStudent(
+  backend: Backend,
   source: Source,
   types: ReadonlyMap<string, number>,
   untrained: ReadonlySet<string> = new Set(),
@@ -42,12 +44,21 @@ export async function makeStudent(
   const { architecture, config } = source
   const byRows = new Set(rowTables(source, untrained))
   const shapes = [...modelTensors(architecture, config)].filter(([name]) => !byRows.has(name))
-  const { parameters, frozen } = await studentOf(source, types, new Map(shapes), untrained, importance)
+  const { parameters, frozen } = await studentOf(
+    backend,
+    source,
+    types,
+    new Map(shapes),
+    untrained,
+    importance,
+  )
   const whole = new Map([...frozen, ...parameters.map((p) => [p.name, p.weights] as const)])
-  const weights: Weights = {
+  const weights: DeviceWeights = {
     get: (name) => whole.get(name),
-    rows: (name, tokens, columns) =>
-      byRows.has(name) ? roundedRows(source, types, name, tokens, columns) : undefined,
+    rows(name, tokens, columns) {
+      const rows = byRows.has(name) ? roundedRows(source, types, name, tokens, columns) : undefined
+      return rows && backend.upload(rows)
+    },
   }
   return { parameters, frozen, weights }
 }
@@ -59,13 +70,15 @@ export async function restart(
   parameter: Parameter,
   importance?: Importance,
 ): Promise<void> {
-  const { name, shape } = parameter
-  const { parameters } = await studentOf(source, types, new Map([[name, shape]]), new Set(), importance)
-  parameter.setLatents(parameters[0].latents)
+  const { backend, name, shape } = parameter
+  const only = new Map([[name, shape]])
+  const { parameters } = await studentOf(backend, source, types, only, new Set(), importance)
+  parameter.takeLatents(parameters[0])
 }
 
 /** A block of a student, in the same way. */
 export function makeBlock(
+  backend: Backend,
   source: Source,
   types: ReadonlyMap<string, number>,
   layer: number,
@@ -73,10 +86,11 @@ export function makeBlock(
 ): Promise<Student> {
   const shapes = Object.entries(source.architecture.blockTensors(source.config, layer))
   const named = new Map(shapes.map(([name, shape]) => [`blk.${layer}.${name}`, shape]))
-  return studentOf(source, types, named, new Set(), importance)
+  return studentOf(backend, source, types, named, new Set(), importance)
 }
 
 async function studentOf(
+  backend: Backend,
   source: Source,
   types: ReadonlyMap<string, number>,
   shapes: ReadonlyMap<string, readonly number[]>,
@@ -84,21 +98,22 @@ async function studentOf(
   importance: Importance | undefined,
 ): Promise<Student> {
   const parameters: Parameter[] = []
-  const frozen = new Map<string, Float32Array>()
+  const frozen = new Map<string, DeviceBuffer>()
   for (const [name, shape] of shapes) {
     const weights = source.weights.get(name) as Float32Array
     const type = types.get(name) ?? source.gguf.tensor(name).type
     const format = formatOf(type)
-    if (untrained.has(name) && type === source.gguf.tensor(name).type) frozen.set(name, weights)
-    else if (format?.name === 'F32') parameters.push(Parameter.plain(name, shape, weights.slice()))
+    if (untrained.has(name) && type === source.gguf.tensor(name).type)
+      frozen.set(name, backend.upload(weights))
+    else if (format?.name === 'F32') parameters.push(Parameter.plain(backend, name, shape, weights.slice()))
     else {
       try {
         const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number, importance?.get(name))
         if (format?.latents && !untrained.has(name)) {
           const codes = format.decode(bytes)
           checkScales(format, codes)
-          parameters.push(Parameter.quantized(name, shape, format, weights, codes))
-        } else frozen.set(name, dequantizeRows(type, bytes, weights.length))
+          parameters.push(Parameter.quantized(backend, name, shape, format, weights, codes))
+        } else frozen.set(name, backend.upload(dequantizeRows(type, bytes, weights.length)))
       } catch (error) {
         throw aboutTensors(source.gguf.path, name, error)
       }

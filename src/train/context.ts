@@ -1,4 +1,5 @@
 /** What all parts of a run share. */
+import type { DeviceWeights } from '../backends/backend.js'
 import { BlockClock } from '../blockwise/block-clock.js'
 import { importanceOf } from '../blockwise/importance.js'
 import { defaults } from '../config/defaults.js'
@@ -31,6 +32,7 @@ export class RunContext {
 
   constructor(
     readonly source: Source,
+    readonly teacher: DeviceWeights,
     readonly options: TrainOptions,
     readonly plan: Plan,
     readonly network: Network,
@@ -66,8 +68,8 @@ export class RunContext {
 
   /** Mean squares of what the matrices of the blocks read in general text. */
   async importance(): Promise<Importance> {
-    const { network, source, text } = this
-    this.known ??= importanceOf(network, batchesOf(text.importance, network.batch), source.weights, () =>
+    const { network, teacher, text } = this
+    this.known ??= importanceOf(network, batchesOf(text.importance, network.batch), teacher, () =>
       this.mayStop(),
     )
     return new Map([...(await this.known)].filter(([name]) => name.startsWith('blk.')))

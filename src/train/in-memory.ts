@@ -31,15 +31,15 @@ export class InMemory implements State {
 
   /** Makes the student, and takes the state of a checkpoint where there is one to go on from. */
   static async open(work: Work): Promise<InMemory> {
-    const { source, network, optimizer, plan, options, types } = work.run
-    const student = await makeStudent(source, types, new Set(plan.untrained))
+    const { source, teacher, network, optimizer, plan, options, types } = work.run
+    const student = await makeStudent(network.backend, source, types, new Set(plan.untrained))
     const { parameters, weights } = student
     if (plan.momentBytes > 0)
       optimizer.moments = await MomentFile.create(momentsPath(options.output), parameters)
     const spare = plan.memory - Math.max(...plan.stages.map(({ bytes }) => bytes))
     const kept = Math.max(0, Math.min(teacherCacheBytes(plan.memory), spare))
     const cache = options.teacher ?? new TeacherCache(kept)
-    const distillation = new Distillation(network, source.weights, cache, parameters, optimizer, weights)
+    const distillation = new Distillation(network, teacher, cache, parameters, optimizer, weights)
     await distillation.round()
     const resumed = (options.resume ?? false) && (await checkpointExists(options.output))
     const progress = resumed ? await loaded(work, student) : begun(work)
@@ -73,17 +73,18 @@ export class InMemory implements State {
   private async solve(): Promise<StageResult | undefined> {
     const { run, disk } = this.work
     const { distillation, student, progress } = this
-    const { source, network, optimizer, text, plan, options } = run
+    const { source, teacher, network, optimizer, text, plan, options } = run
     const windows = text.calibration
     if (windows.length === 0 || (options.steps === 0 && trainingOf(plan.method))) return undefined
     const began = performance.now()
     run.onBlock(0, network.config.layers)
     const outputs = usesFisher(source)
-      ? await fisherOf(network, source.weights, distillation.cache, windows, () => run.mayStop())
+      ? await fisherOf(network, teacher, distillation.cache, windows, () => run.mayStop())
       : new Map<string, Float32Array>()
     await network.dispose() // of what only that needed
     await solveInMemory({
       source,
+      teacher,
       network,
       optimizer,
       student,
@@ -110,7 +111,7 @@ export class InMemory implements State {
     const { distillation, progress, resumed, student } = this
     const { source, optimizer, plan, options, text, rates, settings, began } = this.work.run
     if (trainingOf(plan.method)?.freezesCodes && !resumed)
-      for (const p of student.parameters) optimizer.freezeCodes(p)
+      for (const p of student.parameters) await optimizer.freezeCodes(p)
     await distillation.round()
     const path = teacherPath(options.output)
     const { order, validation, windows } = text
@@ -169,7 +170,7 @@ async function loaded({ run }: Work, { parameters }: WholeStudent): Promise<Prog
   if (trainingOf(plan.method)?.freezesCodes) {
     // Codes first: what stays has no moments.
     await loadCheckpoint(path, parameters, settings)
-    for (const p of parameters) optimizer.freezeCodes(p)
+    for (const p of parameters) await optimizer.freezeCodes(p)
   }
   return loadCheckpoint<Progress>(path, parameters, settings, optimizer.moments)
 }

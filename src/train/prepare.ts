@@ -1,9 +1,12 @@
 /** What a run needs before its first stage: the model, the text as far as it can be read, and the plan. */
 
+import type { DeviceWeights } from '../backends/backend.js'
+import { cpu } from '../backends/cpu/cpu.js'
 import type { Release } from '../cleanup.js'
 import { defaults } from '../config/defaults.js'
 import type { TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
+import { onDevice } from '../engine/device-weights.js'
 import { Network } from '../engine/network.js'
 import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
@@ -25,6 +28,8 @@ import { type ReadText, readText, type TextOptions, writingOf } from '../trainin
 export interface Prepared {
   readonly options: TrainOptions
   readonly source: Source
+  /** The model in full precision on the device. */
+  readonly teacher: DeviceWeights
   readonly network: Network
   readonly optimizer: Optimizer
   readonly read: ReadText
@@ -49,7 +54,9 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   defer(() => optimizer.dispose())
   const warning = await checkSource(source, options.type)
   if (warning !== undefined) options.onWarning?.(warning)
-  const network = new Network(source.architecture, source.config, batchOf(source, options))
+  const backend = options.backend ?? cpu
+  const teacher = onDevice(backend, source.weights)
+  const network = new Network(backend, source.architecture, source.config, batchOf(source, options))
   defer(() => network.dispose())
   const types = targetTypes(source, options.type)
   const { vocabulary } = source.config
@@ -61,6 +68,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   const read = await readText(options.input, wanted)
   const tokens = textTokens(read, network, wanted, options.calibration)
   const planned: PlanOptions = {
+    backend,
     method: options.method ?? defaults.method,
     memory,
     batch: network.tokens,
@@ -84,7 +92,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
       network.keepsMemory = inMemory
       const held = sizesOf(source).block + heldOutside(source)
       source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * held
-      return probeBlock(source, network, optimizer, types, tokens.trial, (done, total) => {
+      return probeBlock(source, teacher, network, optimizer, types, tokens.trial, (done, total) => {
         options.signal?.throwIfAborted()
         options.onProgress?.({ stage: 'measure', done, total, tokens: total })
       })
@@ -92,7 +100,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   }
   const plan = await planRun(source, planned)
   await checkDisk(options.output, plan, source, types, (disk) => methodWithin(disk, source, planned, plan))
-  return { options, source, network, optimizer, read, wanted, tokens: tokens.train, plan }
+  return { options, source, teacher, network, optimizer, read, wanted, tokens: tokens.train, plan }
 }
 
 /** What was not asked for in so many words. */

@@ -43,7 +43,10 @@ async function trainTo(
   began: number,
   defer: (release: Release) => void,
 ): Promise<TrainReport> {
-  const { options, source, network, optimizer, read, wanted, tokens, plan } = await prepare(asked, defer)
+  const { options, source, teacher, network, optimizer, read, wanted, tokens, plan } = await prepare(
+    asked,
+    defer,
+  )
   options.onPlan?.(plan)
   warnOfMemory(plan, options)
   const settled = {
@@ -63,7 +66,7 @@ async function trainTo(
       })
     const written = textOptions(source, network, settled, plan.memory)
     const text = await runText(options.input, network, written, read, plan.calibration)
-    return runTraining(new RunContext(source, settled, plan, network, optimizer, text, began))
+    return runTraining(new RunContext(source, teacher, settled, plan, network, optimizer, text, began))
   })
 }
 

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { architectureOf } from '../../src/models/table.js'
@@ -70,7 +71,7 @@ test.each(Object.keys(variants))('%s', async (name) => {
   const config = await architecture.read(gguf)
   const weights = await readModel(gguf, architecture, config)
   await gguf.close()
-  const network = new Network(architecture, config, { windows: 2, length: 12 })
+  const network = new Network(cpu, architecture, config, { windows: 2, length: 12 })
   const tokens = randomTokens(network.tokens, tinyVocabulary, 2)
   const next = randomTokens(network.tokens, tinyVocabulary, 3)
   await expectGradients(network, weights, tokens, { kind: 'tokens', tokens: next }, 0.01)

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import type { TrainOptions } from '../../src/config/options.js'
 import { formatOf } from '../../src/formats/table.js'
 import { openGguf } from '../../src/gguf/index.js'
@@ -42,6 +43,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const planned = {
+  backend: cpu,
   method: 'auto' as const,
   batch: 128,
   calibration: 2048,

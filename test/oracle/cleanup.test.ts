@@ -3,7 +3,8 @@ import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { Program, Programs } from '../../src/backends/program.js'
+import { cpu } from '../../src/backends/cpu/cpu.js'
+import { Programs } from '../../src/backends/programs.js'
 import { FileError } from '../../src/errors.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { add, input } from '../../src/graph/index.js'
@@ -11,6 +12,7 @@ import { LlamaContext, LlamaModel } from '../../src/llama/index.js'
 import { library } from '../../src/llama/library.js'
 import { callAsync, type Fn } from '../../src/llama/native.js'
 import { train } from '../../src/train/train.js'
+import { device, host } from '../support/device.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
@@ -29,14 +31,14 @@ test('programs: one that cannot be compiled leaves the others to be freed, and i
     const x = input([2])
     return { inputs: { x }, outputs: { y: add(x, x) } }
   }
-  const program = await programs.get('good', () => Program.compile(graph()))
+  const program = await programs.get('good', () => cpu.compile(graph(), true))
   const failing = () => Promise.reject(new Error('no'))
   await expect(programs.get('bad', failing)).rejects.toThrow('no')
   await expect(programs.get('bad', failing)).rejects.toThrow('no')
-  const { y } = await (await programs.get('bad', () => Program.compile(graph()))).run({
-    x: Float32Array.of(1, 2),
+  const { y } = await (await programs.get('bad', () => cpu.compile(graph(), true))).run({
+    x: device(Float32Array.of(1, 2)),
   })
-  expect(y).toEqual(Float32Array.of(2, 4))
+  expect(host(y)).toEqual(Float32Array.of(2, 4))
   const late = programs.get('late', failing)
   const freed = vi.spyOn(program, 'dispose')
   await programs.dispose()

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { type Training, trainingOf } from '../../src/config/methods.js'
 import type { TrainOptions } from '../../src/config/options.js'
 import { openGguf } from '../../src/gguf/index.js'
@@ -127,6 +128,7 @@ describe('the choice', () => {
     const untrained = [new Set<string>(), new Set(['token_embd.weight'])]
     const options = {
       ...{
+        backend: cpu,
         method: 'auto' as const,
         batch: 512,
         calibration: 0,

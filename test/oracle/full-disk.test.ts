@@ -5,6 +5,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import type { TrainEvent, TrainOptions } from '../../src/config/options.js'
 import { FileError } from '../../src/errors.js'
 import { ReferenceWriter } from '../../src/evaluate/references/saved-reference.js'
@@ -189,7 +190,7 @@ it('keeps the checkpoint before, where there was no room for two', async () => {
 it('while a file is begun: nothing of it stays, neither on the disk nor open', async () => {
   const opened = () => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0)
   const values = new Float32Array(4096)
-  const own = [Parameter.plain('norm', [4096], values)]
+  const own = [Parameter.plain(cpu, 'norm', [4096], values)]
   const header = {
     model: { path: 'm', sha256: '', type: 'F16', bytes: 1, bitsPerWeight: 16, quantized: false },
     tokenizer: '',

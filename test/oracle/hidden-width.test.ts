@@ -3,6 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
+import { onDevice } from '../../src/engine/device-weights.js'
 import { Network } from '../../src/engine/network.js'
 import { hiddenWidth } from '../../src/plan/memory.js'
 import { openSource } from '../../src/student/source.js'
@@ -27,10 +29,11 @@ test.each(Object.keys(variants))('%s', async (name) => {
   const path = join(folder, `${name}.gguf`)
   await writeTinyVariant(path, { width: 64, feedForward: 128, ...variants[name] })
   const source = await openSource(path)
-  const network = new Network(source.architecture, source.config, { windows: 2, length: 16 })
-  const activations = await network.embed(new Int32Array(32).fill(1), source.weights)
+  const network = new Network(cpu, source.architecture, source.config, { windows: 2, length: 16 })
+  const weights = onDevice(cpu, source.weights)
+  const activations = await network.embed(new Int32Array(32).fill(1), weights)
   for (let layer = 0; layer < source.config.layers; layer++)
-    activations.x = await network.block(layer, activations, source.weights)
+    activations.x = await network.block(layer, activations, weights)
   const held = [activations.x, ...activations.sideInputs.values()].reduce(
     (sum, { length }) => sum + length,
     0,

@@ -3,8 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { importanceOf } from '../../src/blockwise/importance.js'
 import { blockGraph } from '../../src/engine/block-graphs.js'
+import { onDevice } from '../../src/engine/device-weights.js'
 import { matrixGroups } from '../../src/engine/linear-layers.js'
 import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
@@ -12,6 +14,7 @@ import { quantizeModel, quantizeRowsAsync } from '../../src/llama/index.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
 import { openSource } from '../../src/student/source.js'
+import { deviceWeights, hosts } from '../support/device.js'
 import { randomTokens } from '../support/logits.js'
 import { run } from '../support/run.js'
 import { tinyVocabulary, writeTinyGguf } from '../support/tiny-gguf.js'
@@ -88,7 +91,7 @@ function plainForward(
 test('is the mean square of what a forward pass in plain code multiplies', async () => {
   const config = tinyConfig()
   const weights = tinyWeights(config, 1)
-  const network = new Network(llama, config, { windows: 2, length: 12 })
+  const network = new Network(cpu, llama, config, { windows: 2, length: 12 })
   const batches = [2, 3, 4].map((seed) => randomTokens(network.tokens, config.vocabulary, seed))
   const squares = new Map<string, { sums: number[]; count: number }>()
   for (const batch of batches)
@@ -98,7 +101,7 @@ test('is the mean square of what a forward pass in plain code multiplies', async
         squares.set(name, { sums: sums.map((sum, i) => sum + x[i] ** 2), count: count + 1 })
       })
   const calls: [number, number][] = []
-  const found = await importanceOf(network, batches, weights, (...call) => calls.push(call))
+  const found = await importanceOf(network, batches, deviceWeights(weights), (...call) => calls.push(call))
   await network.dispose()
   expect([...found.keys()].toSorted()).toEqual([...squares.keys()].toSorted())
   for (const [name, { sums, count }] of squares)
@@ -113,16 +116,15 @@ describe('a model file', () => {
     await writeTinyVariant(path, { architecture: 'gemma4', layers: 4, tied: true, headWidth: 32, gemma4 })
     const source = await openSource(path)
     source.weights.most = 0
-    const network = new Network(source.architecture, source.config, { windows: 2, length: 32 })
+    const weights = onDevice(cpu, source.weights)
+    const network = new Network(cpu, source.architecture, source.config, { windows: 2, length: 32 })
     const batches = [2, 3].map((seed) => randomTokens(network.tokens, tinyVocabulary, seed))
-    const found = await importanceOf(network, batches, source.weights)
-    const apart = await importanceOf(network, batches, source.weights, undefined, 1)
+    const found = await importanceOf(network, batches, weights)
+    const apart = await importanceOf(network, batches, weights, undefined, 1)
     expect(apart).toEqual(found)
 
     const names: string[] = ['token_embd.weight']
-    const batchesOfActivations = await Promise.all(
-      batches.map((tokens) => network.embed(tokens, source.weights)),
-    )
+    const batchesOfActivations = await Promise.all(batches.map((tokens) => network.embed(tokens, weights)))
     for (let layer = 0; layer < source.config.layers; layer++) {
       const { inputs, results, w } = blockGraph(network, layer)
       for (const group of matrixGroups(results, w)) {
@@ -130,7 +132,7 @@ describe('a model file', () => {
         const n = group[0].input.shape.at(-1) as number
         const sums = new Array<number>(n).fill(0)
         for (const activations of batchesOfActivations) {
-          const values = network.blockValues(layer, activations, source.weights)
+          const values = hosts(network.blockValues(layer, activations, weights))
           const { read } = await run(inputs, { read: group[0].input }, values)
           for (const [i, value] of read.entries()) sums[i % n] += value ** 2
         }
@@ -142,7 +144,7 @@ describe('a model file', () => {
         }
       }
       for (const activations of batchesOfActivations)
-        activations.x = await network.block(layer, activations, source.weights)
+        activations.x = await network.block(layer, activations, weights)
     }
     expect([...found.keys()].toSorted()).toEqual(names.toSorted())
     await network.dispose()
@@ -154,9 +156,9 @@ describe('a model file', () => {
     const output = join(folder, `${type}.gguf`)
     await writeTinyGguf(path, { width: 256, feedForward: 256 })
     const source = await openSource(path)
-    const network = new Network(source.architecture, source.config, { windows: 2, length: 32 })
+    const network = new Network(cpu, source.architecture, source.config, { windows: 2, length: 32 })
     const tokens = randomTokens(network.tokens, source.config.vocabulary, 2)
-    const importance = await importanceOf(network, [tokens], source.weights)
+    const importance = await importanceOf(network, [tokens], onDevice(cpu, source.weights))
     await quantizeModel(path, output, { type, importance })
     const quantized = await openGguf(output)
     for (const [name, values] of importance) {

@@ -19,6 +19,7 @@ import {
   rowSize,
 } from '../../src/llama/index.js'
 import { Random } from '../../src/random.js'
+import { loopShare } from '../support/event-loop.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
 const ROW = 512
@@ -74,11 +75,9 @@ describe('rows', () => {
 
   test('slices of a large array leave the event loop free', async () => {
     const large = new Float32Array(2 ** 21).map((_, i) => weights[i % weights.length])
-    let ticks = 0
-    const timer = setInterval(() => ticks++, 5)
-    await quantizeRowsAsync(12, large, 2048)
-    clearInterval(timer)
-    expect(ticks).toBeGreaterThan(3)
+    const blocking = async () => quantizeRows(12, large, 2048)
+    expect(await loopShare(blocking)).toBeGreaterThan(0.9)
+    expect(await loopShare(() => quantizeRowsAsync(12, large, 2048))).toBeLessThan(0.5)
   })
 
   test('leaving the process while a quantizer runs is not a crash', () => {

@@ -6,6 +6,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { type Training, trainingOf } from '../../src/config/methods.js'
 import type { TrainOptions } from '../../src/config/options.js'
 import { formatNamed } from '../../src/formats/table.js'
@@ -22,6 +23,7 @@ import { openSource } from '../../src/student/source.js'
 import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
 import { compiled } from '../support/compiled.js'
+import { host } from '../support/device.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
@@ -42,16 +44,20 @@ function parameters(): Parameter[] {
   const w = values(1024)
   const codes = format.decode(quantizeRows(format.type, w, 256))
   return [
-    Parameter.quantized('a', [4, 256], format, w, codes),
-    Parameter.plain('b', [3, 52], values(156)),
-    Parameter.plain('c', [72], values(72)),
+    Parameter.quantized(cpu, 'a', [4, 256], format, w, codes),
+    Parameter.plain(cpu, 'b', [3, 52], values(156)),
+    Parameter.plain(cpu, 'c', [72], values(72)),
   ]
 }
 
 async function steps(optimizer: Optimizer, own: readonly Parameter[]): Promise<void> {
   for (let number = 1; number <= 3; number++) {
     const random = new Random(number)
-    for (const { gradient } of own) for (let i = 0; i < gradient.length; i++) gradient[i] = random.normal()
+    for (const { gradient } of own)
+      cpu.write(
+        gradient,
+        Float32Array.from({ length: gradient.length }, () => random.normal()),
+      )
     await optimize(own, optimizer, { weightRate: 0.02, scaleRate: 0.01 }, { tokens: 1, clip: 1e9, number })
   }
 }
@@ -67,15 +73,15 @@ describe('steps', () => {
     await steps(onDisk, filed)
     for (const [i, p] of plain.entries())
       for (const of of trainedLatents(p)) {
-        expect(filed[i].latents[of.key].values).toEqual(p.latents[of.key].values)
+        expect(host(filed[i].latents[of.key].values)).toEqual(host(p.latents[of.key].values))
         const own = { p: filed[i], key: of.key }
         const pieces = file.pieces(own)
         expect(pieces.every(([start, end]) => end > start && end - start <= Math.max(most, 1))).toBe(true)
         for (const which of ['first', 'second'] as const)
           for (const piece of pieces)
-            expect(await file.get(own, which, piece)).toEqual(p.moments[of.key][which].slice(...piece))
+            expect(await file.get(own, which, piece)).toEqual(host(p.moments[of.key][which]).slice(...piece))
       }
-    expect(plain[0].moments.w?.first.some((x) => x !== 0) ?? true).toBe(true)
+    expect(host(plain[0].moments.w.first).some((x) => x !== 0)).toBe(true)
     await inMemory.dispose()
     await onDisk.dispose()
     expect(existsSync(path)).toBe(false)
@@ -157,6 +163,7 @@ describe('the plan', () => {
     const source = await openSource(join(folder, 'model.gguf'))
     await source.gguf.close()
     const options: PlanOptions = {
+      backend: cpu,
       method: 'auto',
       memory: await tight(),
       batch: 128,

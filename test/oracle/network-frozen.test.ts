@@ -8,6 +8,8 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
+import { copyOf } from '../../src/backends/backend.js'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import type { Target } from '../../src/engine/head.js'
 import { Network } from '../../src/engine/network.js'
 import { formatNamed } from '../../src/formats/table.js'
@@ -18,6 +20,7 @@ import { modelTensors } from '../../src/models/weights.js'
 import { optimize } from '../../src/optimizer/optimizer.js'
 import { Optimizer, Parameter } from '../../src/optimizer/parameter.js'
 import { Random } from '../../src/random.js'
+import { device, deviceWeights, host } from '../support/device.js'
 import { randomTokens } from '../support/logits.js'
 import { tinyConfig, tinyWeights } from '../support/tiny-network.js'
 
@@ -54,10 +57,10 @@ async function train(
   parameters: readonly Parameter[],
   target: (network: Network, tokens: Int32Array) => Promise<Target>,
 ): Promise<Frozen> {
-  const network = new Network(llama, config, batch)
+  const network = new Network(cpu, llama, config, batch)
   const optimizer = new Optimizer()
   for (const p of parameters) await optimizer.round(p)
-  const student = new Map([...weights, ...parameters.map((p) => [p.name, p.weights] as const)])
+  const student = new Map([...deviceWeights(weights), ...parameters.map((p) => [p.name, p.weights] as const)])
   const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   const tokens = randomTokens(network.tokens, config.vocabulary, 1)
   const goal = await target(network, tokens)
@@ -69,7 +72,7 @@ async function train(
     const loss = (await network.backward(tokens, student, goal, gradients)) / network.tokens
     losses.push(loss)
     if (logits) {
-      const summaries = parameters.map((p) => [p.name, summary(p.gradient)] as const)
+      const summaries = parameters.map((p) => [p.name, summary(host(p.gradient))] as const)
       first = { logits: summary(logits), loss, gradients: Object.fromEntries(summaries) }
     }
     const rates = { weightRate: 0.02, scaleRate: 0.005 }
@@ -85,7 +88,7 @@ function crossEntropy(): Promise<Frozen> {
   const weights = tinyWeights(config, 2)
   const shapes = modelTensors(llama, config)
   const parameters = Array.from(weights, ([name, values]) =>
-    Parameter.plain(name, shapes.get(name)!, values.slice()),
+    Parameter.plain(cpu, name, shapes.get(name)!, values.slice()),
   )
   const next = randomTokens(batch.windows * batch.length, config.vocabulary, 3)
   next[15] = -1
@@ -97,26 +100,26 @@ function distillation(): Promise<Frozen> {
   const weights = tinyWeights(config, 4)
   const random = new Random(5)
   const teacher = new Map(
-    Array.from(weights, ([name, x]) => [name, x.map((v) => v * (1 + 0.4 * random.normal()))]),
+    Array.from(weights, ([name, x]) => [name, device(x.map((v) => v * (1 + 0.4 * random.normal())))]),
   )
   const parameters: Parameter[] = []
   for (const [name, shape] of modelTensors(llama, config)) {
     const values = weights.get(name)!
     if (!name.startsWith('blk.')) continue
-    if (shape.length === 1) parameters.push(Parameter.plain(name, shape, values.slice()))
+    if (shape.length === 1) parameters.push(Parameter.plain(cpu, name, shape, values.slice()))
     else {
       const format = formatNamed(
         name.includes('ffn_down') ? 'Q6_K' : name.includes('attn') ? 'Q4_0' : 'Q4_K',
       )!
       // The matrices are narrower than a block of 256: here blocks run on over the ends of rows.
       const codes = format.decode(quantizeRows(format.type, values, 256))
-      parameters.push(Parameter.quantized(name, shape, format, values, codes))
+      parameters.push(Parameter.quantized(cpu, name, shape, format, values, codes))
     }
   }
   return train(config, weights, parameters, async (network, tokens) => ({
     kind: 'teacher',
     weights: teacher,
-    hidden: (await network.forward(tokens, teacher)).slice(),
+    hidden: copyOf(cpu, await network.forward(tokens, teacher)),
   }))
 }
 

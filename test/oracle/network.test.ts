@@ -1,11 +1,13 @@
 /** The whole network: its gradients against differences, slices of the head, targets. */
 import { describe, expect, test } from 'vitest'
+import { copyOf, type DeviceWeights } from '../../src/backends/backend.js'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { clear } from '../../src/engine/gradients.js'
 import type { Target } from '../../src/engine/head.js'
 import { Network } from '../../src/engine/network.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
-import type { Weights } from '../../src/models/weights.js'
+import { deviceWeights, host } from '../support/device.js'
 import { expectGradients } from '../support/gradients.js'
 import { randomTokens } from '../support/logits.js'
 import { tinyConfig, tinyWeights, zerosLike } from '../support/tiny-network.js'
@@ -13,12 +15,18 @@ import { tinyConfig, tinyWeights, zerosLike } from '../support/tiny-network.js'
 const batch = { windows: 2, length: 12 }
 const dot = (a: Float32Array, b: Float32Array): number => a.reduce((s, x, i) => s + x * b[i], 0)
 const norm = (a: Float32Array): number => Math.sqrt(dot(a, a))
+const weightsOf = (config: DecoderConfig, seed: number) => deviceWeights(tinyWeights(config, seed))
 
-async function teacherTarget(network: Network, tokens: Int32Array, weights: Weights): Promise<Target> {
-  return { kind: 'teacher', weights, hidden: (await network.forward(tokens, weights)).slice() }
+async function teacherTarget(network: Network, tokens: Int32Array, weights: DeviceWeights): Promise<Target> {
+  return { kind: 'teacher', weights, hidden: copyOf(cpu, await network.forward(tokens, weights)) }
 }
 
-async function topTarget(network: Network, tokens: Int32Array, weights: Weights, k: number): Promise<Target> {
+async function topTarget(
+  network: Network,
+  tokens: Int32Array,
+  weights: DeviceWeights,
+  k: number,
+): Promise<Target> {
   await network.forward(tokens, weights)
   return { kind: 'top', k, ...(await network.head.top(weights, k)) }
 }
@@ -37,15 +45,15 @@ const configs: Record<string, DecoderConfig> = {
 
 describe.each(Object.entries(configs))('gradients of every tensor: %s', (_, config) => {
   test.each(['tokens', 'teacher', 'top'] as const)('%s', async (kind) => {
-    const network = new Network(llama, config, batch)
+    const network = new Network(cpu, llama, config, batch)
     const weights = tinyWeights(config, 1)
     const tokens = randomTokens(network.tokens, config.vocabulary, 2)
     const target: Target =
       kind === 'tokens'
         ? { kind, tokens: randomTokens(network.tokens, config.vocabulary, 3) }
         : kind === 'teacher'
-          ? await teacherTarget(network, tokens, tinyWeights(config, 4))
-          : await topTarget(network, tokens, tinyWeights(config, 4), 5)
+          ? await teacherTarget(network, tokens, weightsOf(config, 4))
+          : await topTarget(network, tokens, weightsOf(config, 4), 5)
     await expectGradients(network, weights, tokens, target)
     await network.dispose()
   })
@@ -54,12 +62,15 @@ describe.each(Object.entries(configs))('gradients of every tensor: %s', (_, conf
 test.each(Object.entries(configs))(
   'sums that were cleared count as zeros whatever they hold: %s',
   async (_, config) => {
-    const network = new Network(llama, config, batch)
-    const weights = tinyWeights(config, 1)
+    const network = new Network(cpu, llama, config, batch)
+    const weights = weightsOf(config, 1)
     const tokens = randomTokens(network.tokens, config.vocabulary, 2)
-    const target = await teacherTarget(network, tokens, tinyWeights(config, 4))
-    const [zeros, used] = [zerosLike(weights), zerosLike(weights)]
-    for (const sum of used.values()) clear(sum.fill(Number.NaN))
+    const target = await teacherTarget(network, tokens, weightsOf(config, 4))
+    const [zeros, used] = [zerosLike(cpu, weights), zerosLike(cpu, weights)]
+    for (const sum of used.values()) {
+      cpu.fill(sum, Number.NaN)
+      clear(sum)
+    }
     // Twice: the second pass is added to the first.
     for (const gradients of [zeros, used, zeros, used]) {
       await network.forward(tokens, weights)
@@ -73,8 +84,8 @@ test.each(Object.entries(configs))(
 describe("the teacher's likeliest tokens", () => {
   test('are those with the largest logits, with what is left for the others', async () => {
     const config = tinyConfig({ vocabulary: 40_000, layers: 1 })
-    const network = new Network(llama, config, batch)
-    const weights = tinyWeights(config, 1)
+    const network = new Network(cpu, llama, config, batch)
+    const weights = weightsOf(config, 1)
     await network.forward(randomTokens(network.tokens, config.vocabulary, 2), weights)
     const logits = await network.logits(weights)
     const { ids, logProbabilities, rest } = await network.head.top(weights, 3)
@@ -95,8 +106,8 @@ describe("the teacher's likeliest tokens", () => {
 
   test('bound the divergence from below, the more tokens the closer', async () => {
     const config = tinyConfig()
-    const network = new Network(llama, config, batch)
-    const [weights, other] = [tinyWeights(config, 1), tinyWeights(config, 4)]
+    const network = new Network(cpu, llama, config, batch)
+    const [weights, other] = [1, 4].map((seed) => weightsOf(config, seed))
     const tokens = randomTokens(network.tokens, config.vocabulary, 2)
     const loss = async (target: Target): Promise<number> => {
       await network.forward(tokens, weights)
@@ -126,18 +137,18 @@ describe('the head', () => {
       layers: 1,
       feedForward: 8,
     })
-    const weights = tinyWeights(config, 6)
+    const weights = weightsOf(config, 6)
     const tokens = randomTokens(48, config.vocabulary, 7)
     const next = randomTokens(48, config.vocabulary, 8)
-    const whole = new Network(llama, config, { windows: 3, length: 16 })
-    const part = new Network(llama, config, { windows: 1, length: 16 })
+    const whole = new Network(cpu, llama, config, { windows: 3, length: 16 })
+    const part = new Network(cpu, llama, config, { windows: 1, length: 16 })
 
-    const gradients = zerosLike(weights)
+    const gradients = zerosLike(cpu, weights)
     await whole.forward(tokens, weights)
     const logits = await whole.logits(weights)
     const loss = await whole.backward(tokens, weights, { kind: 'tokens', tokens: next }, gradients)
 
-    const sums = zerosLike(weights)
+    const sums = zerosLike(cpu, weights)
     let total = 0
     for (let i = 0; i < 3; i++) {
       const window = tokens.subarray(16 * i, 16 * (i + 1))
@@ -150,8 +161,8 @@ describe('the head', () => {
       total += await part.backward(window, weights, target, sums)
     }
     expect(loss / total).toBeCloseTo(1, 5)
-    for (const [name, sum] of sums) {
-      const gradient = gradients.get(name)!
+    for (const [name, buffer] of sums) {
+      const [sum, gradient] = [host(buffer), host(gradients.get(name)!)]
       expect(norm(gradient.map((g, i) => g - sum[i])) / norm(sum), name).toBeLessThan(1e-5)
     }
     await whole.dispose()
@@ -161,11 +172,11 @@ describe('the head', () => {
 
 describe('targets', () => {
   const config = tinyConfig()
-  const weights = tinyWeights(config, 9)
+  const weights = weightsOf(config, 9)
   const tokens = randomTokens(24, config.vocabulary, 10)
 
   test('cross-entropy is what the logits say, and positions of -1 do not count', async () => {
-    const network = new Network(llama, config, batch)
+    const network = new Network(cpu, llama, config, batch)
     await network.forward(tokens, weights)
     const logits = await network.logits(weights)
     const next = randomTokens(24, config.vocabulary, 11)
@@ -182,12 +193,12 @@ describe('targets', () => {
   })
 
   test('the divergence from itself is zero, from another model what the logits say', async () => {
-    const network = new Network(llama, config, batch)
+    const network = new Network(cpu, llama, config, batch)
     const self = await teacherTarget(network, tokens, weights)
     const own = await network.logits(weights)
     expect(Math.abs(await network.loss(weights, self))).toBeLessThan(1e-5)
 
-    const others = tinyWeights(config, 12)
+    const others = weightsOf(config, 12)
     const target = await teacherTarget(network, tokens, others)
     const theirs = await network.logits(others)
     let expected = 0
@@ -206,15 +217,16 @@ describe('targets', () => {
   })
 
   test('gradients are added up, and only for tensors that are asked for', async () => {
-    const network = new Network(llama, config, batch)
+    const network = new Network(cpu, llama, config, batch)
     const target: Target = { kind: 'tokens', tokens }
-    const all = zerosLike(weights)
-    const some = new Map([['blk.1.attn_v.weight', new Float32Array(16 * 32)]])
+    const all = zerosLike(cpu, weights)
+    const some = new Map([['blk.1.attn_v.weight', cpu.zeros(16 * 32)]])
     await network.forward(tokens, weights)
     await network.backward(tokens, weights, target, all)
     await network.backward(tokens, weights, target, some)
     await network.backward(tokens, weights, target, some)
-    expect(some.get('blk.1.attn_v.weight')).toEqual(all.get('blk.1.attn_v.weight')!.map((g) => 2 * g))
+    const [twice, once] = [some, all].map((sums) => host(sums.get('blk.1.attn_v.weight')!))
+    expect(twice).toEqual(once.map((g) => 2 * g))
     await network.dispose()
   })
 })

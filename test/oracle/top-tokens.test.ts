@@ -5,6 +5,7 @@ import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import type { TrainEvent, TrainOptions } from '../../src/config/options.js'
 import { joinWindows as joined } from '../../src/data/windows.js'
 import { TopKCache, topKBytes } from '../../src/distill/top-k.js'
@@ -13,6 +14,7 @@ import { llama } from '../../src/models/llama.js'
 import { planRun } from '../../src/plan/plan.js'
 import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
+import { deviceWeights } from '../support/device.js'
 import { randomTokens } from '../support/logits.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { tinyConfig, tinyWeights } from '../support/tiny-network.js'
@@ -30,11 +32,11 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 describe('the file', () => {
   const config = tinyConfig()
   const batch = { windows: 2, length: 12 }
-  const weights = tinyWeights(config, 1)
+  const weights = deviceWeights(tinyWeights(config, 1))
   const windows = [1, 2, 3, 4, 5].map((seed) => randomTokens(12, config.vocabulary, seed))
 
   it('holds what the teacher says of every window, in any order, and only what is missing is computed', async () => {
-    const network = new Network(llama, config, batch)
+    const network = new Network(cpu, llama, config, batch)
     const path = join(folder, 'file', 'teacher')
     const options = { teacher: 'a', windows, k: 4 }
     const first = await TopKCache.open(path, options)
@@ -124,6 +126,7 @@ describe('the plan', () => {
       { architecture: llama, config: tinyConfig({ width: 64, vocabulary, tied: true }) },
       {
         ...{
+          backend: cpu,
           method: 'distill',
           memory: 1e12,
           batch: 512,

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import type { TrainOptions } from '../../src/config/options.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
 import { Optimizer } from '../../src/optimizer/parameter.js'
@@ -61,7 +62,7 @@ describe('step 0 is PTQ', () => {
       const weighed = new Map(squares.filter(([name]) => /^blk.*(attn_|ffn_)(?!norm)/.test(name)))
       for (const importance of [undefined, weighed]) {
         const optimizer = new Optimizer()
-        const { parameters } = await makeStudent(source, types, new Set(), importance)
+        const { parameters } = await makeStudent(cpu, source, types, new Set(), importance)
         const check = { tensors: 0, weights: 0, differing: 0 }
         const bytesOf = trainedParameters(parameters, optimizer, check)
         const reference = join(folder, `reference-${type}.gguf`)

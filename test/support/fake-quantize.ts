@@ -3,7 +3,8 @@
  * gradients of all latents.
  */
 
-import { Program } from '../../src/backends/program.js'
+import { cpu } from '../../src/backends/cpu/cpu.js'
+import { latentGrid, roundToGrid, scaleGradients, trainOnGrid } from '../../src/backends/cpu/grid.js'
 import type { Codes, Factor, Format, Latents } from '../../src/formats/format.js'
 import type { Levels } from '../../src/formats/levels.js'
 import type { StoredScale } from '../../src/formats/stored-scale.js'
@@ -27,7 +28,7 @@ import {
   toFloat,
   where,
 } from '../../src/graph/index.js'
-import { latentGrid, roundToGrid, scaleGradients, trainOnGrid } from '../../src/optimizer/rounding.js'
+import { devices, hosts } from './device.js'
 
 /** A format that can be trained. */
 export type Trainable = Format & Required<Pick<Format, 'latents' | 'grid'>>
@@ -162,26 +163,33 @@ export async function graphQuantizer(format: Trainable, blocks: number): Promise
     names.map((name) => latents[name]),
     dy,
   )
-  const forward = await Program.compile({
-    inputs: latents,
-    outputs: {
-      weights,
-      ...Object.fromEntries(Object.entries(codes).map(([name, t]) => [`code ${name}`, t])),
+  const forward = await cpu.compile(
+    {
+      inputs: latents,
+      outputs: {
+        weights,
+        ...Object.fromEntries(Object.entries(codes).map(([name, t]) => [`code ${name}`, t])),
+      },
     },
-  })
-  const backward = await Program.compile({
-    inputs: { ...latents, dy },
-    outputs: Object.fromEntries(names.map((name, i) => [`d ${name}`, d[i]])),
-  })
+    true,
+  )
+  const backward = await cpu.compile(
+    {
+      inputs: { ...latents, dy },
+      outputs: Object.fromEntries(names.map((name, i) => [`d ${name}`, d[i]])),
+    },
+    true,
+  )
   const values = (l: Latents): Record<string, Float32Array> =>
     Object.fromEntries(Object.entries(l).map(([name, latent]) => [name, latent.values]))
   const strip = (out: Record<string, Float32Array>, prefix: string): Record<string, Float32Array> =>
     Object.fromEntries(Object.entries(out).map(([name, x]) => [name.slice(prefix.length), x]))
   return {
     async round(l) {
-      const { weights, ...rest } = await forward.run(values(l))
+      const { weights, ...rest } = hosts(await forward.run(devices(values(l))))
       return { weights, codes: strip(rest, 'code ') }
     },
-    gradients: async (l, dWeights) => strip(await backward.run({ ...values(l), dy: dWeights }), 'd '),
+    gradients: async (l, dWeights) =>
+      strip(hosts(await backward.run(devices({ ...values(l), dy: dWeights }))), 'd '),
   }
 }

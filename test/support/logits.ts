@@ -1,11 +1,13 @@
 /** The logits of a model file, by quench's own forward pass and by libllama. */
 
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel } from '../../src/llama/index.js'
 import { architectureOf } from '../../src/models/table.js'
 import { readModel } from '../../src/models/weights.js'
 import { Random } from '../../src/random.js'
+import { deviceWeights } from './device.js'
 
 /** Random tokens in windows of `length`, one after another. */
 export function randomTokens(count: number, vocabulary: number, seed: number): Int32Array {
@@ -19,8 +21,8 @@ export async function ownLogits(path: string, tokens: Int32Array, length: number
   try {
     const architecture = architectureOf(gguf)
     const config = await architecture.read(gguf)
-    const weights = await readModel(gguf, architecture, config)
-    const network = new Network(architecture, config, { windows: tokens.length / length, length })
+    const weights = deviceWeights(await readModel(gguf, architecture, config))
+    const network = new Network(cpu, architecture, config, { windows: tokens.length / length, length })
     await network.forward(tokens, weights)
     const logits = await network.logits(weights)
     await network.dispose()

@@ -1,16 +1,17 @@
 /** Compiles a graph, runs it once and frees it. */
 
-import { Program, type Values } from '../../src/backends/program.js'
-import type { Tensor } from '../../src/graph/index.js'
+import { cpu } from '../../src/backends/cpu/cpu.js'
+import type { Tensor, TypedArray } from '../../src/graph/index.js'
+import { devices, hosts } from './device.js'
 
 export async function run(
   inputs: Record<string, Tensor>,
   outputs: Record<string, Tensor>,
-  values: Values,
+  values: Readonly<Record<string, TypedArray>>,
 ): Promise<Record<string, Float32Array>> {
-  const program = await Program.compile({ inputs, outputs })
+  const program = await cpu.compile({ inputs, outputs }, true)
   try {
-    return await program.run(values)
+    return hosts(await program.run(devices(values)))
   } finally {
     await program.dispose()
   }

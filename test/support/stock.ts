@@ -1,8 +1,10 @@
 /** What llama.cpp's quantizer makes of a model, with the importance matrix of a run: the files that a training run has to beat. */
 
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { importanceOf } from '../../src/blockwise/importance.js'
 import type { TrainOptions } from '../../src/config/options.js'
 import { joinWindows } from '../../src/data/windows.js'
+import { onDevice } from '../../src/engine/device-weights.js'
 import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
@@ -38,11 +40,11 @@ async function runImportance(
 ): Promise<Map<string, Float32Array>> {
   const source = await openSource(options.input)
   const batch = { windows: options.batch / options.context, length: options.context }
-  const network = new Network(source.architecture, source.config, batch)
+  const network = new Network(cpu, source.architecture, source.config, batch)
   const wanted = textOptions(source, network, options, 8e9)
   const { importance } = await readText(options.input, wanted)
   const batches = inWholeBatches(importance, batch.windows).map(joinWindows)
-  const all = await importanceOf(network, batches, source.weights)
+  const all = await importanceOf(network, batches, onDevice(cpu, source.weights))
   await network.dispose()
   await source.gguf.close()
   return new Map([...all].filter(([name]) => name.startsWith('blk.')))

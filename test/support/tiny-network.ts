@@ -1,4 +1,5 @@
 /** A tiny Llama of seeded random weights, without a file, for tests of training. */
+import type { Backend, DeviceBuffer } from '../../src/backends/backend.js'
 import type { Architecture, ModelConfig } from '../../src/models/architecture.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
@@ -72,7 +73,10 @@ export function tinyWeights<C extends ModelConfig>(
   return weights
 }
 
-/** Arrays of zeros for the gradients of all weights. */
-export function zerosLike(weights: ReadonlyMap<string, Float32Array>): Map<string, Float32Array> {
-  return new Map(Array.from(weights, ([name, values]) => [name, new Float32Array(values.length)]))
+/** Buffers of zeros for the gradients of all weights. */
+export function zerosLike(
+  backend: Backend,
+  weights: ReadonlyMap<string, { readonly length: number }>,
+): Map<string, DeviceBuffer> {
+  return new Map(Array.from(weights, ([name, { length }]) => [name, backend.zeros(length)]))
 }

@@ -1,6 +1,6 @@
 /** Adam against its formulas, written out with bias-corrected moments. */
 import { expect, test } from 'vitest'
-import { adam } from '../../src/optimizer/adam.js'
+import { adam } from '../../src/backends/cpu/adam.js'
 import { Random } from '../../src/random.js'
 
 // Runs of a unit that fit four lanes or do not, each value with its own, and one longer than the kernel's memory.

@@ -1,8 +1,8 @@
 /** Grids and codes that the kernel and the memory of fixed codes cannot take: refused, never endless or wrapped. */
 import { expect, test } from 'vitest'
+import { roundToGrid } from '../../src/backends/cpu/grid.js'
 import { integers } from '../../src/formats/levels.js'
 import { toBytes } from '../../src/optimizer/parameter.js'
-import { roundToGrid } from '../../src/optimizer/rounding.js'
 
 test('a group longer than the kernel takes at once is refused', () => {
   const round = (group: number) => {

@@ -2,12 +2,12 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import wabt from 'wabt'
-import { sumOfSquares } from '../../src/backends/kernel.js'
-import { kernelWasm } from '../../src/backends/kernel-wasm.js'
+import { sumOfSquares } from '../../src/backends/cpu/kernel.js'
+import { kernelWasm } from '../../src/backends/cpu/kernel-wasm.js'
 
 test('the kernel is what its source says', async () => {
   const { parseWat } = await wabt()
-  const source = await readFile(new URL('../../src/backends/kernel.wat', import.meta.url), 'utf8')
+  const source = await readFile(new URL('../../src/backends/cpu/kernel.wat', import.meta.url), 'utf8')
   const { buffer } = parseWat('kernel.wat', source, { simd: true }).toBinary({})
   expect(kernelWasm).toBe(Buffer.from(buffer).toString('base64'))
 })

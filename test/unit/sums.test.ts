@@ -1,11 +1,17 @@
 /** Sums of products over batches: as if all tokens had been multiplied at once. */
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
+import type { DeviceBuffer } from '../../src/backends/backend.js'
+import { cpu } from '../../src/backends/cpu/cpu.js'
+import { Products } from '../../src/backends/products.js'
 import { joined, MomentSums, tokensAtOnce } from '../../src/blockwise/hessians.js'
 import { Random } from '../../src/random.js'
+import { device, host } from '../support/device.js'
 import { gaussian } from '../support/gaussian.js'
-import { products } from '../support/products.js'
+import { products as plain } from '../support/products.js'
 
 const [n, out] = [20, 6]
+const products = new Products(cpu)
+afterAll(() => products.dispose())
 
 test.each([
   ['one batch', [48]],
@@ -15,23 +21,23 @@ test.each([
 ])('of %s are those of all tokens', async (_, batches) => {
   const random = new Random(1)
   const sums = new MomentSums(products)
-  const [xs, ys]: [Float32Array[], Float32Array[]] = [[], []]
+  const [xs, ys]: [DeviceBuffer[], DeviceBuffer[]] = [[], []]
   for (const tokens of batches) {
-    const [x, y] = [gaussian(random, tokens * n), gaussian(random, tokens * out)]
+    const [x, y] = [n, out].map((width) => device(gaussian(random, tokens * width)))
     xs.push(x)
     ys.push(y)
     await sums.add({ inputs: x, targets: new Map([['y', y]]) }, tokens)
   }
   const { inputs, targets } = await sums.finish()
-  const [x, y] = [joined(xs), joined(ys)]
+  const [x, y] = [xs, ys].map((parts) => host(joined(cpu, parts)))
   const tokens = x.length / n
   const near = (found: Float32Array | undefined, wanted: Float32Array): void => {
     expect(found).toHaveLength(wanted.length)
     for (const [i, value] of wanted.entries())
       expect(Math.abs((found?.[i] ?? Number.NaN) - value)).toBeLessThan(1e-5 * tokens)
   }
-  near(inputs, await products.multiply(x, x, [n, tokens, n], { transA: true }))
-  near(targets.get('y'), await products.multiply(y, x, [out, tokens, n], { transA: true }))
+  near(inputs, await plain.multiply(x, x, [n, tokens, n], { transA: true }))
+  near(targets.get('y'), await plain.multiply(y, x, [out, tokens, n], { transA: true }))
   for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) expect(inputs[i * n + j]).toBe(inputs[j * n + i])
 })
 
@@ -39,7 +45,7 @@ test('of more inputs than a panel has are whole', async () => {
   const [wide, tokens] = [1500, 3]
   const x = gaussian(new Random(2), tokens * wide)
   const sums = new MomentSums(products)
-  await sums.add({ inputs: x, targets: new Map() }, tokens)
+  await sums.add({ inputs: device(x), targets: new Map() }, tokens)
   const { inputs, targets } = await sums.finish()
   const whole = await products.multiply(x, x, [wide, tokens, wide], { transA: true })
   expect(inputs.findIndex((value, i) => value !== whole[i])).toBe(-1)

@@ -12,12 +12,13 @@
  * holds (EfficientQAT's second phase, arXiv 2407.11062; that of LSQ, arXiv 1902.08153, was measured to be no better).
  */
 
-import { inKernel, kernel, pieceSize } from '../backends/kernel.js'
-import type { Codes, Factor, Grid, GridLayout, Latents } from '../formats/format.js'
-import { factorsOf, gridOf } from '../formats/grids.js'
-import { clippedOutside, type Levels } from '../formats/levels.js'
-import { isClipped, roundScales } from '../formats/stored-scale.js'
-import { type AdamStep, type Moments, moveOf } from './adam.js'
+import type { Codes, Factor, Grid, GridLayout, Latents } from '../../formats/format.js'
+import { factorsOf, gridOf } from '../../formats/grids.js'
+import { clippedOutside, type Levels } from '../../formats/levels.js'
+import { isClipped, roundScales } from '../../formats/stored-scale.js'
+import type { AdamStep } from '../backend.js'
+import { type HostMoments, moveOf } from './adam.js'
+import { inKernel, kernel, pieceSize } from './kernel.js'
 
 /** What a file holds besides the codes of the weights, by field. */
 function storedScales(layout: GridLayout, latents: Latents): Codes {
@@ -76,7 +77,7 @@ export function roundToGrid(
 }
 
 /** Sums over the weights of each group: of gradient * code, and of the gradients. */
-export interface GroupSums {
+export interface HostSums {
   readonly products: Float32Array
   readonly gradients: Float32Array
 }
@@ -89,8 +90,8 @@ export function trainOnGrid(
   values: Float32Array,
   gradient: Float32Array,
   grid: Grid,
-  sums: GroupSums,
-  step?: AdamStep & { readonly moments: Moments; readonly unit: Float32Array },
+  sums: HostSums,
+  step?: AdamStep & { readonly moments: HostMoments; readonly unit: Float32Array },
 ): void {
   const { group, piece } = sizes(values, grid)
   const levels = loadLevels(grid.levels)
@@ -117,19 +118,12 @@ export function trainOnGrid(
   }
 }
 
-/** The part of a grid and of its sums for groups from `start` to `end`. */
-export const gridPart = ({ scales, mins, levels }: Grid, start: number, end: number): Grid => ({
-  scales: scales.subarray(start, end),
-  levels,
-  ...(mins ? { mins: mins.subarray(start, end) } : {}),
-})
-
 /** Gradients of the latent scales and minimums, by field, from the sums over their groups. */
 export function scaleGradients(
   { scale, offset }: GridLayout,
   latents: Latents,
   stored: Codes,
-  sums: GroupSums,
+  sums: HostSums,
 ): Record<string, Float32Array> {
   const gradients = factorGradients(scale, latents, stored, sums.products, 1)
   return offset

@@ -5,19 +5,12 @@
  * One pass over memory, four values at a time (kernel.wat), by pieces that are copied into the kernel's memory and back. The same
  * as graph ops takes some fifteen passes, and a loop of JavaScript, which computes in f64, four times as long.
  */
-import { inKernel, kernel, pieceSize } from '../backends/kernel.js'
+import type { AdamStep } from '../backend.js'
+import { inKernel, kernel, pieceSize } from './kernel.js'
 
-export interface Moments {
+export interface HostMoments {
   readonly first: Float32Array
   readonly second: Float32Array
-}
-
-export interface AdamStep {
-  readonly rate: number
-  /** What multiplies the gradient, for averaging and clipping. */
-  readonly gradientScale: number
-  /** 1 for the first step. */
-  readonly number: number
 }
 
 const beta1 = 0.9
@@ -37,7 +30,7 @@ export function moveOf({ rate, number }: AdamStep): number {
 export function adam(
   values: Float32Array,
   gradient: Float32Array,
-  { first, second }: Moments,
+  { first, second }: HostMoments,
   unit: Float32Array,
   step: AdamStep,
 ): void {

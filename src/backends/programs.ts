@@ -1,0 +1,27 @@
+/** Programs by name. */
+import { releaseAll } from '../cleanup.js'
+import type { Program } from './backend.js'
+
+/** Programs that are compiled once for each key. */
+export class Programs {
+  private readonly compiled = new Map<string, Promise<Program>>()
+
+  /** @param compile only called for a key that is new, or whose program could not be compiled */
+  get(key: string, compile: () => Promise<Program>): Promise<Program> {
+    const known = this.compiled.get(key)
+    if (known) return known
+    const program = compile()
+    this.compiled.set(key, program)
+    program.catch(() => this.compiled.delete(key))
+    return program
+  }
+
+  /** Frees all of them; those that are used again are compiled anew. */
+  async dispose(): Promise<void> {
+    const compiled = await Promise.allSettled(this.compiled.values())
+    this.compiled.clear()
+    await releaseAll(
+      compiled.flatMap((each) => (each.status === 'fulfilled' ? [() => each.value.dispose()] : [])),
+    )
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Training knows its backend by its verbs alone: every method gives the same file and the same losses on a backend whose buffers
+ * nobody can look into as on the processor.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { TrainOptions } from '../../src/config/options.js'
+import type { Plan } from '../../src/config/plan.js'
+import { bytesOf } from '../../src/plan/memory.js'
+import { openSource } from '../../src/student/source.js'
+import { train } from '../../src/train/train.js'
+import { copyingBackend } from '../support/copying-backend.js'
+import { tensorData } from '../support/stock.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { writeTinyVariant } from '../support/tiny-models.js'
+import { wordText } from '../support/word-text.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-backend-'))
+  process.env.QUENCH_CACHE = join(folder, 'cache')
+  await writeFile(join(folder, 'text.txt'), wordText(4000))
+  await writeTinyGguf(join(folder, 'llama.gguf'), { layers: 2, width: 64, heads: 2, feedForward: 96 })
+  await writeTinyGguf(join(folder, 'deep.gguf'), { layers: 8, width: 64, heads: 2, feedForward: 64 })
+  await writeTinyVariant(join(folder, 'gemma4.gguf'), {
+    architecture: 'gemma4',
+    layers: 4,
+    headWidth: 32,
+    gemma4: { slides: [true, false, true, false], headWidthSliding: 16, perLayer: 32, shared: 2 },
+  })
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+/** Bytes in which a stage just fits. */
+async function memoryFor(
+  model: string,
+  stage: Parameters<typeof bytesOf>[0],
+  calibration = 512,
+): Promise<number> {
+  const source = await openSource(join(folder, model))
+  await source.gguf.close()
+  return Math.ceil(bytesOf(stage, source, { batch: 128, calibration, trial: 960 })) + 1
+}
+
+type Case = [
+  name: string,
+  model: string,
+  options: Partial<TrainOptions>,
+  more?: () => Promise<Partial<TrainOptions>>,
+  holds?: (plan: Plan) => boolean,
+]
+const cases: Case[] = [
+  ['end to end', 'llama.gguf', { method: 'distill', steps: 3 }],
+  ['from the most likely tokens', 'llama.gguf', { method: 'distill', steps: 3, teacherTopK: 8 }],
+  ['scales alone', 'llama.gguf', { method: 'scales', steps: 3 }],
+  [
+    "with Adam's moments on disk",
+    'deep.gguf',
+    { method: 'distill', steps: 2, embeddings: 'yes', calibration: 128 },
+    async () => ({ memory: await memoryFor('deep.gguf', 'solve', 128) }),
+    ({ momentBytes }) => momentBytes > 0,
+  ],
+  [
+    'one block at a time, hidden states on disk',
+    'llama.gguf',
+    { method: 'blockwise', validation: 512 },
+    async () => ({ memory: await memoryFor('llama.gguf', 'solve streamed') }),
+    ({ inMemory, spillBytes }) => !inMemory && spillBytes > 0,
+  ],
+  ['inputs that pass blocks by', 'gemma4.gguf', { method: 'distill', steps: 2 }],
+  [
+    'inputs that pass blocks by, one block at a time',
+    'gemma4.gguf',
+    { method: 'blockwise' },
+    async () => ({ memory: await memoryFor('gemma4.gguf', 'solve streamed') }),
+    ({ inMemory }) => !inMemory,
+  ],
+]
+
+describe('the same on both backends', () => {
+  test.each(cases)('%s', async (name, model, options, more = async () => ({}), holds = () => true) => {
+    const own = {
+      ...{ input: join(folder, model), type: 'Q4_0', data: [join(folder, 'text.txt')] },
+      ...{ tokens: 512, context: 64, batch: 128, calibration: 512, validation: 128 },
+      ...options,
+      ...(await more()),
+    }
+    const [cpu, other] = [join(folder, `${name}-cpu.gguf`), join(folder, `${name}-other.gguf`)]
+    const first = await train({ ...own, output: cpu })
+    const second = await train({ ...own, output: other, backend: copyingBackend })
+    expect(holds(first.plan)).toBe(true)
+    expect(second.stages.map(({ stage, kld }) => [stage, kld])).toEqual(
+      first.stages.map(({ stage, kld }) => [stage, kld]),
+    )
+    expect(first.stages.length).toBeGreaterThan(0)
+    expect(await tensorData(other)).toEqual(await tensorData(cpu))
+  })
+})
+
+test('a look into a buffer of the second backend, or one of another, is told of', async () => {
+  const buffer = copyingBackend.upload(Float32Array.of(1, 2))
+  expect(() => (buffer as unknown as Float32Array)[0]).toThrow('only its backend may look into')
+  expect(() => copyingBackend.fill(Float32Array.of(1) as never, 0)).toThrow('another backend')
+  const copy = await copyingBackend.download(buffer)
+  copy[0] = 5
+  expect([...(await copyingBackend.download(buffer))]).toEqual([1, 2])
+})
