@@ -37,7 +37,7 @@ async function bounds(): Promise<{ exact: number; bounds: number[] }> {
   const optimizer = new Optimizer()
   const types = targetTypes(source, type)
   const student = await makeStudent(cpu, source, types, untrainedSets(source, types, 'auto')[0])
-  for (const p of student.parameters) await optimizer.round(p)
+  for (const p of student.parameters) await p.round()
   const { files, validation } = await readText(input, {
     ...{ data, tokens: 49_152, length: batch.length, seed: 1, memory: 4e9 },
     fingerprint: source.fingerprint,

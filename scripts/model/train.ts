@@ -62,7 +62,7 @@ const parameters = [...modelTensors(llama, config)].map(([name, shape]) => {
   return Parameter.plain(cpu, name, shape, start, 1)
 })
 const optimizer = new Optimizer()
-for (const p of parameters) await optimizer.round(p)
+for (const p of parameters) await p.round()
 const weights = new Map(parameters.map((p) => [p.name, p.weights]))
 const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
 const network = new Network(cpu, llama, config, { windows: Number(values.windows), length })

@@ -65,7 +65,7 @@ export interface AdamStep {
 }
 
 /** Sums over the weights of each group: of gradient * code, and of the gradients. */
-export interface GroupSums {
+interface GroupSums {
   readonly products: DeviceBuffer
   readonly gradients: DeviceBuffer
 }

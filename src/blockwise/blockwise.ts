@@ -13,7 +13,7 @@ import { withCleanup } from '../cleanup.js'
 import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
-import type { Optimizer, Parameter } from '../optimizer/parameter.js'
+import type { Parameter } from '../optimizer/parameter.js'
 import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import type { ExportCheck } from '../student/export.js'
 import type { Source } from '../student/source.js'
@@ -29,12 +29,11 @@ import {
 } from '../validation/validation.js'
 import { type HiddenStates, HiddenStatesInMemory, HiddenStatesOnDisk } from './hidden-states.js'
 import { WorkerRows } from './row-pool.js'
-import { type Side, type Sides, type Solver, solveBlock, solveHead } from './solve.js'
+import { type Side, type Sides, type Solvable, type Solver, solveBlock, solveHead } from './solve.js'
 
 interface Options {
   readonly source: Source
   readonly network: Network
-  readonly optimizer: Optimizer
   /** The model in full precision on the device. */
   readonly teacher: DeviceWeights
   /** Whole batches of tokens to solve on. */
@@ -67,7 +66,7 @@ export interface OneBlockOptions extends Options {
 }
 
 export async function solveInMemory(options: InMemoryOptions): Promise<void> {
-  const { source, teacher, network, optimizer, student, weights, outputs, batches, trial } = options
+  const { source, teacher, network, student, weights, outputs, batches, trial } = options
   const { disk, onProgress } = options
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
@@ -77,13 +76,12 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
     const { bounds } = trial
     const { path } = source.gguf
     const full = source.weights
-    const solver: Solver = { path, full, network, optimizer, products, rows, outputs, bounds }
-    const check = { tensors: 0, weights: 0, differing: 0 }
+    const solver: Solver = { path, full, network, products, rows, outputs, bounds }
     const [[, outside], ...blocks] = parts(student, network)
-    if (!(await disk.load('outside', outside, optimizer))) {
-      await disk.reserve('outside', outside)
+    if (!(await disk.loadLatents('outside', outside))) {
+      await disk.reserveLatents('outside', outside)
       await solveHead(solver, { batches, trial: trial.batches }, teacher, byName(outside))
-      await disk.save('outside', outside, optimizer, check)
+      await disk.saveLatents('outside', outside)
     }
     const sideOf = async (of: DeviceWeights): Promise<Side> => ({
       weights: of,
@@ -95,11 +93,11 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
     for (const [layer, [name, block]] of blocks.entries()) {
       onProgress?.(layer, layers)
       let done = { teacherAdvanced: false }
-      if (!(await disk.load(name, block, optimizer))) {
-        await disk.reserve(name, block)
+      if (!(await disk.loadLatents(name, block))) {
+        await disk.reserveLatents(name, block)
         const report = (share: number): void => onProgress?.(layer + share, layers)
         done = await solveBlock(solver, layer, sides, byName(block), report)
-        await disk.save(name, block, optimizer, check)
+        await disk.saveLatents(name, block)
       }
       await advanceSides(network, layer, sides, done)
     }
@@ -112,15 +110,10 @@ export const hasBlocks = (student: Student, network: Network, disk: BlocksOnDisk
   parts(student, network).every(([name]) => disk.has(name))
 
 /** Gives a student the solution again that is on disk; false where a part of it is not there or damaged. */
-export async function loadBlocks(
-  student: Student,
-  network: Network,
-  disk: BlocksOnDisk,
-  optimizer: Optimizer,
-): Promise<boolean> {
+export async function loadBlocks(student: Student, network: Network, disk: BlocksOnDisk): Promise<boolean> {
   try {
     for (const [name, parameters] of parts(student, network))
-      if (!(await disk.load(name, parameters, optimizer))) return false
+      if (!(await disk.loadLatents(name, parameters))) return false
     return true
   } catch (error) {
     if (error instanceof QuenchError) return false
@@ -145,8 +138,7 @@ export interface OneBlockResult {
 }
 
 export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlockResult> {
-  const { source, types, importance, network, optimizer, batches, trial, validation, disk, onProgress } =
-    options
+  const { source, types, importance, network, batches, trial, validation, disk, onProgress } = options
   const { spill, check, teacher } = options
   const { backend } = network
   const products = new Products(network.backend, network.keepsMemory)
@@ -171,7 +163,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     const { bounds } = trial
     const full = source.weights
     const outputs = new Map<string, Float32Array>()
-    const solver: Solver = { path, full, network, optimizer, products, rows, outputs, bounds }
+    const solver: Solver = { path, full, network, products, rows, outputs, bounds }
     const sideOf = async (label: string, weights: DeviceWeights): Promise<Side> => ({
       weights,
       streams: await begin(label, batches, weights),
@@ -193,20 +185,18 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     for (let layer = 0; layer < layers; layer++) {
       onProgress?.(layer, layers)
       const block = await makeBlock(backend, source, types, layer)
-      for (const p of block.parameters) await optimizer.round(p)
       plain.take(block)
       await advance(network, layer, seen.plain.streams, plain)
       const better = await makeBlock(backend, source, types, layer, importance)
-      for (const p of better.parameters) await optimizer.round(p)
       weighed.take(better)
       own.take(better)
       await advance(network, layer, seen.weighed.streams, weighed)
       let done = { teacherAdvanced: false }
-      if (!(await disk.load(`block-${layer}`, better.parameters, optimizer))) {
+      if (!(await disk.loadCodes(`block-${layer}`, better.parameters))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
-        await disk.reserve(`block-${layer}`, better.parameters)
+        await disk.reserveCodes(`block-${layer}`, better.parameters)
         done = await solveBlock(solver, layer, sides, byName(better.parameters), report)
-        await disk.save(`block-${layer}`, better.parameters, optimizer, check)
+        await disk.saveCodes(`block-${layer}`, better.parameters, check)
       }
       await advanceSides(network, layer, sides, done)
       for (const { weights, streams } of [seen.own, seen.teacher])
@@ -231,7 +221,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
   })
 }
 
-const byName = (parameters: readonly Parameter[]): Map<string, Parameter> =>
+const byName = (parameters: readonly Solvable[]): Map<string, Solvable> =>
   new Map(parameters.map((p) => [p.name, p]))
 
 async function start(

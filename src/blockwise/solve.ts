@@ -17,8 +17,8 @@ import type { Products } from '../backends/products.js'
 import type { Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
+import type { Shape } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
-import type { Optimizer, Parameter } from '../optimizer/parameter.js'
 import { type Choice, type Chosen, type Compute, chooseCodes } from './candidates.js'
 import { damp, factorize, shrink } from './factor.js'
 import { joined, MomentSums } from './hessians.js'
@@ -37,6 +37,17 @@ const outputDamping = 1
 /** The output matrix is left as it is where its rounding would take more multiplications than this. */
 const mostHeadWork = 1e10
 
+/** A tensor that is solved for. */
+export interface Solvable {
+  readonly name: string
+  /** (out, in). */
+  readonly shape: Shape
+  readonly format: Format | undefined
+  codes(): Promise<Codes>
+  /** @param optimum for each weight, a value in the cell of its code that training may go on from */
+  take(codes: Codes, optimum: Float32Array): Promise<void>
+}
+
 export interface Solver extends Compute {
   readonly products: Products
   /** The model's weights in full precision. */
@@ -44,7 +55,6 @@ export interface Solver extends Compute {
   /** The model's file, for errors. */
   readonly path: string
   readonly network: Network
-  readonly optimizer: Optimizer
   /** Second moments of the loss's gradients at the matrices' outputs, by tensor; those that are not there are the unit matrix. */
   readonly outputs: ReadonlyMap<string, Float32Array>
   /** The tokens of the trial at which kinds of text begin and the last one ends. */
@@ -66,8 +76,8 @@ export interface Sides {
 }
 
 /**
- * Moves the latents of a block's matrices to the solution.
- * @param byName the parameters; those of other blocks are not looked at
+ * Gives the matrices of a block the codes of the solution.
+ * @param byName the tensors; those of other blocks are not looked at
  * @param onMatrix called after each group of matrices, with the share of the block that is done
  * @returns whether the teacher's streams have passed through the block already
  */
@@ -75,7 +85,7 @@ export async function solveBlock(
   solver: Solver,
   layer: number,
   sides: Sides,
-  byName: ReadonlyMap<string, Parameter>,
+  byName: ReadonlyMap<string, Solvable>,
   onMatrix?: (share: number) => void,
 ): Promise<{ teacherAdvanced: boolean }> {
   const { path, network } = solver
@@ -103,9 +113,9 @@ async function solveGroup(
   solver: Solver,
   { layer, group, last }: { layer: number; group: number; last: boolean },
   { student, teacher }: Sides,
-  trained: readonly Parameter[],
+  trained: readonly Solvable[],
 ): Promise<void> {
-  const { network, optimizer, products } = solver
+  const { network, products } = solver
   const sample = async (own: HiddenStates, other: HiddenStates, i: number): Promise<GroupSamples> => {
     const [from, to] = [own.get(i), other.get(i)]
     const mine = { weights: student.weights, activations: from }
@@ -149,7 +159,7 @@ async function solveGroup(
       bounds: solver.bounds,
     }
     const weights = solver.full.get(p.name) as Float32Array
-    const { choice, error } = await roundAnew(p, optimizer, (format, present) =>
+    const { choice, error } = await roundAnew(p, (format, present) =>
       chooseCodes(format, weights, present, evidence, trial, solver),
     )
     solver.onChoice?.(p.name, choice, error)
@@ -161,9 +171,9 @@ export async function solveHead(
   solver: Solver,
   { batches, trial }: { readonly batches: readonly Int32Array[]; readonly trial: readonly Int32Array[] },
   teacher: DeviceWeights,
-  byName: ReadonlyMap<string, Parameter>,
+  byName: ReadonlyMap<string, Solvable>,
 ): Promise<void> {
-  const { path, network, optimizer, products } = solver
+  const { path, network, products } = solver
   const found = await headSums(solver, batches, teacher, byName)
   if (!found) return
   const { p, inputs } = found
@@ -180,7 +190,7 @@ export async function solveHead(
     const tokens = network.tokens * samples.length
     const read = await network.backend.download(joined(network.backend, samples))
     const target = await products.multiply(read, weights, [tokens, n, out], { transB: true })
-    const { choice, error } = await roundAnew(p, optimizer, (format, present) =>
+    const { choice, error } = await roundAnew(p, (format, present) =>
       chooseCodes(
         format,
         weights,
@@ -201,11 +211,11 @@ async function headSums(
   { network, products }: Solver,
   batches: readonly Int32Array[],
   teacher: DeviceWeights,
-  byName: ReadonlyMap<string, Parameter>,
-): Promise<{ p: Parameter; inputs: Float32Array } | undefined> {
+  byName: ReadonlyMap<string, Solvable>,
+): Promise<{ p: Solvable; inputs: Float32Array } | undefined> {
   const name = headMatrix(network).use?.name
   const p = name === undefined ? undefined : byName.get(name)
-  if (!canRefine(p) || (p.weights.length * p.shape[1]) / 2 > mostHeadWork) return undefined
+  if (!canRefine(p) || (p.shape[0] * p.shape[1] ** 2) / 2 > mostHeadWork) return undefined
   const sums = new MomentSums(products)
   for (const tokens of batches) {
     await network.forward(tokens, teacher)
@@ -215,21 +225,16 @@ async function headSums(
 }
 
 /** Whether a tensor is a matrix on a grid. */
-const canRefine = (p: Parameter | undefined): p is Parameter =>
+const canRefine = (p: Solvable | undefined): p is Solvable =>
   p?.format?.grid !== undefined && p.shape.length === 2
 
-/** Gives a parameter the codes that are chosen for it. */
+/** Gives a tensor the codes that are chosen for it. */
 async function roundAnew(
-  p: Parameter,
-  optimizer: Optimizer,
+  p: Solvable,
   choose: (format: Format, present: Codes) => Promise<Chosen>,
 ): Promise<Chosen> {
-  const { format } = p
-  if (!format?.latents) throw new RangeError(`${p.name} has nothing to solve for`)
-  const chosen = await choose(format, (await optimizer.codes(p)).codes)
-  if (chosen.choice !== 'as it was') {
-    p.setLatents(format.latents(chosen.optimum, chosen.codes))
-    await optimizer.round(p)
-  }
+  if (!p.format) throw new RangeError(`${p.name} has nothing to solve for`)
+  const chosen = await choose(p.format, await p.codes())
+  if (chosen.choice !== 'as it was') await p.take(chosen.codes, chosen.optimum)
   return chosen
 }

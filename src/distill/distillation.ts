@@ -41,7 +41,7 @@ export class Distillation {
 
   /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
   async round(): Promise<void> {
-    for (const p of this.parameters) await this.optimizer.round(p)
+    for (const p of this.parameters) await p.round()
   }
 
   /**

@@ -24,7 +24,7 @@ export async function optimize(
   const gradientScale = Math.min(1, clip / (norm || 1)) / tokens
   for (const parameter of parameters) {
     await optimizer.update(parameter, { ...rates, gradientScale, number })
-    await optimizer.round(parameter)
+    await parameter.round()
     clear(parameter.gradient)
   }
   return norm

@@ -29,7 +29,7 @@ export interface Step {
 
 export class Parameter {
   /** Codes that stay while scales train, one for each weight; set by `Optimizer.freezeCodes`. */
-  codes: Int8Array | undefined
+  fixedCodes: Int8Array | undefined
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: DeviceBuffer
   readonly latents: DeviceLatents
@@ -104,6 +104,42 @@ export class Parameter {
     return new Parameter(backend, name, shape, undefined, { w: latent })
   }
 
+  /** Computes `weights` from the latents. */
+  async round(): Promise<void> {
+    const { backend, latents, layout, weights } = this
+    const { values, unit } = latents.w
+    if (!layout) {
+      backend.copy(weights, values)
+      return
+    }
+    const { grid } = backend.latentGrid(layout, latents)
+    for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
+      if (start > 0) await setImmediate()
+      const part = gridPart(backend, grid, start / layout.groupSize, end / layout.groupSize)
+      backend.roundToGrid(backend.view(values, start, end), part, backend.view(weights, start, end))
+    }
+  }
+
+  /** The codes that the latents round to. @throws RangeError for a parameter that is not rounded */
+  async codes(): Promise<Codes> {
+    const { backend, layout, latents, weights } = this
+    if (!layout) throw new RangeError(`${this.name} is not quantized`)
+    const { stored, grid } = backend.latentGrid(layout, latents)
+    const [rounded, q] = [backend.zeros(weights.length), backend.zeros(weights.length)]
+    backend.roundToGrid(latents.w.values, grid, rounded, q)
+    const codes: Codes = {}
+    for (const [field, values] of Object.entries({ ...stored, q }))
+      codes[field] = await backend.download(values)
+    return codes
+  }
+
+  /** Takes codes, and the values within their cells that training goes on from. */
+  async take(codes: Codes, optimum: Float32Array): Promise<void> {
+    if (!this.format?.latents) throw new RangeError(`${this.name} is not quantized`)
+    this.setLatents(this.format.latents(optimum, codes))
+    await this.round()
+  }
+
   /** Takes the latents of another parameter of the same tensor and format. Not after the first step: the moments stay. */
   takeLatents({ latents }: Parameter): void {
     for (const [key, { values, unit }] of Object.entries(latents)) {
@@ -112,8 +148,7 @@ export class Parameter {
     }
   }
 
-  /** Takes other latents of the same format in place of its own. Not after the first step: the moments stay. */
-  setLatents(latents: Latents): void {
+  private setLatents(latents: Latents): void {
     for (const [key, { values, unit }] of Object.entries(latents)) {
       this.backend.write(this.latents[key].values, values)
       this.backend.write(this.latents[key].unit, unit)
@@ -131,35 +166,6 @@ const turn = 1 << 22
 export class Optimizer {
   /** Where the moments are. */
   moments: MomentStore = momentsInMemory
-
-  /** Computes `weights` from the latents. */
-  async round(p: Parameter): Promise<void> {
-    const { backend, latents, layout, weights } = p
-    const { values, unit } = latents.w
-    if (!layout) {
-      backend.copy(weights, values)
-      return
-    }
-    const { grid } = backend.latentGrid(layout, latents)
-    for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
-      if (start > 0) await setImmediate()
-      const part = gridPart(backend, grid, start / layout.groupSize, end / layout.groupSize)
-      backend.roundToGrid(backend.view(values, start, end), part, backend.view(weights, start, end))
-    }
-  }
-
-  /** The codes of a quantized parameter and the weights that the same rounding gives. */
-  async codes(p: Parameter): Promise<{ weights: Float32Array; codes: Codes }> {
-    const { backend, layout, latents } = p
-    if (!layout) throw new RangeError(`${p.name} is not quantized`)
-    const { stored, grid } = backend.latentGrid(layout, latents)
-    const [weights, q] = [backend.zeros(p.weights.length), backend.zeros(p.weights.length)]
-    backend.roundToGrid(latents.w.values, grid, weights, q)
-    const codes: Codes = {}
-    for (const [field, values] of Object.entries({ ...stored, q }))
-      codes[field] = await backend.download(values)
-    return { weights: await backend.download(weights), codes }
-  }
 
   /** One step of Adam on the latents, from `gradient`. */
   async update(p: Parameter, step: Step): Promise<void> {
@@ -180,7 +186,7 @@ export class Optimizer {
         )
       })
     }
-    if (p.codes) await this.recenterLatents(p)
+    if (p.fixedCodes) await this.recenterLatents(p)
   }
 
   /** Moves the weights' latents, unless the codes stay, and gives the gradients of the scales' latents. */
@@ -203,7 +209,7 @@ export class Optimizer {
         moments && { ...stepOf(w, step), moments, unit: unitsOf(backend, w, start, end) },
       )
     }
-    if (p.codes) train([0, w.values.length])
+    if (p.fixedCodes) train([0, w.values.length])
     else await this.moments.update({ p, key: 'w' }, (moments, piece) => train(piece, moments))
     return backend.scaleGradients(layout, p.latents, stored, sums)
   }
@@ -211,15 +217,14 @@ export class Optimizer {
   /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
   async freezeCodes(p: Parameter): Promise<void> {
     if (!p.format) return
-    p.codes = toBytes((await this.codes(p)).codes.q)
+    p.fixedCodes = toBytes((await p.codes()).q)
     await this.recenterLatents(p)
   }
 
   /** Moves the weights' latents to the middle of the cells of the codes that stay, where scales have moved. */
   private async recenterLatents(p: Parameter): Promise<void> {
-    const { codes } = await this.codes(p)
-    const q = Float32Array.from(p.codes as Int8Array)
-    p.backend.write(p.latents.w.values, p.format?.dequantize({ ...codes, q }) as Float32Array)
+    const q = Float32Array.from(p.fixedCodes as Int8Array)
+    p.backend.write(p.latents.w.values, p.format?.dequantize({ ...(await p.codes()), q }) as Float32Array)
   }
 
   async dispose(): Promise<void> {

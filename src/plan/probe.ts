@@ -20,9 +20,8 @@ import type { Activations, Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
 import { formatOf } from '../formats/table.js'
 import { quantizeRowsAsync } from '../llama/index.js'
-import type { Optimizer } from '../optimizer/parameter.js'
 import { Random } from '../random.js'
-import { trainedBytes } from '../student/export.js'
+import { packedBytes } from '../student/export.js'
 import type { Source } from '../student/source.js'
 import { makeBlock } from '../student/student.js'
 import { threadCount } from '../threads.js'
@@ -49,7 +48,6 @@ export function probeBlock(
   source: Source,
   teacher: DeviceWeights,
   network: Network,
-  optimizer: Optimizer,
   types: ReadonlyMap<string, number>,
   trialTokens: number,
   onProgress?: (done: number, total: number) => void,
@@ -64,9 +62,7 @@ export function probeBlock(
     const activations = await network.embed(tokens, teacher)
     const prepare = await timed(async () => {
       const block = await makeBlock(network.backend, source, types, 0)
-      for (const p of block.parameters) await optimizer.round(p)
-      for (const p of block.parameters)
-        await trainedBytes(p, optimizer, { tensors: 0, weights: 0, differing: 0 })
+      for (const p of block.parameters) await packedBytes(p, { tensors: 0, weights: 0, differing: 0 })
     })
     const copy: Activations = { x: activations.x, sideInputs: new Map(activations.sideInputs) }
     const forward = await median(() => network.block(0, copy, teacher))

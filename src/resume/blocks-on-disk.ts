@@ -1,7 +1,7 @@
 /**
  * Finished blocks of a block-wise run, each in a file of its own in a folder beside the output, so that a run that was killed
  * need not solve them again. With the whole student in memory a file holds the latents, which training goes on from;
- * otherwise it holds the tensors as they go to the output.
+ * otherwise it holds the codes, packed as they go to the output.
  */
 
 import { existsSync, rmSync } from 'node:fs'
@@ -10,8 +10,9 @@ import { FileError } from '../errors.js'
 import { reserveSpace } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { createGguf, type Gguf, Metadata, openGguf } from '../gguf/index.js'
-import type { Optimizer, Parameter } from '../optimizer/parameter.js'
-import { type ExportCheck, trainedBytes } from '../student/export.js'
+import type { Parameter } from '../optimizer/parameter.js'
+import type { CodedTensor } from '../student/coded-tensor.js'
+import { type ExportCheck, packedBytes } from '../student/export.js'
 import {
   headerBytes,
   loadCheckpoint,
@@ -27,7 +28,6 @@ export class BlocksOnDisk {
   constructor(
     readonly folder: string,
     private readonly settings: Settings,
-    private readonly what: 'latents' | 'tensors',
   ) {}
 
   private path(name: string): string {
@@ -43,52 +43,58 @@ export class BlocksOnDisk {
     return existsSync(this.path(name))
   }
 
-  /** Reads a finished block into its parameters; false if it is not there. @throws UsageError for other settings */
-  async load(name: string, parameters: readonly Parameter[], optimizer: Optimizer): Promise<boolean> {
+  /** Reads the latents of a finished block; false if it is not there. @throws UsageError for other settings */
+  async loadLatents(name: string, parameters: readonly Parameter[]): Promise<boolean> {
     if (!this.has(name)) return false
-    if (this.what === 'latents') {
-      await loadCheckpoint(this.path(name), parameters, this.settings)
-      for (const p of parameters) await optimizer.round(p)
-      return true
-    }
-    const gguf = await this.part(name)
-    for (const p of parameters) {
-      const bytes = await gguf.read(gguf.tensor(p.name))
-      if (p.format) p.backend.write(p.weights, p.format.dequantize(p.format.decode(bytes)))
-    }
+    await loadCheckpoint(this.path(name), parameters, this.settings)
+    for (const p of parameters) await p.round()
     return true
   }
 
-  /** Takes room for a block before it is solved for. @throws FileError where the disk is full */
-  async reserve(name: string, parameters: readonly Parameter[]): Promise<void> {
-    makeFolder(this.folder)
-    await reserveSpace(
-      this.path(name),
-      this.what === 'latents' ? stateBytes(parameters) : tensorBytes(parameters),
-    )
+  /** Reads the codes of a finished block; false if it is not there. @throws FileError for other settings */
+  async loadCodes(name: string, tensors: readonly CodedTensor[]): Promise<boolean> {
+    if (!this.has(name)) return false
+    const gguf = await this.part(name)
+    for (const tensor of tensors)
+      if (tensor.format) await tensor.take(tensor.format.decode(await gguf.read(gguf.tensor(tensor.name))))
+    return true
   }
 
-  /** Saves a block for which `reserve` has been called. */
-  async save(
-    name: string,
-    parameters: readonly Parameter[],
-    optimizer: Optimizer,
-    check: ExportCheck,
-  ): Promise<void> {
+  /** Takes room for the latents of a block before it is solved for. @throws FileError where the disk is full */
+  reserveLatents(name: string, parameters: readonly Parameter[]): Promise<void> {
+    return this.reserve(name, stateBytes(parameters))
+  }
+
+  /** The same for codes. */
+  reserveCodes(name: string, tensors: readonly CodedTensor[]): Promise<void> {
+    return this.reserve(name, packedSize(tensors))
+  }
+
+  private async reserve(name: string, bytes: number): Promise<void> {
+    makeFolder(this.folder)
+    await reserveSpace(this.path(name), bytes)
+  }
+
+  /** Saves the latents of a block for which room has been taken. */
+  saveLatents(name: string, parameters: readonly Parameter[]): Promise<void> {
+    return saveCheckpoint(this.path(name), parameters, {}, this.settings)
+  }
+
+  /** Saves the tensors of a block as they go to the output. */
+  async saveCodes(name: string, tensors: readonly CodedTensor[], check: ExportCheck): Promise<void> {
     const path = this.path(name)
-    if (this.what === 'latents') return saveCheckpoint(path, parameters, {}, this.settings)
     const metadata = new Metadata(path, [
       ['general.architecture', { type: 'string', value: 'quench-block' }],
       ['quench.settings', { type: 'string', value: JSON.stringify(this.settings) }],
     ])
-    const tensors = parameters.map(({ name, shape, format }) => ({
+    const stored = tensors.map(({ name, shape, format }) => ({
       name,
       shape: shape.toReversed(),
       type: format?.type ?? 0,
     }))
-    const writer = await createGguf(path, { metadata, tensors })
+    const writer = await createGguf(path, { metadata, tensors: stored })
     try {
-      for (const p of parameters) await writer.write(p.name, await trainedBytes(p, optimizer, check))
+      for (const tensor of tensors) await writer.write(tensor.name, await packedBytes(tensor, check))
       await writer.finish()
     } catch (error) {
       await writer.abort()
@@ -130,8 +136,8 @@ export class BlocksOnDisk {
 }
 
 /** At least the bytes of a file of tensors as they go to the output. */
-function tensorBytes(parameters: readonly Parameter[]): number {
-  const sizes = parameters.map(({ weights, format }) =>
+function packedSize(tensors: readonly CodedTensor[]): number {
+  const sizes = tensors.map(({ weights, format }) =>
     format ? (weights.length / format.blockSize) * format.blockBytes : 4 * weights.length,
   )
   return sizes.reduce((a, b) => a + b, headerBytes + tensorHeaderBytes * sizes.length)

@@ -4,12 +4,14 @@
  * last forward pass.
  */
 
+import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import { aboutTensors, QuenchError } from '../errors.js'
+import type { Codes, Format } from '../formats/format.js'
 import { F32 } from '../formats/types/f32.js'
 import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
-import type { Optimizer, Parameter } from '../optimizer/parameter.js'
+import type { Parameter } from '../optimizer/parameter.js'
 import type { Importance } from './student.js'
 
 /** What the check of an export has seen. */
@@ -22,26 +24,31 @@ export interface ExportCheck {
   differing: number
 }
 
-/** The bytes of a quantized parameter, compared with libggml. @throws QuenchError if a weight differs */
-export async function trainedBytes(
-  p: Parameter,
-  optimizer: Optimizer,
-  check: ExportCheck,
-): Promise<Uint8Array> {
+/** A tensor that is to be packed. */
+interface Packable {
+  readonly backend: Backend
+  readonly name: string
+  /** Absent: it is stored as F32. */
+  readonly format: Format | undefined
+  /** As the forward pass uses them. */
+  readonly weights: DeviceBuffer
+  codes(): Promise<Codes>
+}
+
+/** The bytes of a tensor, compared with libggml where it is quantized. @throws QuenchError if a weight differs */
+export async function packedBytes(p: Packable, check: ExportCheck): Promise<Uint8Array> {
   const used = await p.backend.download(p.weights)
   if (!p.format) return F32.encode({ w: used })
-  const { weights, codes } = await optimizer.codes(p)
-  const bytes = p.format.encode(codes)
-  const written = dequantizeRows(p.format.type, bytes, weights.length)
+  const bytes = p.format.encode(await p.codes())
+  const written = dequantizeRows(p.format.type, bytes, used.length)
   let differing = 0
-  for (let i = 0; i < weights.length; i++)
-    if (!Object.is(written[i], weights[i]) || !Object.is(written[i], used[i])) differing++
+  for (let i = 0; i < used.length; i++) if (!Object.is(written[i], used[i])) differing++
   check.tensors++
-  check.weights += weights.length
+  check.weights += used.length
   check.differing += differing
   if (differing > 0)
     throw new QuenchError(
-      `${p.name}: ${differing} of ${weights.length} weights would not be read back as they were trained; nothing was written. This is a bug in quench`,
+      `${p.name}: ${differing} of ${used.length} weights would not be read back as they were trained; nothing was written. This is a bug in quench`,
     )
   return bytes
 }
@@ -85,15 +92,11 @@ export function assignedBytes(gguf: Gguf, types: ReadonlyMap<string, number>): n
 export type TrainedTensors = (name: string) => Promise<Uint8Array | undefined>
 
 /** Those of parameters in memory. */
-export function trainedParameters(
-  parameters: readonly Parameter[],
-  optimizer: Optimizer,
-  check: ExportCheck,
-): TrainedTensors {
+export function trainedParameters(parameters: readonly Parameter[], check: ExportCheck): TrainedTensors {
   const byName = new Map(parameters.map((p) => [p.name, p]))
   return async (name) => {
     const p = byName.get(name)
-    return p && trainedBytes(p, optimizer, check)
+    return p && packedBytes(p, check)
   }
 }
 

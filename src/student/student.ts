@@ -1,11 +1,13 @@
 /** The student: the parameters that train, and what is only quantized. */
 import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { aboutTensors } from '../errors.js'
+import type { Codes, Format } from '../formats/format.js'
 import { checkScales } from '../formats/grids.js'
 import { formatOf } from '../formats/table.js'
 import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
 import { modelTensors } from '../models/weights.js'
 import { Parameter } from '../optimizer/parameter.js'
+import { CodedTensor } from './coded-tensor.js'
 import { rowTables, type Source } from './source.js'
 import { type BlockWeights, roundedRows } from './student-weights.js'
 
@@ -49,8 +51,8 @@ export async function makeStudent(
     source,
     types,
     new Map(shapes),
-    untrained,
     importance,
+    untrained,
   )
   const whole = new Map([...frozen, ...parameters.map((p) => [p.name, p.weights] as const)])
   const weights: DeviceWeights = {
@@ -72,21 +74,35 @@ export async function restart(
 ): Promise<void> {
   const { backend, name, shape } = parameter
   const only = new Map([[name, shape]])
-  const { parameters } = await studentOf(backend, source, types, only, new Set(), importance)
+  const { parameters } = await studentOf(backend, source, types, only, importance)
   parameter.takeLatents(parameters[0])
 }
 
-/** A block of a student, in the same way. */
-export function makeBlock(
+/** A block of a student that does not train any further. */
+export interface CodedBlock extends BlockWeights {
+  readonly parameters: readonly CodedTensor[]
+}
+
+/** A block of a student as the reference quantizer makes it. */
+export async function makeBlock(
   backend: Backend,
   source: Source,
   types: ReadonlyMap<string, number>,
   layer: number,
   importance?: Importance,
-): Promise<Student> {
+): Promise<CodedBlock> {
   const shapes = Object.entries(source.architecture.blockTensors(source.config, layer))
   const named = new Map(shapes.map(([name, shape]) => [`blk.${layer}.${name}`, shape]))
-  return studentOf(backend, source, types, named, new Set(), importance)
+  const parameters: CodedTensor[] = []
+  const frozen = new Map<string, DeviceBuffer>()
+  for await (const made of tensorsOf(source, types, named, importance)) {
+    const { name, shape } = made
+    if (made.is === 'frozen') frozen.set(name, backend.upload(made.weights))
+    else if (made.is === 'plain')
+      parameters.push(new CodedTensor(backend, name, shape, undefined, { w: made.weights.slice() }))
+    else parameters.push(new CodedTensor(backend, name, shape, made.format, made.codes))
+  }
+  return { parameters, frozen }
 }
 
 async function studentOf(
@@ -94,30 +110,54 @@ async function studentOf(
   source: Source,
   types: ReadonlyMap<string, number>,
   shapes: ReadonlyMap<string, readonly number[]>,
-  untrained: ReadonlySet<string>,
   importance: Importance | undefined,
+  untrained?: ReadonlySet<string>,
 ): Promise<Student> {
   const parameters: Parameter[] = []
   const frozen = new Map<string, DeviceBuffer>()
+  for await (const made of tensorsOf(source, types, shapes, importance, untrained)) {
+    const { name, shape, weights } = made
+    if (made.is === 'frozen') frozen.set(name, backend.upload(weights))
+    else if (made.is === 'plain') parameters.push(Parameter.plain(backend, name, shape, weights.slice()))
+    else parameters.push(Parameter.quantized(backend, name, shape, made.format, weights, made.codes))
+  }
+  return { parameters, frozen }
+}
+
+/** A tensor as the reference quantizer makes it: its weights in full precision, or rounded where it is frozen. */
+type Made = { readonly name: string; readonly shape: readonly number[]; readonly weights: Float32Array } & (
+  | { readonly is: 'coded'; readonly format: Format; readonly codes: Codes }
+  | { readonly is: 'plain' }
+  | { readonly is: 'frozen' }
+)
+
+/** @param untrained tensors that are frozen */
+async function* tensorsOf(
+  source: Source,
+  types: ReadonlyMap<string, number>,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  importance: Importance | undefined,
+  untrained: ReadonlySet<string> = new Set(),
+): AsyncGenerator<Made> {
   for (const [name, shape] of shapes) {
     const weights = source.weights.get(name) as Float32Array
-    const type = types.get(name) ?? source.gguf.tensor(name).type
+    const from = source.gguf.tensor(name).type
+    const type = types.get(name) ?? from
     const format = formatOf(type)
-    if (untrained.has(name) && type === source.gguf.tensor(name).type)
-      frozen.set(name, backend.upload(weights))
-    else if (format?.name === 'F32') parameters.push(Parameter.plain(backend, name, shape, weights.slice()))
+    const trains = !untrained.has(name)
+    if (!trains && type === from) yield { is: 'frozen', name, shape, weights }
+    else if (format?.name === 'F32') yield { is: 'plain', name, shape, weights }
     else {
       try {
         const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number, importance?.get(name))
-        if (format?.latents && !untrained.has(name)) {
+        if (format?.latents && trains) {
           const codes = format.decode(bytes)
           checkScales(format, codes)
-          parameters.push(Parameter.quantized(backend, name, shape, format, weights, codes))
-        } else frozen.set(name, backend.upload(dequantizeRows(type, bytes, weights.length)))
+          yield { is: 'coded', name, shape, weights, format, codes }
+        } else yield { is: 'frozen', name, shape, weights: dequantizeRows(type, bytes, weights.length) }
       } catch (error) {
         throw aboutTensors(source.gguf.path, name, error)
       }
     }
   }
-  return { parameters, frozen }
 }

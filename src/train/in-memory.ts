@@ -73,7 +73,7 @@ export class InMemory implements State {
   private async solve(): Promise<StageResult | undefined> {
     const { run, disk } = this.work
     const { distillation, student, progress } = this
-    const { source, teacher, network, optimizer, text, plan, options } = run
+    const { source, teacher, network, text, plan, options } = run
     const windows = text.calibration
     if (windows.length === 0 || (options.steps === 0 && trainingOf(plan.method))) return undefined
     const began = performance.now()
@@ -86,7 +86,6 @@ export class InMemory implements State {
       source,
       teacher,
       network,
-      optimizer,
       student,
       disk,
       weights: distillation.student,
@@ -134,24 +133,24 @@ export class InMemory implements State {
 
   async restore(to: 'blocks' | 'stock'): Promise<boolean> {
     const { run, disk } = this.work
-    for (const p of this.student.parameters) p.codes = undefined
-    if (to === 'blocks') return loadBlocks(this.student, run.network, disk, run.optimizer)
+    for (const p of this.student.parameters) p.fixedCodes = undefined
+    if (to === 'blocks') return loadBlocks(this.student, run.network, disk)
     const { opponent } = this.progress.validated as Validated
     await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)
     return true
   }
 
   tensors(): TrainedTensors {
-    const { optimizer, check } = this.work.run
-    return trainedParameters(this.student.parameters, optimizer, check)
+    const { check } = this.work.run
+    return trainedParameters(this.student.parameters, check)
   }
 
   /** Gives the parameters the reference quantizer's codes. */
   private async quantize(importance: Importance | undefined): Promise<void> {
-    const { source, types, optimizer } = this.work.run
+    const { source, types } = this.work.run
     for (const p of this.student.parameters) {
       await restart(source, types, p, importance)
-      await optimizer.round(p)
+      await p.round()
     }
   }
 }

@@ -22,13 +22,12 @@ export class OneBlock implements State {
 
   private async solve(): Promise<StageResult> {
     const { run, disk } = this.work
-    const { source, teacher, network, optimizer, types, check, text, plan, options } = run
+    const { source, teacher, network, types, check, text, plan, options } = run
     const began = performance.now()
     const { plain, weighed, solved } = await solveOneBlockAtATime({
       source,
       teacher,
       network,
-      optimizer,
       types,
       importance: await run.importance(),
       disk,

@@ -92,7 +92,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
       network.keepsMemory = inMemory
       const held = sizesOf(source).block + heldOutside(source)
       source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * held
-      return probeBlock(source, teacher, network, optimizer, types, tokens.trial, (done, total) => {
+      return probeBlock(source, teacher, network, types, tokens.trial, (done, total) => {
         options.signal?.throwIfAborted()
         options.onProgress?.({ stage: 'measure', done, total, tokens: total })
       })

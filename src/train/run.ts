@@ -23,7 +23,7 @@ export async function runTraining(run: RunContext): Promise<TrainReport> {
   const folder = blocksFolder(options.output)
   return withCleanup(async (defer) => {
     if (!keepsState(options)) defer(() => rm(folder, { recursive: true, force: true }))
-    const disk = new BlocksOnDisk(folder, settings, plan.inMemory ? 'latents' : 'tensors')
+    const disk = new BlocksOnDisk(folder, settings)
     defer(() => disk.close())
     const state = plan.inMemory ? await InMemory.open({ run, disk }) : new OneBlock({ run, disk })
     await state.prepare()

@@ -59,7 +59,7 @@ async function train(
 ): Promise<Frozen> {
   const network = new Network(cpu, llama, config, batch)
   const optimizer = new Optimizer()
-  for (const p of parameters) await optimizer.round(p)
+  for (const p of parameters) await p.round()
   const student = new Map([...deviceWeights(weights), ...parameters.map((p) => [p.name, p.weights] as const)])
   const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   const tokens = randomTokens(network.tokens, config.vocabulary, 1)

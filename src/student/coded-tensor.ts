@@ -1,0 +1,31 @@
+/** A tensor of the student that is codes and nothing else: where no training follows, there is nothing to train from. */
+import type { Backend, DeviceBuffer } from '../backends/backend.js'
+import type { Codes, Format } from '../formats/format.js'
+import type { Shape } from '../graph/index.js'
+
+export class CodedTensor {
+  /** As the forward pass uses them, row by row. */
+  readonly weights: DeviceBuffer
+
+  constructor(
+    readonly backend: Backend,
+    readonly name: string,
+    /** (out, in). */
+    readonly shape: Shape,
+    /** Absent: it is stored as F32, and so are the codes, as `w`. */
+    readonly format: Format | undefined,
+    private stored: Codes,
+  ) {
+    this.weights = backend.upload(format ? format.dequantize(stored) : stored.w)
+  }
+
+  async codes(): Promise<Codes> {
+    return this.stored
+  }
+
+  /** Takes other codes in place of its own. */
+  async take(codes: Codes): Promise<void> {
+    this.stored = codes
+    this.backend.write(this.weights, this.format ? this.format.dequantize(codes) : codes.w)
+  }
+}
