@@ -194,7 +194,7 @@ async function littleMemory(): Promise<number> {
     seconds: undefined,
     speeds,
   } as const
-  return Math.ceil(bytesOf('solve streamed', model, plan) / 1e6 + 1) * 1e6
+  return Math.ceil(bytesOf('solving one block at a time', model, plan) / 1e6 + 1) * 1e6
 }
 
 async function check(disk: string): Promise<void> {

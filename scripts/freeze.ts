@@ -46,7 +46,9 @@ await withCleanup(async (defer) => {
   const model = await openSource(input)
   await model.gguf.close()
   const plan = { batch: small.batch, calibration: small.calibration, trial: 960 }
-  const [block, whole] = (['solve streamed', 'solve'] as const).map((stage) => bytesOf(stage, model, plan))
+  const [block, whole] = (['solving one block at a time', 'solving in memory'] as const).map((stage) =>
+    bytesOf(stage, model, plan),
+  )
   const little = Math.ceil((block + whole) / 2)
 
   const ways: [name: string, more: Partial<TrainOptions>, stopAt: readonly [stage: string, done: number]][] =

@@ -73,7 +73,7 @@ interface GroupSums {
 export interface Backend {
   /** A new buffer of zeros. */
   zeros(length: number): DeviceBuffer
-  /** A buffer of these values. The array may become the buffer: it must not be changed afterwards, and need not be kept. */
+  /** A buffer of these values. The array may become the buffer: it must not be changed while the buffer is in use. */
   upload(values: TypedArray): DeviceBuffer
   /** The values of a buffer, in an array that may be the buffer itself: it must not be changed. */
   download<T extends TypedArray = Float32Array>(buffer: DeviceBuffer): Promise<T>

@@ -1,9 +1,9 @@
 /**
- * The block-wise method: block after block is solved for (solve.ts) on the streams that have passed through the blocks solved
+ * The block-wise method: block after block is solved for (solve.ts) on the hidden states that have passed through the blocks solved
  * before, beside those of the teacher. Where the model does not fit in memory, no more of it than a block and the tensors
- * outside the blocks need be there: weights are read from the file, streams may lie on disk.
+ * outside the blocks need be there: weights are read from the file, hidden states may lie on disk.
  *
- * Every finished block is saved (blocks-on-disk.ts). A run that was killed takes those that are there, carries the streams
+ * Every finished block is saved (blocks-on-disk.ts). A run that was killed takes those that are there, carries the hidden states
  * through them and goes on with the next, to the same result.
  */
 
@@ -60,7 +60,7 @@ export interface OneBlockOptions extends Options {
   /** Mean squares of what the matrices read, by tensor. */
   readonly importance: ReadonlyMap<string, Float32Array>
   readonly validation: readonly KindWindows[]
-  /** A folder for streams that do not fit in memory. */
+  /** A folder for hidden states that do not fit in memory. */
   readonly spill: string | undefined
   readonly check: ExportCheck
 }
@@ -85,7 +85,7 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
     }
     const sideOf = async (of: DeviceWeights): Promise<Side> => ({
       weights: of,
-      streams: await start(network, batches, of, new HiddenStatesInMemory()),
+      states: await start(network, batches, of, new HiddenStatesInMemory()),
       trial: await start(network, trial.batches, of, new HiddenStatesInMemory()),
     })
     const sides = { student: await sideOf(weights), teacher: await sideOf(teacher) }
@@ -151,10 +151,10 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       tokens: readonly Int32Array[],
       weights: DeviceWeights,
     ): Promise<HiddenStates> => {
-      const streams =
+      const states =
         spill === undefined ? new HiddenStatesInMemory() : new HiddenStatesOnDisk(backend, spill, label)
-      defer(() => streams.dispose())
-      return start(network, tokens, weights, streams)
+      defer(() => states.dispose())
+      return start(network, tokens, weights, states)
     }
     // Importances are those of matrices in blocks, so outside of them all three are the same.
     const outer = new Map<string, DeviceBuffer>()
@@ -166,14 +166,14 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     const solver: Solver = { path, full, network, products, rows, outputs, bounds }
     const sideOf = async (label: string, weights: DeviceWeights): Promise<Side> => ({
       weights,
-      streams: await begin(label, batches, weights),
+      states: await begin(label, batches, weights),
       trial: await begin(`trial-${label}`, trial.batches, weights),
     })
     const sides = { student: await sideOf('student', own), teacher: await sideOf('teacher', teacher) }
     const held = inWholeBatches(validation, network.batch.windows).map(joinWindows)
     const heldOf = async (label: string, weights: DeviceWeights) => ({
       weights,
-      streams: await begin(`held-${label}`, held, weights),
+      states: await begin(`held-${label}`, held, weights),
     })
     const seen = {
       plain: await heldOf('plain', plain),
@@ -186,11 +186,11 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       onProgress?.(layer, layers)
       const block = await makeBlock(backend, source, types, layer)
       plain.take(block)
-      await advance(network, layer, seen.plain.streams, plain)
+      await advance(network, layer, seen.plain.states, plain)
       const better = await makeBlock(backend, source, types, layer, importance)
       weighed.take(better)
       own.take(better)
-      await advance(network, layer, seen.weighed.streams, weighed)
+      await advance(network, layer, seen.weighed.states, weighed)
       let done = { teacherAdvanced: false }
       if (!(await disk.loadCodes(`block-${layer}`, better.parameters))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
@@ -199,15 +199,15 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
         await disk.saveCodes(`block-${layer}`, better.parameters, check)
       }
       await advanceSides(network, layer, sides, done)
-      for (const { weights, streams } of [seen.own, seen.teacher])
-        await advance(network, layer, streams, weights)
+      for (const { weights, states } of [seen.own, seen.teacher])
+        await advance(network, layer, states, weights)
     }
     onProgress?.(layers, layers)
-    const divergence = async ({ streams, weights }: { streams: HiddenStates; weights: DeviceWeights }) => {
+    const divergence = async ({ states, weights }: { states: HiddenStates; weights: DeviceWeights }) => {
       const means: number[] = []
-      for (let i = 0; i < streams.count; i++) {
-        const hidden = seen.teacher.streams.get(i).x
-        backend.copy(network.output, streams.get(i).x)
+      for (let i = 0; i < states.count; i++) {
+        const hidden = seen.teacher.states.get(i).x
+        backend.copy(network.output, states.get(i).x)
         const losses = await network.losses(weights, { kind: 'teacher', weights: teacher, hidden })
         means.push(...windowMeans(losses, network.batch.length))
       }
@@ -228,33 +228,33 @@ async function start(
   network: Network,
   batches: readonly Int32Array[],
   weights: DeviceWeights,
-  streams: HiddenStates,
+  states: HiddenStates,
 ): Promise<HiddenStates> {
-  for (const [i, tokens] of batches.entries()) await streams.set(i, await network.embed(tokens, weights))
-  return streams
+  for (const [i, tokens] of batches.entries()) await states.set(i, await network.embed(tokens, weights))
+  return states
 }
 
-/** Carries the streams of both sides through a block. */
+/** Carries the hidden states of both sides through a block. */
 async function advanceSides(
   network: Network,
   layer: number,
   { student, teacher }: Sides,
   { teacherAdvanced }: { readonly teacherAdvanced: boolean },
 ): Promise<void> {
-  for (const { weights, streams, trial } of teacherAdvanced ? [student] : [student, teacher])
-    for (const each of [streams, trial]) await advance(network, layer, each, weights)
+  for (const { weights, states, trial } of teacherAdvanced ? [student] : [student, teacher])
+    for (const each of [states, trial]) await advance(network, layer, each, weights)
 }
 
-/** Carries streams through a block. */
+/** Carries hidden states through a block. */
 async function advance(
   network: Network,
   layer: number,
-  streams: HiddenStates,
+  states: HiddenStates,
   weights: DeviceWeights,
 ): Promise<void> {
-  for (let i = 0; i < streams.count; i++) {
-    const activations = streams.get(i)
+  for (let i = 0; i < states.count; i++) {
+    const activations = states.get(i)
     activations.x = await network.block(layer, activations, weights)
-    await streams.set(i, activations)
+    await states.set(i, activations)
   }
 }

@@ -63,10 +63,10 @@ export interface Solver extends Compute {
   readonly onChoice?: (name: string, choice: Choice, error: number) => void
 }
 
-/** The streams of a model before a block, batch by batch, and its weights: of the text to solve from, and of that which decides. */
+/** The hidden states of a model before a block, batch by batch, and its weights: of the text to solve from, and of that which decides. */
 export interface Side {
   readonly weights: DeviceWeights
-  readonly streams: HiddenStates
+  readonly states: HiddenStates
   readonly trial: HiddenStates
 }
 
@@ -79,7 +79,7 @@ export interface Sides {
  * Gives the matrices of a block the codes of the solution.
  * @param byName the tensors; those of other blocks are not looked at
  * @param onMatrix called after each group of matrices, with the share of the block that is done
- * @returns whether the teacher's streams have passed through the block already
+ * @returns whether the teacher's hidden states have passed through the block already
  */
 export async function solveBlock(
   solver: Solver,
@@ -127,16 +127,16 @@ async function solveGroup(
       { weights: teacher.weights, activations: to },
       last,
     )
-    if (last) other.set(i, to)
+    if (last) await other.set(i, to)
     return samples
   }
   const sums = new MomentSums(products)
-  for (let i = 0; i < student.streams.count; i++)
-    await sums.add(await sample(student.streams, teacher.streams, i), network.tokens)
+  for (let i = 0; i < student.states.count; i++)
+    await sums.add(await sample(student.states, teacher.states, i), network.tokens)
   const { inputs, targets } = await sums.finish()
   const samples: GroupSamples[] = []
   for (let i = 0; i < student.trial.count; i++) samples.push(await sample(student.trial, teacher.trial, i))
-  const tokens = student.streams.count * network.tokens
+  const tokens = student.states.count * network.tokens
   const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
   const factor = await factorize(metric, products)
   const joinedTrial = (of: (each: GroupSamples) => DeviceBuffer): Promise<Float32Array> =>

@@ -23,12 +23,11 @@ import { type FileSpeed, speedTests, summarizeRounds, thisMachine } from '../spe
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
 import { choosePrompts } from './continuations.js'
 import { judge } from './judge.js'
+import { usualLadder } from './ladder.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
 import { benchAll, evaluateAll, type KeptEvaluation, tensorErrorsOfAll, writeAll } from './measure.js'
 import { Store } from './store.js'
 import { verdict } from './verdict.js'
-
-const usualLadder = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'] as const
 
 const promptTokens = 24
 const continuationTokens = 48

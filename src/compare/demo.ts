@@ -25,13 +25,13 @@ import { checkOutputs } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import type { TrainReport } from '../train/report.js'
 import { train } from '../train/train.js'
+import { usualLadder } from './ladder.js'
 
 const shipped = (name: string): string => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
 /** The model that ships, and the text that it has never seen. */
 const demoModel = shipped('quench-5m-f16.gguf')
 const demoText = shipped('quench-5m.test.txt')
 
-const ladderTypes = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'] as const
 const trainedTypes = ['Q4_0', 'Q3_K_M', 'Q2_K'] as const
 
 /** The model knows one kind of text alone, which is its own: more of that than of general text. */
@@ -87,7 +87,7 @@ export interface DemoReport {
 export async function demo(options: DemoOptions): Promise<DemoReport> {
   const { folder } = options
   checkNumbers(options, { steps: whole(0), seconds: aboveZero, tokens: whole(1), seed: whole(0) })
-  const made = [...ladderTypes, ...trainedTypes.map((type) => `${type}-QAT`)]
+  const made = [...usualLadder, ...trainedTypes.map((type) => `${type}-QAT`)]
   await checkOutputs({
     writes: made.map((name) => ({ path: madePath(folder, name), by: 'the file to make' })),
     reads: [demoModel, demoText].map((path) => ({ path, by: 'of the demo' })),
@@ -107,7 +107,7 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
   const { folder, seed = 1, steps, seconds, tokens = 32_768, onProgress } = options
   const began = performance.now()
   const made: { name: string; type: string; method: 'ptq' | 'qat'; path: string }[] = []
-  for (const type of ladderTypes) {
+  for (const type of usualLadder) {
     onProgress?.({ stage: 'quantize', type })
     const path = madePath(folder, type)
     await quantizeFile(demoModel, path, type)

@@ -12,6 +12,7 @@ import { FileError, UsageError } from '../errors.js'
 import type { Failure } from '../failures.js'
 import { makeFolder } from '../folders.js'
 import { inspectFile } from '../gguf/inspect.js'
+import { contentHash } from '../hashes.js'
 import { checkImportance, FILE_TYPES } from '../llama/index.js'
 import { memoryBudget } from '../memory.js'
 import type { Output } from '../outputs.js'
@@ -20,7 +21,7 @@ import { hasLeftovers, keptBeside } from '../resume/leftovers.js'
 import { thisMachine } from '../speed/index.js'
 import type { TrainReport } from '../train/report.js'
 import { train } from '../train/train.js'
-import { contentHash, type Store } from './store.js'
+import type { Store } from './store.js'
 
 /** A file of the comparison. */
 export interface Entry {

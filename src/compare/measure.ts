@@ -8,9 +8,10 @@ import type { Document } from '../data/texts.js'
 import { FileError } from '../errors.js'
 import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
+import { contentHash } from '../hashes.js'
 import { type Round, roundTokens, runRound, type SpeedTest, thisMachine } from '../speed/index.js'
 import { type Continuation, type Prompt, writeOn } from './continuations.js'
-import { contentHash, type Store } from './store.js'
+import type { Store } from './store.js'
 import { type TensorError, tensorErrors } from './tensor-errors.js'
 
 /** A file by name and contents. */

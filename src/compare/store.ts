@@ -12,12 +12,13 @@
  */
 
 import { createHash } from 'node:crypto'
-import { createReadStream, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type Database from 'libsql'
 import { systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { openGguf } from '../gguf/index.js'
+import { fileHash } from '../hashes.js'
 import { guarded, openDatabase, parsed, transaction } from './store-database.js'
 
 /** What a measurement depends on. */
@@ -129,20 +130,6 @@ const stateOf = (path: string): [size: string, modified: string, inode: string] 
     throw systemError(path, error)
   }
 }
-
-async function fileHash(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer)
-  } catch (error) {
-    throw systemError(path, error)
-  }
-  return hash.digest('hex')
-}
-
-/** SHA-256 of texts, documents and the like. */
-export const contentHash = (value: unknown): string =>
-  createHash('sha256').update(JSON.stringify(value)).digest('hex')
 
 function keyOf(kind: string, inputs: Inputs): string {
   return createHash('sha256')

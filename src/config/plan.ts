@@ -32,7 +32,7 @@ export interface Plan {
   readonly method: Method
   /** The whole student is in memory; otherwise one block at a time. */
   readonly inMemory: boolean
-  /** The streams between blocks lie on disk, this many bytes; 0 if they fit in memory. */
+  /** The hidden states between blocks lie on disk, this many bytes; 0 if they fit in memory. */
   readonly spillBytes: number
   /** Bytes of finished blocks that are kept on disk until the end. */
   readonly blockBytes: number

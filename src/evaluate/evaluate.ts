@@ -11,6 +11,7 @@ import { setImmediate } from 'node:timers/promises'
 import { withCleanup } from '../cleanup.js'
 import { textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
+import { fileHash } from '../hashes.js'
 import { LlamaContext, LlamaModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
@@ -18,7 +19,6 @@ import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable } from './files.js'
 import { cacheOptions, type ModelOptions } from './models.js'
 import {
-  fileHash,
   isSavedReference,
   ReferenceWriter,
   relativePath,

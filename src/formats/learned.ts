@@ -5,7 +5,7 @@
  *   q = the level nearest to (w + m) / s      w' = s * q - m
  *
  * The grid is said once, as the `grid` of the format; training rounds by it and takes gradients back through it (in
- * optimizer/rounding.ts), in the f32 operations of the dequantizer.
+ * backends/cpu/grid.ts), in the f32 operations of the dequantizer.
  */
 import type { Codes, Grid, GridLayout, Latent, Latents } from './format.js'
 import { factorsOf, gridOf } from './grids.js'

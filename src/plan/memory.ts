@@ -85,7 +85,7 @@ const mostFisherBytes = 256 << 20
 export const usesFisher = (model: Model): boolean => 4 * sizesOf(model).squares <= mostFisherBytes
 
 /** What holds memory: the block-wise stage, in memory or one block at a time, or training of so many bytes a weight. */
-export type Holder = 'solve' | 'solve streamed' | Pick<Training, 'weightBytes'>
+export type Holder = 'solving in memory' | 'solving one block at a time' | Pick<Training, 'weightBytes'>
 
 type Held = Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>
 
@@ -120,7 +120,7 @@ export function memoryOf(
     what: 'what a group of matrices reads and gives of the tokens that decide',
     amount: 4 * o.trial * (inputs + 4 * Math.ceil(matrix / width)),
   }
-  if (holder === 'solve streamed')
+  if (holder === 'solving one block at a time')
     return [
       ...common,
       { what: head, amount: logits },
@@ -142,7 +142,7 @@ export function memoryOf(
     { what: `${head}, or the largest tensor while it is made`, amount: Math.max(logits, 12 * largest) },
     { what: 'tensors that do not train, in full precision and quantized', amount: 8 * frozen },
   ]
-  if (holder !== 'solve')
+  if (holder !== 'solving in memory')
     return [
       ...whole,
       {
@@ -178,11 +178,11 @@ export function fitting(model: Model, options: PlanOptions, method: Method): Fit
   const sets = options.untrained ?? [new Set<string>()]
   const within = (holder: Holder, set: ReadonlySet<string>): boolean =>
     bytesOf(holder, model, options, set) <= options.memory
-  const whole = sets.filter((set) => within('solve', set))
+  const whole = sets.filter((set) => within('solving in memory', set))
   const training = trainingOf(method)
   const inMemory = training
     ? whole.find((set) => within(training, set))
-    : (whole[0] ?? sets.find((set) => within('solve streamed', set)))
+    : (whole[0] ?? sets.find((set) => within('solving one block at a time', set)))
   if (inMemory) return { untrained: inMemory, momentBytes: 0 }
   const weightBytes = training?.weightBytesOnDisk
   if (weightBytes === undefined) return undefined

@@ -57,8 +57,8 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const fit = wanted && fitting(model, options, wanted)
   const untrained = fit?.untrained ?? options.untrained?.at(-1) ?? new Set<string>()
   const bytes = (holder: Holder): number => Math.ceil(bytesOf(holder, model, options, untrained))
-  const inMemory = options.inMemory ?? bytes('solve') <= memory
-  const solvingBytes = bytes(inMemory ? 'solve' : 'solve streamed')
+  const inMemory = options.inMemory ?? bytes('solving in memory') <= memory
+  const solvingBytes = bytes(inMemory ? 'solving in memory' : 'solving one block at a time')
   if (options.inMemory !== undefined && wanted !== undefined && solvingBytes > memory)
     throw new QuenchError(
       `going on with this run takes about ${gigabytes(solvingBytes)} of memory and ${gigabytes(memory)} are allowed; give it more, or start anew`,
@@ -66,7 +66,9 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   if (wanted === undefined || !fit) {
     const other = methods.find(fits)
     const training = wanted && trainingOf(wanted)
-    const needed = training ? Math.max(bytes(training), bytes('solve')) : bytes('solve streamed')
+    const needed = training
+      ? Math.max(bytes(training), bytes('solving in memory'))
+      : bytes('solving one block at a time')
     const advice = other
       ? `--method ${other} fits`
       : 'give it more, take a smaller model, or use quench quantize'
@@ -119,7 +121,7 @@ function layOut(
     { writing: writingSpeed(model, options.batch, speeds.forward, product), solving: solvingFrom },
   )
   const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * hiddenWidth(model)
-  const solver = held(inMemory ? 'solve' : 'solve streamed')
+  const solver = held(inMemory ? 'solving in memory' : 'solving one block at a time')
   const spill = !inMemory && totalOf(solver) + streamBytes > memory
   if (!inMemory && !spill)
     solver.push({ what: 'hidden states of teacher, student and both stock files', amount: streamBytes })

@@ -47,7 +47,7 @@ export function holdsWork(output: string): boolean {
 /**
  * Free disk decides nothing by itself, since the same command has to make the same file.
  * @param fitting a method that makes do with so many bytes beside the output
- * @throws FileError if the disk of the output has too little room for it, finished blocks, streams and checkpoints
+ * @throws FileError if the disk of the output has too little room for it, finished blocks, hidden states and checkpoints
  */
 export async function checkDisk(
   output: string,

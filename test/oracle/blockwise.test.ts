@@ -36,7 +36,10 @@ beforeAll(async () => {
   const model = { architecture: llama, config: await llama.read(gguf) }
   await gguf.close()
   const plan = { ...planned, memory: 0 }
-  const [streamed, whole] = [bytesOf('solve streamed', model, plan), bytesOf('solve', model, plan)]
+  const [streamed, whole] = [
+    bytesOf('solving one block at a time', model, plan),
+    bytesOf('solving in memory', model, plan),
+  ]
   little = Math.ceil((streamed + whole) / 2)
   expect(streamed).toBeLessThan(whole)
 })
@@ -157,7 +160,7 @@ describe('the block-wise method', () => {
     const gguf = await openGguf(input)
     const model = { architecture: llama, config: await llama.read(gguf) }
     await gguf.close()
-    const memory = Math.ceil(bytesOf('solve streamed', model, { ...planned, memory: 0 })) + 1
+    const memory = Math.ceil(bytesOf('solving one block at a time', model, { ...planned, memory: 0 })) + 1
     const report = await run('spilled.gguf', { memory })
     expect(report.plan.spillBytes).toBeGreaterThan(0)
     const streamed = await readFile(join(folder, 'streamed.gguf'))

@@ -45,7 +45,10 @@ beforeAll(async () => {
   // Sixteen windows of each kind, and five that decide.
   const tokens = { batch: 256, calibration: 512, validation: 2560, trial: 800 }
   const plan = { method: 'auto', memory: 0, ...tokens } as const
-  little = Math.ceil(bytesOf('solve streamed', model, { ...plan, steps: 0, seconds: undefined, speeds })) + 1
+  little =
+    Math.ceil(
+      bytesOf('solving one block at a time', model, { ...plan, steps: 0, seconds: undefined, speeds }),
+    ) + 1
   disk = new FullDisk()
 })
 afterAll(async () => {

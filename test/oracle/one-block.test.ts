@@ -34,7 +34,7 @@ test.each([
   const report = await train({
     ...{ input, output: join(folder, `${name}-out.gguf`), type: 'Q4_0', data: [join(folder, 'text.txt')] },
     ...{ tokens: 512, context: 64, validation: 512, ...plan, method: 'blockwise' },
-    memory: Math.ceil(bytesOf('solve streamed', source, plan)) + 1,
+    memory: Math.ceil(bytesOf('solving one block at a time', source, plan)) + 1,
   })
   expect(report.plan.inMemory).toBe(false)
   const head = tied ? 'token_embd.weight' : 'output.weight'
@@ -52,6 +52,8 @@ test('a table of which tokens choose rows is not counted as held', async () => {
   await source.gguf.close()
   const { vocabulary, width } = source.config
   expect(sizesOf(source).outside - heldOutside(source)).toBe(vocabulary * width)
-  const outside = memoryOf('solve streamed', source, plan).find(({ what }) => what.includes('outside'))
+  const outside = memoryOf('solving one block at a time', source, plan).find(({ what }) =>
+    what.includes('outside'),
+  )
   expect(outside?.amount).toBe(8 * (vocabulary * width + width))
 })

@@ -6,11 +6,11 @@
  * settings), and a file is refused where another model's file, text or setting is asked for.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { FileError, UsageError } from '../../errors.js'
 import { commitTemporary, discardTemporary, openTemporary, systemError } from '../../files.js'
+import { fileHash } from '../../hashes.js'
 import { openInput } from '../../input-file.js'
 import { type RowLayout, rowLayout } from './saved-row.js'
 
@@ -269,17 +269,6 @@ async function checkModel({ path, header }: SavedReference): Promise<void> {
   // The header counts all parts of a split model, of which this is the first.
   if (found.size > header.model.bytes || (await fileHash(model)) !== header.model.sha256)
     throw new FileError(path, `${model} has changed since this reference was saved of it: save it again`)
-}
-
-/** SHA-256 of a file's bytes. @throws FileError */
-export async function fileHash(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer)
-  } catch (error) {
-    throw systemError(path, error)
-  }
-  return hash.digest('hex')
 }
 
 /** The path of a model as a header keeps it: relative to the saved file, or the name alone. */

@@ -1,0 +1,12 @@
+/** The unit tests alone: they share processes, so they take seconds. */
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/unit/**/*.test.ts'],
+    globalSetup: ['test/support/own-folders.ts', 'test/support/compiled.ts'],
+    pool: 'forks',
+    isolate: false,
+    maxWorkers: 2,
+  },
+})
