@@ -16,6 +16,13 @@ export class Programs {
     return program
   }
 
+  /** Frees the program of a key, if there is one; it is compiled anew where it is used again. */
+  async release(key: string): Promise<void> {
+    const program = this.compiled.get(key)
+    this.compiled.delete(key)
+    await (await program)?.dispose()
+  }
+
   /** Frees all of them; those that are used again are compiled anew. */
   async dispose(): Promise<void> {
     const compiled = await Promise.allSettled(this.compiled.values())

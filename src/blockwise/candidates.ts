@@ -27,7 +27,8 @@ export interface Compute {
 export interface Trial {
   readonly tokens: number
   readonly inputs: Float32Array
-  readonly target: Float32Array
+  /** Without it the matrix is to give what it gives in full precision. */
+  readonly target?: Float32Array
   readonly bounds: readonly number[]
 }
 
@@ -55,6 +56,9 @@ export interface Chosen {
   readonly error: number
 }
 
+/** Numbers of products of rows at once, where there may be many rows. */
+const rowsOfProducts = 1 << 24
+
 /** Times that every number of a matrix is visited. */
 const sweeps = 2
 
@@ -70,7 +74,7 @@ export async function chooseCodes(
   trial: Trial,
   compute: Compute,
 ): Promise<Chosen> {
-  const judge = new Judge(trial, evidence.outputs, compute.products)
+  const judge = new Judge(weights, trial, evidence.outputs, compute.products)
   const weighed = await importanceCodes(format, weights, evidence.inputs)
   const candidates: Candidate[] = [
     { choice: 'as it was', codes: present, optimum: weights },
@@ -134,21 +138,38 @@ class Judge {
   private readonly out: number
 
   constructor(
+    private readonly weights: Float32Array,
     private readonly trial: Trial,
     private readonly outputs: Float32Array | undefined,
     private readonly products: Multiplier,
   ) {
     this.tokens = trial.tokens
     this.n = trial.inputs.length / trial.tokens
-    this.out = trial.target.length / trial.tokens
+    this.out = weights.length / this.n
   }
 
   /** Squared error, in the metric of the outputs, by kind. */
   async errors(matrix: Float32Array): Promise<number[]> {
     const { tokens, n, out, trial } = this
+    if (!trial.target) return this.errorsOfChange(matrix)
     const error = await this.products.multiply(trial.inputs, matrix, [tokens, n, out], { transB: true })
     for (let i = 0; i < error.length; i++) error[i] -= trial.target[i]
     return this.sumsByKind(error, await this.weigh(error))
+  }
+
+  /** Of what a matrix gives besides what it gave, some rows at a time: the output matrix of a large vocabulary has many. */
+  private async errorsOfChange(matrix: Float32Array): Promise<number[]> {
+    const { tokens, n, out, trial, weights } = this
+    const sums = trial.bounds.slice(1).map(() => 0)
+    const rows = Math.max(1, Math.floor(rowsOfProducts / tokens))
+    for (let row = 0; row < out; row += rows) {
+      const count = Math.min(rows, out - row)
+      const change = matrix.slice(row * n, (row + count) * n)
+      for (let i = 0; i < change.length; i++) change[i] -= weights[row * n + i]
+      const error = await this.products.multiply(trial.inputs, change, [tokens, n, count], { transB: true })
+      for (const [kind, sum] of this.sumsByKind(error, error, count).entries()) sums[kind] += sum
+    }
+    return sums
   }
 
   /**
@@ -157,9 +178,11 @@ class Judge {
    */
   async lengthOf(weights: Float32Array, step: Float32Array): Promise<number> {
     const { tokens, n, out, trial, products } = this
+    const { target } = trial
+    if (!target) throw new RangeError('there is nothing to go towards')
     const shape = [tokens, n, out] as const
     const missing = await products.multiply(trial.inputs, weights, shape, { transB: true })
-    for (let i = 0; i < missing.length; i++) missing[i] = trial.target[i] - missing[i]
+    for (let i = 0; i < missing.length; i++) missing[i] = target[i] - missing[i]
     const gained = await products.multiply(trial.inputs, step, shape, { transB: true })
     const weighed = await this.weigh(gained)
     const [own, both, before] = [
@@ -182,8 +205,7 @@ class Judge {
     return this.outputs ? this.products.multiply(rows, this.outputs, [tokens, out, out]) : rows
   }
 
-  private sumsByKind(a: Float32Array, b: Float32Array): number[] {
-    const { out } = this
+  private sumsByKind(a: Float32Array, b: Float32Array, out = this.out): number[] {
     const { bounds } = this.trial
     return bounds.slice(1).map((end, kind) => {
       let sum = 0

@@ -178,7 +178,7 @@ export async function solveHead(
   if (!found) return
   const { p, inputs } = found
   const weights = solver.full.get(p.name) as Float32Array
-  const [out, n] = p.shape
+  const n = p.shape[1]
   try {
     const metric = shrink(inputs, shrinkageOf(n, batches.length * network.tokens))
     const factor = await factorize(metric, products)
@@ -189,14 +189,13 @@ export async function solveHead(
     }
     const tokens = network.tokens * samples.length
     const read = await network.backend.download(joined(network.backend, samples))
-    const target = await products.multiply(read, weights, [tokens, n, out], { transB: true })
     const { choice, error } = await roundAnew(p, (format, present) =>
       chooseCodes(
         format,
         weights,
         present,
         { metric, factor, inputs },
-        { tokens, inputs: read, target, bounds: solver.bounds },
+        { tokens, inputs: read, bounds: solver.bounds },
         solver,
       ),
     )
@@ -215,7 +214,7 @@ async function headSums(
 ): Promise<{ p: Solvable; inputs: Float32Array } | undefined> {
   const name = headMatrix(network).use?.name
   const p = name === undefined ? undefined : byName.get(name)
-  if (!canRefine(p) || (p.shape[0] * p.shape[1] ** 2) / 2 > mostHeadWork) return undefined
+  if (!canRefine(p) || !solvesHead(p.shape)) return undefined
   const sums = new MomentSums(products)
   for (const tokens of batches) {
     await network.forward(tokens, teacher)
@@ -223,6 +222,9 @@ async function headSums(
   }
   return { p, inputs: (await sums.finish()).inputs }
 }
+
+/** Whether an output matrix (out, in) is small enough to be solved for. */
+export const solvesHead = ([out, n]: Shape): boolean => (out * n ** 2) / 2 <= mostHeadWork
 
 /** Whether a tensor is a matrix on a grid. */
 const canRefine = (p: Solvable | undefined): p is Solvable =>

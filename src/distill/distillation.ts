@@ -82,6 +82,7 @@ export class Distillation {
       await network.forward(joinWindows(batch), this.student)
       means.push(...windowMeans(await network.losses(this.student, target), network.batch.length))
     }
+    await network.head.release({ kind: 'teacher' })
     return divergenceOf(text, means)
   }
 

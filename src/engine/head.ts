@@ -39,7 +39,7 @@ export type Target =
 
 /** Logits of one slice are to stay near this size, in bytes, so that they live in a processor's cache. */
 const sliceBytes = 4 << 20
-/** Programs that run rarely keep their memory where logits of a slice are no larger. */
+/** Programs that run rarely stay where logits of a slice are no larger. */
 const keptBytes = 4 * sliceBytes
 
 /** What a head uses of the network that it belongs to. */
@@ -51,6 +51,7 @@ export interface HeadHost extends Model {
   readonly output: DeviceBuffer
   headWeights(weights: DeviceWeights): Buffers
   program(key: string, graph: () => ProgramGraph, keepsMemory?: boolean): Promise<Program>
+  release(key: string): Promise<void>
   runIntoScratch(program: Program, inputs: Buffers, into?: Buffers): Promise<Buffers>
 }
 
@@ -69,14 +70,19 @@ export class Head {
       const { inputs, losses } = lossGraph(network, slice, target)
       return { inputs, outputs: { losses } }
     }
-    // Rarely run, so that it need not keep logits of a large vocabulary.
-    const keeps = 4 * slice * network.config.vocabulary <= keptBytes ? undefined : false
-    const head = await network.program(`loss ${nameOf(target)}`, lossProgram, keeps)
+    // It keeps its memory, since what logits of a large vocabulary give back from run to run falls to pieces (LOG.md).
+    const head = await network.program(lossKey(target), lossProgram, true)
     const { backend } = network
     const all = backend.zeros(network.tokens)
     for (const start of this.starts())
       await head.run(this.values(start, weights, target), { losses: backend.view(all, start, start + slice) })
     return backend.download(all)
+  }
+
+  /** Frees what losses keep of logits of a large vocabulary, which are asked for rarely. */
+  async release(target: Pick<Target, 'kind'> & { readonly k?: number }): Promise<void> {
+    if (4 * this.slice * this.network.config.vocabulary > keptBytes)
+      await this.network.release(lossKey(target))
   }
 
   /**
@@ -181,7 +187,9 @@ export class Head {
 }
 
 /** Targets of one name share their programs. */
-const nameOf = (target: Target): string => (target.kind === 'top' ? `top ${target.k}` : target.kind)
+const nameOf = ({ kind, k }: Pick<Target, 'kind'> & { readonly k?: number }): string =>
+  kind === 'top' ? `top ${k}` : kind
+const lossKey = (target: Parameters<typeof nameOf>[0]): string => `loss ${nameOf(target)}`
 
 const sliceOf = (top: TopK, start: number, count: number, k: number): { [K in keyof TopK]: TopK[K] } => ({
   ids: top.ids.subarray(start * k, (start + count) * k),

@@ -270,6 +270,11 @@ export class Network {
     return this.backend.view(values, piece * size, (piece + 1) * size)
   }
 
+  /** Frees a program and what it keeps. */
+  release(key: string): Promise<void> {
+    return this.programs.release(key)
+  }
+
   /** The program of a graph, compiled once for each key. */
   program(key: string, graph: () => ProgramGraph, keepsMemory = this.keepsMemory): Promise<Program> {
     return this.programs.get(key, () => this.backend.compile(graph(), keepsMemory))

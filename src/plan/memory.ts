@@ -1,4 +1,6 @@
 /** What a run holds in memory and on the disk, by the sizes of the model; and in which way a method fits. */
+
+import { solvesHead } from '../blockwise/solve.js'
 import { type Method, type Training, trainingOf } from '../config/methods.js'
 import type { Item } from '../config/plan.js'
 import { modelTensors } from '../models/weights.js'
@@ -20,6 +22,8 @@ export interface Sizes {
   readonly trained: number
   readonly frozen: number
   readonly trainedHead: number
+  /** Weights of the output matrix if it is solved for. */
+  readonly solvedHead: number
   /** Weights of the largest tensor that is made a parameter whole. */
   readonly largest: number
   /** Most inputs of a matrix of a block, and the sum of the squares of all outputs. */
@@ -54,6 +58,11 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
     trained: weightsOf((name) => !untrained.has(name)),
     frozen: weightsOf((name) => untrained.has(name) && !byRows.has(name)),
     trainedHead: weightsOf((name) => name in architecture.headTensors(config) && !untrained.has(name)),
+    solvedHead: sum(
+      Object.entries(architecture.headTensors(config))
+        .filter(([name, shape]) => shape.length === 2 && !untrained.has(name) && solvesHead(shape))
+        .map(([, shape]) => count(shape)),
+    ),
     largest: Math.max(...counts.filter(([name]) => !byRows.has(name)).map(([, n]) => n)),
     inputs: Math.max(...matrices.map(([, width]) => width)),
     squares: sum(matrices.map(([out]) => out ** 2)),
@@ -106,7 +115,7 @@ export function memoryOf(
   o: Held,
   untrained: ReadonlySet<string> = new Set(),
 ): Item[] {
-  const { trained, frozen, block, largest, matrix, inputs, squares } = sizesOf(model, untrained)
+  const { trained, frozen, block, largest, matrix, solvedHead, inputs, squares } = sizesOf(model, untrained)
   const { width, vocabulary } = model.config
   const activations = 4 * o.batch * (60 * width + 6 * (block / width))
   const logits = 4 * 16 * Math.min(o.batch, 128) * vocabulary
@@ -160,7 +169,7 @@ export function memoryOf(
     // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
     {
       what: 'moments of inputs and their factor, and a matrix while it is rounded',
-      amount: 16 * inputs ** 2 + 32 * matrix,
+      amount: 16 * inputs ** 2 + 32 * Math.max(matrix, solvedHead),
     },
     deciding,
     { what: 'Fisher information of outputs', amount: usesFisher(model) ? 4 * squares : 0 },

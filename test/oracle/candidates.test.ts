@@ -48,7 +48,7 @@ const weights = gaussian(new Random(5), out * n)
 const given = (tokens: Float32Array, matrix: Float32Array): Promise<Float32Array> =>
   products.multiply(tokens, matrix, [tokens.length / n, n, out], { transB: true })
 
-async function trialOf(parts: readonly Tokens[]): Promise<Trial> {
+async function trialOf(parts: readonly Tokens[]): Promise<Required<Trial>> {
   const bounds = [0]
   for (const { count } of parts) bounds.push(bounds[bounds.length - 1] + count)
   const inputs = Float32Array.from(parts.flatMap(({ student }) => [...student]))
@@ -68,7 +68,7 @@ const stock = (type: string) => {
 async function choose(
   type: string,
   { count, teacher, student }: Tokens,
-  { own = trial, outputs }: { own?: Trial; outputs?: Float32Array } = {},
+  { own = trial, outputs }: { own?: Required<Trial>; outputs?: Float32Array } = {},
 ): Promise<Chosen> {
   const { format, present } = stock(type)
   const inputs = await products.multiply(student, student, [n, count, n], { transA: true })
@@ -81,7 +81,11 @@ async function choose(
 }
 
 /** Squared error by kind, as a share of that of the codes of the reference quantizer. */
-async function shares(type: string, { codes }: Chosen, { inputs, target, bounds }: Trial): Promise<number[]> {
+async function shares(
+  type: string,
+  { codes }: Chosen,
+  { inputs, target, bounds }: Required<Trial>,
+): Promise<number[]> {
   const { format, present } = stock(type)
   const sums: number[][] = []
   for (const each of [codes, present]) {

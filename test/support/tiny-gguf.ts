@@ -24,6 +24,8 @@ export interface TinyOptions {
   biases?: boolean
   /** Divisors of the rotary frequencies, one for each pair of a head. */
   ropeFreqs?: readonly number[]
+  /** Tokens that stand for no text, for a large vocabulary. */
+  unused?: number
   /** Metadata after that of the model, by key without `llama.`. */
   metadata?: TinyMetadata
 }
@@ -45,6 +47,7 @@ export interface TinyModel {
   readonly seed: number
   /** Random norms instead of ones. */
   readonly norms: boolean
+  readonly unused?: number
   /** Factor on the random weights of a tensor. */
   readonly factor?: (name: string) => number
 }
@@ -85,6 +88,8 @@ export const END_OF_TEXT = '<|endoftext|>'
 export async function writeTinyGguf(path: string, options: TinyOptions = {}): Promise<void> {
   const { layers = 2, width = 64, heads = 4, headsKV = 2, feedForward = 128, seed = 1 } = options
   const { headWidth = width / heads, tied = false, norms = false, biases = false, ropeFreqs } = options
+  const { unused = 0 } = options
+  const vocabulary = tinyVocabulary + unused
   const widthQ = headWidth * heads
   const widthKV = headWidth * headsKV
 
@@ -101,10 +106,10 @@ export async function writeTinyGguf(path: string, options: TinyOptions = {}): Pr
     ...options.metadata,
   }
   const tensors: TinyTensor[] = [
-    { name: 'token_embd.weight', shape: [width, tinyVocabulary] },
+    { name: 'token_embd.weight', shape: [width, vocabulary] },
     { name: 'output_norm.weight', shape: [width] },
   ]
-  if (!tied) tensors.push({ name: 'output.weight', shape: [width, tinyVocabulary] })
+  if (!tied) tensors.push({ name: 'output.weight', shape: [width, vocabulary] })
   if (ropeFreqs) tensors.push({ name: 'rope_freqs.weight', shape: [ropeFreqs.length], values: ropeFreqs })
   for (let layer = 0; layer < layers; layer++) {
     const add = (name: string, ...shape: number[]) => {
@@ -121,12 +126,14 @@ export async function writeTinyGguf(path: string, options: TinyOptions = {}): Pr
     add('ffn_up', width, feedForward)
     add('ffn_down', feedForward, width)
   }
-  await writeTinyModel(path, { architecture: 'llama', metadata, tensors, seed, norms })
+  await writeTinyModel(path, { architecture: 'llama', metadata, tensors, seed, norms, unused })
 }
 
 /** Writes a model: 256 byte tokens, 14 merged ones and `<|endoftext|>` (BOS and EOS), F32 tensors. */
 export async function writeTinyModel(path: string, model: TinyModel): Promise<void> {
-  const tokens = [...byteCharacters(), ...MERGES.map((merge) => merge.replace(' ', '')), END_OF_TEXT]
+  const merged = MERGES.map((merge) => merge.replace(' ', ''))
+  const unused = Array.from({ length: model.unused ?? 0 }, (_, i) => `<unused${i}>`)
+  const tokens = [...byteCharacters(), ...merged, ...unused, END_OF_TEXT]
   const end = tokens.length - 1
   const metadata = [
     entry('general.architecture', string(model.architecture)),
