@@ -12,20 +12,20 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { cacheFolder, checkOwner, ownCacheFolder } from '../cache-folder.js'
 import { type Document, readDocuments, textWarnings } from '../data/texts.js'
-import { QuenchError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
 import { makeFolder } from '../folders.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contradiction } from '../gguf/summary.js'
 import { aboveZero, checkNumbers, threadRange, whole } from '../option-checks.js'
 import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
-import { type FileSpeed, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
+import { type FileSpeed, type Round, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
 import { choosePrompts } from './continuations.js'
-import { judge } from './judge.js'
+import { type Candidate, judge } from './judge.js'
 import { usualLadder } from './ladder.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
-import { benchAll, evaluateAll, type KeptEvaluation, tensorErrorsOfAll, writeAll } from './measure.js'
+import { type KeptEvaluation, type Measured, measureAll } from './measure.js'
 import { Store } from './store.js'
 import { verdict } from './verdict.js'
 
@@ -97,7 +97,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const facts = await inspectFile(model)
   onProgress?.({ stage: 'hash' })
   const reference = { path: model, hash: await store.hashOf(model) }
-  const { entries, failures: unreadable } = await makeFiles(store, {
+  const { entries, failures } = await makeFiles(store, {
     model,
     modelHash: reference.hash,
     types,
@@ -111,71 +111,37 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     onWarning: options.onWarning,
   })
 
-  const shared = { versions, ...(threads !== undefined && { threads }) }
-  const progress = (stage: 'evaluate' | 'bench' | 'tensors' | 'write') => (done: number, total: number) =>
-    onProgress?.({ stage, done, total })
-  const { evaluations, failures: unusable } = await evaluateAll(store, entries, {
-    ...shared,
-    reference,
-    documents,
-    context,
-    ...(options.tokens !== undefined && { maxTokens: options.tokens }),
-    onProgress: progress('evaluate'),
-  })
-  const measured = entries.filter(({ hash }) => evaluations.has(hash))
-  const failures = [...unreadable, ...unusable]
-  const [any] = evaluations.values()
-  if (!any) throw new QuenchError(failures.map(({ problem }) => problem).join('; '))
   const tests = repetitions === 0 ? [] : speedTests(options)
-  const rounds = await benchAll(store, [reference, ...measured], {
-    ...shared,
-    tests,
-    repetitions,
-    onProgress: progress('bench'),
-  })
-  const errors = await tensorErrorsOfAll(store, reference, measured, versions, progress('tensors'))
-  const prompts = await choosePrompts(
-    model,
-    documents.map(({ text }) => text),
-    { count: options.continuations ?? 4, tokens: promptTokens },
-  )
-  const written = await writeAll(store, [reference, ...measured], prompts, {
-    ...shared,
-    length: continuationTokens,
-    onProgress: progress('write'),
+  const texts = documents.map(({ text }) => text)
+  const measured = await measureAll(store, reference, entries, {
+    ...{ documents, context, tests, repetitions, versions, failures, length: continuationTokens },
+    ...(threads !== undefined && { threads }),
+    ...(options.tokens !== undefined && { maxTokens: options.tokens }),
+    prompts: () => choosePrompts(model, texts, { count: options.continuations ?? 4, tokens: promptTokens }),
+    onProgress: (stage, done, total) => onProgress?.({ stage, done, total }),
   })
 
   onProgress?.({ stage: 'judge' })
   const contextTokens = Math.min(conversationTokens, facts.context ?? conversationTokens)
-  const speedOf = (
-    path: string,
-    hash: string,
-    size: Pick<EvaluatedFile, 'type' | 'bytes' | 'bitsPerWeight'>,
-  ) => {
-    const own = rounds.get(hash) ?? []
-    const first = rounds.get(reference.hash) ?? []
-    const { type, bytes, bitsPerWeight } = size
-    return own.length === 0
+  const any = measured.files[0].evaluation
+  const judged = await judge(measured.files.map(candidateOf), any.reference.windowSums.tokens)
+  const speedOf = (rounds: readonly Round[], file: Sized): FileSpeed | undefined => {
+    const { path, type, bytes, bitsPerWeight } = file
+    return rounds.length === 0
       ? undefined
-      : summarizeRounds({ path, type, bytes, bitsPerWeight }, tests, own, first)
+      : summarizeRounds({ path, type, bytes, bitsPerWeight }, tests, rounds, measured.reference.rounds)
   }
-  const judged = await judge(
-    measured.map((entry) => candidateOf(entry, evaluations)),
-    any.reference.windowSums.tokens,
-  )
-  const compared = measured.map((entry, i): ComparedFile => {
-    const { file } = evaluations.get(entry.hash) as KeptEvaluation
-    const { windowSums: _, ...figures } = file
-    const speed = speedOf(entry.path, entry.hash, file)
+  const compared = measured.files.map(({ file, evaluation, rounds, ...rest }, i): ComparedFile => {
+    const { windowSums: _, ...figures } = evaluation.file
+    const speed = speedOf(rounds, { ...evaluation.file, path: file.path })
     return {
       ...figures,
       ...judged.judgements[i],
-      ...entry,
-      neededBytes: neededBytes(file.bytes, speed, contextTokens),
+      ...file,
+      ...rest,
+      neededBytes: neededBytes(figures.bytes, speed, contextTokens),
       ...(speed && { speed }),
-      tensorErrors: errors.get(entry.hash) ?? [],
-      continuations: written.get(entry.hash) ?? [],
-      parts: partsOf(file),
+      parts: partsOf(evaluation.file),
     }
   })
   const outcome = verdict(
@@ -187,7 +153,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     },
   )
   const { windowSums: _, saved: __, ...base } = any.reference
-  const modelSpeed = speedOf(model, reference.hash, base)
+  const modelSpeed = speedOf(measured.reference.rounds, { ...base, path: model })
   return {
     model: {
       ...base,
@@ -195,12 +161,12 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
       name: facts.type,
       hash: reference.hash,
       ...(modelSpeed && { speed: modelSpeed }),
-      continuations: written.get(reference.hash) ?? [],
+      continuations: measured.reference.continuations,
     },
     files: compared.sort((a, b) => b.bytes - a.bytes || a.kld.mean - b.kld.mean),
     pairs: judged.pairs,
     verdict: outcome,
-    failures,
+    failures: measured.failures,
     warnings: [
       ...new Set([
         ...[{ ...base, path: model }, ...compared].flatMap((file) => contradiction(file) ?? []),
@@ -213,7 +179,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
         }),
       ]),
     ],
-    prompts,
+    prompts: measured.prompts,
     settings: {
       data,
       textHash: textHash(documents),
@@ -231,8 +197,10 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   }
 }
 
-function candidateOf({ name, method, hash }: Entry, evaluations: ReadonlyMap<string, KeptEvaluation>) {
-  const { type, bytes, bitsPerWeight, windowSums } = (evaluations.get(hash) as KeptEvaluation).file
+type Sized = Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>
+
+function candidateOf({ file: { name, method }, evaluation }: Measured<Entry>): Candidate {
+  const { type, bytes, bitsPerWeight, windowSums } = evaluation.file
   return { name, method, type, bytes, bitsPerWeight, kld: windowSums.kld }
 }
 

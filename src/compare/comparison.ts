@@ -1,6 +1,6 @@
 /** What a comparison is asked and what it answers: options, progress, and the result that reports are made of. */
 
-import type { TrainEvent } from '../config/options.js'
+import type { TrainEvent, TrainSettings } from '../config/options.js'
 import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
 import type { FileSpeed, Machine } from '../speed/index.js'
@@ -26,14 +26,8 @@ export interface CompareOptions {
   readonly context?: number
   /** Folder for the files that are made. */
   readonly folder: string
-  /** Of training, as of `train`. */
-  readonly training?: {
-    readonly steps?: number
-    readonly seconds?: number
-    readonly tokens?: number
-    readonly data?: readonly string[]
-    readonly seed?: number
-  }
+  /** How types are trained, as of `train`. */
+  readonly training?: TrainSettings
   /** Turns of the speed tests; 0 for none. Default 5. */
   readonly repetitions?: number
   readonly prompt?: readonly number[]

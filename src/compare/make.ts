@@ -5,7 +5,7 @@
 
 import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
-import type { TrainEvent } from '../config/options.js'
+import type { TrainEvent, TrainSettings } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
 import { TeacherCache } from '../engine/teacher-cache.js'
 import { FileError, UsageError } from '../errors.js'
@@ -44,13 +44,7 @@ export interface MakeOptions {
   readonly files: readonly string[]
   /** For what is made. */
   readonly folder: string
-  readonly training: {
-    readonly steps?: number
-    readonly seconds?: number
-    readonly tokens?: number
-    readonly data?: readonly string[]
-    readonly seed?: number
-  }
+  readonly training: TrainSettings
   /** Versions of quench and llama.cpp, for the store. */
   readonly versions: Readonly<Record<string, string>>
   readonly onQuantize?: (type: string) => void

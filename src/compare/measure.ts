@@ -5,7 +5,7 @@
 import { stat } from 'node:fs/promises'
 import { freemem } from 'node:os'
 import type { Document } from '../data/texts.js'
-import { FileError } from '../errors.js'
+import { FileError, QuenchError } from '../errors.js'
 import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
 import { contentHash } from '../hashes.js'
@@ -23,6 +23,88 @@ export interface Measurable {
 type Progress = (done: number, total: number) => void
 type Versions = Readonly<Record<string, string>>
 
+/** All that is known of a file of a comparison; of the reference everything but an evaluation. */
+export interface Measured<File extends Measurable> {
+  readonly file: File
+  readonly evaluation: KeptEvaluation
+  /** Turns of the speed tests; none where there were none. */
+  readonly rounds: readonly Round[]
+  readonly tensorErrors: readonly TensorError[]
+  readonly continuations: readonly Continuation[]
+}
+
+export interface MeasureOptions {
+  readonly documents: readonly Document[]
+  readonly context: number
+  readonly maxTokens?: number
+  readonly tests: readonly SpeedTest[]
+  readonly repetitions: number
+  /** Files that are left out already. */
+  readonly failures: readonly Failure[]
+  readonly prompts: () => Promise<readonly Prompt[]>
+  /** Tokens of a continuation. */
+  readonly length: number
+  readonly threads?: number
+  readonly versions: Versions
+  readonly onProgress?: (
+    stage: 'evaluate' | 'bench' | 'tensors' | 'write',
+    done: number,
+    total: number,
+  ) => void
+}
+
+/**
+ * Measures files beside their reference. Those that cannot be evaluated are named in `failures`, and the others go on.
+ * @throws QuenchError if none can be
+ */
+export async function measureAll<File extends Measurable>(
+  store: Store,
+  reference: Measurable,
+  files: readonly File[],
+  options: MeasureOptions,
+): Promise<{
+  reference: Omit<Measured<Measurable>, 'evaluation' | 'tensorErrors'>
+  files: Measured<File>[]
+  prompts: readonly Prompt[]
+  failures: Failure[]
+}> {
+  const { threads, versions, onProgress } = options
+  const shared = { versions, ...(threads !== undefined && { threads }) }
+  const progress =
+    (stage: 'evaluate' | 'bench' | 'tensors' | 'write'): Progress =>
+    (done, total) =>
+      onProgress?.(stage, done, total)
+  const { evaluations, failures: unusable } = await evaluateAll(store, files, {
+    ...{ ...options, ...shared },
+    reference,
+    onProgress: progress('evaluate'),
+  })
+  const failures = [...options.failures, ...unusable]
+  const usable = files.filter(({ hash }) => evaluations.has(hash))
+  if (usable.length === 0) throw new QuenchError(failures.map(({ problem }) => problem).join('; '))
+  const all = [reference, ...usable]
+  const { tests, repetitions, length } = options
+  const rounds = await benchAll(store, all, { ...shared, tests, repetitions, onProgress: progress('bench') })
+  const errors = await tensorErrorsOfAll(store, reference, usable, versions, progress('tensors'))
+  const prompts = await options.prompts()
+  const written = await writeAll(store, all, prompts, { ...shared, length, onProgress: progress('write') })
+  const known = <File extends Measurable>(file: File) => ({
+    file,
+    rounds: rounds.get(file.hash) ?? [],
+    continuations: written.get(file.hash) ?? [],
+  })
+  return {
+    reference: known(reference),
+    files: usable.map((file) => ({
+      ...known(file),
+      evaluation: evaluations.get(file.hash) as KeptEvaluation,
+      tensorErrors: errors.get(file.hash) ?? [],
+    })),
+    prompts,
+    failures,
+  }
+}
+
 /** What is kept of an evaluation: everything but where the file was. */
 export interface KeptEvaluation {
   readonly file: Omit<FileEvaluation, 'path'>
@@ -32,7 +114,7 @@ export interface KeptEvaluation {
   readonly warnings: readonly string[]
 }
 
-export interface EvaluateAllOptions {
+interface EvaluateAllOptions {
   readonly reference: Measurable
   readonly documents: readonly Document[]
   readonly context: number
@@ -150,7 +232,7 @@ function computedOn(threads: number | undefined) {
 }
 
 /** Relative errors of tensors, by hash; undefined for a file whose tensors are not those of the reference. */
-export async function tensorErrorsOfAll(
+async function tensorErrorsOfAll(
   store: Store,
   reference: Measurable,
   files: readonly Measurable[],

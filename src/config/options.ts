@@ -70,6 +70,22 @@ export interface TrainOptions {
   readonly signal?: AbortSignal
 }
 
+/** What decides how a file turns out, of any input, output and type. */
+export type TrainSettings = Omit<
+  TrainOptions,
+  | 'input'
+  | 'output'
+  | 'type'
+  | 'resume'
+  | 'teacher'
+  | 'backend'
+  | 'onPlan'
+  | 'onWarning'
+  | 'onProgress'
+  | 'onBlock'
+  | 'signal'
+>
+
 /** What a run is doing: `done` of `total`, in parts of a sample, tokens, blocks or steps. */
 export interface TrainEvent {
   readonly stage: 'measure' | 'write text' | typeof blockwise | 'teacher' | 'train'
