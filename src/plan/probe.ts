@@ -185,12 +185,12 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - began) / 1000
 }
 
-/** Of three runs or more, until a fifth of a second has passed; after one that does not count. */
+/** Of three runs or more, until a twentieth of a second has passed; after one that does not count. */
 async function median(work: () => Promise<unknown>): Promise<number> {
   await work()
   const times: number[] = []
   let total = 0
-  while (times.length < 3 || (total < 0.2 && times.length < 25)) {
+  while (times.length < 3 || (total < 0.05 && times.length < 25)) {
     times.push(await timed(work))
     total += times.at(-1) as number
   }

@@ -89,7 +89,7 @@ describe('steps', () => {
 })
 
 const small = { tokens: 2048, context: 64, batch: 128, validation: 512 }
-const options = { type: 'Q4_0', ...small, calibration: 256, steps: 12 }
+const options = { type: 'Q4_0', ...small, calibration: 256, steps: 8 }
 const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainReport> => {
   const [input, data] = [join(folder, 'model.gguf'), [join(folder, 'text.txt')]]
   return train({ input, output: join(folder, output), data, embeddings: 'yes', ...options, ...more })
@@ -99,7 +99,7 @@ const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainRep
 async function tight(): Promise<number> {
   const source = await openSource(join(folder, 'model.gguf'))
   await source.gguf.close()
-  const sizes = { batch: 128, calibration: 256, validation: 7680, importance: 15_360, trial: 2560 }
+  const sizes = { batch: 128, calibration: 256, validation: 7680, importance: 15_360, trial: 960 }
   const distill = trainingOf('distill') as Training
   const least = ['solving in memory', { weightBytes: distill.weightBytesOnDisk as number }] as const
   const needed = least.map((stage) => bytesOf(stage, source, sizes))
@@ -170,7 +170,7 @@ describe('the plan', () => {
       calibration: 256,
       validation: 7680,
       importance: 15_360,
-      trial: 2560,
+      trial: 960,
       steps: 10,
       seconds: undefined,
       text: 2048,
