@@ -33,7 +33,7 @@ try {
       optimizer.moments = store
       const began = performance.now()
       for (let number = 1; number <= steps; number++) {
-        for (const p of parameters) cpu.fill(p.gradient, 1e-3)
+        for (const p of parameters) cpu.fill(p.gradient.values, 1e-3)
         const rates = { weightRate: 0.001, scaleRate: 0.001 }
         await optimize(parameters, optimizer, rates, { tokens: 512, clip: 1, number })
       }

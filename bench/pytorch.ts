@@ -17,6 +17,7 @@ import { join as joinPath } from 'node:path'
 import { copyOf } from '../src/backends/backend.js'
 import { cpu } from '../src/backends/cpu/cpu.js'
 import { joinWindows } from '../src/data/windows.js'
+import { GradientSum } from '../src/engine/gradients.js'
 import type { Batch } from '../src/models/architecture.js'
 import { PyTorch, pythonWithTorch, writeModel } from './pytorch/process.js'
 import { clip, makeTrainer, modelPath, quartiles, randomWindows, rates, type Trainer } from './student.js'
@@ -31,7 +32,7 @@ async function firstStep(trainer: Trainer, windows: readonly Int32Array[]) {
   const { teacher, student } = distillation
   const tokens = joinWindows(windows)
   const hidden = copyOf(cpu, await network.forward(tokens, teacher))
-  const gradients = new Map(parameters.map((p) => [p.name, cpu.zeros(p.weights.length)]))
+  const gradients = new Map(parameters.map((p) => [p.name, new GradientSum(cpu, p.weights.length)]))
   await network.forward(tokens, student)
   const target = { kind: 'teacher', weights: teacher, hidden } as const
   const loss = await network.backward(tokens, student, target, gradients)
@@ -47,7 +48,7 @@ async function checkSame(trainer: Trainer, windows: readonly Int32Array[], torch
   let start = 0
   let worst = { name: '', error: 0 }
   for (const [name, gradient] of gradients) {
-    const ours = await cpu.download(gradient)
+    const ours = await cpu.download(gradient.values)
     let [squares, errors] = [0, 0]
     for (const [i, x] of ours.entries()) {
       squares += x * x

@@ -19,7 +19,7 @@ import {
   topK,
 } from '../graph/index.js'
 import { headInputs, leastRest, lossGraph, type Model } from './block-graphs.js'
-import { accumulate, type Gradients, takeCleared } from './gradients.js'
+import { type Gradients, targetsOf } from './gradients.js'
 
 /** What the teacher finds likeliest at each position. */
 export interface TopK {
@@ -109,11 +109,11 @@ export class Head {
     const { width } = network.config
     let total = 0
     for (const start of this.starts()) {
-      const into = takeCleared(gradients, names)
+      const into = targetsOf(gradients, names)
       const out = await network.runIntoScratch(head, this.values(start, weights, target), into)
       backend.copy(backend.view(dx, start * width, (start + slice) * width), out.dx)
       total += (await backend.download(out.loss))[0]
-      for (const name of names) accumulate(backend, gradients, name, out[`d ${name}`])
+      for (const name of names) gradients.get(name)?.add(out[`d ${name}`])
     }
     return total
   }

@@ -12,7 +12,7 @@ import { Programs } from '../backends/programs.js'
 import type { ProgramGraph } from '../graph/index.js'
 import type { Architecture, Batch, ModelConfig, Source } from '../models/architecture.js'
 import { backwardGraph, blockGraph, blockKey, embedGraph, result } from './block-graphs.js'
-import { accumulate, type Gradients, opened, takeCleared } from './gradients.js'
+import { type Gradients, targetsOf } from './gradients.js'
 import { Head, type Target } from './head.js'
 
 /** What passes from block to block. */
@@ -133,10 +133,9 @@ export class Network {
         const reads = Object.keys(this.architecture.consumes(this.config, layer, this.batch))
         return backwardGraph(inputs, results, pick(inputs, ['x', ...reads, ...Object.keys(w)]))
       },
-      into: (layer) => takeCleared(gradients, names(layer), `blk.${layer}.`),
+      into: (layer) => targetsOf(gradients, names(layer), `blk.${layer}.`),
       take: (layer, out) => {
-        for (const name of names(layer))
-          accumulate(this.backend, gradients, `blk.${layer}.${name}`, out[`d ${name}`])
+        for (const name of names(layer)) gradients.get(`blk.${layer}.${name}`)?.add(out[`d ${name}`])
       },
     })
     await this.embedBackward(tokens, weights, dx, gradients)
@@ -213,12 +212,10 @@ export class Network {
     const values: Buffers = { ...this.embedValues(tokens, weights), 'd x': dx }
     for (const name of this.sideInputs.keys()) values[`d ${name}`] = this.sideGradient(name)
     const out = await this.runIntoScratch(embed, values)
-    const { backend } = this
     const tables = this.architecture.tables(this.config)
     for (const name of names)
-      if (name in tables)
-        backend.scatterAddRows(opened(backend, weight(gradients, name)), tokens, out[`d ${name}`])
-      else accumulate(backend, gradients, name, out[`d ${name}`])
+      if (name in tables) gradients.get(name)?.addRows(tokens, out[`d ${name}`])
+      else gradients.get(name)?.add(out[`d ${name}`])
   }
 
   /** The gradient of what blocks read besides their stream, to be added to. */

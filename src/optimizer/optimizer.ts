@@ -1,6 +1,5 @@
 /** One optimizer step over all parameters: clip the gradient by its norm, then Adam on every latent. */
 
-import { clear } from '../engine/gradients.js'
 import type { Optimizer, Parameter } from './parameter.js'
 
 export interface StepRates {
@@ -25,13 +24,13 @@ export async function optimize(
   for (const parameter of parameters) {
     await optimizer.update(parameter, { ...rates, gradientScale, number })
     await parameter.round()
-    clear(parameter.gradient)
+    parameter.gradient.clear()
   }
   return norm
 }
 
 async function gradientNorm(parameters: readonly Parameter[]): Promise<number> {
   let sum = 0
-  for (const { backend, gradient } of parameters) sum += await backend.sumOfSquares(gradient)
+  for (const { backend, gradient } of parameters) sum += await backend.sumOfSquares(gradient.values)
   return Math.sqrt(sum)
 }

@@ -13,7 +13,7 @@ import {
   gridPart,
   type Moments,
 } from '../backends/backend.js'
-import { opened } from '../engine/gradients.js'
+import { GradientSum } from '../engine/gradients.js'
 import type { Codes, Format, GridLayout, Latent, Latents } from '../formats/format.js'
 import type { Shape } from '../graph/index.js'
 import { type MomentStore, momentsInMemory, type Piece, piecesOf, trainedLatents } from './adam-state.js'
@@ -33,7 +33,7 @@ export class Parameter {
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: DeviceBuffer
   readonly latents: DeviceLatents
-  private ownGradient: DeviceBuffer | undefined
+  private ownGradient: GradientSum | undefined
   private ownMoments: Record<string, Moments> | undefined
 
   constructor(
@@ -59,9 +59,9 @@ export class Parameter {
   }
 
   /** Gradient of the loss with respect to `weights`, made when it is first asked for. */
-  get gradient(): DeviceBuffer {
-    this.ownGradient ??= this.backend.zeros(this.weights.length)
-    return opened(this.backend, this.ownGradient)
+  get gradient(): GradientSum {
+    this.ownGradient ??= new GradientSum(this.backend, this.weights.length)
+    return this.ownGradient
   }
 
   /** Adam's moments of every latent that trains, made when they are first asked for. */
@@ -169,7 +169,9 @@ export class Optimizer {
 
   /** One step of Adam on the latents, from `gradient`. */
   async update(p: Parameter, step: Step): Promise<void> {
-    const gradients: Buffers = p.layout ? await this.throughRounding(p, p.layout, step) : { w: p.gradient }
+    const gradients: Buffers = p.layout
+      ? await this.throughRounding(p, p.layout, step)
+      : { w: p.gradient.values }
     for (const trained of trainedLatents(p)) {
       const latent = p.latents[trained.key]
       const gradient = gradients[trained.key]
@@ -200,7 +202,7 @@ export class Optimizer {
       const [from, to] = [start / layout.groupSize, end / layout.groupSize]
       backend.trainOnGrid(
         backend.view(w.values, start, end),
-        backend.view(p.gradient, start, end),
+        backend.view(p.gradient.values, start, end),
         gridPart(backend, grid, from, to),
         {
           products: backend.view(sums.products, from, to),

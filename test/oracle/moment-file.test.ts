@@ -55,8 +55,8 @@ async function steps(optimizer: Optimizer, own: readonly Parameter[]): Promise<v
     const random = new Random(number)
     for (const { gradient } of own)
       cpu.write(
-        gradient,
-        Float32Array.from({ length: gradient.length }, () => random.normal()),
+        gradient.values,
+        Float32Array.from({ length: gradient.values.length }, () => random.normal()),
       )
     await optimize(own, optimizer, { weightRate: 0.02, scaleRate: 0.01 }, { tokens: 1, clip: 1e9, number })
   }

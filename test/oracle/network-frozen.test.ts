@@ -72,7 +72,7 @@ async function train(
     const loss = (await network.backward(tokens, student, goal, gradients)) / network.tokens
     losses.push(loss)
     if (logits) {
-      const summaries = parameters.map((p) => [p.name, summary(host(p.gradient))] as const)
+      const summaries = parameters.map((p) => [p.name, summary(host(p.gradient.values))] as const)
       first = { logits: summary(logits), loss, gradients: Object.fromEntries(summaries) }
     }
     const rates = { weightRate: 0.02, scaleRate: 0.005 }

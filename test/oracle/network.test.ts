@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { copyOf, type DeviceWeights } from '../../src/backends/backend.js'
 import { cpu } from '../../src/backends/cpu/cpu.js'
-import { clear } from '../../src/engine/gradients.js'
+import { GradientSum } from '../../src/engine/gradients.js'
 import type { Target } from '../../src/engine/head.js'
 import { Network } from '../../src/engine/network.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
@@ -67,9 +67,11 @@ test.each(Object.entries(configs))(
     const tokens = randomTokens(network.tokens, config.vocabulary, 2)
     const target = await teacherTarget(network, tokens, weightsOf(config, 4))
     const [zeros, used] = [zerosLike(cpu, weights), zerosLike(cpu, weights)]
+    // Zeros that count as such, and what was left lying.
+    for (const sum of zeros.values()) expect(host(sum.values).every((value) => value === 0)).toBe(true)
     for (const sum of used.values()) {
-      cpu.fill(sum, Number.NaN)
-      clear(sum)
+      cpu.fill(sum.values, Number.NaN)
+      sum.clear()
     }
     // Twice: the second pass is added to the first.
     for (const gradients of [zeros, used, zeros, used]) {
@@ -161,8 +163,8 @@ describe('the head', () => {
       total += await part.backward(window, weights, target, sums)
     }
     expect(loss / total).toBeCloseTo(1, 5)
-    for (const [name, buffer] of sums) {
-      const [sum, gradient] = [host(buffer), host(gradients.get(name)!)]
+    for (const [name, own] of sums) {
+      const [sum, gradient] = [host(own.values), host(gradients.get(name)!.values)]
       expect(norm(gradient.map((g, i) => g - sum[i])) / norm(sum), name).toBeLessThan(1e-5)
     }
     await whole.dispose()
@@ -220,12 +222,12 @@ describe('targets', () => {
     const network = new Network(cpu, llama, config, batch)
     const target: Target = { kind: 'tokens', tokens }
     const all = zerosLike(cpu, weights)
-    const some = new Map([['blk.1.attn_v.weight', cpu.zeros(16 * 32)]])
+    const some = new Map([['blk.1.attn_v.weight', new GradientSum(cpu, 16 * 32)]])
     await network.forward(tokens, weights)
     await network.backward(tokens, weights, target, all)
     await network.backward(tokens, weights, target, some)
     await network.backward(tokens, weights, target, some)
-    const [twice, once] = [some, all].map((sums) => host(sums.get('blk.1.attn_v.weight')!))
+    const [twice, once] = [some, all].map((sums) => host(sums.get('blk.1.attn_v.weight')!.values))
     expect(twice).toEqual(once.map((g) => 2 * g))
     await network.dispose()
   })

@@ -30,7 +30,7 @@ export async function expectGradients(
 
   const random = new Random(5)
   for (const [name, sum] of gradients) {
-    const gradient = await backend.download(sum)
+    const gradient = await backend.download(sum.values)
     const values = own.get(name)!
     const before = (await backend.download(values)).slice()
     const noise = gaussian(random, values.length)

@@ -1,5 +1,6 @@
 /** A tiny Llama of seeded random weights, without a file, for tests of training. */
-import type { Backend, DeviceBuffer } from '../../src/backends/backend.js'
+import type { Backend } from '../../src/backends/backend.js'
+import { GradientSum } from '../../src/engine/gradients.js'
 import type { Architecture, ModelConfig } from '../../src/models/architecture.js'
 import type { DecoderConfig } from '../../src/models/decoder.js'
 import { llama } from '../../src/models/llama.js'
@@ -77,6 +78,6 @@ export function tinyWeights<C extends ModelConfig>(
 export function zerosLike(
   backend: Backend,
   weights: ReadonlyMap<string, { readonly length: number }>,
-): Map<string, DeviceBuffer> {
-  return new Map(Array.from(weights, ([name, { length }]) => [name, backend.zeros(length)]))
+): Map<string, GradientSum> {
+  return new Map(Array.from(weights, ([name, { length }]) => [name, new GradientSum(backend, length)]))
 }
