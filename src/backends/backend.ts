@@ -103,6 +103,8 @@ export interface Backend {
   latentGrid(layout: GridLayout, latents: DeviceLatents): { stored: Buffers; grid: DeviceGrid }
   /** Rounds values to their grid: writes weights, and their codes where they are wanted. */
   roundToGrid(values: DeviceBuffer, grid: DeviceGrid, weights: DeviceBuffer, codes?: DeviceBuffer): void
+  /** Writes the weights of codes on a grid. */
+  weightsOf(codes: DeviceBuffer, grid: DeviceGrid, weights: DeviceBuffer): void
   /**
    * Takes the gradient of rounded weights back to the values, which go a step of Adam along it, if there is a `step`, and to the
    * groups, whose sums are written.

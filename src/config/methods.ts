@@ -30,7 +30,7 @@ const table = [
   {
     name: 'scales',
     help: 'scales and norms only',
-    training: { weightBytes: 18, checkpointBytes: 7.3, freezesCodes: true },
+    training: { weightBytes: 17, checkpointBytes: 7.3, freezesCodes: true },
   },
   { name: 'blockwise', help: 'nothing after the block-wise stage' },
 ] as const satisfies readonly Entry[]

@@ -7,8 +7,8 @@ export interface Trainable {
   readonly name: string
   readonly backend: Backend
   readonly latents: DeviceLatents
-  /** Codes that stay, so that only scales train. */
-  readonly fixedCodes: Int8Array | undefined
+  /** Codes stay, and only scales train. */
+  readonly codesStay: boolean
   /** In memory, by latent. */
   readonly moments: Record<string, Moments>
 }
@@ -38,7 +38,7 @@ export interface MomentStore {
 /** The latents of a parameter that train. */
 export const trainedLatents = (p: Trainable): Trained[] =>
   Object.entries(p.latents)
-    .filter(([, { kind }]) => kind === 'scale' || !p.fixedCodes)
+    .filter(([, { kind }]) => kind === 'scale' || !p.codesStay)
     .map(([key]) => ({ p, key }))
 
 /** A latent of runs of one unit in pieces of about `most` values: whole runs, or parts of one that is longer. */

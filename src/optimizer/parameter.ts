@@ -8,6 +8,7 @@ import {
   type Backend,
   type Buffers,
   type DeviceBuffer,
+  type DeviceGrid,
   type DeviceLatent,
   type DeviceLatents,
   gridPart,
@@ -28,8 +29,8 @@ export interface Step {
 }
 
 export class Parameter {
-  /** Codes that stay while scales train, one for each weight; set by `Optimizer.freezeCodes`. */
-  fixedCodes: Int8Array | undefined
+  /** Whether the codes stay while scales train. They are then what is in place of the weights' latents. */
+  codesStay = false
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: DeviceBuffer
   readonly latents: DeviceLatents
@@ -113,10 +114,11 @@ export class Parameter {
       return
     }
     const { grid } = backend.latentGrid(layout, latents)
+    const write = this.codesStay ? backend.weightsOf : backend.roundToGrid
     for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
       if (start > 0) await setImmediate()
       const part = gridPart(backend, grid, start / layout.groupSize, end / layout.groupSize)
-      backend.roundToGrid(backend.view(values, start, end), part, backend.view(weights, start, end))
+      write(backend.view(values, start, end), part, backend.view(weights, start, end))
     }
   }
 
@@ -125,8 +127,11 @@ export class Parameter {
     const { backend, layout, latents, weights } = this
     if (!layout) throw new RangeError(`${this.name} is not quantized`)
     const { stored, grid } = backend.latentGrid(layout, latents)
-    const [rounded, q] = [backend.zeros(weights.length), backend.zeros(weights.length)]
-    backend.roundToGrid(latents.w.values, grid, rounded, q)
+    let q = latents.w.values
+    if (!this.codesStay) {
+      q = backend.zeros(weights.length)
+      backend.roundToGrid(latents.w.values, grid, backend.zeros(weights.length), q)
+    }
     const codes: Codes = {}
     for (const [field, values] of Object.entries({ ...stored, q }))
       codes[field] = await backend.download(values)
@@ -188,7 +193,6 @@ export class Optimizer {
         )
       })
     }
-    if (p.fixedCodes) await this.recenterLatents(p)
   }
 
   /** Moves the weights' latents, unless the codes stay, and gives the gradients of the scales' latents. */
@@ -198,12 +202,15 @@ export class Optimizer {
     const { stored, grid } = backend.latentGrid(layout, p.latents)
     const groups = grid.scales.length
     const sums = { products: backend.zeros(groups), gradients: backend.zeros(groups) }
+    // On a grid of steps of one, codes round to themselves.
+    const ofCodes: DeviceGrid = { scales: backend.zeros(groups), levels: layout.levels }
+    if (p.codesStay) backend.fill(ofCodes.scales, 1)
     const train = ([start, end]: Piece, moments?: Moments): void => {
       const [from, to] = [start / layout.groupSize, end / layout.groupSize]
       backend.trainOnGrid(
         backend.view(w.values, start, end),
         backend.view(p.gradient.values, start, end),
-        gridPart(backend, grid, from, to),
+        gridPart(backend, p.codesStay ? ofCodes : grid, from, to),
         {
           products: backend.view(sums.products, from, to),
           gradients: backend.view(sums.gradients, from, to),
@@ -211,35 +218,21 @@ export class Optimizer {
         moments && { ...stepOf(w, step), moments, unit: unitsOf(backend, w, start, end) },
       )
     }
-    if (p.fixedCodes) train([0, w.values.length])
+    if (p.codesStay) train([0, w.values.length])
     else await this.moments.update({ p, key: 'w' }, (moments, piece) => train(piece, moments))
     return backend.scaleGradients(layout, p.latents, stored, sums)
   }
 
   /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
   async freezeCodes(p: Parameter): Promise<void> {
-    if (!p.format) return
-    p.fixedCodes = toBytes((await p.codes()).q)
-    await this.recenterLatents(p)
-  }
-
-  /** Moves the weights' latents to the middle of the cells of the codes that stay, where scales have moved. */
-  private async recenterLatents(p: Parameter): Promise<void> {
-    const q = Float32Array.from(p.fixedCodes as Int8Array)
-    p.backend.write(p.latents.w.values, p.format?.dequantize({ ...(await p.codes()), q }) as Float32Array)
+    if (!p.layout || p.codesStay) return
+    p.backend.write(p.latents.w.values, (await p.codes()).q)
+    p.codesStay = true
   }
 
   async dispose(): Promise<void> {
     await this.moments.close?.()
   }
-}
-
-/** Codes as bytes. @throws RangeError for a code that is none */
-export function toBytes(codes: Float32Array): Int8Array {
-  const bytes = Int8Array.from(codes)
-  const other = bytes.findIndex((byte, i) => byte !== codes[i])
-  if (other >= 0) throw new RangeError(`the code ${codes[other]} does not fit into 8 bits`)
-  return bytes
 }
 
 /** The units of values start to end of a latent. */

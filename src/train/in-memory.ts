@@ -133,7 +133,7 @@ export class InMemory implements State {
 
   async restore(to: 'blocks' | 'stock'): Promise<boolean> {
     const { run, disk } = this.work
-    for (const p of this.student.parameters) p.fixedCodes = undefined
+    for (const p of this.student.parameters) p.codesStay = false
     if (to === 'blocks') return loadBlocks(this.student, run.network, disk)
     const { opponent } = this.progress.validated as Validated
     await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)
@@ -166,10 +166,6 @@ function begun({ run: { plan, options } }: Work): Progress {
 async function loaded({ run }: Work, { parameters }: WholeStudent): Promise<Progress> {
   const { options, plan, optimizer, settings } = run
   const path = checkpointPath(options.output)
-  if (trainingOf(plan.method)?.freezesCodes) {
-    // Codes first: what stays has no moments.
-    await loadCheckpoint(path, parameters, settings)
-    for (const p of parameters) await optimizer.freezeCodes(p)
-  }
+  if (trainingOf(plan.method)?.freezesCodes) for (const p of parameters) await optimizer.freezeCodes(p) // those of the checkpoint take their place
   return loadCheckpoint<Progress>(path, parameters, settings, optimizer.moments)
 }

@@ -88,6 +88,12 @@ export const copyingBackend: Backend = {
       own(weights),
       codes && own(codes),
     ),
+  weightsOf: (codes, { scales, mins, levels }, weights) =>
+    cpu.weightsOf(
+      own(codes),
+      { scales: own(scales), levels, ...(mins && { mins: own(mins) }) },
+      own(weights),
+    ),
   trainOnGrid: (values, gradient, { scales, mins, levels }, { products, gradients }, step) =>
     cpu.trainOnGrid(
       own(values),

@@ -1,8 +1,7 @@
-/** Grids and codes that the kernel and the memory of fixed codes cannot take: refused, never endless or wrapped. */
+/** Grids that the kernel cannot take: refused, never endless. */
 import { expect, test } from 'vitest'
 import { roundToGrid } from '../../src/backends/cpu/grid.js'
 import { integers } from '../../src/formats/levels.js'
-import { toBytes } from '../../src/optimizer/parameter.js'
 
 test('a group longer than the kernel takes at once is refused', () => {
   const round = (group: number) => {
@@ -16,10 +15,4 @@ test('a group longer than the kernel takes at once is refused', () => {
   }
   expect(round(4096)).toEqual(new Float32Array(8192))
   expect(() => round(8192)).toThrow("groups of 8192 weights are longer than the kernel's 4096")
-})
-
-test('codes that are no bytes are refused', () => {
-  expect(toBytes(Float32Array.of(-128, 0, 127))).toEqual(Int8Array.of(-128, 0, 127))
-  for (const code of [128, -129, 255, 0.5, Number.NaN])
-    expect(() => toBytes(Float32Array.of(0, code))).toThrow(`the code ${code} does not fit into 8 bits`)
 })

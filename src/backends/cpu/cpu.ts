@@ -4,7 +4,7 @@ import type { Codes, Grid, Latents } from '../../formats/format.js'
 import type { TypedArray } from '../../graph/index.js'
 import type { Backend, Buffers, DeviceBuffer, DeviceGrid, DeviceLatents } from '../backend.js'
 import { adam, type HostMoments } from './adam.js'
-import { latentGrid, roundToGrid, scaleGradients, trainOnGrid } from './grid.js'
+import { latentGrid, roundToGrid, scaleGradients, trainOnGrid, weightsOf } from './grid.js'
 import { sumOfSquares } from './kernel.js'
 import { CpuProgram } from './program.js'
 
@@ -57,6 +57,7 @@ export const cpu: Backend = {
   },
   roundToGrid: (values, to, weights, codes) =>
     roundToGrid(array(values), grid(to), array(weights), codes && array(codes)),
+  weightsOf: (codes, on, weights) => weightsOf(array(codes), grid(on), array(weights)),
   trainOnGrid: (values, gradient, on, { products, gradients }, step) =>
     trainOnGrid(
       array(values),

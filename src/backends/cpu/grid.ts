@@ -82,6 +82,15 @@ export interface HostSums {
   readonly gradients: Float32Array
 }
 
+/** Writes the weights of codes on a grid. */
+export function weightsOf(codes: Float32Array, { scales, mins }: Grid, weights: Float32Array): void {
+  const group = codes.length / scales.length
+  for (let g = 0, i = 0; g < scales.length; g++) {
+    const [scale, min] = [scales[g], mins?.[g] ?? 0]
+    for (const end = i + group; i < end; i++) weights[i] = scale * codes[i] - min
+  }
+}
+
 /**
  * Takes the gradient of rounded weights back to the values, which go a step of Adam along it, if there is a `step`, and to the
  * groups, whose sums are written.
