@@ -40,9 +40,9 @@ export interface BlockSeconds {
   readonly rounding: number
 }
 
-/** Least numbers of a matrix that are rounded for the sample, and least rows. */
+/** Least numbers of a matrix that are rounded for the sample, and least rows; of a small matrix a quarter is enough. */
 const sampleWeights = 1 << 20
-const sampleRows = 256
+const sampleRows = { least: 256, ofSmall: 64, share: 1 / 4 }
 
 export function probeBlock(
   source: Source,
@@ -145,10 +145,12 @@ class Rounding {
         const n = factor.order.length
         const key = `${n} ${format.name}`
         if (!this.known.has(key)) {
-          const rows = Math.max(sampleRows, Math.ceil(sampleWeights / n))
-          const weights = source.weights.get(`blk.0.${name}`)?.subarray(0, rows * n)
-          const wanted = targets.get(name)?.subarray(0, rows * n)
-          if (!weights || !wanted) continue
+          const [whole, sums] = [source.weights.get(`blk.0.${name}`), targets.get(name)]
+          if (!whole || !sums) continue
+          const { least, ofSmall, share } = sampleRows
+          const some = Math.max(ofSmall, Math.ceil((share * whole.length) / n))
+          const rows = Math.min(Math.max(least, Math.ceil(sampleWeights / n)), some)
+          const [weights, wanted] = [whole.subarray(0, rows * n), sums.subarray(0, rows * n)]
           const round = async (from: Float32Array): Promise<void> => {
             const present = format.decode(await quantizeRowsAsync(format.type, from, n))
             const evidence = { metric, factor, inputs, wanted: wanted.subarray(0, from.length) }
