@@ -1,14 +1,13 @@
-export type { Method } from './config/methods.js'
-export type { Item, Plan } from './config/plan.js'
-export { TeacherCache } from './engine/teacher-cache.js'
-export type { TrainReport } from './train/report.js'
 /** The public API of quench. */
 
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
+export type { Method } from './config/methods.js'
 export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions } from './config/options.js'
+export type { Item, Plan } from './config/plan.js'
 export { type Document, readDocuments, readTexts } from './data/texts.js'
+export { TeacherCache } from './engine/teacher-cache.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
 export {
   type ChatOptions,
@@ -63,4 +62,5 @@ export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from 
 export { modelCard } from './report/card.js'
 export { reportPage } from './report/page.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
+export type { TrainReport } from './train/report.js'
 export { planTraining, train } from './train/train.js'

@@ -2,8 +2,9 @@
  * Perplexity, KL divergence and more of GGUF files against a reference, as libllama runs them.
  *
  * All files run side by side, window by window, so that the reference runs once. There may be two references: the
- * `reference` is the file's own full precision, and the divergence from it the loss of the conversion; the `original`
- * is the model before quantization-aware training, and the divergence from it the loss of the whole method.
+ * `reference` is the file's own full precision, and the divergence from it is what the conversion lost; the `original`
+ * is the model before quantization-aware training, and the divergence from it is what the whole method lost. run.ts decodes and scores,
+ * tally.ts adds up.
  */
 
 import { createHash } from 'node:crypto'

@@ -1,5 +1,6 @@
 /**
- * What a run will do on this model with this much memory and time, decided and told before it starts. The figures are
+ * What a run will do on this model with this much memory and time, decided and told before it starts (bytes: memory.ts; seconds:
+ * cost-model.ts and step-cost.ts). The figures are
  * estimates: bytes from the sizes of what is held, seconds from a little of the work, measured on the spot.
  */
 

@@ -3,7 +3,7 @@
 ;;
 ;;       0 values    16384 gradients    32768 first    49152 second moments    65536 units    (or 16384 weights, 32768 codes)
 ;;   81920 scales    98304 minimums    114688 sums of gradient * code    131072 sums of gradients, of groups
-;;  147456 levels: what is below the first and not below the second is not clipped; then, for each level but the lowest, the middle
+;;  147456 levels: a value is not clipped if it is at least the first number and below the second; then, for each level but the lowest, the middle
 ;;         between it and the one below, and their distance
 ;;
 ;; `npx tsx scripts/wasm.ts` makes kernel-wasm.ts of it.
