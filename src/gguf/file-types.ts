@@ -41,8 +41,9 @@ export const fileTypes: ReadonlyMap<number, string> = new Map([
   [41, 'Q2_0'],
 ])
 
-/** What takes the place of a type where rows are no multiple of its 256 weights; of all others IQ4_NL. */
+/** What takes the place of a type where its blocks do not divide the rows; of IQ types IQ4_NL. */
 const fallbacks: Readonly<Record<string, string>> = {
+  Q2_0: 'Q4_0',
   Q2_K: 'Q4_0',
   Q3_K: 'Q4_0',
   TQ1_0: 'Q4_0',

@@ -159,9 +159,11 @@ export function memoryOf(
         amount: holder.weightBytes * trained,
       },
     ]
+  const held: Item = { what: 'weights of teacher and student, and latents', amount: 12 * trained }
+  if (o.calibration === 0) return [...whole, held] // nothing is solved for
   return [
     ...whole,
-    { what: 'weights of teacher and student, and latents', amount: 12 * trained },
+    held,
     {
       what: 'hidden states of teacher and student',
       amount: 4 * 2 * (o.calibration + o.trial) * hiddenWidth(model),

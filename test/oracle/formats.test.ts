@@ -1,6 +1,6 @@
 import { endianness } from 'node:os'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import type { Format } from '../../src/formats/format.js'
 import { floatToHalf, readHalf } from '../../src/formats/half.js'
 import { formats } from '../../src/formats/table.js'
@@ -39,23 +39,29 @@ function quantize(format: Format, weights: Float32Array): Uint8Array {
   return quantizeRows(format.type, weights, weights.length)
 }
 
-/** Halves that are infinite or NaN, at the places of a format's block that hold halves, made finite. */
+/** Where halves lie in a block. */
+const halves: Readonly<Record<string, readonly number[]>> = {
+  F16: [0],
+  Q8_0: [0],
+  Q4_0: [0],
+  Q4_1: [0, 2],
+  Q5_0: [0],
+  Q5_1: [0, 2],
+  Q2_K: [80, 82],
+  Q3_K: [108],
+  Q4_K: [0, 2],
+  Q5_K: [0, 2],
+  Q6_K: [208],
+  IQ4_NL: [0],
+  TQ2_0: [64],
+}
+
+test.each(formats.filter(({ grid }) => grid))('$name has its halves here', ({ name }) =>
+  expect(halves).toHaveProperty(name),
+)
+
+/** Halves that are infinite or NaN made finite. */
 function finiteScales(format: Format, bytes: Uint8Array): Uint8Array {
-  const halves: Record<string, number[]> = {
-    F16: [0],
-    Q8_0: [0],
-    Q4_0: [0],
-    Q4_1: [0, 2],
-    Q5_0: [0],
-    Q5_1: [0, 2],
-    Q2_K: [80, 82],
-    Q3_K: [108],
-    Q4_K: [0, 2],
-    Q5_K: [0, 2],
-    Q6_K: [208],
-    IQ4_NL: [0],
-    TQ2_0: [64],
-  }
   const copy = bytes.slice()
   for (let block = 0; block < copy.length; block += format.blockBytes) {
     for (const at of halves[format.name] ?? []) {

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { formatOf, formats } from '../../src/formats/table.js'
 import { suitsTypes } from '../../src/gguf/file-types.js'
 import type { GgufValue } from '../../src/gguf/index.js'
 import { inspectFile } from '../../src/gguf/inspect.js'
@@ -85,3 +86,8 @@ test.each<[string, string[], boolean]>([
 ])('%s of %j: %j', (type, types, suits) => {
   expect(suitsTypes(type, types)).toBe(suits)
 })
+
+test.each(formats.filter(({ smaller }) => smaller !== undefined))(
+  'a file of $name may hold nothing but what takes its place',
+  ({ name, smaller }) => expect(suitsTypes(name, [formatOf(smaller as number)?.name as string])).toBe(true),
+)

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { methods } from '../../src/config/methods.js'
 
 /** From the lowest; files in `src` itself lie beneath all of them but for those that are named here. */
 const rooms = [
@@ -117,7 +118,7 @@ test('folders and files are small enough to be read', () => {
 })
 
 test('methods of training have their names in one table', () => {
-  const named = /(['"`])(?:distill|scales|blockwise)\1/
+  const named = new RegExp(`(['"\`])(?:${methods.join('|')})\\1`)
   const found = [...sources].filter(([path, { text }]) => !path.startsWith('formats/') && named.test(text))
   expect(found.map(([path]) => path)).toEqual(['config/methods.ts'])
 })
