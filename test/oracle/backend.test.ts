@@ -45,7 +45,7 @@ async function memoryFor(
   return Math.ceil(bytesOf(stage, source, { batch: 128, calibration, trial }, new Set(untrained))) + 1
 }
 
-const deep = { calibration: 128, trial: 240, untrained: ['token_embd.weight', 'output.weight'] }
+const deep = { calibration: 128, trial: 384, untrained: ['token_embd.weight', 'output.weight'] }
 
 type Case = [
   name: string,
