@@ -35,6 +35,9 @@ export const formats: readonly Format[] = [
   TQ2_0,
 ]
 
+/** What is stored as it is trained: norms, scales, the state of a run. */
+export const unrounded: Format = F32
+
 const byType = new Map(formats.map((format) => [format.type, format]))
 const byName = new Map(formats.map((format) => [format.name, format]))
 

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { FileError } from '../errors.js'
 import { reserveSpace } from '../files.js'
 import { makeFolder } from '../folders.js'
+import { unrounded } from '../formats/table.js'
 import { createGguf, type Gguf, Metadata, openGguf } from '../gguf/index.js'
 import type { Parameter } from '../optimizer/parameter.js'
 import type { CodedTensor } from '../student/coded-tensor.js'
@@ -90,7 +91,7 @@ export class BlocksOnDisk {
     const stored = tensors.map(({ name, shape, format }) => ({
       name,
       shape: shape.toReversed(),
-      type: format?.type ?? 0,
+      type: (format ?? unrounded).type,
     }))
     const writer = await createGguf(path, { metadata, tensors: stored })
     try {

@@ -9,6 +9,7 @@ import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import type { StageReport } from '../config/options.js'
 import { FileError, UsageError } from '../errors.js'
 import { reserveSpace } from '../files.js'
+import { unrounded } from '../formats/table.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
 import { bytesOf, type MomentStore, type Piece, trainedLatents } from '../optimizer/adam-state.js'
 import type { Parameter } from '../optimizer/parameter.js'
@@ -123,7 +124,8 @@ export async function saveCheckpoint(
     ['quench.settings', { type: 'string', value: JSON.stringify(settings) }],
     ['quench.progress', { type: 'string', value: JSON.stringify(progress).padEnd(progressBytes) }],
   ])
-  const tensors = arrays.map(({ name, length }) => ({ name, shape: [length], type: 0 }))
+  const { type } = unrounded
+  const tensors = arrays.map(({ name, length }) => ({ name, shape: [length], type }))
   const writer = await createGguf(path, { metadata, tensors, keepReserved: store !== undefined })
   try {
     for (const { name, pieces, get } of arrays)
@@ -155,7 +157,7 @@ export async function loadCheckpoint<P>(
         )
     for (const { name, length, pieces, set } of stateArrays(parameters, store)) {
       const tensor = gguf.tensor(name)
-      if (tensor.type !== 0 || tensor.elements !== length)
+      if (tensor.type !== unrounded.type || tensor.elements !== length)
         throw new FileError(path, `${name} does not fit the model; delete the checkpoint to start anew`)
       for (const piece of pieces) {
         const [start, end] = piece

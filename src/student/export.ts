@@ -7,7 +7,7 @@
 import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import { aboutTensors, QuenchError } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
-import { F32 } from '../formats/types/f32.js'
+import { unrounded } from '../formats/table.js'
 import { createGguf, type Gguf, type Metadata, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
@@ -38,7 +38,7 @@ interface Packable {
 /** The bytes of a tensor, compared with libggml where it is quantized. @throws QuenchError if a weight differs */
 export async function packedBytes(p: Packable, check: ExportCheck): Promise<Uint8Array> {
   const used = await p.backend.download(p.weights)
-  if (!p.format) return F32.encode({ w: used })
+  if (!p.format) return unrounded.encode({ w: used })
   const bytes = p.format.encode(await p.codes())
   const written = dequantizeRows(p.format.type, bytes, used.length)
   let differing = 0

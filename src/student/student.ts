@@ -3,7 +3,7 @@ import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.j
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
 import { checkScales } from '../formats/grids.js'
-import { formatOf } from '../formats/table.js'
+import { formatOf, unrounded } from '../formats/table.js'
 import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
 import { modelTensors } from '../models/weights.js'
 import { Parameter } from '../optimizer/parameter.js'
@@ -146,7 +146,7 @@ async function* tensorsOf(
     const format = formatOf(type)
     const trains = !untrained.has(name)
     if (!trains && type === from) yield { is: 'frozen', name, shape, weights }
-    else if (format?.name === 'F32') yield { is: 'plain', name, shape, weights }
+    else if (format === unrounded) yield { is: 'plain', name, shape, weights }
     else {
       try {
         const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number, importance?.get(name))

@@ -4,6 +4,7 @@ import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { methods } from '../../src/config/methods.js'
+import { formats } from '../../src/formats/table.js'
 
 /** From the lowest; files in `src` itself lie beneath all of them but for those that are named here. */
 const rooms = [
@@ -121,4 +122,30 @@ test('methods of training have their names in one table', () => {
   const named = new RegExp(`(['"\`])(?:${methods.join('|')})\\1`)
   const found = [...sources].filter(([path, { text }]) => !path.startsWith('formats/') && named.test(text))
   expect(found.map(([path]) => path)).toEqual(['config/methods.ts'])
+})
+
+/** Where names stand for files of a type, which a user may ask for. */
+const namesOfFiles = [
+  ...[
+    'gguf/file-types.ts',
+    'gguf/types.ts',
+    'llama/quantize.ts',
+    'quantize/ptq.ts',
+    'quantize/input-weights.ts',
+  ],
+  ...['compare/ladder.ts', 'compare/demo.ts', 'cli/demo.ts', 'data/self-written.ts'],
+]
+
+test('number formats are named and imported in their own room alone', () => {
+  const named = new RegExp(`(['"\`])(?:${formats.map(({ name }) => name).join('|')})\\1`)
+  const code = (text: string): string => text.replace(/\/\*.*?\*\//gs, '').replace(/\/\/.*/g, '')
+  const others = [...sources].filter(([path]) => !path.startsWith('formats/'))
+  const found = others.filter(([path, { text, imports }]) => {
+    const imported = imports.some((to) => to.startsWith('formats/types/'))
+    return imported || (named.test(code(text)) && !namesOfFiles.includes(path))
+  })
+  expect(found.map(([path]) => path)).toEqual([])
+  // A name that has gone needs no leave.
+  const stale = namesOfFiles.filter((path) => !named.test(code(sources.get(path)?.text ?? '')))
+  expect(stale).toEqual([])
 })
