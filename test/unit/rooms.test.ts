@@ -126,13 +126,7 @@ test('methods of training have their names in one table', () => {
 
 /** Where names stand for files of a type, which a user may ask for. */
 const namesOfFiles = [
-  ...[
-    'gguf/file-types.ts',
-    'gguf/types.ts',
-    'llama/quantize.ts',
-    'quantize/ptq.ts',
-    'quantize/input-weights.ts',
-  ],
+  ...['gguf/file-types.ts', 'gguf/types.ts', 'quantize/ptq.ts', 'quantize/input-weights.ts'],
   ...['compare/ladder.ts', 'compare/demo.ts', 'cli/demo.ts', 'data/self-written.ts'],
 ]
 
