@@ -29,7 +29,15 @@ import {
 } from '../validation/validation.js'
 import { type HiddenStates, HiddenStatesInMemory, HiddenStatesOnDisk } from './hidden-states.js'
 import { WorkerRows } from './row-pool.js'
-import { type Side, type Sides, type Solvable, type Solver, solveBlock, solveHead } from './solve.js'
+import {
+  type Advanced,
+  type Side,
+  type Sides,
+  type Solvable,
+  type Solver,
+  solveBlock,
+  solveHead,
+} from './solve.js'
 
 interface Options {
   readonly source: Source
@@ -44,6 +52,8 @@ interface Options {
   readonly disk: BlocksOnDisk
   /** The share of blocks that is done is `done / total`. May throw to stop the run. */
   readonly onProgress?: (done: number, total: number) => void
+  /** Told of every block that was solved for and passed through, and not of those that an earlier run has left. */
+  readonly onSolved?: (layer: number, seconds: number) => void
 }
 
 /** With the whole student in memory: its parameters take the result. */
@@ -67,7 +77,7 @@ export interface OneBlockOptions extends Options {
 
 export async function solveInMemory(options: InMemoryOptions): Promise<void> {
   const { source, teacher, network, student, weights, outputs, batches, trial } = options
-  const { disk, onProgress } = options
+  const { disk, onProgress, onSolved } = options
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   await withCleanup(async (defer) => {
@@ -92,7 +102,8 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
     const { layers } = network.config
     for (const [layer, [name, block]] of blocks.entries()) {
       onProgress?.(layer, layers)
-      let done = { teacherAdvanced: false }
+      const began = performance.now()
+      let done: Advanced | undefined
       if (!(await disk.loadLatents(name, block))) {
         await disk.reserveLatents(name, block)
         const report = (share: number): void => onProgress?.(layer + share, layers)
@@ -100,10 +111,13 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
         await disk.saveLatents(name, block)
       }
       await advanceSides(network, layer, sides, done)
+      if (done) onSolved?.(layer, secondsSince(began))
     }
     onProgress?.(layers, layers)
   })
 }
+
+const secondsSince = (began: number): number => (performance.now() - began) / 1000
 
 /** Whether the solution for all of a student is on disk. */
 export const hasBlocks = (student: Student, network: Network, disk: BlocksOnDisk): boolean =>
@@ -139,7 +153,7 @@ export interface OneBlockResult {
 
 export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlockResult> {
   const { source, types, importance, network, batches, trial, validation, disk, onProgress } = options
-  const { spill, check, teacher } = options
+  const { spill, check, teacher, onSolved } = options
   const { backend } = network
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
@@ -184,6 +198,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     const { layers } = network.config
     for (let layer = 0; layer < layers; layer++) {
       onProgress?.(layer, layers)
+      const began = performance.now()
       const block = await makeBlock(backend, source, types, layer)
       plain.take(block)
       await advance(network, layer, seen.plain.states, plain)
@@ -191,7 +206,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       weighed.take(better)
       own.take(better)
       await advance(network, layer, seen.weighed.states, weighed)
-      let done = { teacherAdvanced: false }
+      let done: Advanced | undefined
       if (!(await disk.loadCodes(`block-${layer}`, better.parameters))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
         await disk.reserveCodes(`block-${layer}`, better.parameters)
@@ -201,6 +216,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       await advanceSides(network, layer, sides, done)
       for (const { weights, states } of [seen.own, seen.teacher])
         await advance(network, layer, states, weights)
+      if (done) onSolved?.(layer, secondsSince(began))
     }
     onProgress?.(layers, layers)
     const divergence = async ({ states, weights }: { states: HiddenStates; weights: DeviceWeights }) => {
@@ -239,7 +255,7 @@ async function advanceSides(
   network: Network,
   layer: number,
   { student, teacher }: Sides,
-  { teacherAdvanced }: { readonly teacherAdvanced: boolean },
+  { teacherAdvanced }: Advanced = { teacherAdvanced: false },
 ): Promise<void> {
   for (const { weights, states, trial } of teacherAdvanced ? [student] : [student, teacher])
     for (const each of [states, trial]) await advance(network, layer, each, weights)

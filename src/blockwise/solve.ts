@@ -70,6 +70,11 @@ export interface Side {
   readonly trial: HiddenStates
 }
 
+/** What has passed through a block while it was solved for. */
+export interface Advanced {
+  readonly teacherAdvanced: boolean
+}
+
 export interface Sides {
   readonly student: Side
   readonly teacher: Side
@@ -79,7 +84,6 @@ export interface Sides {
  * Gives the matrices of a block the codes of the solution.
  * @param byName the tensors; those of other blocks are not looked at
  * @param onMatrix called after each group of matrices, with the share of the block that is done
- * @returns whether the teacher's hidden states have passed through the block already
  */
 export async function solveBlock(
   solver: Solver,
@@ -87,7 +91,7 @@ export async function solveBlock(
   sides: Sides,
   byName: ReadonlyMap<string, Solvable>,
   onMatrix?: (share: number) => void,
-): Promise<{ teacherAdvanced: boolean }> {
+): Promise<Advanced> {
   const { path, network } = solver
   const groups = blockMatrices(network, layer)
   let teacherAdvanced = false

@@ -1,6 +1,5 @@
 /** What all parts of a run share. */
 import type { DeviceWeights } from '../backends/backend.js'
-import { BlockClock } from '../blockwise/block-clock.js'
 import { importanceOf } from '../blockwise/importance.js'
 import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
@@ -27,7 +26,8 @@ export class RunContext {
   readonly types: ReadonlyMap<string, number>
   readonly rates: { readonly weightRate: number; readonly scaleRate: number }
   readonly settings: Settings
-  private readonly clock: BlockClock
+  /** Whether `onBlock` was told of a block. */
+  private told = false
   private known: Promise<Map<string, Float32Array>> | undefined
 
   constructor(
@@ -47,7 +47,6 @@ export class RunContext {
       scaleRate: options.scaleRate ?? defaults.scaleRate,
     }
     this.settings = this.settingsOf(text)
-    this.clock = new BlockClock(text.calibration.length * network.batch.length, options.onBlock)
   }
 
   /** What a run that goes on must have the same. */
@@ -86,8 +85,27 @@ export class RunContext {
 
   readonly onBlock = (done: number, total: number): void => {
     this.mayStop(done)
-    this.clock.at(done, total)
-    this.options.onProgress?.({ stage: blockwise, done, total, tokens: this.clock.tokens })
+    this.options.onProgress?.({ stage: blockwise, done, total, tokens: this.solvingTokens })
+  }
+
+  /** After the first block that is solved here, what is left is projected from it and not from the plan. */
+  readonly onSolved = (layer: number, seconds: number): void => {
+    if (this.told) return
+    this.told = true
+    const { layers } = this.network.config
+    const blocksLeft = layers - layer - 1
+    this.options.onBlock?.({
+      seconds,
+      tokensPerSecond: this.solvingTokens / (seconds * layers),
+      left: seconds * blocksLeft,
+      blocksLeft,
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+    })
+  }
+
+  /** Tokens that blocks are solved on. */
+  private get solvingTokens(): number {
+    return this.text.calibration.length * this.network.batch.length
   }
 
   /** @throws QuenchError where the run is to stop */

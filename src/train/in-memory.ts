@@ -93,6 +93,7 @@ export class InMemory implements State {
       batches: inBatches(windows, network.batch),
       trial: run.trial,
       onProgress: run.onBlock,
+      onSolved: run.onSolved,
     })
     await network.dispose()
     if (!options.teacher) distillation.cache.fisher.clear()

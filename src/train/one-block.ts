@@ -37,6 +37,7 @@ export class OneBlock implements State {
       validation: text.validation,
       spill: plan.spillBytes > 0 ? hiddenStatesFolder(options.output) : undefined,
       onProgress: run.onBlock,
+      onSolved: run.onSolved,
     })
     const seconds = (performance.now() - began) / 1000
     this.progress.seconds = seconds
