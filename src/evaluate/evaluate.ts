@@ -19,12 +19,7 @@ import { withOutputs } from '../outputs.js'
 import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable } from './files.js'
 import { cacheOptions, type ModelOptions } from './models.js'
-import {
-  isSavedReference,
-  ReferenceWriter,
-  relativePath,
-  SavedReference,
-} from './references/saved-reference.js'
+import { isSavedReference, ReferenceWriter, relativePath, SavedReference } from './references/index.js'
 import { run } from './run.js'
 import { cutEvaluation, documentsOf, type EvaluationText, type Windows } from './windows.js'
 

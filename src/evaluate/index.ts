@@ -9,7 +9,7 @@ export {
 } from './evaluation.js'
 export { type EffectiveBits, effectiveBits, recovered } from './gain.js'
 export type { ModelOptions } from './models.js'
-export { needModel } from './references/saved-reference.js'
+export { needModel } from './references/index.js'
 export type { Estimate } from './statistics.js'
 export type { ConfidenceBin, Divergence, DocumentLoss, KldSummary, WindowSums } from './tally.js'
 export { type ChatOptions, evaluateChat } from './tasks/chat.js'

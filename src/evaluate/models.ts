@@ -3,7 +3,7 @@
 import { checkLoads, LlamaModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
 import { type ComparableFile, openComparable } from './files.js'
-import { needModel } from './references/saved-reference.js'
+import { needModel } from './references/index.js'
 
 /** How models are run. */
 export interface ModelOptions {

@@ -3,7 +3,7 @@
  * (`SavedBase`). Both work on memory that the threads share; a base's row is prepared once and then serves all files.
  */
 import { type BaseRow, scoreBase, scoreFields, scoreRow } from './divergence.js'
-import { encodeRow, type RowLayout, SavedRow } from './references/saved-row.js'
+import { encodeRow, type RowLayout, SavedRow } from './references/index.js'
 
 /** Numbers of a base's own row: see `BaseScore`. */
 export const baseFields = 3

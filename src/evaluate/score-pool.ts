@@ -9,7 +9,7 @@ import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { threadCount } from '../threads.js'
 import { onceEnded, workerEntry } from '../workers.js'
-import type { RowLayout } from './references/saved-row.js'
+import type { RowLayout } from './references/index.js'
 import { liveMemory } from './score-bases.js'
 import type { Answer, Job, SharedRows, Source } from './score-worker.js'
 
