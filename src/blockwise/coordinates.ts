@@ -5,18 +5,20 @@
 import type { Codes, Factor, GridLayout } from '../formats/format.js'
 import { nearest } from '../formats/levels.js'
 import { roundScale } from '../formats/stored-scale.js'
+import { inDescent, kernel } from './descent.js'
 
-/** Most columns of a panel: a multiple of every block's size. */
-export const panelColumns = 256
 /** A scale that would change by less than this share stays: it is not worth the time. */
 const smallest = 0.004
 
-/** The numbers of a row in a panel of columns. Everything is divided by G_ii, so that the curvature is H. */
+/**
+ * The numbers of a row in a panel of columns. Everything is divided by G_ii, so that the curvature is H. The panel lies in the memory of
+ * this thread's kernel: only one can be visited at a time, from `enter` to the last `improve`, without waiting in between.
+ */
 export class Coordinates {
   /** Half the gradient with respect to the row's weights in the panel. */
-  readonly slope = new Float64Array(panelColumns)
-  private readonly direction = new Float64Array(panelColumns)
-  private readonly block: Float32Array
+  readonly slope = inDescent.slope
+  private readonly direction = inDescent.direction
+  private readonly block = inDescent.block
   private column = 0
   private width = 0
   private moved: Float32Array = new Float32Array(0)
@@ -27,9 +29,7 @@ export class Coordinates {
     readonly n: number,
     readonly h: Float32Array,
     private readonly optimum: Float32Array,
-  ) {
-    this.block = new Float32Array(panelColumns * panelColumns)
-  }
+  ) {}
 
   /** Goes to a panel. */
   enter(column: number, width: number): void {
@@ -100,14 +100,14 @@ export class Coordinates {
     // A step that rounding or a range has made too long, or a scale that overflowed.
     if (!(by * (2 * descent + by * curvature) < 0)) return
     stored[index] = value
-    for (let j = from; j < to; j++) if (direction[j] !== 0) this.move(j, by * direction[j])
+    for (let j = from; j < to; j++) if (direction[j] !== 0) this.moved[j] += by * direction[j]
+    kernel.moveAlong(from, to, width, by)
   }
 
   /** Weight `j` of the panel has changed. */
   private move(j: number, by: number): void {
-    const { slope, block, width } = this
     this.moved[j] += by
-    for (let k = 0, at = j * width; k < width; k++, at++) slope[k] += by * block[at]
+    kernel.move(j, this.width, by)
   }
 
   /** Where the weights of a group would lie were each alone not rounded. */

@@ -12,7 +12,8 @@
  * step changes is followed within these columns at once, and for all others by another matrix product when they are done.
  */
 import type { Codes, GridLayout } from '../formats/format.js'
-import { Coordinates, panelColumns } from './coordinates.js'
+import { Coordinates } from './coordinates.js'
+import { panelColumns } from './descent.js'
 import { copyPart, type Multiplier, pastePart } from './factor.js'
 import type { RefinePanel } from './panels.js'
 import { type RowPool, thisThread } from './row-pool.js'

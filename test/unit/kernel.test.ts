@@ -1,15 +1,19 @@
-/** The kernel is assembled from its source, and its sum of squares is one. */
+/** The kernels are assembled from their sources, and the sum of squares is one. */
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import wabt from 'wabt'
 import { sumOfSquares } from '../../src/backends/cpu/kernel.js'
 import { kernelWasm } from '../../src/backends/cpu/kernel-wasm.js'
+import { descentWasm } from '../../src/blockwise/descent-wasm.js'
 
-test('the kernel is what its source says', async () => {
+test.each([
+  ['backends/cpu/kernel.wat', kernelWasm],
+  ['blockwise/descent.wat', descentWasm],
+])('%s is what is run', async (path, assembled) => {
   const { parseWat } = await wabt()
-  const source = await readFile(new URL('../../src/backends/cpu/kernel.wat', import.meta.url), 'utf8')
-  const { buffer } = parseWat('kernel.wat', source, { simd: true }).toBinary({})
-  expect(kernelWasm).toBe(Buffer.from(buffer).toString('base64'))
+  const source = await readFile(new URL(`../../src/${path}`, import.meta.url), 'utf8')
+  const { buffer } = parseWat(path, source, { simd: true }).toBinary({})
+  expect(assembled).toBe(Buffer.from(buffer).toString('base64'))
 })
 
 test.each([1, 3, 4, 4096, 10_001])('the sum of %i squares is that of f64 numbers', (length) => {

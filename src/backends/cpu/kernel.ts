@@ -2,6 +2,7 @@
  * The kernel of training, kernel.wat, and its memory. It works on pieces of up to `pieceSize` values, which are copied there and
  * back: they fit in a processor's cache, and the weights of a model do not fit in the 4 GB that such a memory can have.
  */
+import { instantiate } from '../wasm.js'
 import { kernelWasm } from './kernel-wasm.js'
 
 /** Values of a piece at most. */
@@ -19,15 +20,7 @@ interface Kernel {
   /** The sum of the squares of 4 * vectors values of `gradient`. */
   squares(vectors: number): number
 }
-/** The part that is used here of what every JavaScript engine has and Node's types do not name. */
-interface Engine {
-  readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (module: object) => { readonly exports: unknown }
-}
-const { WebAssembly: engine } = globalThis as unknown as { WebAssembly: Engine }
-
-export const kernel = new engine.Instance(new engine.Module(Buffer.from(kernelWasm, 'base64')))
-  .exports as Kernel
+export const kernel = instantiate<Kernel>(kernelWasm)
 
 const place = (index: number): Float32Array =>
   new Float32Array(kernel.memory.buffer, 4 * pieceSize * index, pieceSize)

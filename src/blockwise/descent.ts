@@ -1,0 +1,26 @@
+/** The kernel of the descent on the numbers of a row, descent.wat, and its memory: one for each thread. */
+import { instantiate } from '../backends/wasm.js'
+import { descentWasm } from './descent-wasm.js'
+
+/** Most columns of a panel: a multiple of every block's size. */
+export const panelColumns = 256
+
+interface Descent {
+  readonly memory: { readonly buffer: ArrayBuffer }
+  /** slope[k] += by * H[row, k] for `width` columns, a multiple of four. */
+  move(row: number, width: number, by: number): void
+  /** The same for the rows from `from` to `to`, exclusive, each by `by` times its direction. */
+  moveAlong(from: number, to: number, width: number, by: number): void
+}
+
+export const kernel = instantiate<Descent>(descentWasm)
+
+const { buffer } = kernel.memory
+/** Where the kernel reads and writes. */
+export const inDescent = {
+  /** H of a panel, (width, width). */
+  block: new Float32Array(buffer, 0, panelColumns ** 2),
+  /** One for each column. */
+  slope: new Float64Array(buffer, 4 * panelColumns ** 2, panelColumns),
+  direction: new Float64Array(buffer, 4 * panelColumns ** 2 + 8 * panelColumns, panelColumns),
+}

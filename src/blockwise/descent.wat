@@ -1,0 +1,39 @@
+;; What the descent of a row does for every column of a panel, two or four at a time and in the order of plain loops in f64, so that it
+;; gives the same numbers (coordinates.ts). Memory:
+;;
+;;        0 H of the panel, (width, width), f32    262144 slopes, f64    264192 directions, f64    of up to 256 columns each
+;;
+;; `npx tsx scripts/wasm.ts` makes descent-wasm.ts of it.
+(module
+  (memory (export "memory") 5)
+
+  ;; slope[k] += by * H[row, k] for the `width` columns, a multiple of four.
+  (func $move (export "move") (param $row i32) (param $width i32) (param $by f64)
+    (local $at i32) (local $end i32) (local $slope i32) (local $four v128) (local $factor v128)
+    (local.set $factor (f64x2.splat (local.get $by)))
+    (local.set $at (i32.shl (i32.mul (local.get $row) (local.get $width)) (i32.const 2)))
+    (local.set $end (i32.add (local.get $at) (i32.shl (local.get $width) (i32.const 2))))
+    (loop $next
+      (local.set $four (v128.load (local.get $at)))
+      (v128.store offset=262144 (local.get $slope)
+        (f64x2.add
+          (v128.load offset=262144 (local.get $slope))
+          (f64x2.mul (local.get $factor) (f64x2.promote_low_f32x4 (local.get $four)))))
+      (v128.store offset=262160 (local.get $slope)
+        (f64x2.add
+          (v128.load offset=262160 (local.get $slope))
+          (f64x2.mul (local.get $factor)
+            (f64x2.promote_low_f32x4
+              (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $four) (local.get $four))))))
+      (local.set $slope (i32.add (local.get $slope) (i32.const 32)))
+      (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $end)))))
+
+  ;; The same for all rows from `from` to `to`, exclusive, each by `by` times its direction; those whose direction is 0 are left out.
+  (func (export "moveAlong") (param $from i32) (param $to i32) (param $width i32) (param $by f64)
+    (local $direction f64)
+    (loop $next
+      (local.set $direction (f64.load offset=264192 (i32.shl (local.get $from) (i32.const 3))))
+      (if (f64.ne (local.get $direction) (f64.const 0))
+        (then
+          (call $move (local.get $from) (local.get $width) (f64.mul (local.get $by) (local.get $direction)))))
+      (br_if $next (i32.lt_u (local.tee $from (i32.add (local.get $from) (i32.const 1))) (local.get $to))))))
