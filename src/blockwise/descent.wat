@@ -1,7 +1,8 @@
-;; What the descent of a row does for every column of a panel, two or four at a time and in the order of plain loops in f64, so that it
-;; gives the same numbers (coordinates.ts). Memory:
+;; What rounding and the descent of a row do for every column of a panel, two or four at a time and in the order of plain loops in f64,
+;; so that they give the same numbers (panels.ts, coordinates.ts). Memory:
 ;;
 ;;        0 H of the panel, (width, width), f32    262144 slopes, f64    264192 directions, f64    of up to 256 columns each
+;;        (or 0 U of the panel, (width, width), f32, and 262144 what is left to round of a row, f32)
 ;;
 ;; `npx tsx scripts/wasm.ts` makes descent-wasm.ts of it.
 (module
@@ -28,7 +29,41 @@
       (local.set $slope (i32.add (local.get $slope) (i32.const 32)))
       (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $end)))))
 
-  ;; The same for all rows from `from` to `to`, exclusive, each by `by` times its direction; those whose direction is 0 are left out.
+  ;; left[j] -= error * U[row, j] for the columns behind `row`, in f64 and rounded to f32. Columns from the multiple of four before are
+  ;; gone over too: U is zero below its diagonal, and what is left of a column that is rounded does not matter.
+  (func (export "propagate") (param $row i32) (param $width i32) (param $error f64)
+    (local $at i32) (local $end i32) (local $left i32) (local $four v128) (local $from v128) (local $factor v128)
+    (local.set $factor (f64x2.splat (local.get $error)))
+    (local.set $left (i32.shl (i32.and (i32.add (local.get $row) (i32.const 1)) (i32.const -4)) (i32.const 2)))
+    (local.set $at
+      (i32.add
+        (i32.shl (i32.mul (local.get $row) (local.get $width)) (i32.const 2))
+        (local.get $left)))
+    (local.set $end (i32.shl (local.get $width) (i32.const 2)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $left) (local.get $end)))
+        (local.set $four (v128.load (local.get $at)))
+        (local.set $from (v128.load offset=262144 (local.get $left)))
+        (v128.store offset=262144 (local.get $left)
+          (i8x16.shuffle 0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23
+            (f32x4.demote_f64x2_zero
+              (f64x2.sub
+                (f64x2.promote_low_f32x4 (local.get $from))
+                (f64x2.mul (local.get $factor) (f64x2.promote_low_f32x4 (local.get $four)))))
+            (f32x4.demote_f64x2_zero
+              (f64x2.sub
+                (f64x2.promote_low_f32x4
+                  (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $from) (local.get $from)))
+                (f64x2.mul (local.get $factor)
+                  (f64x2.promote_low_f32x4
+                    (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15
+                      (local.get $four) (local.get $four))))))))
+        (local.set $at (i32.add (local.get $at) (i32.const 16)))
+        (local.set $left (i32.add (local.get $left) (i32.const 16)))
+        (br $next))))
+
+  ;; `move` for all rows from `from` to `to`, exclusive, each by `by` times its direction; those whose direction is 0 are left out.
   (func (export "moveAlong") (param $from i32) (param $to i32) (param $width i32) (param $by f64)
     (local $direction f64)
     (loop $next

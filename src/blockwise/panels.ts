@@ -5,6 +5,7 @@
 import type { Codes, GridLayout } from '../formats/format.js'
 import { type Levels, nearest } from '../formats/levels.js'
 import { Coordinates } from './coordinates.js'
+import { inDescent, kernel } from './descent.js'
 
 /** Rows of a panel to be refined; `width` columns. All arrays are (rows, width), codes as the format stores such a matrix. */
 export interface RefinePanel {
@@ -64,9 +65,12 @@ export function roundPanel({ rows, width, levels, inverse, left, scales, mins }:
   const weights = new Float32Array(rows * width)
   const q = new Float32Array(rows * width)
   const errors = new Float32Array(rows * width)
-  for (let r = 0; r < rows; r++)
+  const own = inDescent.left
+  inDescent.block.set(inverse)
+  for (let r = 0; r < rows; r++) {
+    own.set(left.subarray(r * width, (r + 1) * width))
     for (let i = 0, at = r * width; i < width; i++, at++) {
-      const w = left[at]
+      const w = own[i]
       const scale = scales[at]
       const min = mins?.[at] ?? 0
       const code = nearest(levels, scale === 0 ? 0 : (w + min) / scale)
@@ -74,7 +78,8 @@ export function roundPanel({ rows, width, levels, inverse, left, scales, mins }:
       q[at] = code
       const error = (w - (scale * code - min)) / inverse[i * width + i]
       errors[at] = error
-      for (let j = i + 1, to = at + 1; j < width; j++, to++) left[to] -= error * inverse[i * width + j]
+      kernel.propagate(i, width, error)
     }
+  }
   return { weights, q, errors }
 }

@@ -1,10 +1,10 @@
-/** The kernel of the descent gives what plain loops give, to the last bit. */
+/** The kernel of rounding and descent gives what plain loops give, to the last bit. */
 import { expect, test } from 'vitest'
 import { inDescent, kernel } from '../../src/blockwise/descent.js'
 import { Random } from '../../src/random.js'
 
 const width = 44
-const { block, slope, direction } = inDescent
+const { block, slope, direction, left } = inDescent
 
 function fill(): Float64Array {
   const random = new Random(2)
@@ -31,4 +31,14 @@ test('weights that move along a direction, those that stay left out', () => {
   block.fill(Number.NaN, 10 * width, 11 * width) // of a row whose direction is 0
   kernel.moveAlong(8, 24, width, 0.7)
   expect(slope).toEqual(wanted)
+})
+
+test.each([0, 1, 6, 20, width - 1])('what rounding column %i does to those behind it', (row) => {
+  fill()
+  for (let i = 0; i < width; i++) for (let j = 0; j < i; j++) block[i * width + j] = 0 // U
+  const random = new Random(4)
+  for (let j = 0; j < width; j++) left[j] = random.normal()
+  const wanted = left.map((value, j) => (j > row ? value - 0.3 * block[row * width + j] : value))
+  kernel.propagate(row, width, 0.3)
+  expect(left.subarray(row + 1, width)).toEqual(wanted.subarray(row + 1, width))
 })
