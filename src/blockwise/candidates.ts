@@ -59,8 +59,8 @@ export interface Chosen {
 /** Numbers of products of rows at once, where there may be many rows. */
 const rowsOfProducts = 1 << 24
 
-/** Times that every number of a matrix is visited. */
-const sweeps = 2
+/** Times that every number of a matrix is visited; the first two win most (LOG.md). */
+const sweeps = 4
 
 /**
  * @param weights in full precision, (out, in)

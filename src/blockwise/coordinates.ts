@@ -54,6 +54,8 @@ export class Coordinates {
       this.improveFactor(scale, first + group, group, q)
       if (offset) this.improveFactor(offset, first + group, group, () => sign)
     }
+    for (const factor of offset ? [scale, offset] : [scale])
+      if (factor.group) this.improveShared(factor, first, factor === scale ? q : () => sign)
     for (let group = 0; group < this.width / groupSize; group++) this.writeOptimum(at, group, first + group)
   }
 
@@ -70,7 +72,7 @@ export class Coordinates {
     }
   }
 
-  /** The number of a group, or that of a block that is one group; one that several groups share stays. */
+  /** The number of a group, or that of a block that is one group. */
   private improveFactor(factor: Factor, index: number, group: number, along: (j: number) => number): void {
     const { slope, direction, width, block } = this
     const { groupSize } = this.layout
@@ -102,6 +104,42 @@ export class Coordinates {
     stored[index] = value
     for (let j = from; j < to; j++) if (direction[j] !== 0) this.moved[j] += by * direction[j]
     kernel.moveAlong(from, to, width, by)
+  }
+
+  /**
+   * The numbers of the blocks that groups share; a panel has whole blocks.
+   * @param first the first group of the panel
+   */
+  private improveShared(factor: Factor, first: number, along: (j: number) => number): void {
+    if (!factor.group) return
+    const { slope, direction, width, codes } = this
+    const { groupSize } = this.layout
+    const stored = codes[factor.block.field]
+    const ofGroups = codes[factor.group.field]
+    const perBlock = ofGroups.length / stored.length
+    const blockSize = perBlock * groupSize
+    for (let from = 0; from < width; from += blockSize) {
+      const to = from + blockSize
+      const group = first + from / groupSize
+      const index = Math.floor(group / perBlock)
+      let descent = 0
+      for (let j = from; j < to; j++) {
+        direction[j] = ofGroups[group + Math.floor((j - from) / groupSize)] * along(j)
+        descent += direction[j] * slope[j]
+      }
+      const before = slope.slice(0, width)
+      kernel.moveAlong(from, to, width, 1) // adds H times the direction
+      let curvature = 0
+      for (let j = from; j < to; j++) curvature += direction[j] * (slope[j] - before[j])
+      const value =
+        curvature > 0 ? roundScale(factor.block.rounding, stored[index] - descent / curvature) : stored[index]
+      const by = value - stored[index]
+      const better = by * (2 * descent + by * curvature) < 0
+      for (let k = 0; k < width; k++) slope[k] = better ? before[k] + by * (slope[k] - before[k]) : before[k]
+      if (!better) continue
+      stored[index] = value
+      for (let j = from; j < to; j++) this.moved[j] += by * direction[j]
+    }
   }
 
   /** Weight `j` of the panel has changed. */

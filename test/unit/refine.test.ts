@@ -1,5 +1,5 @@
 /** Coordinate descent on stored numbers: the error falls, the codes stay on the grid, the optimum lies in their cells. */
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { damp } from '../../src/blockwise/factor.js'
 import { type Metric, refine } from '../../src/blockwise/refine.js'
 import type { Codes, Format } from '../../src/formats/format.js'
@@ -101,3 +101,26 @@ describe.each([Q4_0, Q4_1, Q3_K, Q2_K, IQ4_NL])('refine of $name', (format) => {
     expect(codes).toEqual(before)
   })
 })
+
+test.each([Q3_K, Q2_K])(
+  'numbers that groups of $name share are found where they were wrong',
+  async (format) => {
+    const random = new Random(9)
+    const inputs = moments(n, random)
+    const right = coarse(
+      format,
+      Float32Array.from({ length: out * n }, () => random.normal()),
+    )
+    const target = format.dequantize(right)
+    const { scale, offset } = format.grid!
+    for (const { block } of offset ? [scale, offset] : [scale]) {
+      const wrong = structuredClone(right)
+      wrong[block.field] = wrong[block.field].map((d) => 1.0625 * d)
+      const before = await loss(format.dequantize(wrong), target, { inputs })
+      for (let sweep = 0; sweep < 3; sweep++)
+        await refine(wrong, format.grid!, target, format.dequantize(wrong), { inputs }, 1, products)
+      expect(await loss(format.dequantize(wrong), target, { inputs })).toBeLessThan(0.3 * before)
+      expect(format.decode(format.encode(wrong))).toEqual(wrong)
+    }
+  },
+)
