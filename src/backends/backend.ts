@@ -2,7 +2,7 @@
  * What training needs of a device. A backend owns its buffers: all others name them, pass them on and ask for what is to be done with
  * them, and never look inside. On the processor a buffer is an array of JavaScript (cpu/), at no cost.
  *
- * A new device is a folder here with a class that implements `Backend`.
+ * A new device is a folder here with an object of type `Backend`.
  */
 import type { GridLayout } from '../formats/format.js'
 import type { Levels } from '../formats/levels.js'
@@ -145,4 +145,16 @@ export function copyOf(backend: Backend, buffer: DeviceBuffer): DeviceBuffer {
   const copy = backend.zeros(buffer.length)
   backend.copy(copy, buffer)
   return copy
+}
+
+/** Buffers one after another. */
+export function joined(backend: Backend, parts: readonly DeviceBuffer[]): DeviceBuffer {
+  if (parts.length === 1) return parts[0]
+  const all = backend.zeros(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    backend.copy(backend.view(all, at, at + part.length), part)
+    at += part.length
+  }
+  return all
 }

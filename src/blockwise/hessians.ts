@@ -2,7 +2,7 @@
  * Sums of products over tokens that come batch by batch: X'X, of which only the half above the diagonal is computed, and Y'X. Several
  * batches are multiplied at once, since adding products of thousands of inputs up costs as much as making them from a few hundred tokens.
  */
-import type { Backend, DeviceBuffer } from '../backends/backend.js'
+import { type DeviceBuffer, joined } from '../backends/backend.js'
 import type { Products } from '../backends/products.js'
 import type { GroupSamples } from './samples.js'
 
@@ -81,16 +81,4 @@ export class MomentSums {
     waiting.length = 0
     this.tokens = 0
   }
-}
-
-/** Buffers one after another. */
-export function joined(backend: Backend, parts: readonly DeviceBuffer[]): DeviceBuffer {
-  if (parts.length === 1) return parts[0]
-  const all = backend.zeros(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    backend.copy(backend.view(all, at, at + part.length), part)
-    at += part.length
-  }
-  return all
 }

@@ -12,7 +12,7 @@
  * It takes the time of some tens of training steps and wins more than hundreds of them.
  */
 
-import type { DeviceBuffer, DeviceWeights } from '../backends/backend.js'
+import { type DeviceBuffer, type DeviceWeights, joined } from '../backends/backend.js'
 import type { Products } from '../backends/products.js'
 import type { Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
@@ -21,7 +21,7 @@ import type { Shape } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
 import { type Choice, type Chosen, type Compute, chooseCodes } from './candidates.js'
 import { damp, factorize, shrink } from './factor.js'
-import { joined, MomentSums } from './hessians.js'
+import { MomentSums } from './hessians.js'
 import type { HiddenStates } from './hidden-states.js'
 import { blockMatrices, type GroupSamples, groupSamples, headMatrix, headSamples } from './samples.js'
 

@@ -7,7 +7,7 @@
  * than its logits by the ratio of vocabulary to width. Or its likeliest tokens are, in a file (top-k.ts).
  */
 
-import { copyOf, type DeviceWeights } from '../backends/backend.js'
+import { copyOf, type DeviceWeights, joined } from '../backends/backend.js'
 import { joinWindows } from '../data/windows.js'
 import type { Gradients } from '../engine/gradients.js'
 import type { Target } from '../engine/head.js'
@@ -97,8 +97,10 @@ export class Distillation {
     const { network, cache, teacher } = this
     const { backend } = network
     const known = batch.map((window) => cache.get(window))
-    if (known.every((stream) => stream !== undefined))
-      return { kind: 'teacher', weights: teacher, hidden: backend.upload(joinedArrays(known)) }
+    if (known.every((stream) => stream !== undefined)) {
+      const parts = known.map((stream) => backend.upload(stream))
+      return { kind: 'teacher', weights: teacher, hidden: joined(backend, parts) }
+    }
     // The student's pass writes over what this one gives.
     const hidden = copyOf(backend, await network.forward(joinWindows(batch), teacher))
     const size = network.batch.length * network.config.width
@@ -106,14 +108,4 @@ export class Distillation {
     for (const [i, window] of batch.entries()) cache.set(window, values.subarray(i * size, (i + 1) * size))
     return { kind: 'teacher', weights: teacher, hidden }
   }
-}
-
-function joinedArrays(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }

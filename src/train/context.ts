@@ -20,6 +20,9 @@ import type { Importance } from '../student/student.js'
 import type { RunText } from '../training-text/run-text.js'
 import { inWholeBatches, type KindWindows } from '../validation/validation.js'
 
+/** Of checkpoints and finished blocks; another number where they hold something else than before. 2: codes that stay are stored as codes. */
+const stateLayout = 2
+
 export class RunContext {
   readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
   /** The ggml type of every tensor. */
@@ -52,6 +55,7 @@ export class RunContext {
   /** What a run that goes on must have the same. */
   private settingsOf({ windows, importance, trial, validation }: RunText): Settings {
     return {
+      layout: stateLayout,
       model: this.source.fingerprint,
       type: this.options.type,
       method: this.plan.method,

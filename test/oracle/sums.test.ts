@@ -1,9 +1,10 @@
 /** Sums of products over batches: as if all tokens had been multiplied at once. */
 import { afterAll, expect, test } from 'vitest'
 import type { DeviceBuffer } from '../../src/backends/backend.js'
+import { joined } from '../../src/backends/backend.js'
 import { cpu } from '../../src/backends/cpu/cpu.js'
 import { Products } from '../../src/backends/products.js'
-import { joined, MomentSums, tokensAtOnce } from '../../src/blockwise/hessians.js'
+import { MomentSums, tokensAtOnce } from '../../src/blockwise/hessians.js'
 import { Random } from '../../src/random.js'
 import { device, host } from '../support/device.js'
 import { gaussian } from '../support/gaussian.js'

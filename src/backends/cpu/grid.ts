@@ -5,7 +5,8 @@
  *   q = the level nearest to (w + m) / s      w' = s * q - m
  *
  * with s the stored scale and m the stored minimum of a group: a number of the block, times one of the group where there is one. Of
- * integers q = clip(floor((w + m) / s + 0.5), lo, hi). What there is to do for every weight is a kernel (kernel.wat); what there is for a group or a block is plain code here.
+ * integers q = clip(floor((w + m) / s + 0.5), lo, hi). What there is to do for every weight is a kernel (kernel.wat); what there is for
+ * a group or a block is plain code here.
  *
  * Gradients: rounding is straight-through, and a weight whose code is clipped gets none (one behind a scale of zero may get some,
  * which changes nothing). For scales the codes count as constants, so dw'/ds = q and dw'/dm = -1, the gradient of what the file
