@@ -6,7 +6,6 @@
 
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { FileError } from '../errors.js'
 import { reserveSpace } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { unrounded } from '../formats/table.js'
@@ -14,14 +13,8 @@ import { createGguf, type Gguf, Metadata, openGguf } from '../gguf/index.js'
 import type { Parameter } from '../optimizer/parameter.js'
 import type { CodedTensor } from '../student/coded-tensor.js'
 import { type ExportCheck, packedBytes } from '../student/export.js'
-import {
-  headerBytes,
-  loadCheckpoint,
-  type Settings,
-  saveCheckpoint,
-  stateBytes,
-  tensorHeaderBytes,
-} from './checkpoint.js'
+import { headerBytes, loadCheckpoint, saveCheckpoint, stateBytes, tensorHeaderBytes } from './checkpoint.js'
+import { checkSettings, type Settings } from './settings.js'
 
 export class BlocksOnDisk {
   private open: { name: string; gguf: Gguf } | undefined
@@ -52,7 +45,7 @@ export class BlocksOnDisk {
     return true
   }
 
-  /** Reads the codes of a finished block; false if it is not there. @throws FileError for other settings */
+  /** Reads the codes of a finished block; false if it is not there. @throws UsageError for other settings */
   async loadCodes(name: string, tensors: readonly CodedTensor[]): Promise<boolean> {
     if (!this.has(name)) return false
     const gguf = await this.part(name)
@@ -115,12 +108,13 @@ export class BlocksOnDisk {
     await this.close()
     const path = this.path(name)
     const gguf = await openGguf(path)
+    try {
+      checkSettings(path, gguf.metadata.string('quench.settings'), this.settings, 'its folder')
+    } catch (error) {
+      await gguf.close()
+      throw error
+    }
     this.open = { name, gguf }
-    if (gguf.metadata.string('quench.settings') !== JSON.stringify(this.settings))
-      throw new FileError(
-        path,
-        'is of a run with other settings; resume with the same, or delete the folder to start anew',
-      )
     return gguf
   }
 

@@ -7,7 +7,7 @@
 import { rm, stat } from 'node:fs/promises'
 import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import type { StageReport } from '../config/options.js'
-import { FileError, UsageError } from '../errors.js'
+import { FileError } from '../errors.js'
 import { reserveSpace } from '../files.js'
 import { unrounded } from '../formats/table.js'
 import { createGguf, Metadata, openGguf } from '../gguf/index.js'
@@ -17,6 +17,7 @@ import { besidePath } from '../paths.js'
 import { discardReserved } from '../reserve.js'
 import type { Validated } from '../validation/opponent.js'
 import type { Divergence } from '../validation/validation.js'
+import { checkSettings, parseState, type Settings } from './settings.js'
 
 /** What, besides the parameters, a run must know to go on. */
 export interface Progress {
@@ -37,8 +38,6 @@ export interface Progress {
   validated?: Validated
   last?: Divergence
 }
-
-export type Settings = Readonly<Record<string, string | number | boolean | null>>
 
 export const checkpointPath = (output: string): string => besidePath(output, '.checkpoint')
 
@@ -149,12 +148,7 @@ export async function loadCheckpoint<P>(
 ): Promise<P> {
   const gguf = await openGguf(path)
   try {
-    const saved = parse(path, gguf.metadata.string('quench.settings')) as Settings
-    for (const key of new Set([...Object.keys(saved), ...Object.keys(settings)]))
-      if (saved[key] !== settings[key])
-        throw new UsageError(
-          `${path} is of a run with another ${key} (${saved[key]}, now ${settings[key]}); resume with the same, or delete it to start anew`,
-        )
+    checkSettings(path, gguf.metadata.string('quench.settings'), settings, 'it')
     for (const { name, length, pieces, set } of stateArrays(parameters, store)) {
       const tensor = gguf.tensor(name)
       if (tensor.type !== unrounded.type || tensor.elements !== length)
@@ -166,17 +160,9 @@ export async function loadCheckpoint<P>(
         await set(piece, values)
       }
     }
-    return parse(path, gguf.metadata.string('quench.progress')) as P
+    return parseState(path, gguf.metadata.string('quench.progress')) as P
   } finally {
     await gguf.close()
-  }
-}
-
-function parse(path: string, json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch (cause) {
-    throw new FileError(path, 'is damaged; delete it to start anew', { cause })
   }
 }
 

@@ -13,15 +13,12 @@ import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import type { Optimizer } from '../optimizer/parameter.js'
 import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
-import type { Settings } from '../resume/checkpoint.js'
+import { type Settings, stateLayout } from '../resume/settings.js'
 import type { ExportCheck } from '../student/export.js'
 import { type Source, targetTypes } from '../student/source.js'
 import type { Importance } from '../student/student.js'
 import type { RunText } from '../training-text/run-text.js'
 import { inWholeBatches, type KindWindows } from '../validation/validation.js'
-
-/** Of checkpoints and finished blocks; another number where they hold something else than before. 2: codes that stay are stored as codes. */
-const stateLayout = 2
 
 export class RunContext {
   readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }

@@ -132,8 +132,8 @@ describe('the block-wise method', () => {
     const again = (more: Partial<TrainOptions>): Promise<TrainReport> =>
       run(output, { ...auto, ...more, resume: true })
     await expect(again({ memory: little })).rejects.toThrow(/^(?=.*takes about)(?=.*allowed)/)
-    await expect(again({ method: 'scales' })).rejects.toThrow('another method (distill, now scales)')
-    await expect(again({ calibration: 1024 })).rejects.toThrow('another calibration (2048, now 1024)')
+    await expect(again({ method: 'scales' })).rejects.toThrow('method: distill, now scales')
+    await expect(again({ calibration: 1024 })).rejects.toThrow('calibration: 2048, now 1024')
     for (const damage of ['', '{"method":"distill"', '{"method":"distill","tokens":-1}', 'null']) {
       await writeFile(join(folder, `${output}.blocks`, 'decisions.json'), damage)
       await expect(again({})).rejects.toThrow(/decisions\.json: is damaged or of another version; delete it/)

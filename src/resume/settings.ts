@@ -1,0 +1,37 @@
+/** The settings that a run and the one that goes on from its state must have alike. */
+import { FileError, UsageError } from '../errors.js'
+
+/**
+ * Of checkpoints and finished blocks, by the key `layout`; another number where they hold something else than before. 2: codes that stay
+ * are stored as codes.
+ */
+export const stateLayout = 2
+
+export type Settings = Readonly<Record<string, string | number | boolean | null>>
+
+/**
+ * @param saved the settings of a file, as JSON
+ * @param stale what to delete to start anew
+ * @throws UsageError that says which setting is another, FileError for what is not JSON
+ */
+export function checkSettings(path: string, saved: string, settings: Settings, stale: string): void {
+  const before = parseState(path, saved) as Settings | null
+  const differs = (key: string): boolean => before?.[key] !== settings[key]
+  const anew = `delete ${stale} to start anew`
+  if (differs('layout'))
+    throw new UsageError(`${path} was left by another version of quench; resume with that one, or ${anew}`)
+  const key = Object.keys({ ...before, ...settings }).find(differs)
+  if (key !== undefined)
+    throw new UsageError(
+      `${path} was left by a run with other settings (${key}: ${before?.[key]}, now ${settings[key]}); resume with the same, or ${anew}`,
+    )
+}
+
+/** @throws FileError for what is not JSON */
+export function parseState(path: string, json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch (cause) {
+    throw new FileError(path, 'is damaged; delete it to start anew', { cause })
+  }
+}
