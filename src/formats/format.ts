@@ -67,7 +67,7 @@ export interface Format {
   decode(bytes: Uint8Array): Codes
   /** The inverse of `decode`, byte for byte. */
   encode(codes: Codes): Uint8Array
-  /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. */
+  /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. Codes that are weights are not copied. */
   dequantize(codes: Codes): Float32Array
   /** Its grid: what training rounds by. Absent for formats that have nothing to round (F32, F16, BF16). */
   readonly grid?: GridLayout

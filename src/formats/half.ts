@@ -58,6 +58,12 @@ export function writeHalf(bytes: Uint8Array, offset: number, value: number): voi
   bytes[offset + 1] = half >> 8
 }
 
+/** The first `count` 16-bit numbers of bytes: a view where they are aligned, else a copy. */
+export const halvesOf = ({ buffer, byteOffset, byteLength }: Uint8Array, count: number): Uint16Array =>
+  byteOffset % 2 === 0
+    ? new Uint16Array(buffer, byteOffset, count)
+    : new Uint16Array(buffer.slice(byteOffset, byteOffset + byteLength), 0, count)
+
 /** All values of an array of f16, exactly. */
 export function halvesToFloats(halves: Uint16Array): Float32Array<ArrayBuffer> {
   const bits = new Uint32Array(halves.length)

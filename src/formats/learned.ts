@@ -82,23 +82,38 @@ const reach = 0.998
 function weightLatent(weights: Float32Array, q: Float32Array, { scales, mins, levels }: Grid): Latent {
   const groupSize = weights.length / scales.length
   const values = new Float32Array(weights.length)
-  for (let i = 0; i < weights.length; i++) {
-    const group = Math.floor(i / groupSize)
+  const { lo, hi } = levels
+  const { froms, tos } = cellsOf(levels)
+  for (let group = 0, i = 0; group < scales.length; group++) {
     const scale = scales[group]
-    const min = mins?.[group] ?? 0
+    const min = mins ? mins[group] : 0
+    const end = i + groupSize
     if (scale === 0) {
-      values[i] = weights[i]
+      for (; i < end; i++) values[i] = weights[i]
       continue
     }
-    const code = Math.min(levels.hi, Math.max(levels.lo, q[i]))
-    const { below, above } = halfGaps(levels, code)
-    const position = (weights[i] + min) / scale
-    values[i] = Math.min(code + reach * above, Math.max(code - reach * below, position)) * scale - min
-    // Where steps are tiny beside the minimum, f32 may carry a weight near the edge of its cell over it.
-    if (nearestUnclipped(levels, (values[i] + min) / scale) !== code) values[i] = code * scale - min
+    for (; i < end; i++) {
+      const code = Math.min(hi, Math.max(lo, q[i]))
+      const position = (weights[i] + min) / scale
+      values[i] = Math.min(tos[code - lo], Math.max(froms[code - lo], position)) * scale - min
+      // Where steps are tiny beside the minimum, f32 may carry a weight near the edge of its cell over it.
+      if (nearestUnclipped(levels, (values[i] + min) / scale) !== code) values[i] = code * scale - min
+    }
   }
   const gap = meanGap(levels)
   return { kind: 'weight', values, unit: positive(scales.map((scale) => Math.abs(gap * scale))) }
+}
+
+/** Between which positions a weight of each code may lie; codes are counted from the least on. */
+function cellsOf(levels: Levels): { froms: Float64Array; tos: Float64Array } {
+  const { lo, hi, table } = levels
+  const [froms, tos] = [new Float64Array(hi - lo + 1), new Float64Array(hi - lo + 1)]
+  for (const code of table?.values ?? froms.map((_, i) => lo + i)) {
+    const { below, above } = halfGaps(levels, code)
+    froms[code - lo] = code - reach * below
+    tos[code - lo] = code + reach * above
+  }
+  return { froms, tos }
 }
 
 /** Beyond the ends the integers go on. */
@@ -115,16 +130,20 @@ const scaleLatent = (d: Float32Array): Latent => ({
 function integerLatent(scales: Float32Array, blocks: number): Latent {
   const perBlock = scales.length / blocks
   const unit = new Float32Array(blocks)
-  scales.forEach((s, i) => {
-    const block = Math.floor(i / perBlock)
-    unit[block] = Math.max(unit[block], Math.abs(s))
-  })
+  for (let block = 0, i = 0; block < blocks; block++)
+    for (const end = i + perBlock; i < end; i++) unit[block] = Math.max(unit[block], Math.abs(scales[i]))
   return { kind: 'scale', values: scales.slice(), unit: positive(unit) }
 }
 
 /** Replaces zeros by the mean of the others, so that every value can move. */
 function positive(unit: Float32Array): Float32Array {
-  const used = unit.filter((u) => u > 0)
-  const mean = used.length > 0 ? used.reduce((a, b) => a + b, 0) / used.length : 1
-  return unit.map((u) => (u > 0 ? u : mean))
+  let [sum, used] = [0, 0]
+  for (const value of unit)
+    if (value > 0) {
+      sum += value
+      used++
+    }
+  if (used === unit.length) return unit
+  const mean = used > 0 ? sum / used : 1
+  return unit.map((value) => (value > 0 ? value : mean))
 }

@@ -3,7 +3,7 @@
  * sizes, one batch of random tokens and some rows of a matrix of each kind. The plan's estimates of time come from here.
  *
  * What runs for every batch is run once to compile it and get warm, and then timed several times; the median counts. What runs once
- * for a block is long enough to be timed once.
+ * for a block is long enough to be timed once, but for the products that it compiles, which the blocks have in common.
  */
 
 import type { DeviceWeights } from '../backends/backend.js'
@@ -40,9 +40,8 @@ export interface BlockSeconds {
   readonly rounding: number
 }
 
-/** Least numbers of a matrix that are rounded for the sample, and least rows; of a small matrix a quarter is enough. */
-const sampleWeights = 1 << 20
-const sampleRows = { least: 256, ofSmall: 64, share: 1 / 4 }
+/** Rows of the smaller sample of a matrix: at least so many, and for each thread as many as its share has (row-pool.ts). */
+const sampleRows = { least: 128, ofThread: 64 }
 
 export function probeBlock(
   source: Source,
@@ -92,7 +91,7 @@ export function probeBlock(
         let factor: InputFactor | undefined
         factors += await timed(async () => {
           factor = await factorize(metric, products)
-        })
+        }, products)
         await rounding.sample(group, { inputs, targets }, metric, factor as InputFactor)
       } catch (error) {
         throw aboutTensors(
@@ -106,11 +105,17 @@ export function probeBlock(
   })
 }
 
-/** Rounds some rows of a matrix of each width and format that the blocks have. */
+/** Seconds that rounding a matrix of so many rows takes. */
+type RowSeconds = (rows: number) => number
+
+/**
+ * Rounds some rows of a matrix of each width and format that the blocks have, and twice as many: a part of the time does not depend on
+ * the rows, such as laying out the moments for products with them.
+ */
 class Rounding {
   /** Of all blocks. */
   seconds = 0
-  private readonly known = new Map<string, number>()
+  private readonly known = new Map<string, RowSeconds>()
   private readonly kinds = new Map<string, readonly (readonly string[])[]>()
 
   constructor(
@@ -139,36 +144,44 @@ class Rounding {
     const { source, network, types } = this
     for (let layer = 0; layer < network.config.layers; layer++)
       for (const name of this.groups(layer)[group] ?? []) {
-        const tensor = `blk.${layer}.${name}`
-        const format = formatOf(types.get(tensor) ?? source.gguf.tensor(tensor).type)
+        const tensor = source.gguf.tensor(`blk.${layer}.${name}`)
+        const format = formatOf(types.get(tensor.name) ?? tensor.type)
         if (!format?.grid || !format.latents) continue
         const n = factor.order.length
         const key = `${n} ${format.name}`
         if (!this.known.has(key)) {
           const [whole, sums] = [source.weights.get(`blk.0.${name}`), targets.get(name)]
           if (!whole || !sums) continue
-          const { least, ofSmall, share } = sampleRows
-          const some = Math.max(ofSmall, Math.ceil((share * whole.length) / n))
-          const rows = Math.min(Math.max(least, Math.ceil(sampleWeights / n)), some)
-          const [weights, wanted] = [whole.subarray(0, rows * n), sums.subarray(0, rows * n)]
-          const round = async (from: Float32Array): Promise<void> => {
+          const trial = (rows: number) => trialOf(this.trialTokens, n, rows)
+          const round = async (rows: number): Promise<number> => {
+            const from = whole.subarray(0, rows * n)
             const present = format.decode(await quantizeRowsAsync(format.type, from, n))
-            const evidence = { metric, factor, inputs, wanted: wanted.subarray(0, from.length) }
-            await chooseCodes(
-              format,
-              from,
-              present,
-              evidence,
-              trialOf(this.trialTokens, n, from.length / n),
-              this.compute,
-            )
+            const evidence = { metric, factor, inputs, wanted: sums.subarray(0, from.length) }
+            const deciding = trial(rows)
+            const { products } = this.compute
+            return timed(() => chooseCodes(format, from, present, evidence, deciding, this.compute), products)
           }
-          await round(weights.subarray(0, 8 * n))
-          this.known.set(key, (await timed(() => round(weights))) / weights.length)
+          this.known.set(key, await rowSeconds(round, whole.length / n))
         }
-        this.seconds += (this.known.get(key) ?? 0) * source.gguf.tensor(tensor).elements
+        this.seconds += this.known.get(key)?.(tensor.elements / n) ?? 0
       }
   }
+}
+
+/** @param round rounds so many rows, and says how long that took */
+export async function rowSeconds(
+  round: (rows: number) => Promise<number>,
+  rows: number,
+  threads = threadCount(),
+): Promise<RowSeconds> {
+  const few = Math.min(rows, Math.max(sampleRows.least, sampleRows.ofThread * threads))
+  const more = Math.min(rows, 2 * few)
+  await round(few)
+  const [short, long] = [more > few ? await round(few) : 0, await round(more)]
+  // Of two times that other work has lengthened the difference may be anything.
+  const [least, most] = [long / more / 4, long / more]
+  const each = more > few ? Math.min(most, Math.max(least, (long - short) / (more - few))) : most
+  return (count) => Math.max(0, long + each * (count - more))
 }
 
 /** Tokens that decide among candidates, of no meaning. */
@@ -181,10 +194,12 @@ function trialOf(tokens: number, n: number, out: number): Trial {
   }
 }
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
+/** @param products what these take to compile does not count */
+async function timed(work: () => Promise<unknown>, products?: Products): Promise<number> {
+  const compiled = products?.compiling ?? 0
   const began = performance.now()
   await work()
-  return (performance.now() - began) / 1000
+  return (performance.now() - began) / 1000 - ((products?.compiling ?? 0) - compiled)
 }
 
 /** Of three runs or more, until a twentieth of a second has passed; after one that does not count. */

@@ -4,7 +4,7 @@
  */
 import { blocksOfBytes, blocksOfCodes } from '../blocks.js'
 import type { Format } from '../format.js'
-import { bfloatsToFloats, floatsToBfloats } from '../half.js'
+import { bfloatsToFloats, floatsToBfloats, halvesOf } from '../half.js'
 
 export const BF16: Format = {
   type: 30,
@@ -14,8 +14,7 @@ export const BF16: Format = {
   fields: { w: 1 },
 
   decode(bytes) {
-    const stored = new Uint16Array(blocksOfBytes(BF16, bytes))
-    new Uint8Array(stored.buffer).set(bytes)
+    const stored = halvesOf(bytes, blocksOfBytes(BF16, bytes))
     return { w: bfloatsToFloats(stored) }
   },
 
@@ -24,5 +23,5 @@ export const BF16: Format = {
     return new Uint8Array(floatsToBfloats(codes.w).buffer)
   },
 
-  dequantize: ({ w }) => w.slice(),
+  dequantize: ({ w }) => w,
 }

@@ -4,7 +4,7 @@
  */
 import { blocksOfBytes, blocksOfCodes } from '../blocks.js'
 import type { Format } from '../format.js'
-import { floatsToHalves, halvesToFloats } from '../half.js'
+import { floatsToHalves, halvesOf, halvesToFloats } from '../half.js'
 
 export const F16: Format = {
   type: 1,
@@ -14,8 +14,7 @@ export const F16: Format = {
   fields: { w: 1 },
 
   decode(bytes) {
-    const stored = new Uint16Array(blocksOfBytes(F16, bytes))
-    new Uint8Array(stored.buffer).set(bytes)
+    const stored = halvesOf(bytes, blocksOfBytes(F16, bytes))
     return { w: halvesToFloats(stored) }
   },
 
@@ -24,5 +23,5 @@ export const F16: Format = {
     return new Uint8Array(floatsToHalves(codes.w).buffer)
   },
 
-  dequantize: ({ w }) => w.slice(),
+  dequantize: ({ w }) => w,
 }
