@@ -17,7 +17,7 @@ export interface Kind {
 /** A difference, what its 95 % interval says of it, and the opponent. */
 interface Difference extends Estimate {
   readonly opponent: string
-  readonly verdict: 'better' | 'worse' | 'not told apart'
+  readonly verdict: 'better' | 'worse' | 'not significant'
 }
 
 /** What a file has won on a kind of text: of the loss of the first file, and in nats per token less those of each opponent. */
@@ -71,7 +71,7 @@ function meanOf(estimates: readonly Estimate[]): Estimate {
 
 function judged(opponent: string, estimate: Estimate): Difference {
   const [low, high] = estimate.interval ?? [estimate.mean, estimate.mean]
-  return { opponent, ...estimate, verdict: high < 0 ? 'better' : low > 0 ? 'worse' : 'not told apart' }
+  return { opponent, ...estimate, verdict: high < 0 ? 'better' : low > 0 ? 'worse' : 'not significant' }
 }
 
 export const percent = (share: number): string => `${(100 * share).toFixed(0)} %`

@@ -1,12 +1,12 @@
 /**
- * Runs every command of the documentation: all ```sh blocks of README.md and CONTRIBUTING.md, each in a folder where
- * `model-f16.gguf` is the model that ships and `text.txt` its held-out text. `npm ci` is left out (it has just run), and
- * long times are cut short. A block that fails, or a documented file that is not there, fails the check.
+ * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the model
+ * that ships and `text.txt` its held-out text. `npm ci` is left out (it has just run), and long times are cut short. Compiles
+ * all ```ts blocks against the sources. A block that fails, or a link to a file that is not there, fails the check.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 
 const root = resolve(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'quench-docs-'))
@@ -31,10 +31,41 @@ const shorten = (block: string): string =>
     .replace(/npx quench/g, `node ${join(root, 'dist/cli/main.js')}`)
     .replace(/--time \d+[smh]/g, '--time 10s')
 
+const pages = [
+  ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+]
+
+/** Compiles the programs of a page, which import the package by its name. */
+function compile(file: string, text: string): void {
+  const blocks = Array.from(text.matchAll(/```ts\n([\s\S]*?)```/g), ([, block]) => block)
+  if (blocks.length === 0) return
+  ran += blocks.length
+  // Inside of the checkout, so that types of packages are found.
+  const own = mkdtempSync(join(root, '.docs-'))
+  try {
+    for (const [i, block] of blocks.entries()) writeFileSync(join(own, `block-${i}.ts`), block)
+    const paths = { quench: [join(root, 'src/index.ts')] }
+    const config = { extends: '../tsconfig.json', compilerOptions: { paths }, include: ['*.ts'] }
+    writeFileSync(join(own, 'tsconfig.json'), JSON.stringify(config))
+    execFileSync('npx', ['tsc', '--noEmit', '-p', own], {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+  } catch (error) {
+    failed++
+    console.error(`${file}: ${error instanceof Error ? error.message : error}`)
+  } finally {
+    rmSync(own, { recursive: true, force: true })
+  }
+}
+
 let failed = 0
 let ran = 0
 try {
-  for (const file of ['README.md', 'CONTRIBUTING.md']) {
+  for (const file of pages) {
     const text = readFileSync(join(root, file), 'utf8')
     for (const [, block] of text.matchAll(/```sh\n([\s\S]*?)```/g)) {
       const commands = shorten(block)
@@ -51,9 +82,10 @@ try {
         console.error(`failed: ${error instanceof Error ? error.message : error}`)
       }
     }
+    compile(file, text)
     for (const [, link] of text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
       try {
-        readFileSync(join(root, link))
+        readFileSync(join(root, dirname(file), link))
       } catch {
         failed++
         console.error(`${file}: the link to ${link} leads nowhere`)
@@ -63,5 +95,5 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }
-console.log(`${ran} blocks of commands, ${failed} failures`)
+console.log(`${ran} blocks, ${failed} failures`)
 process.exitCode = failed === 0 ? 0 : 1

@@ -1,5 +1,5 @@
 /**
- * Draws the picture of the README from the JSON of the demo: loss against size, PTQ as a line, QAT as points above the
+ * Draws the picture of the README and docs/demo.md from the JSON of the demo: loss against size, PTQ as a line, QAT as points above the
  * files they replace.
  *
  *   npx quench demo --json > demo.json && npx tsx scripts/plot.ts demo.json docs/demo.svg
@@ -37,7 +37,7 @@ const svg = Plot.plot({
   marginRight: 60,
   marginBottom: 45,
   style: { background: '#ffffff', fontSize: '13px', color: '#222222' },
-  x: { label: 'file size, MB →', grid: true, insetLeft: 60, insetRight: 10 },
+  x: { label: 'file size, MB →', grid: true, insetLeft: 100, insetRight: 10 },
   y: {
     label: '↑ KL divergence from full precision, nats per token',
     type: 'log',
@@ -54,9 +54,17 @@ const svg = Plot.plot({
       stroke: orange,
       strokeDasharray: '3,3',
     }),
-    Plot.ruleX(points, { x: 'megabytes', y1: 'low', y2: 'high', stroke: '#888888' }),
     Plot.dot(ptq, { x: 'megabytes', y: 'kld', fill: blue, r: 4 }),
     Plot.dot(qat, { x: 'megabytes', y: 'kld', fill: orange, r: 5 }),
+    // 95 % intervals, over the dots since most are smaller.
+    Plot.ruleX(points, { x: 'megabytes', y1: 'low', y2: 'high', stroke: '#222222', strokeWidth: 1.5 }),
+    Plot.tickY(
+      points.flatMap(({ megabytes, low, high }) => [
+        { megabytes, end: low },
+        { megabytes, end: high },
+      ]),
+      { x: 'megabytes', y: 'end', stroke: '#222222' },
+    ),
     Plot.text(ptq, {
       x: 'megabytes',
       y: 'kld',

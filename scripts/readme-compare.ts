@@ -1,10 +1,10 @@
 /**
- * The comparison of the README: makes it with `quench compare` on the model that ships, and puts table and picture into the
- * documentation. Takes some five minutes on two quiet cores.
+ * The example of a comparison: makes it with `quench compare` on the model that ships, and puts table and pictures into
+ * docs/compare.md. Takes some five minutes on two quiet cores.
  *
  *   npx tsx scripts/readme-compare.ts [--folder FOLDER]
  *
- * Writes docs/compare.svg, the screenshots docs/report-*.png (if Chromium is there) and the part of README.md between its
+ * Writes docs/compare.svg, the screenshots docs/report-*.png (if Chromium is there) and the part of docs/compare.md between its
  * markers. What was measured stays in FOLDER (default quench-compare), so that a second run takes seconds.
  */
 import { execFileSync } from 'node:child_process'
@@ -38,7 +38,7 @@ const json = execFileSync(
 writeFileSync(join(values.folder, 'report.json'), json)
 const comparison = JSON.parse(json) as Comparison
 
-// The picture stands alone in the README, on a page of either colour.
+// The picture stands alone, on a page of either colour.
 const { document } = parseHTML(readFileSync(report, 'utf8'))
 const colours: Record<string, string> = { ptq: '#2f5fc4', qat: '#c2410c', front: '#5f6670' }
 const picture = document.querySelector('#plot-size svg')
@@ -66,12 +66,11 @@ if (existsSync(browser))
     { stdio: 'inherit' },
   )
 
-const path = join(root, 'README.md')
+const path = join(root, 'docs/compare.md')
 const [begin, end] = ['<!-- compare:begin -->', '<!-- compare:end -->']
-const readme = readFileSync(path, 'utf8')
-const [before, rest] = readme.split(begin)
+const [before, rest] = readFileSync(path, 'utf8').split(begin)
 const after = rest?.split(end)[1]
-if (after === undefined) throw new Error(`README.md lacks ${begin} or ${end}`)
+if (after === undefined) throw new Error(`${path} lacks ${begin} or ${end}`)
 const [, table, how] = modelCard(comparison).split('\n\n')
 const verdict = comparison.verdict.map((sentence) => `> ${sentence}`).join('\n')
 writeFileSync(path, `${before}${begin}\n${verdict}\n\n${table}\n\n${how.trim()}\n${end}${after}`)

@@ -1,5 +1,5 @@
 /**
- * Puts the demo's results into README.md, between its markers, as a Markdown table.
+ * Puts the demo's results into docs/demo.md, between its markers, as Markdown tables.
  *
  *   npx quench demo --json > demo.json && npx tsx scripts/readme.ts demo.json
  */
@@ -36,18 +36,18 @@ const table = `| file | size | bits/weight | perplexity | KL divergence | top-1 
 | F16 (reference) | ${megabytes(reference.bytes)} | ${reference.bitsPerWeight.toFixed(2)} | ${reference.perplexity.mean.toFixed(2)} | | | | |
 ${rows.join('\n')}
 
-${tokens} held-out tokens, each file as llama.cpp runs it; ± is a standard error over windows. The whole run took ${seconds.toFixed(0)} seconds
-and ${(peakBytes / 1e6).toFixed(0)} MB on ${threadCount()} cores.
+${tokens.toLocaleString('en-US')} held-out tokens, each file as llama.cpp runs it; ± is a standard error over windows. The whole run took
+${seconds.toFixed(0)} seconds and ${(peakBytes / 1e6).toFixed(0)} MB on ${threadCount()} cores.
 
-The same files on general text of five kinds from other sources than what they were trained on, recovered of what stock loses there:
+The share of PTQ's KL divergence that the same files recover on five kinds of text from sources that training did not use:
 
 | file | ${kinds.join(' | ')} | mean |
 |---|${'---:|'.repeat(kinds.length + 1)}
 ${kindRows.join('\n')}
 `
 const [begin, end] = ['<!-- demo:begin -->', '<!-- demo:end -->']
-const readme = readFileSync('README.md', 'utf8')
-const [before, rest] = readme.split(begin)
+const page = 'docs/demo.md'
+const [before, rest] = readFileSync(page, 'utf8').split(begin)
 const after = rest?.split(end)[1]
-if (after === undefined) throw new Error(`README.md lacks ${begin} or ${end}`)
-writeFileSync('README.md', `${before}${begin}\n${table}${end}${after}`)
+if (after === undefined) throw new Error(`${page} lacks ${begin} or ${end}`)
+writeFileSync(page, `${before}${begin}\n${table}${end}${after}`)

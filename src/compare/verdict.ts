@@ -1,6 +1,6 @@
 /**
  * The outcome in two or three sentences for a person who knows how much memory the machine has and nothing else. Only
- * what is beyond chance is said; where nothing is, that is said.
+ * significant differences are reported; if there are none, the verdict says so.
  */
 import { humanBytes } from '../format.js'
 import { type Judged, significance } from './judge.js'
@@ -13,18 +13,18 @@ export interface VerdictFile {
   readonly kld: number
   /** Share of tokens whose most probable one is the reference's. */
   readonly top1: number
-  /** Memory that it takes with a conversation of `contextTokens`; the size of the file where it was not measured. */
+  /** Memory that it needs with a context of `contextTokens`; the size of the file if it was not measured. */
   readonly neededBytes: number
 }
 
 export interface VerdictOptions {
   /** Memory of the machine or of its graphics card. */
   readonly memoryBytes?: number
-  /** Tokens of the conversation that `neededBytes` has room for. */
+  /** Context, in tokens, that `neededBytes` includes. */
   readonly contextTokens?: number
 }
 
-/** Part of the memory that the system and the screen keep for themselves. */
+/** Share of the memory that is left by the operating system. */
 const usable = 0.9
 
 /** @param files in the order of `judged.judgements` */
@@ -43,16 +43,14 @@ export function verdict(
 
 function cannotTell(files: readonly VerdictFile[], { windows, tokens, pairs }: Judged): string[] {
   if (pairs.every(({ difference }) => difference === 0))
-    return [
-      `${files.map(({ name }) => name).join(' and ')} answer exactly alike: it is a tie, so take the smallest.`,
-    ]
+    return [`${files.map(({ name }) => name).join(' and ')} give identical predictions; take the smallest.`]
   return [
-    `This text is too short to tell these files apart: on ${tokens} tokens (${windows} pieces of text) every difference can be chance.`,
+    `This text is too short to rank these files: on ${count(tokens)} tokens (${windows} windows) no difference is significant.`,
     'Measure again with more text before you choose; until then a larger file is the safer choice.',
   ]
 }
 
-/** What training was good for; empty without trained files. */
+/** What training gained; empty without trained files. */
 function trainingSentence(files: readonly VerdictFile[], { judgements }: Judged): string {
   const gains: string[] = []
   const losses: string[] = []
@@ -67,16 +65,16 @@ function trainingSentence(files: readonly VerdictFile[], { judgements }: Judged)
       const [low, high] = compressionWon.interval
       const about =
         effectiveBits.bound === 'exact'
-          ? `one that is ${larger(compressionWon.value)} % larger (${larger(low)} to ${larger(high)})`
-          : 'any of the plain files here'
-      gains.push(`${name} is as good as ${about}`)
+          ? `a PTQ file that is ${larger(compressionWon.value)} % larger (${larger(low)} to ${larger(high)})`
+          : 'every PTQ file here'
+      gains.push(`${name} matches ${about}`)
     }
   }
   const sentences: string[] = []
-  if (gains.length > 0) sentences.push(`Training pays: beside plainly quantized files, ${list(gains)}.`)
-  if (losses.length > 0) sentences.push(`Training has done harm: ${list(losses)} lost by it.`)
+  if (gains.length > 0) sentences.push(`Training pays off: ${list(gains)}.`)
+  if (losses.length > 0) sentences.push(`Training made ${list(losses)} worse.`)
   if (unclear.length > 0)
-    sentences.push(`Whether training helped ${list(unclear)} cannot be told on this text.`)
+    sentences.push(`This text is too short to say whether training improved ${list(unclear)}.`)
   return sentences.join(' ')
 }
 
@@ -88,31 +86,33 @@ function choice(
 ): string {
   const worthHaving = files.filter((_, i) => judgements[i].onFront && judgements[i].beatenBy.length === 0)
   const bySize = worthHaving.sort((a, b) => b.bytes - a.bytes)
-  const room = contextTokens === undefined ? '' : ` with room for ${contextTokens} tokens of conversation`
+  const room = contextTokens === undefined ? '' : ` with a context of ${count(contextTokens)} tokens`
   const alike = ({ top1 }: VerdictFile) =>
-    `picks the same next word as the full model ${(100 * top1).toFixed(0)} times in 100`
+    `predicts the same top token as the full model for ${(100 * top1).toFixed(0)} % of tokens`
   if (memoryBytes !== undefined) {
     const memory = humanBytes(memoryBytes)
     const fits = bySize.filter(({ neededBytes }) => neededBytes <= usable * memoryBytes)
     const best = fits.reduce<VerdictFile | undefined>((a, b) => (a && a.kld <= b.kld ? a : b), undefined)
     if (!best)
-      return `None of these files fits into ${memory} of memory; the smallest, ${bySize.at(-1)?.name}, takes ${humanBytes(bySize.at(-1)?.neededBytes ?? 0)}${room}.`
-    return `With ${memory} of memory take ${best.name}: it takes ${humanBytes(best.neededBytes)}${room} and ${alike(best)}.`
+      return `None of these files fits in ${memory} of memory; the smallest, ${bySize.at(-1)?.name}, needs ${humanBytes(bySize.at(-1)?.neededBytes ?? 0)}${room}.`
+    return `With ${memory} of memory, take ${best.name}: it needs ${humanBytes(best.neededBytes)}${room} and ${alike(best)}.`
   }
   if (bySize.length === 1)
-    return `Take ${bySize[0].name}: no other file here is as small and as good; it ${alike(bySize[0])}.`
+    return `Take ${bySize[0].name}: no other file here is as small and as accurate; it ${alike(bySize[0])}.`
   const most = bySize.map(({ name, neededBytes }) => `${name} (${humanBytes(neededBytes)})`)
-  return `Take the first of these that fits into your memory${room}: ${most.join(', ')}; the first ${alike(bySize[0])}, the last ${(100 * bySize[bySize.length - 1].top1).toFixed(0)} times.`
+  return `Take the first of these that fits in your memory${room}: ${most.join(', ')}; the first ${alike(bySize[0])}, the last for ${(100 * bySize[bySize.length - 1].top1).toFixed(0)} %.`
 }
 
-/** Neighbours that may be equal. */
+/** Neighbours that are not significantly different. */
 function doubt({ pairs, tokens }: Judged): string {
   const ties = pairs.filter(({ better }) => better === 'tie')
   if (ties.length === 0) return ''
   const shown = ties.slice(0, 3).map(({ a, b }) => `${a} and ${b}`)
   const more = ties.length > 3 ? ` and ${ties.length - 3} more pairs` : ''
-  return `Not told apart on ${tokens} tokens (a chance of 1 in ${1 / significance} of a false alarm): ${list(shown)}${more}.`
+  return `Not significantly different at the ${100 * significance} % level on ${count(tokens)} tokens: ${list(shown)}${more}.`
 }
+
+const count = (n: number): string => n.toLocaleString('en-US')
 
 function list(parts: readonly string[]): string {
   return parts.length < 2 ? parts.join('') : `${parts.slice(0, -1).join(', ')} and ${parts[parts.length - 1]}`

@@ -22,15 +22,15 @@ export function solvingWork(
   const { all, outside, first } = sizesOf(model)
   const blocks = (all - outside) / first
   return [
-    { what: 'the reference quantizer, and packing the result', amount: blocks * prepare },
-    { what: 'importances', amount: blocks * Math.ceil(importance / batch) * forward },
-    { what: 'the text through teacher and student', amount: blocks * 2 * batches * forward },
-    { what: 'second moments of what matrices read', amount: blocks * batches * moments },
-    { what: 'factors of them', amount: blocks * factors },
-    { what: 'targets and rounding', amount: model.config.layers * rounding },
+    { what: 'PTQ, and packing the result', amount: blocks * prepare },
+    { what: 'importance matrix', amount: blocks * Math.ceil(importance / batch) * forward },
+    { what: 'forward passes of teacher and student', amount: blocks * 2 * batches * forward },
+    { what: 'Hessians (second moments of inputs)', amount: blocks * batches * moments },
+    { what: 'Cholesky factors of the Hessians', amount: blocks * factors },
+    { what: 'least-squares targets and rounding', amount: model.config.layers * rounding },
     // One block at a time the validation text goes along, also through what the reference quantizer makes.
     {
-      what: 'the validation text through teacher, student and both stock files',
+      what: 'validation of teacher, student and both stock files',
       amount: inMemory ? 0 : blocks * 4 * Math.ceil(validation / batch) * forward,
     },
   ]

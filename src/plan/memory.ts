@@ -126,7 +126,7 @@ export function memoryOf(
   const head = 'logits of teacher and student, their exponentials and gradients'
   // What a group of matrices reads and gives of the tokens that decide, and errors there.
   const deciding: Item = {
-    what: 'what a group of matrices reads and gives of the tokens that decide',
+    what: 'inputs and outputs of a group of matrices on the trial tokens',
     amount: 4 * o.trial * (inputs + 4 * Math.ceil(matrix / width)),
   }
   if (holder === 'solving one block at a time')
@@ -140,7 +140,7 @@ export function memoryOf(
       },
       // While moments are factored there is no target yet, and while a matrix is rounded the factor is done.
       {
-        what: 'moments of inputs and their factor, or a matrix while it is rounded',
+        what: 'Hessians and their factors, or a matrix being rounded',
         amount: Math.max(16 * inputs ** 2 + 4 * matrix, 12 * inputs ** 2 + 32 * matrix),
       },
       deciding,
@@ -148,14 +148,14 @@ export function memoryOf(
   const whole: Item[] = [
     ...common,
     // Parameters are made before there are logits.
-    { what: `${head}, or the largest tensor while it is made`, amount: Math.max(logits, 12 * largest) },
-    { what: 'tensors that do not train, in full precision and quantized', amount: 8 * frozen },
+    { what: `${head}, or the largest tensor being quantized`, amount: Math.max(logits, 12 * largest) },
+    { what: 'frozen tensors, in full precision and quantized', amount: 8 * frozen },
   ]
   if (holder !== 'solving in memory')
     return [
       ...whole,
       {
-        what: 'weights, latents, gradients and moments of what trains',
+        what: 'weights, latents, gradients and optimizer state',
         amount: holder.weightBytes * trained,
       },
     ]
@@ -170,7 +170,7 @@ export function memoryOf(
     },
     // Moments, damped moments, factor and its inverse; target, rounded, codes, latents and two products of a matrix.
     {
-      what: 'moments of inputs and their factor, and a matrix while it is rounded',
+      what: 'Hessians and their factors, and a matrix being rounded',
       amount: 16 * inputs ** 2 + 32 * Math.max(matrix, solvedHead),
     },
     deciding,

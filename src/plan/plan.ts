@@ -175,7 +175,7 @@ function layOut(
       { what: 'hidden states between blocks', amount: disk.spillBytes },
       { what: 'two checkpoints', amount: disk.checkpointBytes },
       { what: "the optimizer's moments", amount: disk.momentBytes },
-      { what: "the teacher's likeliest tokens", amount: teacher.bytes },
+      { what: "the teacher's top-k tokens", amount: teacher.bytes },
     ],
     teacher,
     memory,

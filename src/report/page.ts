@@ -1,6 +1,6 @@
 /**
- * The report: one HTML file that needs nothing else. A content security policy forbids it to fetch anything and to run any
- * script but its own, whatever is in the names and texts of the files that it tells of.
+ * The report: one self-contained HTML file. Its content security policy forbids network access and every script but its own,
+ * whatever the names and texts of the compared files contain.
  */
 import { createHash } from 'node:crypto'
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
@@ -30,24 +30,24 @@ export function reportPage(comparison: Comparison): string {
 <body>
 <h1>${title}</h1>
 <div class="verdict">${verdict.map((sentence) => html`<p>${sentence}</p>`)}</div>
-${failures.map(({ path, problem }) => html`<p><strong>${nameOf(path)} was left out:</strong> ${problem}</p>`)}
-${warnings.map((warning) => html`<p><strong>Mind:</strong> ${warning}</p>`)}
-<p class="soft">KL divergence says how far a file's predictions are from those of ${nameOf(model.path)}, in nats per token; 0 is no loss.
-${settings.tokens} tokens in ${settings.windows} pieces of text were scored, and intervals are of 95 %.
-<span class="qat">Trained</span> files (QAT) and plainly quantized ones (PTQ).</p>
+${failures.map(({ path, problem }) => html`<p><strong>${nameOf(path)} was skipped:</strong> ${problem}</p>`)}
+${warnings.map((warning) => html`<p><strong>Note:</strong> ${warning}</p>`)}
+<p class="soft">KL divergence is how far a file's predictions are from those of ${nameOf(model.path)}, in nats per token; 0 is no loss.
+${settings.tokens.toLocaleString('en-US')} tokens in ${settings.windows} windows were scored; intervals are 95 %.
+<span class="qat">Trained</span> files are QAT, the others PTQ.</p>
 <h2>The files</h2>
 ${fileTable(comparison)}
-${figure('size', 'Loss against size', plotSize(comparison), 'Lower and further left is better. Bars are 95 % intervals; the dashed line joins the files that no other beats.')}
-${figure('speed', 'Loss against speed', plotSpeed(comparison), 'Lower and further right is better. Bars across are the least and the greatest of all turns.')}
-${figure('tensors', 'Error by tensor', plotTensors(comparison), html`Relative error of the weights of each tensor: <span class="ramp"></span> 0.1 % to 100 %, each step of colour is a factor.`)}
-${figure('training', 'Training', plotTraining(comparison), 'Loss on text that was kept out of training; step 0 is plain quantization. Bars are two standard errors.')}
+${figure('size', 'Loss against size', plotSize(comparison), 'Lower and further left is better. Bars are 95 % intervals; the dashed line is the Pareto front.')}
+${figure('speed', 'Loss against speed', plotSpeed(comparison), 'Lower and further right is better. Horizontal bars are the minimum and maximum of all repetitions.')}
+${figure('tensors', 'Error by tensor', plotTensors(comparison), html`Relative error of the weights of each tensor: <span class="ramp"></span> 0.1 % to 100 %, each colour step is a constant factor.`)}
+${figure('training', 'Training', plotTraining(comparison), 'Validation loss; step 0 is plain PTQ. Bars are two standard errors.')}
 ${figure('documents', 'Loss by document', plotDocuments(comparison), legend(files))}
-<h2>What they write</h2>
-<p class="soft">The likeliest next token, again and again, after the same beginning. The first one that is not the full model's is marked.</p>
+<h2>Generated text</h2>
+<p class="soft">Greedy continuations of the same prompt. The first token that differs from the full model's is marked.</p>
 ${comparison.prompts.map((prompt, i) => writings(comparison, prompt.text, i))}
-<h2>Who is better than whom</h2>
+<h2>Pairwise comparison</h2>
 ${pairTable(comparison)}
-<h2>How this was measured</h2>
+<h2>Method</h2>
 ${settingsList(comparison)}
 <script>${trusted(script)}</script>
 </body>
@@ -100,7 +100,7 @@ function fileTable({ files, model }: Comparison): Html {
     },
     { title: 'KL divergence', cell: ({ kld }) => [kld.mean.toFixed(5), kld.mean] },
     { title: '95 % interval', cell: ({ kldInterval }) => [range(kldInterval, 5), kldInterval[0]] },
-    { title: '99 % of tokens below', cell: ({ kld }) => [kld.p99.toFixed(4), kld.p99] },
+    { title: '99 % KLD', cell: ({ kld }) => [kld.p99.toFixed(4), kld.p99] },
     { title: 'same top token', cell: ({ top1 }) => [percent(top1.mean), top1.mean] },
     {
       title: 'recovered',
@@ -124,7 +124,7 @@ function fileTable({ files, model }: Comparison): Html {
         },
       }),
     ),
-    { title: 'on the front', cell: ({ onFront }) => [onFront ? 'yes' : 'no', onFront ? 1 : 0] },
+    { title: 'Pareto front', cell: ({ onFront }) => [onFront ? 'yes' : 'no', onFront ? 1 : 0] },
   ]
   const row = (file: ComparedFile) =>
     html`<tr>${columns.map(({ cell }) => {
@@ -147,7 +147,7 @@ function writings({ files, model }: Comparison, prompt: string, i: number): Html
     const own = continuations[i]
     return own && html`<tr><td>${name}</td><td>${marked(own, reference)}</td></tr>`
   }
-  return html`<table class="write"><tbody><tr><td>beginning</td><td><strong>${prompt}</strong></td></tr>
+  return html`<table class="write"><tbody><tr><td>prompt</td><td><strong>${prompt}</strong></td></tr>
 <tr><td>${nameOf(model.path)}</td><td>${reference.pieces.join('')}</td></tr>${files.map(row)}</tbody></table>`
 }
 
@@ -161,12 +161,12 @@ function marked(own: Continuation, reference: Continuation): Html {
 function pairTable({ pairs }: Comparison): Html {
   const told = pairs.filter(({ better }) => better !== 'tie')
   const row = ({ a, b, better, difference, p }: Comparison['pairs'][number]) =>
-    html`<tr><td>${a}</td><td>${better === 'tie' ? 'not told apart from' : better === 'a' ? 'better than' : 'worse than'}</td><td>${b}</td>
+    html`<tr><td>${a}</td><td>${better === 'tie' ? 'not significantly different from' : better === 'a' ? 'better than' : 'worse than'}</td><td>${b}</td>
 <td>${difference.toExponential(2)}</td><td>${p < 0.001 ? '< 0.001' : p.toFixed(3)}</td></tr>`
-  return html`<details><summary>${told.length} of ${pairs.length} pairs differ by more than chance</summary><div class="wide"><table>
-<thead><tr><th>file</th><th></th><th>other file</th><th>difference of KL divergence</th><th>p, corrected</th></tr></thead>
+  return html`<details><summary>${told.length} of ${pairs.length} pairs differ significantly</summary><div class="wide"><table>
+<thead><tr><th>file</th><th></th><th>other file</th><th>KL divergence difference</th><th>corrected p</th></tr></thead>
 <tbody>${pairs.map(row)}</tbody></table></div>
-<p class="soft">Paired bootstrap over windows, corrected for the number of pairs (Holm).</p></details>`
+<p class="soft">Paired bootstrap over windows, Holm correction for the number of pairs.</p></details>`
 }
 
 function settingsList({ settings, model, files, store }: Comparison): Html {
@@ -178,12 +178,12 @@ function settingsList({ settings, model, files, store }: Comparison): Html {
       'speed',
       settings.repetitions === 0
         ? 'not measured'
-        : `median of ${settings.repetitions} turns; ${machine.cpu}, ${threadsOf(settings)}, ${humanBytes(machine.memoryBytes)} of memory`,
+        : `median of ${settings.repetitions} repetitions; ${machine.cpu}, ${threadsOf(settings)}, ${humanBytes(machine.memoryBytes)} of memory`,
     ],
-    ['memory', `weights, keys and values for ${settings.contextTokens} tokens, and buffers`],
-    ['threads', settings.threads === null ? 'by the size of the model' : String(settings.threads)],
+    ['memory', `weights, KV cache for ${settings.contextTokens} tokens, and compute buffers`],
+    ['threads', settings.threads === null ? 'chosen by model size' : String(settings.threads)],
     ['versions', `quench ${versions.quench}, llama.cpp packages ${versions.llama}`],
-    ['measurements', `${store.measurements} in the store`],
+    ['measurements', `${store.measurements} stored`],
   ]
   const hashes = [{ name: nameOf(model.path), hash: model.hash }, ...files]
   return html`<dl>${facts.map(([label, value]) => html`<dt>${label}</dt><dd>${value}</dd>`)}${hashes.map(

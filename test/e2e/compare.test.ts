@@ -180,7 +180,7 @@ test('with few tokens it says that it cannot tell', async () => {
   const few = ['--types', 'Q6_K,Q5_K_M', '--tokens', '512', '-r', '0']
   const { code, stdout } = await quench(...small('few', ...few))
   expect(code).toBe(0)
-  expect(stdout).toMatch(/This text is too short to tell these files apart/)
+  expect(stdout).toMatch(/This text is too short to rank these files/)
 })
 
 test('what is wrong is told in one line', async () => {

@@ -83,7 +83,7 @@ test.each(Object.entries(configs))(
   },
 )
 
-describe("the teacher's likeliest tokens", () => {
+describe("the teacher's top-k tokens", () => {
   test('are those with the largest logits, with what is left for the others', async () => {
     const config = tinyConfig({ vocabulary: 40_000, layers: 1 })
     const network = new Network(cpu, llama, config, batch)

@@ -47,7 +47,7 @@ test('identical files under two names are a tie', async () => {
     [true, []],
     [true, []],
   ])
-  expect(text).toMatch(/a and b answer exactly alike: it is a tie/)
+  expect(text).toMatch(/a and b give identical predictions; take the smallest/)
 })
 
 test('a damaged file loses', async () => {
@@ -64,7 +64,7 @@ test('few tokens: it says that it cannot tell', async () => {
       n,
     )
     expect(judged.pairs.every(({ better }) => better === 'tie')).toBe(true)
-    expect(text).toMatch(/too short to tell these files apart.*Measure again with more text/)
+    expect(text).toMatch(/too short to rank these files.*Measure again with more text/)
   }
 })
 
@@ -86,25 +86,25 @@ test('what training has won, with intervals', async () => {
   expect(recovered?.value).toBeCloseTo(0.5, 1)
   expect(recovered?.significant).toBe(true)
   expect(judged.judgements[2]).toMatchObject({ onFront: false, beatenBy: ['Q4_0 QAT'] })
-  expect(text).toMatch(/^Training pays: .*Q4_0 QAT is as good as one that is 1[0-2] % larger/)
+  expect(text).toMatch(/^Training pays off: Q4_0 QAT matches a PTQ file that is 1[0-2] % larger/)
   expect(text).not.toContain('Q4_0 (')
 })
 
 test('training that did harm, and training of which one cannot say', async () => {
   const harmed = await tell([...ladder, file('Q4_0 QAT', 4.5, losses(0.05), 'qat')])
-  expect(harmed.text).toMatch(/Training has done harm: Q4_0 QAT/)
+  expect(harmed.text).toMatch(/Training made Q4_0 QAT worse/)
   const unclear = await tell([...ladder, file('Q4_0 QAT', 4.5, ladder[2].kld, 'qat')])
-  expect(unclear.text).toMatch(/Whether training helped Q4_0 QAT cannot be told/)
+  expect(unclear.text).toMatch(/too short to say whether training improved Q4_0 QAT/)
 })
 
 test('a choice for a memory', async () => {
   const eight = await tell(ladder, 64, { memoryBytes: 8e9, contextTokens: 4096 })
   expect(eight.text).toMatch(
-    /With 8\.00 GB of memory take Q4_K_M: it takes 5\.50 GB with room for 4096 tokens of conversation and picks the same next word as the full model 95 times in 100\./,
+    /With 8\.00 GB of memory, take Q4_K_M: it needs 5\.50 GB with a context of 4,096 tokens and predicts the same top token as the full model for 95 % of tokens\./,
   )
   const one = await tell(ladder, 64, { memoryBytes: 1e9 })
   expect(one.text).toMatch(
-    /None of these files fits into 1\.00 GB of memory; the smallest, Q2_K, takes 3\.50 GB/,
+    /None of these files fits in 1\.00 GB of memory; the smallest, Q2_K, needs 3\.50 GB/,
   )
   expect((await tell(ladder)).text).toMatch(
     /Take the first of these that fits.*Q8_0 \(9\.00 GB\).*Q2_K \(3\.50 GB\)/,
