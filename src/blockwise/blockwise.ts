@@ -29,6 +29,7 @@ import {
 } from '../validation/validation.js'
 import { type HiddenStates, HiddenStatesInMemory, HiddenStatesOnDisk } from './hidden-states.js'
 import { WorkerRows } from './row-pool.js'
+import { beginning, finishBlock } from './samples.js'
 import {
   type Advanced,
   type Side,
@@ -48,6 +49,8 @@ interface Options {
   readonly batches: readonly Int32Array[]
   /** Batches that decide among the candidates of a matrix, and the tokens at which kinds of text begin and the last one ends. */
   readonly trial: { readonly batches: readonly Int32Array[]; readonly bounds: readonly number[] }
+  /** Whether activations inside of a block are kept from one group of matrices to the next. */
+  readonly keeps: boolean
   /** Where finished blocks are saved. */
   readonly disk: BlocksOnDisk
   /** The share of blocks that is done is `done / total`. May throw to stop the run. */
@@ -76,7 +79,7 @@ export interface OneBlockOptions extends Options {
 }
 
 export async function solveInMemory(options: InMemoryOptions): Promise<void> {
-  const { source, teacher, network, student, weights, outputs, batches, trial } = options
+  const { source, teacher, network, student, weights, outputs, batches, trial, keeps } = options
   const { disk, onProgress, onSolved } = options
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
@@ -86,7 +89,7 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
     const { bounds } = trial
     const { path } = source.gguf
     const full = source.weights
-    const solver: Solver = { path, full, network, products, rows, outputs, bounds }
+    const solver: Solver = { path, full, network, products, rows, outputs, bounds, keeps }
     const [[, outside], ...blocks] = parts(student, network)
     if (!(await disk.loadLatents('outside', outside))) {
       await disk.reserveLatents('outside', outside)
@@ -153,7 +156,7 @@ export interface OneBlockResult {
 
 export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlockResult> {
   const { source, types, importance, network, batches, trial, validation, disk, onProgress } = options
-  const { spill, check, teacher, onSolved } = options
+  const { spill, check, teacher, keeps, onSolved } = options
   const { backend } = network
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
@@ -177,7 +180,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     const { bounds } = trial
     const full = source.weights
     const outputs = new Map<string, Float32Array>()
-    const solver: Solver = { path, full, network, products, rows, outputs, bounds }
+    const solver: Solver = { path, full, network, products, rows, outputs, bounds, keeps }
     const sideOf = async (label: string, weights: DeviceWeights): Promise<Side> => ({
       weights,
       states: await begin(label, batches, weights),
@@ -250,15 +253,23 @@ async function start(
   return states
 }
 
-/** Carries the hidden states of both sides through a block. */
+/** Carries the hidden states of both sides through a block, as far as they have not passed through it. */
 async function advanceSides(
   network: Network,
   layer: number,
   { student, teacher }: Sides,
-  { teacherAdvanced }: Advanced = { teacherAdvanced: false },
+  done: Advanced | undefined,
 ): Promise<void> {
-  for (const { weights, states, trial } of teacherAdvanced ? [student] : [student, teacher])
-    for (const each of [states, trial]) await advance(network, layer, each, weights)
+  for (const of of ['states', 'trial'] as const) {
+    const states = student[of]
+    for (let i = 0; i < states.count; i++) {
+      const activations = states.get(i)
+      const cut = done?.student[of][i] ?? beginning
+      await finishBlock(network, layer, { weights: student.weights, activations, cut })
+      await states.set(i, activations)
+    }
+    if (!done?.teacherAdvanced) await advance(network, layer, teacher[of], teacher.weights)
+  }
 }
 
 /** Carries hidden states through a block. */

@@ -2,10 +2,10 @@
  * What a model's matrices read and what their products should be, and second moments of the gradients of what they give.
  */
 
-import type { DeviceBuffer, DeviceWeights } from '../backends/backend.js'
-import { backwardGraph, blockGraph, blockKey, headInputs, result } from '../engine/block-graphs.js'
+import type { Buffers, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
+import { backwardGraph, blockGraph, blockKey, headInputs, type Model } from '../engine/block-graphs.js'
 import type { Target } from '../engine/head.js'
-import { type MatrixUse, matrixGroups } from '../engine/linear-layers.js'
+import { cutBefore, type MatrixUse, matrixGroups } from '../engine/linear-layers.js'
 import type { Activations, Network } from '../engine/network.js'
 import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.js'
 import type { Tensors } from '../models/architecture.js'
@@ -20,7 +20,20 @@ export interface GroupSamples {
 export interface Side {
   readonly weights: DeviceWeights
   readonly activations: Activations
+  /** How far the block is computed. */
+  readonly cut: Cut
 }
+
+/**
+ * Values inside of a block from which a group of matrices and all that follows is computed, so that what comes before it need not be computed
+ * again. `group` 0 is the beginning of the block, without values.
+ */
+export interface Cut {
+  readonly group: number
+  readonly values: Readonly<Buffers>
+}
+
+export const beginning: Cut = { group: 0, values: {} }
 
 /** The matrices of a block in groups that read the same input, in the order in which they are computed. */
 export function blockMatrices(network: Network, layer: number): readonly (readonly string[])[] {
@@ -28,9 +41,24 @@ export function blockMatrices(network: Network, layer: number): readonly (readon
   return matrixGroups(results, w).map((group) => group.map(({ name }) => name))
 }
 
+/** What a group of matrices of a block reads and should give, and where the next group can go on. */
+export interface GroupStep {
+  readonly samples: GroupSamples
+  readonly student: Cut
+  readonly teacher: Cut
+}
+
+/** How a group of matrices is passed through. */
+export interface Passing {
+  /** Whether cuts are kept; otherwise every group is computed from the beginning of the block. */
+  readonly keeps: boolean
+  /** It is the last group to be solved: the teacher's activations are moved to behind the block. */
+  readonly last: boolean
+}
+
 /**
- * What a group of matrices of a block reads and should give, see `groupTensors`.
- * @param advance moves the teacher's activations to behind the block, for which all of it must have been computed anyway
+ * What a group of matrices of a block reads and should give, see `groupTensors`. The student is computed up to this group, whose matrices are still to be rounded,
+ * and the teacher up to the next one.
  */
 export async function groupSamples(
   network: Network,
@@ -38,27 +66,84 @@ export async function groupSamples(
   group: number,
   student: Side,
   teacher: Side,
-  advance = false,
-): Promise<GroupSamples> {
-  const program = await network.program(`samples ${group} ${advance} ${blockKey(network, layer)}`, () => {
-    const { fed, x, wanted, results } = groupTensors(network, layer, group)
-    const outputs = { ...prefixed('target ', Object.fromEntries(wanted)), inputs: x }
-    return { inputs: fed, outputs: advance ? { ...outputs, ...prefixed('teacher ', results) } : outputs }
-  })
+  { keeps, last }: Passing,
+): Promise<GroupStep> {
+  const [own, other] = [student.cut.group, teacher.cut.group]
+  const program = await network.program(
+    `samples ${group} from ${own} ${other} ${keeps} ${last} ${blockKey(network, layer)}`,
+    () => {
+      const { x, wanted, mine, theirs } = groupTensors(network, layer, group)
+      const outputs = { ...prefixed('target ', Object.fromEntries(wanted)), inputs: x }
+      const after = last ? theirs.results : keeps ? theirs.cut(group + 1) : {}
+      return {
+        inputs: {
+          ...mine.inputs,
+          ...mine.cut(own),
+          ...prefixed('teacher ', { ...theirs.inputs, ...theirs.cut(other) }),
+        },
+        outputs: {
+          ...outputs,
+          ...prefixed('next ', keeps ? mine.cut(group) : {}),
+          ...prefixed('teacher next ', after),
+        },
+      }
+    },
+  )
   const out = await program.run({
     ...network.blockValues(layer, student.activations, student.weights),
-    ...prefixed('teacher ', network.blockValues(layer, teacher.activations, teacher.weights)),
+    ...student.cut.values,
+    ...prefixed('teacher ', {
+      ...network.blockValues(layer, teacher.activations, teacher.weights),
+      ...teacher.cut.values,
+    }),
   })
-  if (advance) {
-    teacher.activations.x = out[`teacher ${result('x')}`]
-    for (const [name, to] of Object.entries(network.architecture.produces(network.config, layer)))
-      teacher.activations.sideInputs.set(to, out[`teacher ${result(name)}`])
-  }
-  const targets = Object.entries(out).filter(([name]) => name.startsWith('target '))
+  if (last) network.take(layer, teacher.activations, unprefixed('teacher next ', out))
   return {
-    inputs: out.inputs,
-    targets: new Map(targets.map(([name, values]) => [name.slice('target '.length), values])),
+    samples: { inputs: out.inputs, targets: new Map(Object.entries(unprefixed('target ', out))) },
+    student: keeps ? { group, values: unprefixed('next ', out) } : beginning,
+    teacher: keeps && !last ? { group: group + 1, values: unprefixed('teacher next ', out) } : beginning,
   }
+}
+
+/** Moves a model's activations to behind a block that is computed up to a cut. */
+export async function finishBlock(
+  network: Network,
+  layer: number,
+  { weights, activations, cut }: Side,
+): Promise<void> {
+  if (cut.group === 0) {
+    activations.x = await network.block(layer, activations, weights)
+    return
+  }
+  const program = await network.program(`rest from ${cut.group} ${blockKey(network, layer)}`, () => {
+    const { inputs, results, cut: at } = cutGraph(network, layer)
+    return { inputs: { ...inputs, ...at(cut.group) }, outputs: results }
+  })
+  const values = { ...network.blockValues(layer, activations, weights), ...cut.values }
+  network.take(layer, activations, await program.run(values))
+}
+
+/** Numbers of a token at the largest cut of a block. */
+export function cutWidth(model: Model, layer: number): number {
+  const { groups, cut } = cutGraph(model, layer)
+  const tokens = model.batch.windows * model.batch.length
+  const sizes = groups.map((_, group) => Object.values(cut(group)).reduce((sum, { size }) => sum + size, 0))
+  return Math.max(0, ...sizes) / tokens
+}
+
+/** The graph of a block, its matrices in groups, and the tensors at its cuts by name. */
+function cutGraph(model: Model, layer: number) {
+  const { inputs, results, w } = blockGraph(model, layer)
+  const groups = matrixGroups(results, w)
+  const activations = Object.entries(inputs).flatMap(([name, tensor]) => (name in w ? [] : [tensor]))
+  const cut = (group: number): Tensors =>
+    Object.fromEntries(
+      (group === 0 ? [] : cutBefore(results, groups, group, activations)).map((tensor, i) => [
+        `cut ${group} ${i}`,
+        tensor,
+      ]),
+    )
+  return { inputs, results, groups, cut }
 }
 
 /** Below this mean square a stream counts as no smaller. */
@@ -74,22 +159,16 @@ const leastSquare = 1e-6
  * first of a text in many models, would outweigh all others.
  */
 function groupTensors(network: Network, layer: number, group: number) {
-  const [own, other] = [blockGraph(network, layer), blockGraph(network, layer)]
-  const uses = ({ results, w }: typeof own): MatrixUse[] => matrixGroups(results, w)[group]
-  const [mine, theirs] = [uses(own), uses(other)]
-  const sums = theirs.map(({ residual }) => residual?.sum)
+  const [mine, theirs] = [cutGraph(network, layer), cutGraph(network, layer)]
+  const [own, other] = [mine.groups[group], theirs.groups[group]]
+  const sums = other.map(({ residual }) => residual?.sum)
   const scale = sums[0] && rsqrt(add(mean(mul(sums[0], sums[0]), [1]), leastSquare))
   const scaled = (tensor: Tensor): Tensor => (scale ? mul(tensor, scale) : tensor)
-  const wanted = mine.map(({ name, residual }, i): [string, Tensor] => {
-    const { product, residual: same } = theirs[i]
+  const wanted = own.map(({ name, residual }, i): [string, Tensor] => {
+    const { product, residual: same } = other[i]
     return [name, scaled(residual && same ? sub(same.sum, residual.other) : product)]
   })
-  return {
-    fed: { ...own.inputs, ...prefixed('teacher ', other.inputs) },
-    x: scaled(mine[0].input),
-    wanted,
-    results: other.results,
-  }
+  return { x: scaled(own[0].input), wanted, mine, theirs }
 }
 
 /** The graph of what the head reads of all tokens, and its output matrix there; without `use` the head has none. */
@@ -149,3 +228,11 @@ export async function outputMoments(
 
 const prefixed = <T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> =>
   Object.fromEntries(Object.entries(record).map(([key, value]) => [prefix + key, value]))
+
+/** The entries whose names begin so, without that. */
+const unprefixed = (prefix: string, record: Readonly<Buffers>): Buffers =>
+  Object.fromEntries(
+    Object.entries(record).flatMap(([key, value]) =>
+      key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
+    ),
+  )

@@ -23,7 +23,15 @@ import { type Choice, type Chosen, type Compute, chooseCodes } from './candidate
 import { damp, factorize, shrink } from './factor.js'
 import { MomentSums } from './hessians.js'
 import type { HiddenStates } from './hidden-states.js'
-import { blockMatrices, type GroupSamples, groupSamples, headMatrix, headSamples } from './samples.js'
+import {
+  beginning,
+  blockMatrices,
+  type Cut,
+  type GroupSamples,
+  groupSamples,
+  headMatrix,
+  headSamples,
+} from './samples.js'
 
 /**
  * By how much the diagonals of the inputs' moments grow, as a share of themselves: the fewer tokens there are for each input, the more.
@@ -59,6 +67,8 @@ export interface Solver extends Compute {
   readonly outputs: ReadonlyMap<string, Float32Array>
   /** The tokens of the trial at which kinds of text begin and the last one ends. */
   readonly bounds: readonly number[]
+  /** Whether activations inside of a block are kept from one group of matrices to the next. */
+  readonly keeps: boolean
   /** Told what was taken of each matrix. */
   readonly onChoice?: (name: string, choice: Choice, error: number) => void
 }
@@ -70,9 +80,16 @@ export interface Side {
   readonly trial: HiddenStates
 }
 
-/** What has passed through a block while it was solved for. */
+/** How far text has passed through a block while it was solved for. */
 export interface Advanced {
   readonly teacherAdvanced: boolean
+  readonly student: Cuts
+}
+
+/** How far a block is computed, of every batch. */
+export interface Cuts {
+  readonly states: Cut[]
+  readonly trial: Cut[]
 }
 
 export interface Sides {
@@ -94,6 +111,11 @@ export async function solveBlock(
 ): Promise<Advanced> {
   const { path, network } = solver
   const groups = blockMatrices(network, layer)
+  const cutsOf = ({ states, trial }: Side): Cuts => ({
+    states: Array(states.count).fill(beginning),
+    trial: Array(trial.count).fill(beginning),
+  })
+  const cuts = { student: cutsOf(sides.student), teacher: cutsOf(sides.teacher) }
   let teacherAdvanced = false
   for (const [group, names] of groups.entries()) {
     onMatrix?.(group / groups.length)
@@ -101,7 +123,7 @@ export async function solveBlock(
     if (trained.length === 0) continue
     teacherAdvanced = group === groups.length - 1
     try {
-      await solveGroup(solver, { layer, group, last: teacherAdvanced }, sides, trained)
+      await solveGroup(solver, { layer, group, last: teacherAdvanced }, sides, cuts, trained)
     } catch (error) {
       throw aboutTensors(
         path,
@@ -110,36 +132,37 @@ export async function solveBlock(
       )
     }
   }
-  return { teacherAdvanced }
+  return { teacherAdvanced, student: cuts.student }
 }
 
 async function solveGroup(
   solver: Solver,
   { layer, group, last }: { layer: number; group: number; last: boolean },
   { student, teacher }: Sides,
+  cuts: { readonly student: Cuts; readonly teacher: Cuts },
   trained: readonly Solvable[],
 ): Promise<void> {
-  const { network, products } = solver
-  const sample = async (own: HiddenStates, other: HiddenStates, i: number): Promise<GroupSamples> => {
-    const [from, to] = [own.get(i), other.get(i)]
-    const mine = { weights: student.weights, activations: from }
-    const samples = await groupSamples(
+  const { network, products, keeps } = solver
+  const sample = async (of: 'states' | 'trial', i: number): Promise<GroupSamples> => {
+    const [from, to] = [student[of].get(i), teacher[of].get(i)]
+    const step = await groupSamples(
       network,
       layer,
       group,
-      mine,
-      { weights: teacher.weights, activations: to },
-      last,
+      { weights: student.weights, activations: from, cut: cuts.student[of][i] },
+      { weights: teacher.weights, activations: to, cut: cuts.teacher[of][i] },
+      { keeps, last },
     )
-    if (last) await other.set(i, to)
-    return samples
+    cuts.student[of][i] = step.student
+    cuts.teacher[of][i] = step.teacher
+    if (last) await teacher[of].set(i, to)
+    return step.samples
   }
   const sums = new MomentSums(products)
-  for (let i = 0; i < student.states.count; i++)
-    await sums.add(await sample(student.states, teacher.states, i), network.tokens)
+  for (let i = 0; i < student.states.count; i++) await sums.add(await sample('states', i), network.tokens)
   const { inputs, targets } = await sums.finish()
   const samples: GroupSamples[] = []
-  for (let i = 0; i < student.trial.count; i++) samples.push(await sample(student.trial, teacher.trial, i))
+  for (let i = 0; i < student.trial.count; i++) samples.push(await sample('trial', i))
   const tokens = student.states.count * network.tokens
   const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
   const factor = await factorize(metric, products)

@@ -32,6 +32,8 @@ export interface Plan {
   readonly method: Method
   /** The whole student is in memory; otherwise one block at a time. */
   readonly inMemory: boolean
+  /** Activations inside of a block are kept from one group of matrices to the next; otherwise each is computed from the beginning of the block. */
+  readonly keepsActivations: boolean
   /** The hidden states between blocks lie on disk, this many bytes; 0 if they fit in memory. */
   readonly spillBytes: number
   /** Bytes of finished blocks that are kept on disk until the end. */

@@ -37,3 +37,30 @@ function residualOf(product: Tensor, nodes: readonly Tensor[]): Pick<MatrixUse, 
   const other = sum.inputs.find((operand) => operand !== product)
   return other && sameShape(other.shape, product.shape) ? { residual: { other, sum } } : {}
 }
+
+/**
+ * The tensors at which a graph can be cut before a group of matrices: everything from that group on is computed from them, from leaves,
+ * and from what does not depend on `activations`. They depend on no product of that group or of a later one.
+ */
+export function cutBefore(
+  results: Tensors,
+  groups: readonly (readonly MatrixUse[])[],
+  group: number,
+  activations: readonly Tensor[],
+): Tensor[] {
+  const products = new Set(groups.slice(group).flatMap((uses) => uses.map(({ product }) => product)))
+  const moving = new Set(activations)
+  const later = new Set<Tensor>()
+  const cut = new Set<Tensor>()
+  const need = (tensor: Tensor): void => {
+    if (!later.has(tensor) && moving.has(tensor) && tensor.inputs.length > 0) cut.add(tensor)
+  }
+  for (const node of topological(Object.values(results))) {
+    if (node.inputs.some((i) => moving.has(i))) moving.add(node)
+    if (!products.has(node) && !node.inputs.some((i) => later.has(i))) continue
+    later.add(node)
+    node.inputs.forEach(need)
+  }
+  Object.values(results).forEach(need)
+  return [...cut]
+}

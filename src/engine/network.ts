@@ -105,6 +105,13 @@ export class Network {
     return out[result('x')]
   }
 
+  /** Moves activations to behind a block whose results a program gave. */
+  take(layer: number, activations: Activations, results: Buffers): void {
+    activations.x = results[result('x')]
+    for (const [name, to] of Object.entries(this.architecture.produces(this.config, layer)))
+      activations.sideInputs.set(to, results[result(name)])
+  }
+
   /** The loss at every position of the last forward pass, (windows * length), in nats. */
   losses(weights: DeviceWeights, target: Target): Promise<Float32Array> {
     return this.head.losses(weights, target)

@@ -14,7 +14,7 @@ export function solvingWork(
   model: Model,
   { calibration, importance, validation, trial, batch }: PlanOptions,
   inMemory: boolean,
-  { prepare, forward, moments, factors, rounding }: BlockSeconds,
+  { prepare, forward, moments, rest, factors, rounding }: BlockSeconds,
 ): Item[] {
   if (calibration === 0) return []
   const deciding = Math.ceil(trial / batch)
@@ -24,7 +24,7 @@ export function solvingWork(
   return [
     { what: 'PTQ, and packing the result', amount: blocks * prepare },
     { what: 'importance matrix', amount: blocks * Math.ceil(importance / batch) * forward },
-    { what: 'forward passes of teacher and student', amount: blocks * 2 * batches * forward },
+    { what: 'forward passes of the student', amount: blocks * batches * rest },
     { what: 'Hessians (second moments of inputs)', amount: blocks * batches * moments },
     { what: 'Cholesky factors of the Hessians', amount: blocks * factors },
     { what: 'least-squares targets and rounding', amount: model.config.layers * rounding },

@@ -1,5 +1,6 @@
 /** What a run holds in memory and on the disk, by the sizes of the model; and in which way a method fits. */
 
+import { cutWidth } from '../blockwise/samples.js'
 import { solvesHead } from '../blockwise/solve.js'
 import { type Method, type Training, trainingOf } from '../config/methods.js'
 import type { Item } from '../config/plan.js'
@@ -85,6 +86,14 @@ export function hiddenWidth({ architecture, config }: Model): number {
       sizes.set(source.from, Math.max(size, sizes.get(source.from) ?? 0))
     }
   return [...sizes.values()].reduce((a, b) => a + b, config.width)
+}
+
+/** Bytes of activations inside of a block, of the text of both models, where they are kept from one group of matrices to the next. */
+export function keptBytes(model: Model, { calibration, trial }: Held): number {
+  const batch = { windows: 1, length: 1 }
+  const layers = Array.from({ length: model.config.layers }, (_, layer) => layer)
+  const width = Math.max(...layers.map((layer) => cutWidth({ ...model, batch }, layer)))
+  return 4 * 2 * (calibration + trial) * width
 }
 
 /** Fisher information at the outputs of all matrices may take so many bytes; what it wins is little (LOG.md). */

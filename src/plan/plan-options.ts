@@ -32,6 +32,6 @@ export interface PlanOptions {
   readonly topK: number | undefined
   /** Sets of tensors that may be left untrained, the one to be preferred first; without it all tensors train. */
   readonly untrained?: readonly ReadonlySet<string>[]
-  /** How fast the block-wise method is here, with the whole student in memory or one block at a time. */
-  readonly speeds: (inMemory: boolean) => Promise<BlockSeconds>
+  /** How fast the block-wise method is here, with the whole student in memory or one block at a time, and with or without kept activations. */
+  readonly speeds: (inMemory: boolean, keepsActivations: boolean) => Promise<BlockSeconds>
 }

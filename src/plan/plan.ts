@@ -20,6 +20,7 @@ import {
   fitting,
   type Holder,
   hiddenWidth,
+  keptBytes,
   memoryOf,
   sizesOf,
   totalOf,
@@ -78,12 +79,19 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
     )
   }
   const product = await productSpeed(options.backend, model.config.width)
-  const measured = { speeds: await options.speeds(inMemory), product }
-  const plan = layOut(model, options, wanted, fit, inMemory, measured)
+  const streams = inMemory ? 0 : streamBytesOf(model, options)
+  const keepsActivations = solvingBytes + streams + keptBytes(model, options) <= memory
+  const measured = { speeds: await options.speeds(inMemory, keepsActivations), product }
+  const holding = { inMemory, keepsActivations }
+  const plan = layOut(model, options, wanted, fit, holding, measured)
   const few = method === 'auto' && options.seconds !== undefined && stepsOf(plan, options) < fewestSteps
   const alone = few ? fitting(model, options, blockwise) : undefined
-  return alone ? layOut(model, options, blockwise, alone, inMemory, measured) : plan
+  return alone ? layOut(model, options, blockwise, alone, holding, measured) : plan
 }
+
+/** Bytes of hidden states where one block at a time is in memory: of teacher and student, and of both stock files. */
+const streamBytesOf = (model: Model, { calibration, trial, validation }: PlanOptions): number =>
+  4 * 2 * (calibration + trial + 2 * validation) * hiddenWidth(model)
 
 /** Fewer steps than that win nothing after the block-wise start, and the time is better spent on that. */
 const fewestSteps = 100
@@ -100,7 +108,7 @@ function layOut(
   options: PlanOptions,
   method: Method,
   { untrained, momentBytes }: Fit,
-  inMemory: boolean,
+  { inMemory, keepsActivations }: Pick<Plan, 'inMemory' | 'keepsActivations'>,
   { speeds, product }: { readonly speeds: BlockSeconds; readonly product: number },
 ): Plan {
   const { memory } = options
@@ -121,11 +129,16 @@ function layOut(
     { ...options, trains: steps !== undefined },
     { writing: writingSpeed(model, options.batch, speeds.forward, product), solving: solvingFrom },
   )
-  const streamBytes = 4 * 2 * (calibration + options.trial + 2 * options.validation) * hiddenWidth(model)
+  const streamBytes = streamBytesOf(model, { ...options, calibration })
   const solver = held(inMemory ? 'solving in memory' : 'solving one block at a time')
   const spill = !inMemory && totalOf(solver) + streamBytes > memory
   if (!inMemory && !spill)
     solver.push({ what: 'hidden states of teacher, student and both stock files', amount: streamBytes })
+  if (keepsActivations)
+    solver.push({
+      what: 'activations that are kept from one group of matrices to the next',
+      amount: keptBytes(model, { ...options, calibration }),
+    })
   const stages: PlannedStage[] = [
     {
       stage: blockwise,
@@ -168,6 +181,7 @@ function layOut(
   return {
     method,
     inMemory,
+    keepsActivations,
     ...disk,
     diskBytes: Object.values(disk).reduce((a, b) => a + b, teacher.bytes),
     disk: [

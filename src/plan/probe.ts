@@ -12,7 +12,14 @@ import { chooseCodes, type Trial } from '../blockwise/candidates.js'
 import { factorize, type InputFactor, shrink } from '../blockwise/factor.js'
 import { MomentSums, type Moments, tokensAtOnce } from '../blockwise/hessians.js'
 import { type RowPool, WorkerRows } from '../blockwise/row-pool.js'
-import { blockMatrices, groupSamples } from '../blockwise/samples.js'
+import {
+  type Side as BlockSide,
+  beginning,
+  blockMatrices,
+  type Cut,
+  finishBlock,
+  groupSamples,
+} from '../blockwise/samples.js'
 import { shrinkageOf } from '../blockwise/solve.js'
 import { withCleanup } from '../cleanup.js'
 import { blockKey } from '../engine/block-graphs.js'
@@ -32,8 +39,10 @@ export interface BlockSeconds {
   readonly prepare: number
   /** The way of a batch through it. */
   readonly forward: number
-  /** All moments of a batch. */
+  /** All moments of a batch, and the teacher's way through the block. */
   readonly moments: number
+  /** The student's way of a batch through what is left of the block then. */
+  readonly rest: number
   /** Factoring the moments. */
   readonly factors: number
   /** Rounding its matrices; the mean over all blocks, whose types differ. */
@@ -48,7 +57,7 @@ export function probeBlock(
   teacher: DeviceWeights,
   network: Network,
   types: ReadonlyMap<string, number>,
-  trialTokens: number,
+  { trial, keeps }: { readonly trial: number; readonly keeps: boolean },
   onProgress?: (done: number, total: number) => void,
 ): Promise<BlockSeconds> {
   const products = new Products(network.backend, network.keepsMemory)
@@ -65,26 +74,29 @@ export function probeBlock(
     })
     const copy: Activations = { x: activations.x, sideInputs: new Map(activations.sideInputs) }
     const forward = await median(() => network.block(0, copy, teacher))
-    const rounding = new Rounding(source, network, types, trialTokens, { products, rows })
+    const rounding = new Rounding(source, network, types, trial, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
+    const cuts = { student: beginning, teacher: beginning }
     for (const [group, names] of groups.entries()) {
       onProgress?.(group + 1, groups.length + 1)
-      const side = { weights: teacher, activations }
       const last = group === groups.length - 1
       let sums = new MomentSums(products)
       const batches = Math.ceil(tokensAtOnce / network.tokens)
+      const side = (cut: Cut): BlockSide => ({
+        weights: teacher,
+        activations: { x: activations.x, sideInputs: new Map(activations.sideInputs) },
+        cut,
+      })
+      const step = () =>
+        groupSamples(network, 0, group, side(cuts.student), side(cuts.teacher), { keeps, last })
       moments +=
         (await median(async () => {
           sums = new MomentSums(products)
-          for (let i = 0; i < batches; i++) {
-            const other = {
-              ...side,
-              activations: { x: activations.x, sideInputs: new Map(activations.sideInputs) },
-            }
-            await sums.add(await groupSamples(network, 0, group, side, other, last), network.tokens)
-          }
+          for (let i = 0; i < batches; i++) await sums.add((await step()).samples, network.tokens)
         })) / batches
+      const { student: own, teacher: other } = await step()
+      Object.assign(cuts, { student: own, teacher: other })
       try {
         const { inputs, targets } = await sums.finish()
         const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), batches * network.tokens))
@@ -101,7 +113,10 @@ export function probeBlock(
         )
       }
     }
-    return { prepare, forward, moments, factors, rounding: rounding.seconds / network.config.layers }
+    const rest = await median(() =>
+      finishBlock(network, 0, { weights: teacher, activations: { ...activations }, cut: cuts.student }),
+    )
+    return { prepare, forward, moments, rest, factors, rounding: rounding.seconds / network.config.layers }
   })
 }
 

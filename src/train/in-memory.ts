@@ -92,6 +92,7 @@ export class InMemory implements State {
       outputs,
       batches: inBatches(windows, network.batch),
       trial: run.trial,
+      keeps: plan.keepsActivations,
       onProgress: run.onBlock,
       onSolved: run.onSolved,
     })

@@ -34,6 +34,7 @@ export class OneBlock implements State {
       check,
       batches: inBatches(text.calibration, network.batch),
       trial: run.trial,
+      keeps: plan.keepsActivations,
       validation: text.validation,
       spill: plan.spillBytes > 0 ? hiddenStatesFolder(options.output) : undefined,
       onProgress: run.onBlock,

@@ -88,11 +88,11 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
       decided && (options.embeddings ?? defaults.embeddings) === 'auto'
         ? [decided.untrained]
         : untrainedSets(source, types, options.embeddings ?? defaults.embeddings),
-    speeds: (inMemory) => {
+    speeds: (inMemory, keeps) => {
       network.keepsMemory = inMemory
       const held = sizesOf(source).block + heldOutside(source)
       source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * held
-      return probeBlock(source, teacher, network, types, tokens.trial, (done, total) => {
+      return probeBlock(source, teacher, network, types, { trial: tokens.trial, keeps }, (done, total) => {
         options.signal?.throwIfAborted()
         options.onProgress?.({ stage: 'measure', done, total, tokens: total })
       })

@@ -57,7 +57,14 @@ const planned = {
   steps: 0,
   seconds: undefined,
   ...{ text: 4096, length: 64, topK: undefined },
-  speeds: async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 }),
+  speeds: async () => ({
+    prepare: 0.1,
+    forward: 0.01,
+    moments: 0.02,
+    rest: 0.01,
+    factors: 0.01,
+    rounding: 0.1,
+  }),
 }
 
 const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> =>

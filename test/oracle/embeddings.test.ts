@@ -138,7 +138,14 @@ describe('the choice', () => {
         steps: 100,
       },
       seconds: undefined,
-      speeds: async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 }),
+      speeds: async () => ({
+        prepare: 0.1,
+        forward: 0.01,
+        moments: 0.02,
+        rest: 0.01,
+        factors: 0.01,
+        rounding: 0.1,
+      }),
       ...{ untrained, text: 131_072, length: 128, topK: 0 },
     }
     const distill = trainingOf('distill') as Training

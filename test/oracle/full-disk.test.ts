@@ -41,7 +41,14 @@ beforeAll(async () => {
   const gguf = await openGguf(input)
   const model = { architecture: llama, config: await llama.read(gguf) }
   await gguf.close()
-  const speeds = async () => ({ prepare: 0.1, forward: 0.01, moments: 0.02, factors: 0.01, rounding: 0.1 })
+  const speeds = async () => ({
+    prepare: 0.1,
+    forward: 0.01,
+    moments: 0.02,
+    rest: 0.01,
+    factors: 0.01,
+    rounding: 0.1,
+  })
   // Sixteen windows of each kind, and five that decide.
   const tokens = { batch: 256, calibration: 512, validation: 2560, trial: 800 }
   const plan = { method: 'auto', memory: 0, ...tokens } as const

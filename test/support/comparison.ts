@@ -67,6 +67,7 @@ function file(
         plan: {
           method: 'distill' as const,
           inMemory: true,
+          keepsActivations: true,
           spillBytes: 0,
           blockBytes: 1e6,
           checkpointBytes: 0,
