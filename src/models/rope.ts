@@ -18,7 +18,7 @@ export type Pairs = 'neighbours' | 'halves'
 
 export interface Rope {
   readonly pairs: Pairs
-  /** Radians per position of each pair; values of a head beyond the pairs are not rotated. */
+  /** Radians per position of each pair, or none; values of a head beyond the pairs are not rotated. */
   readonly frequencies: Float64Array
   /** Factor on sine and cosine. */
   readonly magnitude: number
@@ -117,6 +117,7 @@ async function readVector(gguf: Gguf, name: string): Promise<Float32Array> {
 export function rotate(x: Tensor, rope: Rope): Tensor {
   const width = x.shape[3]
   const rotated = 2 * rope.frequencies.length
+  if (rotated === 0) return x
   if (rotated === width) return rotateAll(x, rope)
   return concat([rotateAll(slice(x, 3, 0, rotated), rope), slice(x, 3, rotated, width)], 3)
 }

@@ -7,17 +7,19 @@ import { gemma4 } from './gemma4.js'
 import { llama } from './llama.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
+import { smollm3 } from './smollm3.js'
 
-const architectures: readonly Architecture[] = [llama, qwen2, qwen3, gemma3, gemma4]
+const architectures: readonly Architecture[] = [llama, qwen2, qwen3, smollm3, gemma3, gemma4]
+
+export const architectureNames: readonly string[] = architectures.map(({ name }) => name)
 
 /** @throws FileError naming the architectures that are known */
 export function architectureOf(gguf: Gguf): Architecture {
   const name = gguf.metadata.string('general.architecture')
   const found = architectures.find((a) => a.name === name)
   if (found) return found
-  const known = architectures.map((a) => a.name).join(', ')
   throw new FileError(
     gguf.path,
-    `has the architecture ${quote(name)}, and quench trains ${known}; quench quantize and quench eval work with it`,
+    `has the architecture ${quote(name)}, and quench trains ${architectureNames.join(', ')}; quench quantize and quench eval work with it`,
   )
 }

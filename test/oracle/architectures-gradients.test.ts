@@ -29,6 +29,7 @@ const variants: Record<string, TinyVariant> = {
     biases: ['blk.1.attn_qkv'],
   },
   qwen3: { ...small, architecture: 'qwen3', tied: true, headWidth: 8 },
+  'smollm3, a layer that does not rotate': { ...small, architecture: 'smollm3', layers: 4, tied: true },
   'gemma3, window': {
     ...small,
     architecture: 'gemma3',

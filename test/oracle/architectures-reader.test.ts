@@ -28,6 +28,7 @@ const variants: Record<string, TinyVariant> = {
   llama: { architecture: 'llama', joined: true, biases: ['blk.1.attn_qkv', 'blk.0.ffn_up'] },
   qwen2: { architecture: 'qwen2', biases: ['blk.1.attn_k', 'output'] },
   qwen3: { architecture: 'qwen3', tied: true },
+  smollm3: { architecture: 'smollm3', layers: 4, biases: ['blk.3.attn_q'] },
   gemma3: { architecture: 'gemma3', layers: 3, metadata: { 'attention.sliding_window': 8 } },
   gemma4,
 }

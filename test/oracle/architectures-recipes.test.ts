@@ -37,6 +37,7 @@ const gemma4 = {
 const variants: Record<string, TinyVariant> = {
   'qwen2, tied': { ...wide, architecture: 'qwen2', layers: 3, tied: true, biases: ['blk.0.attn_q'] },
   'qwen3, one head of keys': { ...wide, architecture: 'qwen3', layers: 9, headsKV: 1 },
+  'smollm3, tied': { ...wide, architecture: 'smollm3', layers: 4, tied: true },
   'gemma3, tied, rows of 64': { architecture: 'gemma3', layers: 6, tied: true, headsKV: 1 },
   'gemma3, rows of 256 and of 96': { ...wide, feedForward: 96, architecture: 'gemma3', layers: 4 },
   'gemma4, tied': { ...wide, ...gemma4, tied: true },

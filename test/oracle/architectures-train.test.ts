@@ -22,6 +22,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const variants: Record<string, TinyVariant> = {
   qwen3: { architecture: 'qwen3', biases: ['blk.1.attn_v'] },
+  smollm3: { architecture: 'smollm3', layers: 4, tied: true },
   gemma3: { architecture: 'gemma3', layers: 3, tied: true, metadata: { 'attention.sliding_window': 16 } },
   gemma4: {
     architecture: 'gemma4',

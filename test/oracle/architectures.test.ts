@@ -57,6 +57,17 @@ const qwen3: Variants = {
   'rope base 1000000 and yarn': { metadata: { ...yarn, 'rope.freq_base': 1e6 } },
 }
 
+const smollm3: Variants = {
+  'layers that all rotate': { layers: 3 },
+  'the last layer does not rotate': { layers: 4 },
+  'two layers do not rotate, one head of keys': { layers: 8, headsKV: 1 },
+  'tied output, wide heads': { layers: 5, tied: true, headWidth: 32 },
+  'queries, keys and values in one matrix': { layers: 4, joined: true, biases: ['blk.3.attn_qkv'] },
+  'biases of queries and values': { layers: 4, biases: ['blk.0.attn_q', 'blk.3.attn_v'] },
+  'rope base 5000000': { layers: 4, metadata: { 'rope.freq_base': 5e6 } },
+  'yarn and an attention factor': { layers: 4, metadata: { ...yarn, 'rope.scaling.attn_factor': 1.25 } },
+}
+
 const gemma3: Variants = {
   'no window': {},
   'a window of 0, as without': { metadata: { 'attention.sliding_window': 0 } },
@@ -178,6 +189,7 @@ const architectures: [TinyVariant['architecture'], Variants][] = [
   ['llama', llama],
   ['qwen2', qwen2],
   ['qwen3', qwen3],
+  ['smollm3', smollm3],
   ['gemma3', gemma3],
   ['gemma4', gemma4],
 ]

@@ -5,7 +5,7 @@
 import { type TinyMetadata, type TinyTensor, tinyVocabulary, writeTinyModel } from './tiny-gguf.js'
 
 export interface TinyVariant {
-  readonly architecture: 'llama' | 'qwen2' | 'qwen3' | 'gemma3' | 'gemma4'
+  readonly architecture: 'llama' | 'qwen2' | 'qwen3' | 'smollm3' | 'gemma3' | 'gemma4'
   readonly layers?: number
   readonly width?: number
   readonly heads?: number
@@ -52,7 +52,7 @@ export async function writeTinyVariant(path: string, variant: TinyVariant, gates
   const { headWidth = width / heads, tied = false, biases = [] } = variant
   const g = variant.gemma4
   const gemma = architecture.startsWith('gemma')
-  const headNorms = architecture !== 'llama' && architecture !== 'qwen2'
+  const headNorms = architecture === 'qwen3' || gemma
   const tensors: TinyTensor[] = []
   const add = (name: string, ...shape: number[]): void => {
     tensors.push({ name: `${name}.weight`, shape })
