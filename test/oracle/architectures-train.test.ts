@@ -21,6 +21,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const variants: Record<string, TinyVariant> = {
+  qwen2: { architecture: 'qwen2', biases: ['blk.0.attn_q', 'blk.1.attn_k'] },
   qwen3: { architecture: 'qwen3', biases: ['blk.1.attn_v'] },
   smollm3: { architecture: 'smollm3', layers: 4, tied: true },
   gemma3: { architecture: 'gemma3', layers: 3, tied: true, metadata: { 'attention.sliding_window': 16 } },
