@@ -153,7 +153,7 @@ function openLock(file: string): number | 'busy' | undefined {
   if (nlink === 1 && /^(quench \d+\n?)?$/.test(textOf(fd))) return fd
   closeSync(fd)
   if (nlink !== 1) return undefined
-  throw new FileError(file, 'this is no lock of quench, though it has the name of one; rename it')
+  throw new FileError(file, 'this is not a lock file of quench, despite its name; rename it')
 }
 
 function textOf(fd: number): string {

@@ -38,7 +38,7 @@ export async function choosePrompts(
   }
 }
 
-/** Continues every prompt by up to `length` tokens, each the likeliest. */
+/** Continues every prompt greedily by up to `length` tokens. */
 export async function writeOn(
   path: string,
   prompts: readonly Prompt[],

@@ -40,7 +40,7 @@ export interface Pair {
   readonly difference: number
   /** Corrected for the number of pairs (Holm). */
   readonly p: number
-  /** `tie`: not told apart at 5 %. */
+  /** `tie`: not significantly different at 5 %. */
   readonly better: 'a' | 'b' | 'tie'
 }
 

@@ -38,7 +38,7 @@ export interface TrainOptions {
   /** Whether embedding and output matrices train or are only quantized. Default: `auto`, see untrained.ts. */
   readonly embeddings?: EmbeddingChoice
   /**
-   * Train from so many of the teacher's likeliest tokens at each position, computed once and kept on disk; 0: from its whole
+   * Train from the teacher's top-k tokens at each position, computed once and cached on disk; 0: from its whole
    * distribution. Default: 256 where that saves a fifth of the time or more.
    */
   readonly teacherTopK?: number

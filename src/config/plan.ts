@@ -46,7 +46,7 @@ export interface Plan {
   readonly memory: number
   /** Bytes of the optimizer's moments on disk; 0 if they are in memory. */
   readonly momentBytes: number
-  /** So many of the teacher's likeliest tokens are kept on disk in so many bytes; 0: steps compare with all. */
+  /** k of the teacher's top-k tokens and their bytes on disk; 0: steps compare with all. */
   readonly teacher: { readonly topK: number; readonly bytes: number }
   /** Embedding and output matrices that are only quantized by the reference quantizer. */
   readonly untrained: readonly string[]

@@ -110,7 +110,7 @@ const table = {
   teacherTopK: {
     ...count,
     flags: '--teacher-top-k <n>',
-    help: "train from the teacher's n likeliest tokens, computed once and kept on disk; 0: from all",
+    help: "train from the teacher's top-n tokens, computed once and cached on disk; 0: from all",
     default: '256 where that saves a fifth of the time',
   },
   memory: {

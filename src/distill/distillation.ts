@@ -4,7 +4,7 @@
  * and the model is not changed into another one.
  *
  * The teacher's residual stream after the last block is kept for windows that come again: it is exact, and smaller
- * than its logits by the ratio of vocabulary to width. Or its likeliest tokens are, in a file (top-k.ts).
+ * than its logits by the ratio of vocabulary to width. Or its top-k tokens are, in a file (top-k.ts).
  */
 
 import { copyOf, type DeviceWeights, joined } from '../backends/backend.js'

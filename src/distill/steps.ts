@@ -24,7 +24,7 @@ interface Steps {
   /** Highest rates. */
   readonly rates: { readonly weightRate: number; readonly scaleRate: number }
   readonly settings: Settings
-  /** The likeliest tokens of the teacher for steps to train from, and the file where they are kept; absent: its whole distribution. */
+  /** The teacher's top-k tokens and the file where they are cached; absent: its whole distribution. */
   readonly top: (TopKOptions & { readonly path: string }) | undefined
   /** It came from a checkpoint, so that none has to be written at first. */
   readonly resumed: boolean
@@ -48,7 +48,7 @@ export async function trainSteps(steps: Steps, progress: Progress): Promise<void
   })
 }
 
-/** Computes what the teacher finds likeliest, as far as it is not known. */
+/** Computes the teacher's top-k tokens where they are not cached. */
 async function askTeacher(
   top: TopKOptions & { readonly path: string },
   { distillation, options }: Steps,

@@ -1,5 +1,5 @@
 /**
- * The teacher's likeliest tokens at every position of the training text, computed once and kept in a file: where windows come
+ * The teacher's top-k tokens at every position of the training text, computed once and kept in a file: where windows come
  * again, the teacher need not run again, and above all not its head, whose product with a large vocabulary is a third of the
  * head's. They take 8 bytes a token and rank, whatever the width of the model.
  *

@@ -78,10 +78,10 @@ export function headInputs({ architecture, config }: Model, slice: number): { x:
   return { x: input([slice, config.width]), outer: inputsOf(architecture.headTensors(config)) }
 }
 
-/** The probability of all tokens but the likeliest counts as this at least, so that its logarithm is one. */
+/** The probability of all tokens but the top k counts as this at least, so that its logarithm is one. */
 export const leastRest = 1e-6
 
-/** What the loss compares with, see head.ts: `k` likeliest tokens where it is those. */
+/** What the loss compares with, see head.ts. */
 type Goal = { readonly kind: 'teacher' | 'tokens' } | { readonly kind: 'top'; readonly k: number }
 
 /** The loss summed over a slice, and at each of its positions, (slice). */

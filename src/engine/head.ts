@@ -1,7 +1,7 @@
 /**
  * The head of a network and the loss behind it, in slices of tokens, since tokens x vocabulary does not fit for real vocabularies.
  *
- * The loss is the KL divergence from a teacher, whose head runs in the same program; or from the teacher's likeliest tokens,
+ * The loss is the KL divergence from a teacher, whose head runs in the same program; or from the teacher's top-k tokens,
  * computed once, with everything else as one lump (a lower bound of the divergence, by the log-sum inequality); or the
  * cross-entropy of the next tokens.
  */
@@ -21,9 +21,9 @@ import {
 import { headInputs, leastRest, lossGraph, type Model } from './block-graphs.js'
 import { type Gradients, targetsOf } from './gradients.js'
 
-/** What the teacher finds likeliest at each position. */
+/** The teacher's top-k tokens at each position. */
 export interface TopK {
-  /** (tokens, k), the likeliest first. */
+  /** (tokens, k), the most probable first. */
   readonly ids: Int32Array
   /** Their log-probabilities, (tokens, k). */
   readonly logProbabilities: Float32Array
@@ -31,7 +31,7 @@ export interface TopK {
   readonly rest: Float32Array
 }
 
-/** What the head compares with: the teacher's residual stream, its likeliest tokens, or the next tokens. */
+/** What the head compares with: the teacher's residual stream, its top-k tokens, or the next tokens. */
 export type Target =
   | { readonly kind: 'teacher'; readonly weights: DeviceWeights; readonly hidden: DeviceBuffer }
   | ({ readonly kind: 'top'; readonly k: number } & TopK)
@@ -134,7 +134,7 @@ export class Head {
     return backend.download(logits)
   }
 
-  /** The `k` likeliest tokens at every position of the last forward pass. */
+  /** The top-k tokens at every position of the last forward pass. */
   async top(weights: DeviceWeights, k: number): Promise<TopK> {
     const { backend, architecture, config, tokens } = this.network
     const head = await this.network.program(`top ${k}`, () => {

@@ -4,7 +4,7 @@
  * With p = softmax(r) of the base's logits r, q = softmax(x) of the file's logits x, and c = logsumexp(r) - logsumexp(x),
  *   KL(p || q) = sum_i p_i * (r_i - x_i) - c,    KL(q || p) = c - sum_i q_i * (r_i - x_i),
  * so equal rows give exactly 0. Sums are f64 over f32 logits. The base's probabilities are kept as f32 weights together
- * with the sum of these, so that they are a distribution in spite of rounding. Nothing is allocated. Tokens are added up in tally.ts.
+ * with the sum of these, so that they are a distribution in spite of rounding. Nothing is allocated. Tokens are added up in divergence-statistics.ts.
  */
 import { expOfNegative } from './exp.js'
 

@@ -4,7 +4,7 @@
  * All files run side by side, window by window, so that the reference runs once. There may be two references: the
  * `reference` is the file's own full precision, and the divergence from it is what the conversion lost; the `original`
  * is the model before quantization-aware training, and the divergence from it is what the whole method lost. run.ts decodes and scores,
- * tally.ts adds up.
+ * divergence-statistics.ts adds up.
  */
 
 import { createHash } from 'node:crypto'

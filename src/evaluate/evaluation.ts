@@ -1,10 +1,10 @@
 /** The result of an evaluation: what it says of each file, and how it is put together from the sums. */
 import { setImmediate } from 'node:timers/promises'
+import type { Divergence, Likelihood, WindowSums } from './divergence-statistics.js'
 import type { ComparableFile } from './files.js'
 import type { SavedReference } from './references/index.js'
 import type { RunResult } from './run.js'
 import type { Estimate } from './statistics.js'
-import type { Divergence, Likelihood, WindowSums } from './tally.js'
 import type { Windows } from './windows.js'
 
 /** A file and its size. */

@@ -1,5 +1,12 @@
 /** Evaluation: how far quantized files are from their reference, and what training has won. */
 
+export type {
+  ConfidenceBin,
+  Divergence,
+  DocumentLoss,
+  KldSummary,
+  WindowSums,
+} from './divergence-statistics.js'
 export { type EvaluateOptions, evaluateFiles } from './evaluate.js'
 export {
   type EvaluatedFile,
@@ -11,7 +18,6 @@ export { type EffectiveBits, effectiveBits, recovered } from './gain.js'
 export type { ModelOptions } from './models.js'
 export { needModel } from './references/index.js'
 export type { Estimate } from './statistics.js'
-export type { ConfidenceBin, Divergence, DocumentLoss, KldSummary, WindowSums } from './tally.js'
 export { type ChatOptions, evaluateChat } from './tasks/chat.js'
 export { type Conversation, type Prompt, readConversations, readPrompts } from './tasks/chat-files.js'
 export { type ChoiceFile, readChoices } from './tasks/choice-files.js'

@@ -7,11 +7,11 @@ import { FileError } from '../errors.js'
 import type { LlamaContext } from '../llama/index.js'
 import { type Batch, batches } from './batches.js'
 import { Score, scoreFields } from './divergence.js'
+import { DivergenceStatistics, Likelihood } from './divergence-statistics.js'
 import { explained, NotFiniteError } from './not-finite.js'
 import type { RowWriter, SavedReference } from './references/index.js'
 import { BaseScore, baseFields } from './score-bases.js'
 import { type Scored, ScorePool } from './score-pool.js'
-import { Likelihood, Tally } from './tally.js'
 import type { Window, Windows } from './windows.js'
 
 /** Bytes of logits that a model may hold at once. */
@@ -35,9 +35,9 @@ export interface RunOptions {
 /** What was added up: of every base and file, and of every file against every base. */
 export interface RunResult {
   readonly bases: readonly Likelihood[]
-  readonly files: readonly { readonly own: Likelihood; readonly against: readonly Tally[] }[]
+  readonly files: readonly { readonly own: Likelihood; readonly against: readonly DivergenceStatistics[] }[]
   /** The reference against the original. */
-  readonly referenceAgainst: Tally | undefined
+  readonly referenceAgainst: DivergenceStatistics | undefined
 }
 
 export async function run(options: RunOptions): Promise<RunResult> {
@@ -58,8 +58,8 @@ class Runner {
   private readonly pool: ScorePool
   private readonly rows: number
   private readonly bases: Likelihood[]
-  private readonly files: { own: Likelihood; against: Tally[] }[]
-  private readonly referenceAgainst: Tally | undefined
+  private readonly files: { own: Likelihood; against: DivergenceStatistics[] }[]
+  private readonly referenceAgainst: DivergenceStatistics | undefined
   private done = 0
   private serial = 0
 
@@ -73,13 +73,14 @@ class Runner {
     this.rows = Math.min(Math.max(sequences, fits), sequences * windows.mostScored)
     const topCount = Math.min(overlapCount, this.saved?.layout.top ?? size)
     const likelihood = (): Likelihood => new Likelihood(windows.count)
-    const tally = (own: Likelihood, base: Likelihood) => new Tally(own, base, windows.documents, topCount)
+    const statistics = (own: Likelihood, base: Likelihood) =>
+      new DivergenceStatistics(own, base, windows.documents, topCount)
     this.bases = (this.saved ? [0] : this.live).map(likelihood)
     this.files = files.map(() => {
       const own = likelihood()
-      return { own, against: this.bases.map((base) => tally(own, base)) }
+      return { own, against: this.bases.map((base) => statistics(own, base)) }
     })
-    if (this.bases.length === 2) this.referenceAgainst = tally(this.bases[0], this.bases[1])
+    if (this.bases.length === 2) this.referenceAgainst = statistics(this.bases[0], this.bases[1])
     this.pool = new ScorePool({
       size,
       rows: this.rows,
@@ -141,7 +142,9 @@ class Runner {
       const bases = await Promise.all(baseScores.map(async ({ scores }) => (await scores)[0]))
       this.addBases(batch, w, bases)
       if (between)
-        this.addFile(batch, w, bases.slice(1), await between.scores, [this.referenceAgainst as Tally])
+        this.addFile(batch, w, bases.slice(1), await between.scores, [
+          this.referenceAgainst as DivergenceStatistics,
+        ])
       for (const [f, { scores }] of fileScores.entries()) {
         const own = await scores
         this.addOwn(batch, w, own[0], this.files[f].own, scoreFields, files[f].model.path)
@@ -195,12 +198,12 @@ class Runner {
     w: number,
     bases: readonly Float64Array[],
     scores: readonly Float64Array[],
-    tallies: readonly Tally[],
+    statistics: readonly DivergenceStatistics[],
   ): void {
-    for (const [b, tally] of tallies.entries())
+    for (const [b, each] of statistics.entries())
       for (let r = 0; r < batch.targets.length; r++) {
         const window = w + batch.rowWindows[r]
-        tally.add(window, batch.documents[r], scores[b], r * scoreFields, bases[b], r * baseFields)
+        each.add(window, batch.documents[r], scores[b], r * scoreFields, bases[b], r * baseFields)
       }
   }
 

@@ -20,11 +20,11 @@ export interface SampleOptions {
   first?: number
   /** Tokens of each, its beginning included. */
   length: number
-  /** Divides the logits; 0 takes the likeliest token. Default 1. */
+  /** Divides the logits; 0 takes the most probable token. Default 1. */
   temperature?: number
-  /** Keep only this many of the likeliest tokens. Default: all. */
+  /** Keep only the top-k tokens. Default: all. */
   topK?: number
-  /** Of these, keep the likeliest that together have this probability. Default 1: all. */
+  /** Of these, keep the most probable that together have this probability (top-p). Default 1: all. */
   topP?: number
   seed: number
   /** Beginnings; the i-th sequence takes number i modulo their count. Default: BOS, or a random token where there is none. */

@@ -11,7 +11,7 @@ const BINS = 32 * BINS_PER_NAT
 /** Tokens whose probabilities are added up before the next is written down. */
 const BLOCK = 256
 /**
- * exp of minus the middle of each step of 1/1024 nat, up to 32 nats below the likeliest token: a token's share is right to 0.05 %.
+ * exp of minus the middle of each step of 1/1024 nat, up to 32 nats below the most probable token: a token's share is right to 0.05 %.
  * `Math.exp` for every token of a vocabulary of 262,144 took longer than the model.
  */
 const STEPS_PER_NAT = 1024
@@ -95,7 +95,7 @@ export class Sampler {
     return heap[0]
   }
 
-  /** The least logit of the likeliest tokens that together have probability `topP` among those from `floor` up. */
+  /** The least logit of the most probable tokens that together have probability `topP` among those from `floor` up. */
   private leastOfTopP(logits: Float32Array, offset: number, max: number, floor: number): number {
     const { mass, topP, vocabSize } = this
     const scale = 1 / this.temperature

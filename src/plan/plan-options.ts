@@ -28,7 +28,7 @@ export interface PlanOptions {
   /** Whether the whole student is in memory, where that is decided; otherwise it is if it fits. */
   readonly inMemory?: boolean
   readonly length: number
-  /** How many of the teacher's likeliest tokens are kept; undefined: to be decided. */
+  /** k of the teacher's top-k tokens; undefined: to be decided. */
   readonly topK: number | undefined
   /** Sets of tensors that may be left untrained, the one to be preferred first; without it all tensors train. */
   readonly untrained?: readonly ReadonlySet<string>[]

@@ -5,7 +5,7 @@ import type { ModelConfig } from '../models/architecture.js'
 import type { Sizes } from './memory.js'
 import type { PlanOptions } from './plan-options.js'
 
-/** The teacher's likeliest tokens that are kept where nothing else is asked for; what they leave out is in LOG.md. */
+/** Default k of the teacher's top-k tokens; what they leave out is in LOG.md. */
 const defaultTopK = 256
 /** They are kept where that saves so much of the time, of vocabularies so many times as large. */
 const worthwhile = { share: 0.2, vocabulary: 8 }
@@ -80,7 +80,7 @@ export function trainingCost(
 
 const total = ({ student, teacher, teacherHead }: StepSeconds): number => student + teacher + teacherHead
 
-/** Steps of a run and their seconds: with the whole teacher, and with its likeliest tokens computed before. */
+/** Steps of a run and their seconds: with the whole teacher, and with its top-k tokens computed before. */
 function runSeconds(
   { width }: ModelConfig,
   { batch, text, memory, steps: wanted, seconds = 0 }: TrainingOptions,
@@ -99,7 +99,7 @@ function runSeconds(
 }
 
 /**
- * Whether the likeliest tokens are worth keeping. Counted in operations at one speed instead of what was measured, so that the
+ * Whether the top-k tokens are worth caching. Counted in operations at one speed instead of what was measured, so that the
  * same command decides the same each time, and a run that goes on trains as it began.
  */
 function pays(config: ModelConfig, sizes: Sizes, options: TrainingOptions): boolean {

@@ -21,7 +21,7 @@ export const blocksFolder = (output: string): string => besidePath(output, '.blo
 /** What a run has decided (resolve-resume.ts). */
 export const decisionsPath = (output: string): string => join(blocksFolder(output), 'decisions.json')
 
-/** What the teacher finds likeliest (top-k.ts). */
+/** The teacher's top-k tokens (top-k.ts). */
 export const teacherPath = (output: string): string => join(blocksFolder(output), 'teacher')
 
 /** Adam's moments while a run trains (adam-state-file.ts). */

@@ -115,7 +115,7 @@ test('what bears the name of a lock is not written to', async () => {
     expect(readFileSync(victim, 'utf8')).toBe('a letter')
   }
   writeFileSync(lockPath(path), 'a letter')
-  await expect(lockFile(path, '')).rejects.toThrow('this is no lock of quench')
+  await expect(lockFile(path, '')).rejects.toThrow('this is not a lock file of quench')
   expect(readFileSync(lockPath(path), 'utf8')).toBe('a letter')
   rmSync(lockPath(path))
   mkdirSync(lockPath(path))

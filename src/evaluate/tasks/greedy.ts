@@ -1,4 +1,4 @@
-/** Greedy continuations: the likeliest token, again and again, of many prompts side by side. */
+/** Greedy continuations of many prompts side by side. */
 import { setImmediate } from 'node:timers/promises'
 import { LlamaContext, type LlamaModel } from '../../llama/index.js'
 import { topTokens } from '../divergence.js'
@@ -102,7 +102,7 @@ async function continueGroup(
   }
 }
 
-/** Adds to each text the likeliest token of its row of logits. */
+/** Adds to each text the most probable token of its row of logits. */
 async function append(context: LlamaContext, texts: readonly number[][]): Promise<void> {
   const size = context.model.vocabSize
   const logits = context.logits()

@@ -132,7 +132,7 @@ export class Likelihood {
   }
 }
 
-export class Tally {
+export class DivergenceStatistics {
   private readonly sums: Readonly<Record<'kld' | 'reversed' | 'square' | 'top1' | 'overlap', number[]>>
   private readonly distribution: Distribution
   private readonly bins = confidenceEdges.slice(1).map(noSums)
