@@ -6,6 +6,7 @@ export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo 
 export type { Method } from './config/methods.js'
 export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions } from './config/options.js'
 export type { Item, Plan } from './config/plan.js'
+export { type OwnTextOptions, writeDocuments } from './data/own-text.js'
 export { type Document, readDocuments, readTexts } from './data/texts.js'
 export { TeacherCache } from './engine/teacher-cache.js'
 export { FileError, QuenchError, UsageError } from './errors.js'

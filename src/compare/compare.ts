@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { cacheFolder, checkOwner, ownCacheFolder } from '../cache-folder.js'
+import { ownTextWarning, writeDocuments } from '../data/own-text.js'
 import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
@@ -39,7 +40,7 @@ const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
 
 /** What a comparison writes and reads. */
 export function comparisonFiles(options: CompareOptions): Files & { store: Output } {
-  const { model, files = [], data, folder, types = usualLadder, train = [], training } = options
+  const { model, files = [], data = [], folder, types = usualLadder, train = [], training } = options
   const path = options.store ?? defaultStore()
   const store = {
     path,
@@ -88,12 +89,12 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
 }
 
 async function run(store: Store, options: CompareOptions): Promise<Comparison> {
-  const { model, files = [], data, context = 512, threads, repetitions = 5, onProgress } = options
+  const { model, files = [], data = [], context = 512, threads, repetitions = 5, onProgress } = options
   const { types = usualLadder, train = [] } = options
   if (files.length + types.length + train.length === 0)
     throw new UsageError('there is nothing to compare; name --types to make, --train, or files')
   const versions = versionsInUse()
-  const documents = await readDocuments(data)
+  const documents = data.length > 0 ? await readDocuments(data) : await ownDocuments(options)
   const facts = await inspectFile(model)
   onProgress?.({ stage: 'hash' })
   const reference = { path: model, hash: await store.hashOf(model) }
@@ -170,6 +171,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     warnings: [
       ...new Set([
         ...[{ ...base, path: model }, ...compared].flatMap((file) => contradiction(file) ?? []),
+        ...(data.length > 0 ? [] : [ownTextWarning(documents, model)]),
         ...textWarnings(documents),
         ...any.warnings,
         ...perplexityWarnings({
@@ -196,6 +198,21 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     store: { path: store.path, ...store.count() },
   }
 }
+
+/** Text that the model writes, where none is given. */
+const ownDocuments = ({
+  model,
+  tokens,
+  context,
+  onProgress,
+  onWarning,
+}: CompareOptions): Promise<Document[]> =>
+  writeDocuments(model, {
+    ...(tokens !== undefined && { tokens }),
+    ...(context !== undefined && { length: context }),
+    ...(onWarning && { onWarning }),
+    onProgress: (done, total) => onProgress?.({ stage: 'text', done, total }),
+  })
 
 type Sized = Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>
 

@@ -18,8 +18,8 @@ export interface CompareOptions {
   readonly types?: readonly string[]
   /** Types to train. Default: none. */
   readonly train?: readonly string[]
-  /** Held-out text: files and folders. */
-  readonly data: readonly string[]
+  /** Held-out text: files and folders. Default: the model writes it. */
+  readonly data?: readonly string[]
   /** Most tokens of it. Default: all. */
   readonly tokens?: number
   /** Tokens of a window. Default 512. */
@@ -47,6 +47,7 @@ export interface CompareOptions {
 
 export type CompareEvent =
   | { readonly stage: 'hash' | 'judge' }
+  | { readonly stage: 'text'; readonly done: number; readonly total: number }
   | { readonly stage: 'quantize'; readonly type: string }
   | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
   | {
@@ -87,6 +88,7 @@ export interface Comparison {
   readonly warnings: readonly string[]
   readonly prompts: readonly Prompt[]
   readonly settings: {
+    /** Files and folders of the text; none if the model wrote it. */
     readonly data: readonly string[]
     /** SHA-256 of the texts. */
     readonly textHash: string

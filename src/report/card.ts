@@ -50,7 +50,7 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
   const { machine, versions, tokens, windows, context } = settings
   const how =
     `Measured by quench ${versions.quench} with the llama.cpp packages ${versions.llama} on ${tokens} tokens ` +
-    `(${windows} windows of ${context}) of ${settings.data.map((path) => basename(path)).join(', ')}; ± is a standard error over windows. ` +
+    `(${windows} windows of ${context}) of ${settings.data.map((path) => basename(path)).join(', ') || 'text that the model wrote'}; ± is a standard error over windows. ` +
     (settings.repetitions > 0
       ? `Speed: ${machine.cpu}, ${threadsOf(settings)}, cpu only, median of ${settings.repetitions} turns.`
       : '')

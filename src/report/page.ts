@@ -172,7 +172,10 @@ function pairTable({ pairs }: Comparison): Html {
 function settingsList({ settings, model, files, store }: Comparison): Html {
   const { machine, versions } = settings
   const facts: [string, string][] = [
-    ['text', `${settings.data.map(nameOf).join(', ')}; SHA-256 ${settings.textHash}`],
+    [
+      'text',
+      `${settings.data.map(nameOf).join(', ') || 'written by the model'}; SHA-256 ${settings.textHash}`,
+    ],
     ['windows', `${settings.windows} of ${settings.context} tokens, the second half of each scored`],
     [
       'speed',

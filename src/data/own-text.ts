@@ -1,0 +1,51 @@
+/** Text that a model writes for evaluation, where no text is given. */
+import { openGguf } from '../gguf/index.js'
+import { LlamaModel } from '../llama/index.js'
+import { fingerprint } from '../models/fingerprint.js'
+import { selfWritten } from './self-written.js'
+import type { Document } from './texts.js'
+
+export interface OwnTextOptions {
+  /** Default 8,192. */
+  readonly tokens?: number
+  /** Tokens of each document. Default 512. */
+  readonly length?: number
+  readonly onProgress?: (done: number, total: number) => void
+  readonly onWarning?: (warning: string) => void
+  readonly signal?: AbortSignal
+}
+
+/** No seed that training takes by default, so that a trained file is not measured on the very text it was trained on. */
+const seed = 20_000_003
+
+/**
+ * Documents that the model writes, from the cache if it wrote them before.
+ * @param path a full-precision GGUF file
+ */
+export async function writeDocuments(path: string, options: OwnTextOptions = {}): Promise<Document[]> {
+  const { tokens = 8192, length = 512, onProgress, onWarning, signal } = options
+  const gguf = await openGguf(path)
+  const identity = await fingerprint(gguf).finally(() => gguf.close())
+  const vocabulary = await LlamaModel.load(path, { vocabOnly: true })
+  try {
+    const windows = await selfWritten(path, vocabulary, {
+      sequences: Math.max(2, Math.ceil(tokens / length)),
+      length,
+      seed,
+      fingerprint: identity,
+      ...(onProgress && { onProgress }),
+      ...(onWarning && { onWarning }),
+      ...(signal && { signal }),
+    })
+    return windows.map((window, i) => ({
+      name: `written ${i + 1}`,
+      text: vocabulary.detokenize(window, { removeSpecial: true }),
+    }))
+  } finally {
+    vocabulary.dispose()
+  }
+}
+
+/** A warning that says what a file was evaluated on. */
+export const ownTextWarning = (documents: readonly Document[], path: string): string =>
+  `no text was given, so ${path} wrote ${documents.length} documents to evaluate on; text of your own may rank files differently`
