@@ -1,9 +1,9 @@
 /**
  * Packs the package, installs it into an empty folder with nothing but its dependencies, and uses it there: the command,
- * and the public interface from a module.
+ * and the public interface from a module, whole and by its parts.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -14,7 +14,7 @@ const run = (command: string, args: string[], cwd: string): string =>
     cwd,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip', npm_config_onnxruntime_node_install: 'skip' },
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
   })
 try {
   run('npm', ['pack', '--silent', '--pack-destination', folder], root)
@@ -33,6 +33,9 @@ try {
   )
   if (run('node', ['use.js'], folder).trim() !== 'llama')
     throw new Error('the public interface gave another answer')
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: object }
+  for (const part of Object.keys(exports).filter((name) => !name.endsWith('.json')))
+    run('node', ['--input-type=module', '-e', `import 'quench${part.slice(1)}'`], folder)
   console.log('the packed package works in an empty folder')
 } finally {
   rmSync(folder, { recursive: true, force: true })

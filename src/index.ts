@@ -3,12 +3,8 @@
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
-export type { Method } from './config/methods.js'
-export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions } from './config/options.js'
-export type { Item, Plan } from './config/plan.js'
 export { type OwnTextOptions, writeDocuments } from './data/own-text.js'
 export { type Document, readDocuments, readTexts } from './data/texts.js'
-export { TeacherCache } from './engine/teacher-cache.js'
 export { FileError, QuenchError, UsageError } from './errors.js'
 export {
   type ChatOptions,
@@ -54,14 +50,26 @@ export {
   type GgufContent,
   type GgufValue,
   type GgufWriter,
+  type Inspection,
+  inspectFile,
   Metadata,
   openGguf,
+  type ShortValue,
   type TensorInfo,
 } from './gguf/index.js'
-export { type Inspection, inspectFile, type ShortValue } from './gguf/inspect.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
-export { modelCard } from './report/card.js'
-export { reportPage } from './report/page.js'
+export { modelCard, reportPage } from './report/index.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
-export type { TrainReport } from './train/report.js'
-export { planTraining, train } from './train/train.js'
+export {
+  type Item,
+  type MeasuredBlock,
+  type Method,
+  type Plan,
+  planTraining,
+  type StageReport,
+  TeacherCache,
+  type TrainEvent,
+  type TrainOptions,
+  type TrainReport,
+  train,
+} from './train/index.js'

@@ -92,6 +92,8 @@ export interface Backend {
   scatterAddRows(table: DeviceBuffer, tokens: Int32Array, rows: DeviceBuffer): void
   /** In f64 where the device has it. */
   sumOfSquares(buffer: DeviceBuffer): Promise<number>
+  /** Loads what programs need, so that what is missing is told before any work. @throws QuenchError */
+  load?(): Promise<void>
   /**
    * Compiles a graph. Inputs that no output depends on need not be fed.
    * @param keepsMemory whether the program keeps the memory of its intermediate values from one run to the next, which is faster, or

@@ -3,8 +3,8 @@
  * there with the contents that were made before is kept.
  */
 
-import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
+import { onnxruntimeVersion } from '../backends/cpu/onnxruntime.js'
 import type { TrainEvent, TrainSettings } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
 import { TeacherCache } from '../engine/teacher-cache.js'
@@ -142,11 +142,6 @@ async function trainingInputs(type: string, { modelHash, training, versions }: M
     machine: { cpu, cores },
     versions: { ...versions, onnxruntime: onnxruntimeVersion() },
   }
-}
-
-function onnxruntimeVersion(): string {
-  const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }
-  return version
 }
 
 async function makeTrained(

@@ -5,7 +5,7 @@
  * however the process ends.
  */
 import { link, stat } from 'node:fs/promises'
-import Database from 'libsql'
+import type Database from 'libsql'
 import { FileError, QuenchError } from '../errors.js'
 import { discardTemporary, systemError, temporaryPath } from '../files.js'
 
@@ -32,14 +32,17 @@ const layoutVersion = steps.length
 const unwritable =
   'this store cannot be written; check the disk and who owns the file and its folder, or choose another with --store'
 
+type Library = typeof Database
+
 /** How long a transaction waits for those of other processes, ms. */
 const patience = 30_000
 
 /** Opens the database or makes it. @throws FileError if the file is damaged or is something else */
 export async function openDatabase(path: string): Promise<Database.Database> {
-  if (!(await isFile(path))) await makeWhole(path)
+  const { default: library } = await import('libsql')
+  if (!(await isFile(path))) await makeWhole(path, library)
   return guarded(path, () => {
-    const database = connect(path, path)
+    const database = connect(path, path, library)
     try {
       prepare(path, database)
       return database
@@ -68,11 +71,11 @@ async function isFile(path: string): Promise<boolean> {
  * Makes the database under a temporary name and links it to its own: whoever finds it finds it with its tables, and of two processes
  * that make it at once one finds the other's. Where a disk has no links it is made in place when it is opened.
  */
-async function makeWhole(path: string): Promise<void> {
+async function makeWhole(path: string, library: Library): Promise<void> {
   const temporary = temporaryPath(path)
   try {
     guarded(path, () => {
-      const database = connect(path, temporary)
+      const database = connect(path, temporary, library)
       try {
         database.pragma('journal_mode = MEMORY') // a kill leaves one file
         prepare(path, database)
@@ -87,9 +90,9 @@ async function makeWhole(path: string): Promise<void> {
 }
 
 /** libsql says in a text of its own what SQLite answered. @throws FileError about `path` where `file` cannot be opened */
-function connect(path: string, file: string): Database.Database {
+function connect(path: string, file: string, Library: Library): Database.Database {
   try {
-    return new Database(file)
+    return new Library(file)
   } catch (error) {
     throw new FileError(path, unwritable, { cause: error })
   }

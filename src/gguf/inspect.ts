@@ -1,7 +1,9 @@
 /** What is in a GGUF file, read from its header alone: no library is loaded and no weight is read. */
-import { type GgufArray, type GgufValue, ggmlTypes, openGguf, type ValueType } from './index.js'
+import type { GgufArray, GgufValue } from './metadata.js'
 import { headerProblems } from './problems.js'
+import { openGguf } from './reader.js'
 import { type Summary, summarize } from './summary.js'
+import { ggmlTypes, type ValueType } from './types.js'
 
 /** A metadata value for JSON: 64-bit integers beyond 2^53 are strings, and of an array only the beginning is kept. */
 export type ShortValue = number | string | boolean | { itemType: string; length: number; first: ShortValue[] }

@@ -1,7 +1,7 @@
 export { expand, sum } from './broadcast.js'
 export * from './elementwise.js'
 export { grad, gradOfAll } from './grad.js'
-export { lower, type ProgramGraph } from './lower.js'
+export type { ProgramGraph } from './lower.js'
 export { matmul } from './matmul.js'
 export { logSoftmax, mean, rmsNorm, rsqrt, softmax } from './reduce.js'
 export {

@@ -6,6 +6,7 @@
  * An op is one definition: its shape rule, its gradient rule and its ONNX lowering. Errors name the op and the shapes.
  */
 import { QuenchError } from '../errors.js'
+import type { Attribute } from './onnx.js'
 
 export type DType = 'float32' | 'int32' | 'bool'
 export type Shape = readonly number[]
@@ -22,15 +23,13 @@ export interface Emitter {
   node(
     type: string,
     inputs: string[],
-    attributes?: Record<string, OnnxAttribute>,
+    attributes?: Record<string, Attribute>,
     domain?: string,
     output?: number,
   ): string
   /** Adds an initializer and returns its name. */
   constant(values: Float32Array | Int32Array | BigInt64Array, shape: Shape): string
 }
-/** An integer array, an integer given as bigint, a float, or a string. */
-export type OnnxAttribute = readonly number[] | bigint | number | string
 
 export interface Op<A = undefined> {
   readonly name: string

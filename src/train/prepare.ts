@@ -55,6 +55,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   const warning = await checkSource(source, options.type)
   if (warning !== undefined) options.onWarning?.(warning)
   const backend = options.backend ?? cpu
+  await backend.load?.()
   const teacher = onDevice(backend, source.weights)
   const network = new Network(backend, source.architecture, source.config, batchOf(source, options))
   defer(() => network.dispose())

@@ -1,4 +1,7 @@
-/** The processor: buffers are arrays of JavaScript, programs are sessions of onnxruntime, rounding and Adam are a kernel. */
+/**
+ * The processor: buffers are arrays of JavaScript, programs are sessions of onnxruntime, rounding and Adam are a kernel. What
+ * compiles programs is loaded by the first of them: most commands have none.
+ */
 
 import type { Codes, Grid, Latents } from '../../formats/format.js'
 import type { TypedArray } from '../../graph/index.js'
@@ -6,7 +9,6 @@ import type { Backend, Buffers, DeviceBuffer, DeviceGrid, DeviceLatents } from '
 import { adam, type HostMoments } from './adam.js'
 import { latentGrid, roundToGrid, scaleGradients, trainOnGrid, weightsOf } from './grid.js'
 import { sumOfSquares } from './kernel.js'
-import { CpuProgram } from './program.js'
 
 const buffer = (values: TypedArray): DeviceBuffer => values as unknown as DeviceBuffer
 /** What is held as i32 is only copied, and so counts as f32 here. */
@@ -49,7 +51,9 @@ export const cpu: Backend = {
   },
 
   sumOfSquares: async (held) => sumOfSquares(array(held)),
-  compile: (graph, keepsMemory) => CpuProgram.compile(graph, keepsMemory),
+  load: async () => void (await import('./onnxruntime.js')).onnxruntime(),
+  compile: async (graph, keepsMemory) =>
+    (await import('./program.js')).CpuProgram.compile(graph, keepsMemory),
 
   latentGrid(layout, latents) {
     const { stored, grid } = latentGrid(layout, latentsOf(latents))

@@ -1,5 +1,5 @@
 /**
- * The only module that loads onnxruntime, with its telemetry switched off.
+ * The only module that loads onnxruntime, when a program is compiled for the first time, with its telemetry switched off.
  *
  * Left to itself onnxruntime 1.30 stores a device id and a database under the user's home, writes a log into the temporary
  * folder and uploads usage events. It reads `ORT_DISABLE_TELEMETRY` with getenv(3) when the first session is made, so the
@@ -8,12 +8,47 @@
 import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import type * as OnnxRuntime from 'onnxruntime-node'
+import { QuenchError } from '../../errors.js'
 
 const require = createRequire(import.meta.url)
+let loaded: typeof OnnxRuntime | undefined
 
-process.env.ORT_DISABLE_TELEMETRY = '1'
-// The process.env of a worker thread is a copy that getenv does not see.
-if (!isMainThread && process.platform !== 'win32') {
+/** @throws QuenchError if it is not installed, or has no build for this machine */
+export function onnxruntime(): typeof OnnxRuntime {
+  loaded ??= load()
+  return loaded
+}
+
+/** @throws QuenchError if it is not installed */
+export function onnxruntimeVersion(): string {
+  try {
+    return (require('onnxruntime-node/package.json') as { version: string }).version
+  } catch (error) {
+    throw new QuenchError(
+      'training needs the package onnxruntime-node, which is not installed: npm install onnxruntime-node@1',
+      { cause: error },
+    )
+  }
+}
+
+function load(): typeof OnnxRuntime {
+  const version = onnxruntimeVersion()
+  switchTelemetryOff()
+  try {
+    return require('onnxruntime-node') as typeof OnnxRuntime
+  } catch (error) {
+    const [reason] = (error as Error).message.split('\n')
+    throw new QuenchError(
+      `training needs onnxruntime-node, of which version ${version} cannot be loaded on ${process.platform}-${process.arch}: ${reason}`,
+      { cause: error },
+    )
+  }
+}
+
+function switchTelemetryOff(): void {
+  process.env.ORT_DISABLE_TELEMETRY = '1'
+  if (isMainThread || process.platform === 'win32') return
+  // The process.env of a worker thread is a copy that getenv does not see.
   const koffi = require('koffi') as typeof import('koffi')
   koffi.load(null).func('int setenv(const char *name, const char *value, int overwrite)')(
     'ORT_DISABLE_TELEMETRY',
@@ -21,8 +56,3 @@ if (!isMainThread && process.platform !== 'win32') {
     1,
   )
 }
-
-/** Not an import declaration: those are evaluated before the assignments above. */
-export const { InferenceSession, Tensor } = require('onnxruntime-node') as typeof OnnxRuntime
-export type InferenceSession = OnnxRuntime.InferenceSession
-export type Tensor = OnnxRuntime.Tensor

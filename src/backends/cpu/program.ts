@@ -2,13 +2,14 @@
  * A graph compiled to an onnxruntime session. Runs read typed arrays and write typed arrays; a caller that
  * passes its own output arrays has them filled in place, which keeps thousands of training steps free of garbage.
  */
+import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { QuenchError } from '../../errors.js'
 import { lower, type ProgramGraph } from '../../graph/lower.js'
 import type { Tensor } from '../../graph/tensor.js'
 import { unshape } from '../../graph/unshape.js'
 import { threadCount } from '../../threads.js'
 import type { Buffers, DeviceBuffer, Program } from '../backend.js'
-import { InferenceSession, Tensor as OrtTensor } from './onnxruntime.js'
+import { onnxruntime } from './onnxruntime.js'
 
 export class CpuProgram implements Program {
   private constructor(
@@ -19,7 +20,7 @@ export class CpuProgram implements Program {
   /** See `Backend.compile`. */
   static async compile(shaped: ProgramGraph, keepsMemory = true): Promise<CpuProgram> {
     const graph = unshape(shaped)
-    const session = await InferenceSession.create(lower(graph), {
+    const session = await onnxruntime().InferenceSession.create(lower(graph), {
       executionProviders: ['cpu'],
       intraOpNumThreads: threadCount(),
       interOpNumThreads: 1,
@@ -53,7 +54,7 @@ export class CpuProgram implements Program {
       throw new QuenchError(
         `program: "${name}" has ${array.length} values where [${shape.join(', ')}] needs ${size}`,
       )
-    return new OrtTensor(dtype as 'float32', array as unknown as Float32Array, shape)
+    return new (onnxruntime().Tensor)(dtype as 'float32', array as unknown as Float32Array, shape)
   }
 
   async dispose(): Promise<void> {

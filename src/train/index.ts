@@ -1,0 +1,7 @@
+/** Training: what a run would take, and the run. */
+export type { Method } from '../config/methods.js'
+export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions } from '../config/options.js'
+export type { Item, Plan } from '../config/plan.js'
+export { TeacherCache } from '../engine/teacher-cache.js'
+export type { TrainReport } from './report.js'
+export { planTraining, train } from './train.js'
