@@ -1,9 +1,9 @@
 /** `quench bench`: speed and memory of GGUF files. */
 import type { Command } from 'commander'
-import { humanCount } from './format.js'
 import { gpuLayers, kvType, lengths, positiveInteger, threadCount } from './options.js'
-import { print, printJson, reportFailures } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
+import { humanCount } from './terminal/format.js'
+import { print, printJson, reportFailures } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
 
 interface Options {
   prompt: number[]

@@ -1,8 +1,8 @@
 /** `quench cache`: what is kept between runs. */
 import type { Command } from 'commander'
 import type { CacheEntry, CacheKind, CacheListing } from '../cache.js'
-import { humanBytes, table } from './format.js'
-import { print, printJson } from './print.js'
+import { humanBytes, table } from './terminal/format.js'
+import { print, printJson } from './terminal/print.js'
 
 interface Options {
   json?: true

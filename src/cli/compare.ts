@@ -1,11 +1,11 @@
 /** `quench compare`: which quantized file of a model to take, measured and told on a page that can be sent on. */
 import type { Command } from 'commander'
 import type { CompareEvent, CompareOptions, Comparison } from '../compare/comparison.js'
-import { humanCount } from './format.js'
 import { bytes, lengths, positiveInteger, seconds, threadCount, typeList, wholeNumber } from './options.js'
-import { print, printJson, printWarning, reportFailures } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
-import { showTraining, warn } from './train.js'
+import { humanCount } from './terminal/format.js'
+import { print, printJson, printWarning, reportFailures } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
+import { showTraining, warn } from './train/train.js'
 
 interface Options {
   data: string[]

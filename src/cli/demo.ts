@@ -2,11 +2,11 @@
 import { relative } from 'node:path'
 import type { Command } from 'commander'
 import type { DemoEvent, DemoFile, DemoReport } from '../compare/demo.js'
-import { humanBytes, humanCount, plusMinus, table } from './format.js'
 import { positiveInteger, seconds, wholeNumber } from './options.js'
-import { print, printJson } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
-import { showTraining, warn } from './train.js'
+import { humanBytes, humanCount, plusMinus, table } from './terminal/format.js'
+import { print, printJson } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
+import { showTraining, warn } from './train/train.js'
 
 interface Options {
   output: string

@@ -1,8 +1,8 @@
 /** `quench inspect`: what is in a GGUF file. */
 import type { Command } from 'commander'
 import type { Inspection, ShortValue } from '../gguf/inspect.js'
-import { humanBytes, humanCount, plain, table } from './format.js'
-import { print, printJson } from './print.js'
+import { humanBytes, humanCount, plain, table } from './terminal/format.js'
+import { print, printJson } from './terminal/print.js'
 
 interface InspectOptions {
   tensors?: true

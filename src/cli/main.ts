@@ -16,13 +16,13 @@ import { addBench } from './bench.js'
 import { addCache } from './cache.js'
 import { addCompare } from './compare.js'
 import { addDemo } from './demo.js'
-import { addEval } from './eval.js'
+import { addEval } from './eval/eval.js'
 import { addInspect } from './inspect.js'
 import { handleSignals, interruption } from './interrupt.js'
-import { print, printError, printStack, printWarning } from './print.js'
-import { clearProgress } from './progress.js'
 import { addQuantize } from './quantize.js'
-import { addTrain } from './train.js'
+import { print, printError, printStack, printWarning } from './terminal/print.js'
+import { clearProgress } from './terminal/progress.js'
+import { addTrain } from './train/train.js'
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as {
   version: string

@@ -1,10 +1,10 @@
 /** `quench quantize`: plain post-training quantization, the same file as llama-quantize writes. */
 import type { Command } from 'commander'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
-import { humanBytes, table } from './format.js'
 import { threadCount } from './options.js'
-import { print, printJson, printWarning } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
+import { humanBytes, table } from './terminal/format.js'
+import { print, printJson, printWarning } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
 
 interface QuantizeOptions {
   type: string

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { Progress, progressText } from '../../src/cli/progress.js'
+import { Progress, progressText } from '../../src/cli/terminal/progress.js'
 import {
   humanBytes,
   humanCount,
@@ -88,7 +88,7 @@ test('nothing is printed but by print.ts', async () => {
       )
     )
       printing.push(source)
-  expect(printing).toEqual([join('cli', 'print.ts')])
+  expect(printing).toEqual([join('cli', 'terminal', 'print.ts')])
 })
 
 test('the progress line', () => {

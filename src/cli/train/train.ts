@@ -1,13 +1,13 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
 
 import type { Command, OptionValues } from 'commander'
-import type { TrainEvent, TrainOptions } from '../config/options.js'
-import { optionEntries } from '../config/table.js'
-import { stopSignal } from './interrupt.js'
-import { print, printJson, printWarning } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
-import { trainOption, trainValues } from './train-options.js'
-import { describeBlock, describeItems, describePlan, describeReport, tokens } from './train-text.js'
+import type { TrainEvent, TrainOptions } from '../../config/options.js'
+import { optionEntries } from '../../config/table.js'
+import { stopSignal } from '../interrupt.js'
+import { print, printJson, printWarning } from '../terminal/print.js'
+import { clearProgress, progressLine } from '../terminal/progress.js'
+import { trainOption, trainValues } from './options.js'
+import { describeBlock, describeItems, describePlan, describeReport, tokens } from './text.js'
 
 interface Options extends OptionValues {
   type: string
@@ -40,13 +40,13 @@ export function addTrain(program: Command): void {
       const values = trainValues(options)
       if (values.seconds !== undefined && values.steps !== undefined)
         command.error('error: --time and --steps exclude each other', { exitCode: 2 })
-      const { isFinished } = await import('../resume/leftovers.js')
+      const { isFinished } = await import('../../resume/leftovers.js')
       if (values.resume && (await isFinished({ input, output, type }))) {
         if (json) printJson({ path: output, finished: true })
         else print([`${output} is finished: there is nothing to resume`])
         return
       }
-      const { planTraining, train } = await import('../train/train.js')
+      const { planTraining, train } = await import('../../train/train.js')
       const settings: TrainOptions = {
         ...{ input, output, type, ...values },
         onProgress: showTraining(),

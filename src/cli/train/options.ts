@@ -1,8 +1,8 @@
 /** The options of `quench train`, made of the table of options (config/table.ts). */
 import { Option, type OptionValues } from 'commander'
-import type { TrainOptions } from '../config/options.js'
-import { type OptionEntry, optionEntries, type Takes } from '../config/table.js'
-import { bytes, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
+import type { TrainOptions } from '../../config/options.js'
+import { type OptionEntry, optionEntries, type Takes } from '../../config/table.js'
+import { bytes, positiveInteger, positiveNumber, seconds, share, wholeNumber } from '../options.js'
 
 const parsers: Readonly<
   Record<Exclude<Takes, readonly string[] | 'paths' | 'nothing'>, (text: string) => number>

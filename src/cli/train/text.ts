@@ -1,10 +1,10 @@
 /** What `quench train` tells: the plan, what the first block says of the others, and the report. */
-import { blockwise } from '../config/methods.js'
-import type { MeasuredBlock } from '../config/options.js'
-import type { Item, Plan } from '../config/plan.js'
-import type { TrainReport } from '../train/report.js'
-import { humanBytes, humanCount, table } from './format.js'
-import { duration } from './progress.js'
+import { blockwise } from '../../config/methods.js'
+import type { MeasuredBlock } from '../../config/options.js'
+import type { Item, Plan } from '../../config/plan.js'
+import type { TrainReport } from '../../train/report.js'
+import { humanBytes, humanCount, table } from '../terminal/format.js'
+import { duration } from '../terminal/progress.js'
 
 export const tokens = (perSecond: number): string =>
   `${perSecond < 10 ? perSecond.toFixed(2) : humanCount(perSecond)} tokens/s`

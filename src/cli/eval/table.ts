@@ -1,9 +1,9 @@
 /** The result of `quench eval` as tables for a terminal. */
 import { basename } from 'node:path'
-import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../evaluate/index.js'
-import type { SectionResult } from './eval-sections.js'
-import { describeChoices, describeGeneration } from './eval-tasks.js'
-import { humanBytes, plain, plusMinus, table, visible } from './format.js'
+import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../../evaluate/index.js'
+import { humanBytes, plain, plusMinus, table, visible } from '../terminal/format.js'
+import type { SectionResult } from './sections.js'
+import { describeChoices, describeGeneration } from './tasks.js'
 
 /** Documents that lose most. */
 const worstDocuments = 5

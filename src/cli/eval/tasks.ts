@@ -6,8 +6,8 @@ import type {
   GenerationEvaluation,
   GenerationScore,
   Share,
-} from '../evaluate/index.js'
-import { plusMinus, table, visible } from './format.js'
+} from '../../evaluate/index.js'
+import { plusMinus, table, visible } from '../terminal/format.js'
 
 export function describeChoices(evaluation: ChoiceEvaluation): string[] {
   const { path, questions, reference, files } = evaluation

@@ -2,8 +2,8 @@
  * Everything that the command prints goes through here, a line at a time. Names, metadata and reasons come from strangers'
  * files, so whatever is in a line stays in it: an escape code is shown and not obeyed, and a line break begins no line.
  */
-import type { Failure } from '../failures.js'
-import { shortened, visible, visibleJson } from '../format.js'
+import type { Failure } from '../../failures.js'
+import { shortened, visible, visibleJson } from '../../format.js'
 
 /** Longest line on standard error: a reason may quote metadata of megabytes. */
 const longestMessage = 4000

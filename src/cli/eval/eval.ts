@@ -1,10 +1,10 @@
 /** `quench eval`: how far quantized files are from their reference on text, and how they do at tasks. */
 import type { Command } from 'commander'
-import type { SectionOptions } from './eval-sections.js'
-import { describeSections } from './eval-table.js'
-import { gpuLayers, kvTypes, positiveInteger, threadCount } from './options.js'
-import { print, printJson, printWarning, reportFailures } from './print.js'
-import { clearProgress } from './progress.js'
+import { gpuLayers, kvTypes, positiveInteger, threadCount } from '../options.js'
+import { print, printJson, printWarning, reportFailures } from '../terminal/print.js'
+import { clearProgress } from '../terminal/progress.js'
+import type { SectionOptions } from './sections.js'
+import { describeSections } from './table.js'
 
 interface EvalOptions extends SectionOptions {
   json?: true
@@ -63,9 +63,9 @@ export function addEval(program: Command): void {
         command.error('error: give text with --data, or one of --chat, --tasks and --generate', {
           exitCode: 2,
         })
-      const { evaluateSections } = await import('./eval-sections.js')
+      const { evaluateSections } = await import('./sections.js')
       const given = command.getOptionValueSource('context') === 'cli'
-      const { withoutBad } = await import('../failures.js')
+      const { withoutBad } = await import('../../failures.js')
       const { result, failures } = await withoutBad(files, (files) =>
         evaluateSections(files, { ...options, ...(given && { chatContext: options.context }) }),
       )

@@ -1,6 +1,6 @@
 /** The work of `quench eval`: one kind of evaluation after another, as the options ask for them. */
-import { readDocuments } from '../data/texts.js'
-import { UsageError } from '../errors.js'
+import { readDocuments } from '../../data/texts.js'
+import { UsageError } from '../../errors.js'
 import {
   type ChoiceEvaluation,
   type Evaluation,
@@ -15,10 +15,10 @@ import {
   readChoices,
   readConversations,
   readPrompts,
-} from '../evaluate/index.js'
-import { checkOutputs, type Files } from '../outputs.js'
-import { humanCount } from './format.js'
-import { progressLine } from './progress.js'
+} from '../../evaluate/index.js'
+import { checkOutputs, type Files } from '../../outputs.js'
+import { humanCount } from '../terminal/format.js'
+import { progressLine } from '../terminal/progress.js'
 
 export interface SectionOptions {
   reference: string
