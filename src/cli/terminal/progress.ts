@@ -1,31 +1,37 @@
 /**
- * How far a long work is: label, percent, rate and time left. On a terminal one line that is drawn again and again; elsewhere, in
- * the log of a service or a container, a line now and then, ever more seldom, and none for what is done soon.
+ * How far a long work is: stage, percent, rate and time left. On a terminal one line that is drawn again and again; elsewhere, in
+ * the log of a service or a container, a line where a stage begins and every half a minute; for programs one JSON document a line.
  */
-import { draw, printError } from './print.js'
+import type { CommandEvent } from './events.js'
+import { draw, printEvent, printEvents, printNote, stamp } from './print.js'
+
+/** `auto` is a terminal's line, or lines. */
+export const progressModes = ['auto', 'lines', 'jsonl', 'none'] as const
+export type ProgressMode = (typeof progressModes)[number]
 
 const redrawMs = 100
-/** Without a terminal: when the first line comes, what lies between lines at least, and as a share of the time that has passed. */
-const firstMs = 20_000
-const betweenMs = 30_000
-const betweenShare = 0.05
+const betweenLinesMs = 30_000
+const betweenEventsMs = 1000
 
-/** Where lines go. */
+/** Where progress goes. */
 export interface Output {
-  readonly terminal: boolean
+  readonly to: 'terminal' | 'lines' | 'events' | 'nothing'
   /** Milliseconds since the command began. */
   now(): number
   draw(line: string): void
   print(line: string): void
+  emit(event: CommandEvent): void
 }
+
+type Show = (done: number, total: number) => void
 
 export class Progress {
   private drawn = false
-  private due: number
+  private due = 0
+  /** The stage that events tell of, until it ends. */
+  private open: string | undefined
 
-  constructor(private readonly output: Output) {
-    this.due = output.terminal ? 0 : firstMs
-  }
+  constructor(public output: Output) {}
 
   /** Removes the line that is drawn, for whatever is written next. */
   clear(): void {
@@ -33,37 +39,87 @@ export class Progress {
     this.drawn = false
   }
 
+  /** Ends the stage that is under way. */
+  end(): void {
+    this.clear()
+    if (this.open !== undefined) this.output.emit({ event: 'done', stage: this.open, ...stamp() })
+    this.open = undefined
+  }
+
   /**
    * A function to be called with what is done and what there is to do; rates are of what was done since its first call. `rate`
    * writes a rate per second, e.g. `1200 tokens/s`.
    */
-  line(label: string, rate: (perSecond: number) => string): (done: number, total: number) => void {
+  line(label: string, rate: (perSecond: number) => string): Show {
     let first: { readonly at: number; readonly done: number } | undefined
     return (done, total) => {
       const now = this.output.now()
+      const begins = first === undefined
       first ??= { at: now, done }
-      if (now < this.due || (!this.output.terminal && done >= total)) return
-      const text = progressText(label, done, total, (now - first.at) / 1000, rate, first.done)
-      if (this.output.terminal) {
-        this.due = now + redrawMs
-        this.output.draw(text)
-        this.drawn = true
-      } else {
-        this.due = now + Math.max(betweenMs, betweenShare * now)
-        this.output.print(text.trimStart())
+      const { to } = this.output
+      if (to === 'nothing') return
+      const seconds = (now - first.at) / 1000
+      if (to === 'events') {
+        this.event(label.trim(), done, total, seconds, first.done, begins)
+        return
       }
+      const last = to === 'lines' && done >= total
+      if ((now < this.due && !(begins && to === 'lines')) || (last && !begins)) return
+      const text = progressText(label, done, total, seconds, rate, first.done)
+      this.due = now + (to === 'terminal' ? redrawMs : betweenLinesMs)
+      if (to === 'lines') this.output.print(text.trimStart())
+      else this.output.draw(text)
+      this.drawn = to === 'terminal'
     }
+  }
+
+  private event(
+    stage: string,
+    done: number,
+    total: number,
+    seconds: number,
+    before: number,
+    begins: boolean,
+  ) {
+    const { output } = this
+    if (begins) {
+      this.end()
+      this.open = stage
+      output.emit({ event: 'stage', stage, ...stamp() })
+    }
+    const now = output.now()
+    const ends = done >= total && this.open === stage
+    if (now < this.due && !begins && !ends) return
+    this.due = now + betweenEventsMs
+    const rate = (done - before) / seconds
+    const known = rate > 0 && Number.isFinite(rate)
+    const left = Math.max(0, total - done) / rate
+    output.emit({ event: 'progress', stage, done, total, ...(known && { rate, left }), ...stamp() })
+    if (ends) this.end()
   }
 }
 
+const outputs = (mode: ProgressMode): Output['to'] => {
+  if (mode === 'auto') return process.stderr.isTTY ? 'terminal' : 'lines'
+  return mode === 'jsonl' ? 'events' : mode === 'none' ? 'nothing' : 'lines'
+}
+
 const progress = new Progress({
-  terminal: process.stderr.isTTY,
+  to: outputs('auto'),
   now: () => performance.now(),
   draw,
-  print: printError,
+  print: printNote,
+  emit: printEvent,
 })
 
+/** What `--progress` asks for. */
+export function setProgress(mode: ProgressMode): void {
+  progress.output = { ...progress.output, to: outputs(mode) }
+  if (mode === 'jsonl') printEvents()
+}
+
 export const clearProgress = (): void => progress.clear()
+export const endProgress = (): void => progress.end()
 export const progressLine: Progress['line'] = (label, rate) => progress.line(label, rate)
 
 /** E.g. `evaluating  42 %  1200 tokens/s  3:05 left`; `before` was done before the seconds began. */

@@ -1,9 +1,14 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
 
-import type { Command, OptionValues } from 'commander'
+import { type Command, Option, type OptionValues } from 'commander'
 import type { TrainEvent, TrainOptions } from '../../config/options.js'
-import { optionEntries } from '../../config/table.js'
+import { optionEntries, optionGroups } from '../../config/table.js'
+import { UsageError } from '../../errors.js'
+import { helpEnd } from '../help.js'
 import { stopSignal } from '../interrupt.js'
+import { fileType } from '../options.js'
+import { nameBeside, newName } from '../output-name.js'
+import { group, jsonOption, progressOption, threadsOption } from '../shared.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
 import { trainOption, trainValues } from './options.js'
@@ -11,7 +16,7 @@ import { describeBlock, describeItems, describePlan, describeReport, tokens } fr
 
 interface Options extends OptionValues {
   type: string
-  output: string
+  output?: string
   json?: true
   dryRun?: true
 }
@@ -21,25 +26,48 @@ export function addTrain(program: Command): void {
     .command('train')
     .description('quantization-aware training: a quantized file that loses less than PTQ of the same size')
     .argument('<input>', 'full-precision GGUF file; of a split model the first part')
-    .requiredOption('-t, --type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
-    .requiredOption('-o, --output <file>', 'file to write; one that exists is replaced')
-  for (const [, entry] of optionEntries) command.addOption(trainOption(entry))
+  group(command, 'Input and output', [
+    new Option('--type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
+      .argParser(fileType)
+      .makeOptionMandatory(),
+    new Option(
+      '-o, --output <file>',
+      'file to write; one that exists is replaced (default: INPUT-TYPE-QAT.gguf)',
+    ),
+  ])
+  for (const [name, heading] of Object.entries(optionGroups))
+    group(
+      command,
+      heading,
+      optionEntries.flatMap(([, entry]) => (entry.group === name ? [trainOption(entry)] : [])),
+    )
+  group(command, 'Running and printing', [
+    threadsOption('all'),
+    new Option('--dry-run', 'print the plan, item by item, and end; nothing is written'),
+    progressOption(),
+    jsonOption(),
+  ])
   command
-    .option('--dry-run', 'print the plan, item by item, and end; nothing is written')
-    .option('--json', 'print one JSON document')
     .addHelpText(
       'after',
-      '\nCtrl-C stops after the current step and leaves a checkpoint beside the output.' +
-        '\n\nOn one kind of machine the same command makes the same file, whatever is cached or free and however busy the machine is, unless' +
-        '\n--time is given: then measured speeds set tokens and steps. --resume keeps what the run had decided.' +
-        '\n\nExample:\n  quench train model-F16.gguf --type Q4_0 -o model-Q4_0-QAT.gguf --time 30m',
+      helpEnd(
+        [
+          'Ctrl-C stops after the current step and leaves a checkpoint beside the output.',
+          'On one kind of machine the same command makes the same file, whatever is cached or free and however busy the machine is, unless --time is given: then measured speeds set tokens and steps. --resume keeps what the run had decided.',
+          'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_0-QAT.gguf, and a file that exists is not replaced.',
+        ],
+        [
+          'quench train model-f16.gguf --type Q4_0 --time 30m',
+          'quench train model-f16.gguf --type Q4_0 --data text.txt --memory 8GB -o model-Q4_0-QAT.gguf',
+        ],
+      ),
     )
     .action(async (input: string, options: Options) => {
-      const { output, json, dryRun } = options
-      const type = options.type.toUpperCase()
+      const { type, json, dryRun } = options
       const values = trainValues(options)
       if (values.seconds !== undefined && values.steps !== undefined)
-        command.error('error: --time and --steps exclude each other', { exitCode: 2 })
+        throw new UsageError('--time and --steps exclude each other; give one of them')
+      const output = options.output ?? defaultOutput(input, type, (values.resume ?? false) || dryRun === true)
       const { isFinished } = await import('../../resume/leftovers.js')
       if (values.resume && (await isFinished({ input, output, type }))) {
         if (json) printJson({ path: output, finished: true })
@@ -57,7 +85,7 @@ export function addTrain(program: Command): void {
         const plan = await planTraining(settings)
         clearProgress()
         if (json) printJson(plan)
-        else print([...describePlan(plan), ...describeItems(plan)])
+        else print([...describePlan(plan), ...describeItems(plan), `the file would be ${output}`])
         return
       }
       const report = await train({
@@ -72,6 +100,10 @@ export function addTrain(program: Command): void {
       else print(describeReport(report))
     })
 }
+
+/** @param continues what is there, or nothing is written */
+const defaultOutput = (input: string, type: string, continues: boolean): string =>
+  (continues ? nameBeside : newName)(input, `${type}-QAT`)
 
 export function warn(warning: string): void {
   clearProgress()
