@@ -15,6 +15,7 @@ import { warningType } from '../warnings.js'
 import { addBench } from './bench.js'
 import { addCache } from './cache.js'
 import { addCompare } from './compare.js'
+import { addComplete } from './complete.js'
 import { addDemo } from './demo.js'
 import { addDoctor } from './doctor.js'
 import { addEval } from './eval/eval.js'
@@ -45,6 +46,7 @@ addCompare(program)
 addDemo(program)
 addCache(program)
 addDoctor(program)
+addComplete(program)
 
 program.hook('preAction', async (_, command) => {
   const { threads, gpuLayers, progress } = command.opts<{

@@ -49,7 +49,7 @@ export function lengths(text: string): number[] {
 }
 
 /** Types of a KV cache that llama.cpp has attention for. */
-const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
+export const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
 
 /** A type of cached keys, or of cached values. */
 export function cacheType(text: string): string {
