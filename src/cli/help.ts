@@ -82,18 +82,16 @@ const environment: readonly (readonly [name: string, what: string])[] = [
 ]
 
 /** The end of `quench --help`. */
-export function environmentHelp(): string {
+export function programHelp(): string {
   const longest = environment.reduce((most, [name]) => Math.max(most, name.length), 0)
   const helper = { helpWidth: helpWidth() } as Help
   const lines = environment.map(([name, what]) => formatItem(name, longest, what, helper))
-  return [
-    '',
-    'Environment variables:',
-    ...lines,
-    '',
-    ...wrapped(
-      'Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 when told to end. `quench COMMAND --help` has examples.',
-      helpWidth(),
-    ).map((line) => line.trim()),
-  ].join('\n')
+  const note =
+    'Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 when told to end. `quench COMMAND --help` has examples.'
+  const examples = [
+    'quench demo',
+    'quench quantize model-f16.gguf Q4_K_M',
+    'quench train model-f16.gguf --type Q4_0',
+  ]
+  return ['', 'Environment variables:', ...lines, helpEnd([note], examples)()].join('\n')
 }

@@ -6,48 +6,19 @@
  * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 on SIGINT, 143 on SIGTERM and SIGHUP. What went wrong is one line on
  * standard error, and with `--json` a document `{ error: { message, exitCode } }` on standard output. `QUENCH_DEBUG` adds the stack.
  */
-import { createRequire } from 'node:module'
-import { Command, CommanderError } from 'commander'
+import { CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
 import { removeTemporaryFiles, systemError } from '../files.js'
 import { plural } from '../format.js'
 import { warningType } from '../warnings.js'
-import { addBench } from './bench.js'
-import { addCache } from './cache.js'
-import { addCompare } from './compare.js'
-import { addComplete } from './complete.js'
-import { addDemo } from './demo.js'
-import { addDoctor } from './doctor.js'
-import { addEval } from './eval/eval.js'
-import { configureHelp, environmentHelp } from './help.js'
-import { addInspect } from './inspect.js'
 import { handleSignals, interruption } from './interrupt.js'
-import { addQuantize } from './quantize.js'
+import { createProgram } from './program.js'
 import { translated } from './spellings.js'
 import { printError, printJson, printNote, printStack, printWarning } from './terminal/print.js'
 import { clearProgress, endProgress, type ProgressMode, setProgress } from './terminal/progress.js'
-import { addTrain } from './train/train.js'
-
-const { version, description } = createRequire(import.meta.url)('../../package.json') as {
-  version: string
-  description: string
-}
 
 const args = translated(process.argv.slice(2))
-const program = new Command('quench').description(description).version(version).exitOverride()
-configureHelp(program)
-program.addHelpText('after', environmentHelp)
-addInspect(program)
-addQuantize(program)
-addTrain(program)
-addEval(program)
-addBench(program)
-addCompare(program)
-addDemo(program)
-addCache(program)
-addDoctor(program)
-addComplete(program)
-
+const program = createProgram()
 program.hook('preAction', async (_, command) => {
   const { threads, gpuLayers, progress } = command.opts<{
     threads?: number

@@ -43,10 +43,15 @@ function ours(command: string | undefined, arg: string, next: string | undefined
   return found ? `${found.option}${value}` : former(command, arg, next)
 }
 
-/** `-t` was the type, which is no number, and `-r` of `eval` the reference. */
+const ofEval: ReadonlyMap<string, string> = new Map([
+  ['-r', '--reference'],
+  ['--generate', '--continue'],
+  ['--generate-tokens', '--continue-tokens'],
+])
+
+/** `-t` was the type, which is no number; `eval` had names that mean something else in other commands. */
 function former(command: string | undefined, arg: string, next: string | undefined): string {
   const typed = command === 'quantize' || command === 'train'
   if (typed && arg === '-t' && next !== undefined && !/^\d+$/.test(next)) return '--type'
-  if (command === 'eval' && arg === '-r') return '--reference'
-  return arg
+  return (command === 'eval' && ofEval.get(arg)) || arg
 }

@@ -48,10 +48,10 @@ export function addEval(program: Command): void {
     ),
     new Option('--chat <files...>', "conversations as JSON lines, scored on the assistant's tokens"),
     new Option(
-      '--generate <file|n>',
+      '--continue <file|n>',
       'continue these prompts (JSON lines), or n prompts from --data, greedily',
     ),
-    valued('--generate-tokens <n>', 'tokens to write after each prompt', positiveInteger, { value: 64 }),
+    valued('--continue-tokens <n>', 'tokens to write after each prompt', positiveInteger, { value: 64 }),
     contextOption('tokens of a window; of conversations at most (default: all)', 512),
     valued('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger),
   ])
@@ -81,14 +81,14 @@ export function addEval(program: Command): void {
         [
           'quench eval model-Q4_0.gguf model-Q4_K_M.gguf --reference model-f16.gguf --data text.txt',
           'quench eval model-Q4_0.gguf --reference model-f16.gguf --tasks hellaswag.txt',
-          'quench eval model-Q4_0.gguf --reference model-f16.gguf --chat talks.jsonl --generate tools.jsonl',
+          'quench eval model-Q4_0.gguf --reference model-f16.gguf --chat talks.jsonl --continue tools.jsonl',
         ],
       ),
     )
     .action(async (files: string[], options: EvalOptions, command: Command) => {
-      const { data, tasks = [], chat = [], generate, json, cacheTypeK, cacheTypeV } = options
+      const { data, tasks = [], chat = [], continue: generate, json, cacheTypeK, cacheTypeV } = options
       if (!data && tasks.length === 0 && chat.length === 0 && generate === undefined)
-        throw new UsageError('give text with --data, or one of --chat, --tasks and --generate')
+        throw new UsageError('give text with --data, or one of --chat, --tasks and --continue')
       const pair = cachePair(cacheTypeK, cacheTypeV)
       const types = [...options.kvType, ...(pair === undefined ? [] : [pair])]
       const { evaluateSections } = await import('./sections.js')
