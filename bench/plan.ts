@@ -9,7 +9,7 @@
 
 import { rm } from 'node:fs/promises'
 import { bytes } from '../src/cli/options.js'
-import { duration } from '../src/cli/progress.js'
+import { duration } from '../src/cli/terminal/progress.js'
 import type { Plan } from '../src/config/plan.js'
 import { humanBytes } from '../src/format.js'
 import { train } from '../src/train/train.js'

@@ -31,16 +31,38 @@ function scaled(value: number): string {
 
 /**
  * Rows as lines with aligned columns, two spaces apart; columns named in `right` end flush, the others start flush. What
- * cannot be seen in a cell is escaped.
+ * cannot be seen in a cell is escaped. A table that is wider than `width` characters becomes a list: the first cell of a row on a line
+ * of its own, and the others below it, each beside the heading of its column.
  */
-export function table(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string[] {
+export function table(
+  rows: readonly (readonly string[])[],
+  right: ReadonlySet<number>,
+  width = Number.POSITIVE_INFINITY,
+): string[] {
   const cells = rows.map((row) => row.map(visible))
   const widths: number[] = []
   for (const row of cells)
     for (const [c, cell] of row.entries()) widths[c] = Math.max(widths[c] ?? 0, cell.length)
   const line = (row: readonly string[]) =>
     row.map((cell, c) => (right.has(c) ? cell.padStart(widths[c]) : cell.padEnd(widths[c]))).join('  ')
-  return cells.map((row) => line(row).trimEnd())
+  const full = widths.reduce((sum, each) => sum + each + 2, -2)
+  return full > width && widths.length > 2 ? listed(cells) : cells.map((row) => line(row).trimEnd())
+}
+
+/** A column without a heading belongs to the one before it, e.g. the error of a figure. */
+function listed([header = [], ...rows]: readonly (readonly string[])[]): string[] {
+  const longest = header.slice(1).reduce((most, { length }) => Math.max(most, length), 0)
+  const lines = rows.map((row) => {
+    const facts: [head: string, value: string][] = []
+    for (const [c, cell] of row.entries()) {
+      if (c === 0 || cell === '') continue
+      const last = facts.at(-1)
+      if (header[c] === '' && last) last[1] += ` ${cell}`
+      else facts.push([header[c] ?? '', cell])
+    }
+    return [row[0] ?? '', ...facts.map(([head, value]) => `  ${head.padEnd(longest)}  ${value}`)]
+  })
+  return [header[0] ?? '', ...lines.flat()]
 }
 
 /**
@@ -79,9 +101,9 @@ export function shortened(text: string, length: number): string {
 /** A cut can fall between the two halves of a character. */
 const withoutHalf = (text: string): string => text.replace(/[\ud800-\udbff]$/, '')
 
-/** A value as JSON in which only what can be seen stands as it is. */
-export function visibleJson(value: unknown): string {
-  return JSON.stringify(value, undefined, 2).replace(unseen, (character) =>
+/** A value as JSON in which only what can be seen stands as it is. @param indent 0: on one line */
+export function visibleJson(value: unknown, indent = 2): string {
+  return JSON.stringify(value, undefined, indent).replace(unseen, (character) =>
     character === '\n' ? character : character.split('').map(jsonEscape).join(''),
   )
 }

@@ -13,9 +13,21 @@ const share = 0.75
  * system, and count as 15 GiB of 16, 30 of 32.
  */
 export function memoryBudget(machine = totalmem(), limit = process.constrainedMemory()): number {
-  const bytes = limit > 0 ? Math.min(machine, limit) : machine
+  const bytes = constrained(machine, limit)
   const step = 2 ** (Math.floor(Math.log2(bytes)) - 3)
   return share * Math.floor(bytes / step) * step
+}
+
+const constrained = (machine: number, limit: number): number =>
+  limit > 0 ? Math.min(machine, limit) : machine
+
+/** What `memoryBudget` follows from; `limit` is a container's where it is below the machine's memory. */
+export function memoryLimits(
+  machine = totalmem(),
+  limit = process.constrainedMemory(),
+): { readonly budget: number; readonly machine: number; readonly limit?: number } {
+  const least = constrained(machine, limit)
+  return { budget: memoryBudget(machine, limit), machine, ...(least < machine && { limit: least }) }
 }
 
 /** Bytes that this process can have now: its own, and what is free. */

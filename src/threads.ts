@@ -14,6 +14,7 @@ interface Threads {
 type Read = (path: string) => string | undefined
 
 let found: Threads | undefined
+let ofMachine: number | undefined
 
 /**
  * `QUENCH_THREADS` if it is set, else the processors that this process may run on, at most as many as the container's limit.
@@ -21,6 +22,18 @@ let found: Threads | undefined
  * @throws UsageError if the variable is not a whole number from 1 to 1024
  */
 export const threadCount = (): number => availableThreads().count
+
+/**
+ * So many threads from now on, whatever `QUENCH_THREADS` says, in the threads and processes that are started as well.
+ */
+export function useThreads(count: number): void {
+  process.env.QUENCH_THREADS = String(count)
+  found = { count }
+  ofMachine ??= threadsOf(undefined, availableParallelism(), cpus().length, cpuQuota(readSmall)).count
+}
+
+/** Threads that run at once here, also where fewer were asked for on the command line. */
+export const machineThreads = (): number => ofMachine ?? threadCount()
 
 /** `threadCount` with its reason. */
 export function availableThreads(): Threads {

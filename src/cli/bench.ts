@@ -1,9 +1,22 @@
 /** `quench bench`: speed and memory of GGUF files. */
-import type { Command } from 'commander'
-import { humanCount } from './format.js'
-import { gpuLayers, kvType, lengths, positiveInteger, threadCount } from './options.js'
-import { print, printJson, reportFailures } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
+import { type Command, Option } from 'commander'
+import { UsageError } from '../errors.js'
+import { helpEnd } from './help.js'
+import { cachePair, kvType, positiveInteger } from './options.js'
+import {
+  cacheTypeOptions,
+  gpuLayersOption,
+  group,
+  jsonOption,
+  lengthOptions,
+  progressOption,
+  threadsOption,
+  valued,
+} from './shared.js'
+import { humanCount } from './terminal/format.js'
+import { print, printJson, printVerbatim, reportFailures } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
+import { headed, outputColumns } from './terminal/style.js'
 
 interface Options {
   prompt: number[]
@@ -11,7 +24,9 @@ interface Options {
   depth: number[]
   repetitions: number
   threads?: number
-  kvType: string
+  kvType?: string
+  cacheTypeK?: string
+  cacheTypeV?: string
   gpuLayers: number
   draft?: string
   draftTokens: number
@@ -22,34 +37,52 @@ interface Options {
 }
 
 export function addBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
     .description('measure speed and memory of GGUF files, in turns')
     .argument('<files...>', 'GGUF files')
-    .option('-p, --prompt <lengths>', 'tokens of prompts to read, e.g. 512,2048', lengths, [512])
-    .option('-n, --generate <lengths>', 'tokens to write one by one', lengths, [64])
-    .option('--depth <lengths>', 'tokens that are there before, e.g. 0,4096', lengths, [0])
-    .option('-r, --repetitions <n>', 'turns of every file', positiveInteger, 5)
-    .option('--threads <n>', 'threads to use (default: as the size of the model allows)', threadCount)
-    .option('--kv-type <type>', 'type of cached keys and values', kvType, 'f16')
-    .option('--gpu-layers <n>', 'layers to put on a GPU, or all', gpuLayers, 0)
-    .option('--draft <file>', 'small model of the same vocabulary that guesses ahead')
-    .option('--draft-tokens <n>', 'tokens that it guesses at once', positiveInteger, 4)
-    .option('-d, --data <paths...>', 'with --draft: texts to continue (default: a few sentences)')
-    .option('--json', 'print one JSON document')
-    .option('--markdown', 'print a Markdown table')
-    .option('--csv', 'print one line for every test, as comma-separated values')
+  group(command, 'What to measure', [
+    ...lengthOptions(),
+    valued('-r, --repetitions <n>', 'turns of every file', positiveInteger, { value: 5 }),
+    new Option('--draft <file>', 'small model of the same vocabulary that guesses ahead'),
+    valued('--draft-tokens <n>', 'tokens that it guesses at once', positiveInteger, { value: 4 }),
+    new Option('-d, --data <paths...>', 'with --draft: texts to continue (default: a few sentences)'),
+  ])
+  group(command, 'Running', [
+    threadsOption('as the size of the model allows'),
+    gpuLayersOption(),
+    valued(
+      '--kv-type <type>',
+      'type of cached keys and values, or two as in q8_0/f16 (default: f16)',
+      kvType,
+    ),
+    ...cacheTypeOptions(),
+  ])
+  group(command, 'Output', [
+    new Option('--markdown', 'print a Markdown table'),
+    new Option('--csv', 'print one line for every test, as comma-separated values'),
+    jsonOption(),
+    progressOption(),
+  ])
+  command
     .addHelpText(
       'after',
-      '\npp512 reads a prompt of 512 tokens, tg64 writes 64, @4096 after 4096 others; tokens per second, median of all' +
-        '\nturns (least - greatest), and the ratio to the first file within each turn.' +
-        '\n\nExample:\n  quench bench model-Q4_K_M.gguf model-Q8_0.gguf --prompt 512 --generate 64 --depth 0,4096',
+      helpEnd(
+        [
+          'pp512 reads a prompt of 512 tokens, tg64 writes 64, @4096 after 4096 others; tokens per second, median of all turns (least - greatest), and the ratio to the first file within each turn.',
+        ],
+        ['quench bench model-Q4_K_M.gguf model-Q8_0.gguf --prompt 512 --generate 64 --depth 0,4096'],
+      ),
     )
-    .action(async (files: string[], options: Options, command: Command) => {
+    .action(async (files: string[], options: Options) => {
       const { draft, draftTokens, data, threads, json, markdown, csv, ...rest } = options
       if (Number(json ?? 0) + Number(markdown ?? 0) + Number(csv ?? 0) > 1)
-        command.error('error: --json, --markdown and --csv exclude each other', { exitCode: 2 })
-      if (data && draft === undefined) command.error('error: --data needs --draft', { exitCode: 2 })
+        throw new UsageError('--json, --markdown and --csv exclude each other; give one of them')
+      if (data && draft === undefined) throw new UsageError('--data needs --draft; give the small model too')
+      const { cacheTypeK, cacheTypeV, kvType, ...running } = rest
+      const pair = cachePair(cacheTypeK, cacheTypeV)
+      if (pair !== undefined && kvType !== undefined)
+        throw new UsageError('--kv-type sets both types of the cache; leave it or the other two out')
       const { benchFiles } = await import('../speed/index.js')
       const { benchCsv, benchMarkdown, benchText } = await import('../report/bench.js')
       const prompts = data && (await beginnings(data))
@@ -57,7 +90,8 @@ export function addBench(program: Command): void {
       const { result: bench, failures } = await withoutBad(files, (files) =>
         benchFiles({
           files,
-          ...rest,
+          ...running,
+          kvType: pair ?? kvType ?? 'f16',
           guesses: draftTokens,
           ...(threads !== undefined && { threads }),
           ...(draft !== undefined && { draft }),
@@ -68,7 +102,8 @@ export function addBench(program: Command): void {
       clearProgress()
       reportFailures(failures)
       if (json) printJson({ ...bench, failures })
-      else print((markdown ? benchMarkdown : csv ? benchCsv : benchText)(bench))
+      else if (markdown || csv) printVerbatim((markdown ? benchMarkdown : benchCsv)(bench))
+      else print(headed(benchText(bench, outputColumns())))
     })
 }
 

@@ -1,8 +1,11 @@
 /** `quench cache`: what is kept between runs. */
 import type { Command } from 'commander'
 import type { CacheEntry, CacheKind, CacheListing } from '../cache.js'
-import { humanBytes, table } from './format.js'
-import { print, printJson } from './print.js'
+import { helpEnd } from './help.js'
+import { jsonOption } from './shared.js'
+import { humanBytes, table } from './terminal/format.js'
+import { print, printJson } from './terminal/print.js'
+import { headed, type Line } from './terminal/style.js'
 
 interface Options {
   json?: true
@@ -12,11 +15,13 @@ export function addCache(program: Command): void {
   const cache = program
     .command('cache')
     .description('list what is kept between runs: texts that models wrote, measurements')
-    .option('--json', 'print one JSON document')
+    .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nThe folder is QUENCH_CACHE, else quench in XDG_CACHE_HOME or ~/.cache.' +
-        '\n\nExample:\n  quench cache\n  quench cache clear',
+      helpEnd(
+        ['The folder is QUENCH_CACHE, else quench in XDG_CACHE_HOME or ~/.cache.'],
+        ['quench cache', 'quench cache clear'],
+      ),
     )
     .action(async ({ json }: Options) => {
       const { listCache } = await import('../cache.js')
@@ -27,8 +32,8 @@ export function addCache(program: Command): void {
   cache
     .command('clear')
     .description('remove what quench keeps in the cache folder; refused while another quench uses it')
-    .option('--json', 'print one JSON document')
-    .addHelpText('after', '\nExample:\n  quench cache clear')
+    .addOption(jsonOption())
+    .addHelpText('after', helpEnd([], ['quench cache clear']))
     .action(async (_: Options, command: Command) => {
       const { clearCache } = await import('../cache.js')
       const cleared = await clearCache()
@@ -43,14 +48,14 @@ const kinds: Record<CacheKind, string> = {
   other: 'not of quench',
 }
 
-function describe({ folder, bytes, entries }: CacheListing): string[] {
+function describe({ folder, bytes, entries }: CacheListing): Line[] {
   if (entries.length === 0) return [`nothing is kept in ${folder}`]
   const rows = Object.entries(kinds).flatMap(([kind, label]) => {
     const own = entries.filter((entry) => entry.kind === kind)
     return own.length === 0 ? [] : [rowOf(label, own)]
   })
   const lines = table([['kept', 'entries', 'size', 'last used'], ...rows], new Set([1, 2]))
-  return [...lines, `${humanBytes(bytes)} in ${folder}`]
+  return [...headed(lines), `${humanBytes(bytes)} in ${folder}`]
 }
 
 function rowOf(label: string, entries: readonly CacheEntry[]): string[] {

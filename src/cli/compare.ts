@@ -1,11 +1,25 @@
 /** `quench compare`: which quantized file of a model to take, measured and told on a page that can be sent on. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { CompareEvent, CompareOptions, Comparison } from '../compare/comparison.js'
-import { humanCount } from './format.js'
-import { bytes, lengths, positiveInteger, seconds, threadCount, typeList, wholeNumber } from './options.js'
-import { print, printJson, printWarning, reportFailures } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
-import { showTraining, warn } from './train.js'
+import { UsageError } from '../errors.js'
+import { helpEnd } from './help.js'
+import { bytes, cachePair, positiveInteger, seconds, typeList, wholeNumber } from './options.js'
+import {
+  cacheTypeOptions,
+  contextOption,
+  gpuLayersOption,
+  group,
+  jsonOption,
+  lengthOptions,
+  progressOption,
+  threadsOption,
+  valued,
+} from './shared.js'
+import { humanCount } from './terminal/format.js'
+import { print, printJson, printVerbatim, printWarning, reportFailures } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
+import { green, headed, type Line, outputColumns } from './terminal/style.js'
+import { showTraining, warn } from './train/train.js'
 
 interface Options {
   data: string[]
@@ -24,6 +38,9 @@ interface Options {
   generate: number[]
   depth: number[]
   threads?: number
+  gpuLayers: number
+  cacheTypeK?: string
+  cacheTypeV?: string
   memory?: number
   folder: string
   store?: string
@@ -32,47 +49,65 @@ interface Options {
 }
 
 export function addCompare(program: Command): void {
-  program
+  const command = program
     .command('compare')
     .description('make what is missing, measure everything, and say which file is worth having')
     .argument('<model>', 'full-precision GGUF file that the others are made of and compared with')
     .argument('[files...]', 'other quantized files of this model')
-    .requiredOption('-d, --data <paths...>', 'held-out text: files, or folders of .txt, .md and .jsonl files')
-    .option('-o, --output <file>', 'report to write, one HTML file')
-    .option('--types <list>', 'PTQ types to make, or none (default: the usual ladder)', typeList)
-    .option('--train <list>', 'types to train (QAT), e.g. Q4_0,Q2_K', typeList, [])
-    .option('--steps <n>', 'optimizer steps for each of them (default: 300)', wholeNumber)
-    .option(
+  group(command, 'What to make', [
+    valued('--types <list>', 'PTQ types to make, or none (default: the usual ladder)', typeList),
+    valued('--train <list>', 'types to train (QAT), e.g. Q4_0,Q2_K', typeList, { value: [], shown: 'none' }),
+    valued('--steps <n>', 'optimizer steps for each of them (default: 300)', wholeNumber),
+    valued(
       '--time <time>',
       'train each for about this long instead, e.g. 10m; the files then depend on how fast the machine is',
       seconds,
-    )
-    .option('--train-data <paths...>', 'text to train on (default: the model writes its own)')
-    .option('--train-tokens <n>', 'most distinct training tokens', positiveInteger)
-    .option('--seed <n>', 'seed of training (default: 1)', wholeNumber)
-    .option('--tokens <n>', 'most tokens of the held-out text to use (default: all)', positiveInteger)
-    .option('-c, --context <n>', 'tokens of a window (default: 512)', positiveInteger)
-    .option('-r, --repetitions <n>', 'turns of the speed tests; 0 for none', wholeNumber, 5)
-    .option('-p, --prompt <lengths>', 'tokens of prompts to read', lengths, [512])
-    .option('-n, --generate <lengths>', 'tokens to write one by one', lengths, [64])
-    .option('--depth <lengths>', 'tokens that are there before', lengths, [0])
-    .option('--threads <n>', 'threads to use (default: as the size of the model allows)', threadCount)
-    .option('--memory <size>', 'memory that the file has to fit into, e.g. 8GB', bytes)
-    .option('-f, --folder <folder>', 'folder for the files that are made', 'quench-compare')
-    .option('--store <file>', 'database of measurements (default: in the cache folder of the user)')
-    .option('--json', 'print one JSON document')
-    .option('--markdown', 'print a table for a model card')
+    ),
+    new Option('--train-data <paths...>', 'text to train on (default: the model writes its own)'),
+    valued('--train-tokens <n>', 'most distinct training tokens', positiveInteger),
+    valued('--seed <n>', 'seed of training (default: 1)', wholeNumber),
+    new Option('-f, --folder <folder>', 'folder for the files that are made').default('quench-compare'),
+  ])
+  group(command, 'What to measure', [
+    new Option(
+      '-d, --data <paths...>',
+      'held-out text: files, or folders of .txt, .md and .jsonl files',
+    ).makeOptionMandatory(),
+    valued('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger),
+    contextOption('tokens of a window (default: 512)'),
+    valued('-r, --repetitions <n>', 'turns of the speed tests; 0 for none', wholeNumber, { value: 5 }),
+    ...lengthOptions(),
+    valued('--memory <size>', 'memory that the file has to fit into, e.g. 8GB', bytes),
+    new Option('--store <file>', 'database of measurements (default: in the cache folder of the user)'),
+  ])
+  group(command, 'Running', [
+    threadsOption('as the size of the model allows'),
+    gpuLayersOption(),
+    ...cacheTypeOptions(),
+  ])
+  group(command, 'Output', [
+    new Option('-o, --output <file>', 'report to write, one HTML file'),
+    new Option('--markdown', 'print a table for a model card'),
+    jsonOption(),
+    progressOption(),
+  ])
+  command
     .addHelpText(
       'after',
-      '\nMeasurements are kept, so a comparison that was stopped goes on where it was. One more file costs its own' +
-        '\nmeasurements, and speed tests of all files again, since speeds are compared within one sitting only.' +
-        '\n\nExample:\n  quench compare model-F16.gguf --train Q4_0 --time 30m --data heldout.txt --memory 8GB -o report.html',
+      helpEnd(
+        [
+          'Measurements are kept, so a comparison that was stopped goes on where it was. One more file costs its own measurements, and speed tests of all files again, since speeds are compared within one sitting only.',
+        ],
+        ['quench compare model-f16.gguf --train Q4_0 --time 30m --data text.txt --memory 8GB -o report.html'],
+      ),
     )
-    .action(async (model: string, files: string[], options: Options, command: Command) => {
-      const { json, markdown, output, memory, steps, time, trainData, trainTokens, seed, ...rest } = options
+    .action(async (model: string, files: string[], options: Options) => {
+      const { json, markdown, output, memory, steps, time, trainData, trainTokens, seed, ...others } = options
+      const { cacheTypeK, cacheTypeV, ...rest } = others
+      const kvType = cachePair(cacheTypeK, cacheTypeV)
       if (time !== undefined && steps !== undefined)
-        command.error('error: --time and --steps exclude each other', { exitCode: 2 })
-      if (json && markdown) command.error('error: --json and --markdown exclude each other', { exitCode: 2 })
+        throw new UsageError('--time and --steps exclude each other; give one of them')
+      if (json && markdown) throw new UsageError('--json and --markdown exclude each other; give one of them')
       const { compare } = await import('../compare/compare.js')
       const asked = {
         model,
@@ -86,6 +121,7 @@ export function addCompare(program: Command): void {
           ...(seed !== undefined && { seed }),
         },
         ...(memory !== undefined && { memoryBytes: memory }),
+        ...(kvType !== undefined && { kvType }),
         onProgress: showComparison(!json && !markdown),
         onWarning: warn,
       }
@@ -94,7 +130,8 @@ export function addCompare(program: Command): void {
       for (const warning of comparison.warnings) printWarning(warning)
       reportFailures(comparison.failures)
       if (json) printJson(comparison)
-      else print(await described(comparison, markdown ?? false))
+      else if (markdown) printVerbatim(await cardOf(comparison))
+      else print(await described(comparison))
       if (output !== undefined && !json && !markdown) print(['', `The report is in ${output}`])
     })
 }
@@ -114,9 +151,16 @@ async function reported(output: string, asked: CompareOptions): Promise<Comparis
   })
 }
 
-async function described(comparison: Comparison, markdown: boolean): Promise<string[]> {
-  if (markdown) return (await import('../report/card.js')).modelCard(comparison).trimEnd().split('\n')
-  return (await import('../report/text.js')).comparisonText(comparison)
+async function cardOf(comparison: Comparison): Promise<string[]> {
+  return (await import('../report/card.js')).modelCard(comparison).trimEnd().split('\n')
+}
+
+async function described(comparison: Comparison): Promise<Line[]> {
+  const { comparisonText } = await import('../report/text.js')
+  const lines = headed(comparisonText(comparison, outputColumns()))
+  return lines.map((line) =>
+    typeof line === 'string' && line.startsWith('Training pays') ? green(line) : line,
+  )
 }
 
 const parts = {

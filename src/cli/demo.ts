@@ -1,12 +1,16 @@
 /** `quench demo`: PTQ, QAT and a fair comparison on the model that ships. */
 import { relative } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { DemoEvent, DemoFile, DemoReport } from '../compare/demo.js'
-import { humanBytes, humanCount, plusMinus, table } from './format.js'
+import { UsageError } from '../errors.js'
+import { helpEnd } from './help.js'
 import { positiveInteger, seconds, wholeNumber } from './options.js'
-import { print, printJson } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
-import { showTraining, warn } from './train.js'
+import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
+import { humanBytes, humanCount, plusMinus, table } from './terminal/format.js'
+import { print, printJson } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
+import { bold, green, headed, type Line } from './terminal/style.js'
+import { showTraining, warn } from './train/train.js'
 
 interface Options {
   output: string
@@ -17,26 +21,29 @@ interface Options {
 }
 
 export function addDemo(program: Command): void {
-  program
+  const command = program
     .command('demo')
     .description('make and compare PTQ and QAT files of the model that ships, in about four minutes')
-    .option('-o, --output <folder>', 'folder for the files', 'quench-demo')
-    .option(
+  group(command, 'What to make', [
+    new Option('-o, --output <folder>', 'folder for the files').default('quench-demo'),
+    valued(
       '--steps <n>',
       'optimizer steps for each type after the block-wise stage (default: none)',
       positiveInteger,
-    )
-    .option(
+    ),
+    valued(
       '--time <time>',
       'train each type for about this long, e.g. 20m; the files then depend on how fast the machine is',
       seconds,
-    )
-    .option('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber)
-    .option('--json', 'print one JSON document')
-    .addHelpText('after', '\nExample:\n  quench demo\n  quench demo --time 20m --output long')
-    .action(async ({ output, steps, time, seed, json }: Options, command: Command) => {
+    ),
+    valued('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber),
+  ])
+  group(command, 'Running and printing', [threadsOption('all'), progressOption(), jsonOption()])
+  command
+    .addHelpText('after', helpEnd([], ['quench demo', 'quench demo --time 20m --output long']))
+    .action(async ({ output, steps, time, seed, json }: Options) => {
       if (time !== undefined && steps !== undefined)
-        command.error('error: --time and --steps exclude each other', { exitCode: 2 })
+        throw new UsageError('--time and --steps exclude each other; give one of them')
       const { demo } = await import('../compare/demo.js')
       const report = await demo({
         folder: output,
@@ -53,7 +60,7 @@ export function addDemo(program: Command): void {
           '',
           ...demoTable(report),
           '',
-          verdict(report),
+          green(verdict(report)),
           '',
           ...kindsTable(report),
           '',
@@ -71,7 +78,7 @@ function showDemo(speak: boolean): (event: DemoEvent) => void {
     if (now !== part) {
       part = now
       clearProgress()
-      if (speak) print([announcement(event)])
+      if (speak) print([bold(announcement(event))])
       const training = showTraining('  ')
       const evaluating = progressLine('  evaluating', (rate) => `${humanCount(rate)} tokens/s`)
       show = (e) => {
@@ -89,7 +96,7 @@ function announcement(event: DemoEvent): string {
   return 'Evaluation: every file as llama.cpp runs it, on text that nobody has trained on'
 }
 
-function demoTable({ reference, files, tokens }: DemoReport): string[] {
+function demoTable({ reference, files, tokens }: DemoReport): Line[] {
   const header = ['file', 'size', 'bits/weight', 'PPL', 'KLD', '', 'top-1', '', 'recovered', '', 'as good as']
   const first = [
     'F16',
@@ -113,7 +120,7 @@ function demoTable({ reference, files, tokens }: DemoReport): string[] {
   ])
   const lines = table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]))
   return [
-    ...lines,
+    ...headed(lines).map((line) => (typeof line === 'string' && / QAT\b/.test(line) ? green(line) : line)),
     `${humanCount(tokens)} held-out tokens; KLD is nats per token from F16; ± is a standard error over windows`,
   ]
 }
@@ -135,7 +142,7 @@ function verdict({ files }: DemoReport): string {
 }
 
 /** The trained files on text of other kinds than the model's own. */
-function kindsTable({ training }: DemoReport): string[] {
+function kindsTable({ training }: DemoReport): Line[] {
   const kinds = training[0]?.kinds.map(({ kind }) => kind) ?? []
   const rows = training.map(({ type, kinds: own, recovered }) => [
     `${type} QAT`,
@@ -144,7 +151,7 @@ function kindsTable({ training }: DemoReport): string[] {
   ])
   return [
     'The same files on general text of five kinds, from other sources than what they were trained on: recovered of what stock loses',
-    ...table([['', ...kinds, 'mean'], ...rows], new Set([1, 2, 3, 4, 5, 6])),
+    ...headed(table([['', ...kinds, 'mean'], ...rows], new Set([1, 2, 3, 4, 5, 6]))),
   ]
 }
 

@@ -1,8 +1,11 @@
 /** `quench inspect`: what is in a GGUF file. */
 import type { Command } from 'commander'
 import type { Inspection, ShortValue } from '../gguf/inspect.js'
-import { humanBytes, humanCount, plain, table } from './format.js'
-import { print, printJson } from './print.js'
+import { helpEnd } from './help.js'
+import { jsonOption } from './shared.js'
+import { humanBytes, humanCount, plain, table } from './terminal/format.js'
+import { print, printJson } from './terminal/print.js'
+import { headed, type Line } from './terminal/style.js'
 
 interface InspectOptions {
   tensors?: true
@@ -15,8 +18,8 @@ export function addInspect(program: Command): void {
     .description('show what is in a GGUF file: model, types, size, metadata')
     .argument('<file>', 'GGUF file; of a split model the first part')
     .option('--tensors', 'list every tensor')
-    .option('--json', 'print one JSON document')
-    .addHelpText('after', '\nExample:\n  quench inspect model-Q4_K_M.gguf --tensors')
+    .addOption(jsonOption())
+    .addHelpText('after', helpEnd([], ['quench inspect model-Q4_K_M.gguf --tensors']))
     .action(async (file: string, { tensors, json }: InspectOptions) => {
       const { inspectFile } = await import('../gguf/inspect.js')
       const { tensors: list, ...rest } = await inspectFile(file)
@@ -26,7 +29,7 @@ export function addInspect(program: Command): void {
     })
 }
 
-function describe(inspection: Inspection): string[] {
+function describe(inspection: Inspection): Line[] {
   const { name, architecture, parameters, context, vocabulary, type, bytes, bitsPerWeight } = inspection
   const facts: [string, string | undefined][] = [
     ['name', name],
@@ -57,13 +60,13 @@ function describe(inspection: Inspection): string[] {
     t.type,
     humanBytes(t.bytes),
   ])
-  const sections = [
+  const sections: Line[][] = [
     table(known, new Set()),
-    table([['type', 'tensors', 'weights', 'size'], ...types], new Set([1, 2, 3])),
-    table([['metadata'], ...metadata], new Set()),
+    headed(table([['type', 'tensors', 'weights', 'size'], ...types], new Set([1, 2, 3]))),
+    headed(table([['metadata'], ...metadata], new Set())),
   ]
   if (tensors.length > 0)
-    sections.push(table([['tensor', 'shape', 'type', 'size'], ...tensors], new Set([1, 3])))
+    sections.push(headed(table([['tensor', 'shape', 'type', 'size'], ...tensors], new Set([1, 3]))))
   return sections.flatMap((section, i) => (i === 0 ? section : ['', ...section]))
 }
 

@@ -4,53 +4,33 @@
  * `quench inspect` never loads a native library.
  *
  * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 on SIGINT, 143 on SIGTERM and SIGHUP. What went wrong is one line on
- * standard error. `QUENCH_DEBUG` adds the stack.
+ * standard error, and with `--json` a document `{ error: { message, exitCode } }` on standard output. `QUENCH_DEBUG` adds the stack.
  */
-import { createRequire } from 'node:module'
-import { Command, CommanderError } from 'commander'
+import { CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
 import { removeTemporaryFiles, systemError } from '../files.js'
 import { plural } from '../format.js'
 import { warningType } from '../warnings.js'
-import { addBench } from './bench.js'
-import { addCache } from './cache.js'
-import { addCompare } from './compare.js'
-import { addDemo } from './demo.js'
-import { addEval } from './eval.js'
-import { addInspect } from './inspect.js'
 import { handleSignals, interruption } from './interrupt.js'
-import { print, printError, printStack, printWarning } from './print.js'
-import { clearProgress } from './progress.js'
-import { addQuantize } from './quantize.js'
-import { addTrain } from './train.js'
+import { createProgram } from './program.js'
+import { translated } from './spellings.js'
+import { printError, printJson, printNote, printStack, printWarning } from './terminal/print.js'
+import { clearProgress, endProgress, type ProgressMode, setProgress } from './terminal/progress.js'
 
-const { version, description } = createRequire(import.meta.url)('../../package.json') as {
-  version: string
-  description: string
-}
-
-const program = new Command('quench')
-  .description(description)
-  .version(version)
-  .exitOverride()
-  .configureOutput({
-    writeOut: (help) => print(help.trimEnd().split('\n')),
-    outputError: () => {}, // `fail` says it in one line
-  })
-addInspect(program)
-addQuantize(program)
-addTrain(program)
-addEval(program)
-addBench(program)
-addCompare(program)
-addDemo(program)
-addCache(program)
-
+const args = translated(process.argv.slice(2))
+const program = createProgram()
 program.hook('preAction', async (_, command) => {
-  const computes = !['inspect', 'cache', 'clear'].includes(command.name())
-  if (!computes) return
-  if (command.opts().threads === undefined) await sayThreads()
+  const { threads, gpuLayers, progress } = command.opts<{
+    threads?: number
+    gpuLayers?: number
+    progress?: ProgressMode
+  }>()
+  if (progress === undefined) return // it computes nothing
+  setProgress(progress)
+  if (threads === undefined) await sayThreads()
+  else (await import('../threads.js')).useThreads(threads)
   if (process.env.QUENCH_LLAMA_PACKAGE) await sayPackage()
+  if (gpuLayers) await sayNoGpu()
 })
 
 for (const [stream, name] of [
@@ -73,10 +53,10 @@ process.on('warning', ({ name, message }) => {
 })
 
 try {
-  await program.parseAsync()
+  await program.parseAsync(args, { from: 'user' })
+  endProgress()
 } catch (error) {
-  const code = fail(error)
-  process.exitCode = interruption() ?? code
+  process.exitCode = fail(error)
 }
 
 /** A container's limit is not what a person reads off the machine. */
@@ -84,7 +64,7 @@ async function sayThreads(): Promise<void> {
   const { availableThreads } = await import('../threads.js')
   const { count, quota } = availableThreads()
   if (quota === undefined) return
-  printError(
+  printNote(
     `${plural(count, 'thread')}, since the container's CPU limit is ${quota}; QUENCH_THREADS sets another number`,
   )
 }
@@ -97,25 +77,41 @@ async function sayPackage(): Promise<void> {
     printWarning(`the libraries of ${name} are loaded unchecked, as QUENCH_LLAMA_PACKAGE asks`)
 }
 
-/** Says what went wrong; returns the exit code. */
+/** Layers that were asked for stay on the processor where there is no other device. */
+async function sayNoGpu(): Promise<void> {
+  const { devices } = await import('../llama/index.js')
+  if (devices().some(({ kind }) => kind.endsWith('gpu'))) return
+  printWarning(
+    'this build of llama.cpp finds no GPU, so all layers run on the cpu; QUENCH_LLAMA_PACKAGE chooses another build',
+  )
+}
+
+/** Says what went wrong; returns the exit code. With `--json` standard output has it too, in the place of the result. */
 function fail(error: unknown): number {
   clearProgress()
+  if (error instanceof CommanderError && error.exitCode === 0) return 0 // --help, --version
+  const { message, exitCode } = problemOf(error)
+  const code = interruption() ?? exitCode
+  if (message === undefined) return code
+  printError(message, code)
+  if (process.env.QUENCH_DEBUG && error instanceof Error) printStack(error.stack ?? '')
+  if (args.includes('--json')) printJson({ error: { message, exitCode: code } })
+  return code
+}
+
+/** Without a message help has been printed. */
+function problemOf(error: unknown): { readonly message?: string; readonly exitCode: number } {
   if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return 0 // --help, --version
-    if (error.code !== 'commander.help') {
-      const problem = error.message
-        .replace(/^error: /, '')
-        .replace(/\n(?=\(Did you mean)/, ' ')
-        .replace(/\.$/, '')
-      printError(`${problem}; see \`quench --help\``)
-    }
-    return 2
+    if (error.code === 'commander.help') return { exitCode: 2 }
+    const problem = error.message
+      .replace(/^error: /, '')
+      .replace(/\n(?=\(Did you mean)/, ' ')
+      .replace(/\.$/, '')
+    return { message: `${problem}; see \`quench --help\``, exitCode: 2 }
   }
   const message = error instanceof Error ? error.message : String(error)
-  const expected = error instanceof QuenchError
-  printError(expected ? message : `this is a bug in quench: ${message}`)
-  if (process.env.QUENCH_DEBUG && error instanceof Error) printStack(error.stack ?? '')
-  return expected ? error.exitCode : 1
+  if (error instanceof QuenchError) return { message, exitCode: error.exitCode }
+  return { message: `this is a bug in quench: ${message}`, exitCode: 1 }
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Option values that several commands take. */
 import { InvalidArgumentError } from 'commander'
+import { fileTypeNamed } from '../gguf/file-types.js'
 
 /** A whole number from 1 on. */
 export const positiveInteger = (text: string): number => integerFrom(1, text)
@@ -13,8 +14,9 @@ function integerFrom(least: number, text: string): number {
 
 /** Whole numbers from 1 on, up to what libllama takes. */
 export function threadCount(text: string): number {
-  const value = positiveInteger(text)
-  if (value > 512) throw new InvalidArgumentError('It must be at most 512.')
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < 1 || value > 512)
+    throw new InvalidArgumentError('It must be a whole number of threads from 1 to 512.')
   return value
 }
 
@@ -47,13 +49,28 @@ export function lengths(text: string): number[] {
 }
 
 /** Types of a KV cache that llama.cpp has attention for. */
-const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
+export const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
 
-export function kvType(text: string): string {
+/** A type of cached keys, or of cached values. */
+export function cacheType(text: string): string {
   const type = text.toLowerCase()
   if (!knownKvTypes.includes(type))
     throw new InvalidArgumentError(`"${text}" is not one of ${knownKvTypes.join(', ')}.`)
   return type
+}
+
+/** `q8_0` for both, or `q8_0/f16` for keys / values. */
+export function kvType(text: string): string {
+  const [keys, values = keys, ...more] = text.split('/')
+  if (more.length > 0) throw new InvalidArgumentError('It must be a type, or two as in q8_0/f16.')
+  return cachePair(cacheType(keys), cacheType(values)) as string
+}
+
+/** What `--cache-type-k` and `--cache-type-v` say together; undefined where neither is given. */
+export function cachePair(keys: string | undefined, values: string | undefined): string | undefined {
+  if (keys === undefined && values === undefined) return undefined
+  const [k, v] = [keys ?? 'f16', values ?? 'f16']
+  return k === v ? k : `${k}/${v}`
 }
 
 /** `q8_0,q4_0` */
@@ -71,25 +88,43 @@ export function bytes(text: string): number {
   const [, amount, prefix, binary] = /^(\d+(?:\.\d+)?) ?([kMGT]?)(i?)B?$/i.exec(text.trim()) ?? []
   const power = ['', 'K', 'M', 'G', 'T'].indexOf((prefix ?? '').toUpperCase())
   const value = Math.floor(Number(amount) * (binary ? 1024 : 1000) ** power)
-  if (!(value > 0) || (binary && !prefix))
+  if (!(value > 0) || !Number.isSafeInteger(value) || (binary && !prefix))
     throw new InvalidArgumentError('It must be a size such as 8GB, 8GiB or 512MB.')
   return value
 }
 
-/** `Q4_0,q8_0` in capitals; `none` is no type. */
+/** `q4_k_m`, or `Q4_K` as llama-quantize calls it: the name of a file type. */
+export const fileType = (text: string): string => fileTypeNamed(text) ?? text.toUpperCase()
+
+/** `Q4_0,q8_0` by their names; `none` is no type. */
 export function typeList(text: string): string[] {
   if (text.toLowerCase() === 'none') return []
   return text
     .split(',')
-    .map((part) => part.trim().toUpperCase())
+    .map((part) => fileType(part.trim()))
     .filter((part) => part !== '')
 }
 
 /** `90`, `90s`, `10m`, `1.5h` or `1h30m` in seconds. */
 export function seconds(text: string): number {
-  const pattern = /^(?:(\d+(?:\.\d+)?)h)? ?(?:(\d+(?:\.\d+)?)m)? ?(?:(\d+(?:\.\d+)?)s?)?$/i
-  const [, hours = 0, minutes = 0, rest = 0] = pattern.exec(text.trim()) ?? []
-  const value = 3600 * Number(hours) + 60 * Number(minutes) + Number(rest)
+  const value = duration(text)
   if (!(value > 0)) throw new InvalidArgumentError('It must be a time such as 90s, 10m or 1h30m.')
   return value
+}
+
+/** The same, or 0. */
+export function secondsFromZero(text: string): number {
+  const value = duration(text)
+  if (!(value >= 0)) throw new InvalidArgumentError('It must be 0 or a time such as 90s, 10m or 1h30m.')
+  return value
+}
+
+/** NaN for what is none. */
+function duration(text: string): number {
+  const pattern = /^(?:(\d+(?:\.\d+)?)h)? ?(?:(\d+(?:\.\d+)?)m)? ?(?:(\d+(?:\.\d+)?)s?)?$/i
+  const found = text.trim() === '' ? null : pattern.exec(text.trim())
+  if (!found) return Number.NaN
+  const [, hours = 0, minutes = 0, rest = 0] = found
+  const value = 3600 * Number(hours) + 60 * Number(minutes) + Number(rest)
+  return Number.isSafeInteger(Math.floor(value)) ? value : Number.NaN
 }

@@ -1,45 +1,115 @@
 /** `quench quantize`: plain post-training quantization, the same file as llama-quantize writes. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { UsageError } from '../errors.js'
+import { fileTypeNamed } from '../gguf/file-types.js'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
-import { humanBytes, table } from './format.js'
-import { threadCount } from './options.js'
-import { print, printJson, printWarning } from './print.js'
-import { clearProgress, progressLine } from './progress.js'
+import { helpEnd } from './help.js'
+import { fileType } from './options.js'
+import { newName } from './output-name.js'
+import { group, jsonOption, progressOption, threadsOption } from './shared.js'
+import { humanBytes, table } from './terminal/format.js'
+import { print, printJson, printWarning } from './terminal/print.js'
+import { clearProgress, progressLine } from './terminal/progress.js'
+import { headed } from './terminal/style.js'
 
 interface QuantizeOptions {
-  type: string
-  output: string
+  type?: string
+  output?: string
   allowRequantize?: true
   threads?: number
   json?: true
 }
 
 export function addQuantize(program: Command): void {
-  program
+  const command = program
     .command('quantize')
     .description('quantize a GGUF file as llama-quantize does (PTQ)')
+    .usage('[options] INPUT [OUTPUT] TYPE [THREADS]')
     .argument('<input>', 'full-precision GGUF file; of a split model the first part')
-    .requiredOption('-t, --type <type>', 'file type, e.g. Q4_K_M, Q4_0, Q8_0')
-    .requiredOption('-o, --output <file>', 'file to write; one that exists is replaced')
-    .option('--allow-requantize', 'accept an input that is quantized already, at a loss')
-    .option('--threads <n>', 'threads to use (default: all)', threadCount)
-    .option('--json', 'print one JSON document')
-    .addHelpText('after', '\nExample:\n  quench quantize model-F16.gguf --type Q4_K_M -o model-Q4_K_M.gguf')
-    .action(async (input: string, { type, output, allowRequantize, threads, json }: QuantizeOptions) => {
+    .argument(
+      '[more...]',
+      'output, type and threads as llama-quantize takes them, instead of --output, --type and --threads',
+    )
+  group(command, 'Input and output', [
+    new Option('--type <type>', 'file type, e.g. Q4_K_M, Q4_0, Q8_0').argParser(fileType),
+    new Option(
+      '-o, --output <file>',
+      'file to write; one that exists is replaced (default: INPUT-TYPE.gguf)',
+    ),
+    new Option('--allow-requantize', 'accept an input that is quantized already, at a loss'),
+  ])
+  group(command, 'Running', [threadsOption('all'), progressOption(), jsonOption()])
+  command
+    .addHelpText(
+      'after',
+      helpEnd(
+        [
+          'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_K_M.gguf, and a file that exists is not replaced.',
+        ],
+        [
+          'quench quantize model-f16.gguf Q4_K_M',
+          'quench quantize model-f16.gguf --type Q4_K_M -o model-Q4_K_M.gguf',
+        ],
+      ),
+    )
+    .action(async (input: string, more: string[], options: QuantizeOptions) => {
+      const { type, threads, ...asked } = positional(more, options)
+      const output = asked.output ?? newName(input, type)
       const { quantizeFile } = await import('../quantize/ptq.js')
-      const result = await quantizeFile(input, output, type.toUpperCase(), {
-        allowRequantize: allowRequantize ?? false,
+      const result = await quantizeFile(input, output, type, {
+        allowRequantize: options.allowRequantize ?? false,
         onProgress: progressLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`),
         ...(threads !== undefined && { threads }),
       })
       clearProgress()
       result.warnings.forEach(printWarning)
-      if (json) printJson(result)
+      if (options.json) printJson(result)
       else print(describe(result))
     })
 }
 
-function describe(result: QuantizeFileResult): string[] {
+interface Asked {
+  readonly type: string
+  readonly output?: string
+  readonly threads?: number
+}
+
+/**
+ * `[OUTPUT] TYPE [THREADS]`: as in llama-quantize the first is the output unless it is the name of a type.
+ * @throws UsageError for what is missing, superfluous or given twice
+ */
+export function positional(more: readonly string[], options: Omit<Asked, 'type'> & { type?: string }): Asked {
+  const rest = [...more]
+  const take = (): string | undefined => rest.shift()
+  const hasOutput = rest.length > 0 && (options.type !== undefined || fileTypeNamed(rest[0]) === undefined)
+  const output = hasOutput ? take() : undefined
+  const typed = options.type === undefined ? take() : undefined
+  const threads = options.type === undefined ? take() : undefined
+  const type = options.type ?? (typed === undefined ? undefined : fileType(typed))
+  if (type === undefined)
+    throw new UsageError(
+      output === undefined
+        ? 'the type is missing; name it after the input, as in `quench quantize model-f16.gguf Q4_K_M`'
+        : `"${output}" is not a file type; name one such as Q4_K_M after it, or with --type`,
+    )
+  if (rest.length > 0)
+    throw new UsageError(
+      `"${rest[0]}" is one argument too many; quantize takes INPUT [OUTPUT] TYPE [THREADS]`,
+    )
+  if (output !== undefined && options.output !== undefined)
+    throw new UsageError(`the output is given twice, as ${output} and with --output; leave one out`)
+  if (threads !== undefined && !/^[1-9]\d{0,2}$/.test(threads))
+    throw new UsageError(`"${threads}" is no number of threads; give a whole number from 1 to 512`)
+  const path = options.output ?? output
+  const count = options.threads ?? (threads === undefined ? undefined : Number(threads))
+  return {
+    type,
+    ...(path !== undefined && { output: path }),
+    ...(count !== undefined && { threads: count }),
+  }
+}
+
+function describe(result: QuantizeFileResult) {
   const row = ({ path, type, bytes, bitsPerWeight }: QuantizeFileResult['input']) => [
     path,
     type,
@@ -47,5 +117,5 @@ function describe(result: QuantizeFileResult): string[] {
     bitsPerWeight.toFixed(3),
   ]
   const rows = [['file', 'type', 'size', 'bits/weight'], row(result.input), row(result)]
-  return [...table(rows, new Set([2, 3])), `written in ${result.seconds.toFixed(1)} s`]
+  return [...headed(table(rows, new Set([2, 3]))), `written in ${result.seconds.toFixed(1)} s`]
 }

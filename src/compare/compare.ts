@@ -26,10 +26,12 @@ import { choosePrompts } from './continuations.js'
 import { type Candidate, judge } from './judge.js'
 import { usualLadder } from './ladder.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
-import { type KeptEvaluation, type Measured, measureAll } from './measure.js'
+import { type KeptEvaluation, type Measured, measureAll, type Running } from './measure.js'
 import { Store } from './store.js'
 import { verdict } from './verdict.js'
 
+/** llama.cpp's. */
+const defaultKvType = 'f16'
 const promptTokens = 24
 const continuationTokens = 48
 const conversationTokens = 4096
@@ -68,6 +70,7 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
     context: whole(1),
     repetitions: whole(0),
     threads: threadRange,
+    gpuLayers: whole(-1),
     memoryBytes: aboveZero,
     continuations: whole(0),
   })
@@ -89,7 +92,8 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
 }
 
 async function run(store: Store, options: CompareOptions): Promise<Comparison> {
-  const { model, files = [], data = [], context = 512, threads, repetitions = 5, onProgress } = options
+  const { model, files = [], data = [], context = 512, repetitions = 5, onProgress } = options
+  const running = runningOf(options)
   const { types = usualLadder, train = [] } = options
   if (files.length + types.length + train.length === 0)
     throw new UsageError('there is nothing to compare; name --types to make, --train, or files')
@@ -116,7 +120,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const texts = documents.map(({ text }) => text)
   const measured = await measureAll(store, reference, entries, {
     ...{ documents, context, tests, repetitions, versions, failures, length: continuationTokens },
-    ...(threads !== undefined && { threads }),
+    running,
     ...(options.tokens !== undefined && { maxTokens: options.tokens }),
     prompts: () => choosePrompts(model, texts, { count: options.continuations ?? 4, tokens: promptTokens }),
     onProgress: (stage, done, total) => onProgress?.({ stage, done, total }),
@@ -189,7 +193,8 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
       windows: any.windows,
       tokens: any.tokens,
       repetitions,
-      threads: threads ?? null,
+      ...running,
+      threads: running.threads ?? null,
       continuationTokens,
       contextTokens,
       machine: thisMachine(),
@@ -213,6 +218,15 @@ const ownDocuments = ({
     ...(onWarning && { onWarning }),
     onProgress: (done, total) => onProgress?.({ stage: 'text', done, total }),
   })
+
+/** How models are run; the defaults are left out. */
+function runningOf({ threads, gpuLayers = 0, kvType = defaultKvType }: CompareOptions): Running {
+  return {
+    ...(threads !== undefined && { threads }),
+    ...(gpuLayers !== 0 && { gpuLayers }),
+    ...(kvType !== defaultKvType && { kvType }),
+  }
+}
 
 type Sized = Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>
 

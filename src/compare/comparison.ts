@@ -34,6 +34,10 @@ export interface CompareOptions {
   readonly generate?: readonly number[]
   readonly depth?: readonly number[]
   readonly threads?: number
+  /** Layers to put on a GPU, -1 for all. Default 0. */
+  readonly gpuLayers?: number
+  /** Type of cached keys and values of the files, e.g. `q8_0`, or `q8_0/f16` for keys / values. Default `f16`. */
+  readonly kvType?: string
   /** Memory that the chosen file has to fit into. */
   readonly memoryBytes?: number
   /** Beginnings to continue. Default 4, of 24 tokens, by 48. */
@@ -98,6 +102,8 @@ export interface Comparison {
     readonly tokens: number
     readonly repetitions: number
     readonly threads: number | null
+    readonly gpuLayers?: number
+    readonly kvType?: string
     readonly continuationTokens: number
     /** Tokens of conversation in `neededBytes`. */
     readonly contextTokens: number

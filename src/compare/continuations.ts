@@ -43,9 +43,9 @@ export async function writeOn(
   path: string,
   prompts: readonly Prompt[],
   length: number,
-  threads?: number,
+  { threads, gpuLayers = 0, kvType }: { threads?: number; gpuLayers?: number; kvType?: string } = {},
 ): Promise<Continuation[]> {
-  const model = await LlamaModel.load(path)
+  const model = await LlamaModel.load(path, { gpuLayers })
   try {
     const longest = Math.max(...prompts.map(({ tokens }) => tokens.length))
     const sequences = await sampleSequences(model, {
@@ -55,6 +55,7 @@ export async function writeOn(
       prompts: prompts.map(({ tokens }) => Int32Array.from(tokens)),
       seed: 1,
       ...(threads !== undefined && { threads }),
+      ...(kvType !== undefined && { kvType }),
     })
     return sequences.map((sequence, i) => {
       const start = prompts[i].tokens.length

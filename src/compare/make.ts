@@ -19,6 +19,7 @@ import type { Output } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import { hasLeftovers, keptBeside } from '../resume/leftovers.js'
 import { thisMachine } from '../speed/index.js'
+import { threadCount } from '../threads.js'
 import type { TrainReport } from '../train/report.js'
 import { train } from '../train/train.js'
 import type { Store } from './store.js'
@@ -132,14 +133,14 @@ async function makePlain(
 /** What the trained file depends on; two that are made alike have it in common. */
 async function trainingInputs(type: string, { modelHash, training, versions }: MakeOptions) {
   const { data, ...settings } = training
-  const { cpu, cores } = thisMachine()
+  const { cpu } = thisMachine()
   return {
     model: modelHash,
     type,
     training: settings,
     text: data ? contentHash(await readTexts(data)) : null,
     memory: memoryBudget(),
-    machine: { cpu, cores },
+    machine: { cpu, cores: threadCount() },
     versions: { ...versions, onnxruntime: onnxruntimeVersion() },
   }
 }

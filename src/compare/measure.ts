@@ -20,6 +20,13 @@ export interface Measurable {
   readonly hash: string
 }
 
+/** How models are run; what is left out is llama.cpp's default, and so are the names of measurements. */
+export interface Running {
+  readonly threads?: number
+  readonly gpuLayers?: number
+  readonly kvType?: string
+}
+
 type Progress = (done: number, total: number) => void
 type Versions = Readonly<Record<string, string>>
 
@@ -44,7 +51,7 @@ export interface MeasureOptions {
   readonly prompts: () => Promise<readonly Prompt[]>
   /** Tokens of a continuation. */
   readonly length: number
-  readonly threads?: number
+  readonly running: Running
   readonly versions: Versions
   readonly onProgress?: (
     stage: 'evaluate' | 'bench' | 'tensors' | 'write',
@@ -68,8 +75,8 @@ export async function measureAll<File extends Measurable>(
   prompts: readonly Prompt[]
   failures: Failure[]
 }> {
-  const { threads, versions, onProgress } = options
-  const shared = { versions, ...(threads !== undefined && { threads }) }
+  const { running, versions, onProgress } = options
+  const shared = { versions, running }
   const progress =
     (stage: 'evaluate' | 'bench' | 'tensors' | 'write'): Progress =>
     (done, total) =>
@@ -119,7 +126,7 @@ interface EvaluateAllOptions {
   readonly documents: readonly Document[]
   readonly context: number
   readonly maxTokens?: number
-  readonly threads?: number
+  readonly running: Running
   readonly versions: Versions
   readonly onProgress?: Progress
 }
@@ -133,7 +140,8 @@ export async function evaluateAll(
   files: readonly Measurable[],
   options: EvaluateAllOptions,
 ): Promise<{ evaluations: Map<string, KeptEvaluation>; failures: Failure[] }> {
-  const { reference, documents, context, maxTokens, threads, versions, onProgress } = options
+  const { reference, documents, context, maxTokens, running, versions, onProgress } = options
+  const { kvType, ...where } = running
   const text = contentHash(documents)
   const inputs = (hash: string) => ({
     reference: reference.hash,
@@ -141,7 +149,7 @@ export async function evaluateAll(
     text,
     context,
     maxTokens: maxTokens ?? null,
-    ...computedOn(threads),
+    ...computedOn(running),
     versions,
   })
   const evaluations = new Map<string, KeptEvaluation>()
@@ -163,7 +171,8 @@ export async function evaluateAll(
         text: documents,
         context,
         ...(maxTokens !== undefined && { maxTokens }),
-        ...(threads !== undefined && { threads }),
+        ...where,
+        ...(kvType !== undefined && { kvTypes: [kvType] }),
         onProgress: (done, total) => onProgress?.(before + (group.length * done) / total, all),
       })
       // Those that are of single files are made anew for the files of a comparison.
@@ -198,23 +207,23 @@ export async function benchAll(
   options: {
     readonly tests: readonly SpeedTest[]
     readonly repetitions: number
-    readonly threads?: number
+    readonly running: Running
     readonly versions: Versions
     readonly onProgress?: Progress
   },
 ): Promise<Map<string, Round[]>> {
-  const { tests, repetitions, threads, versions, onProgress } = options
+  const { tests, repetitions, running, versions, onProgress } = options
   const distinct = new Map(files.map(({ hash, path }) => [hash, path]))
   const hashes = [...distinct.keys()]
   const rounds = new Map(hashes.map((hash) => [hash, [] as Round[]]))
   const total = distinct.size * repetitions * roundTokens(tests)
   for (let turn = 0; turn < repetitions; turn++) {
     let done = turn * distinct.size * roundTokens(tests)
-    const inputs = { files: hashes.toSorted(), tests, turn, ...computedOn(threads), versions }
+    const inputs = { files: hashes.toSorted(), tests, turn, ...computedOn(running), versions }
     const measured = await store.once('bench', inputs, async () => {
       const ofTurn: Record<string, Round> = {}
       for (const [hash, path] of distinct) {
-        ofTurn[hash] = await runRound(path, { tests, ...(threads !== undefined && { threads }) })
+        ofTurn[hash] = await runRound(path, { tests, ...running })
         done += roundTokens(tests)
         onProgress?.(done, total)
       }
@@ -226,9 +235,9 @@ export async function benchAll(
 }
 
 /** Logits differ a little with the kernels of a processor and the number of threads, which without `threads` follows from the cores. */
-function computedOn(threads: number | undefined) {
+function computedOn(running: Running) {
   const { cpu, cores } = thisMachine()
-  return { threads: threads ?? null, machine: { cpu, cores } }
+  return { ...running, threads: running.threads ?? null, machine: { cpu, cores } }
 }
 
 /** Relative errors of tensors, by hash; undefined for a file whose tensors are not those of the reference. */
@@ -255,17 +264,17 @@ export async function writeAll(
   prompts: readonly Prompt[],
   options: {
     readonly length: number
-    readonly threads?: number
+    readonly running: Running
     readonly versions: Versions
     readonly onProgress?: Progress
   },
 ): Promise<Map<string, Continuation[]>> {
-  const { length, threads, versions, onProgress } = options
+  const { length, running, versions, onProgress } = options
   const written = new Map<string, Continuation[]>()
   for (const [i, { path, hash }] of files.entries()) {
     const tokens = prompts.map((prompt) => prompt.tokens)
-    const inputs = { file: hash, prompts: tokens, length, ...computedOn(threads), versions }
-    written.set(hash, await store.once('write', inputs, () => writeOn(path, prompts, length, threads)))
+    const inputs = { file: hash, prompts: tokens, length, ...computedOn(running), versions }
+    written.set(hash, await store.once('write', inputs, () => writeOn(path, prompts, length, running)))
     onProgress?.(i + 1, files.length)
   }
   return written

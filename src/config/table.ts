@@ -16,11 +16,21 @@ export type Takes =
   | 'rate'
   | 'bytes'
   | 'time'
+  | 'time or 0'
   | 'paths'
   | 'nothing'
   | readonly string[]
 
+/** Groups of options in the help, in its order, with their titles. */
+export const optionGroups = {
+  text: 'What is trained on',
+  size: 'How long and how much memory',
+  method: 'Method and rates',
+  run: 'Stopping and resuming',
+} as const
+
 export interface OptionEntry {
+  readonly group: keyof typeof optionGroups
   /** As commander takes them. */
   readonly flags: string
   readonly help: string
@@ -41,30 +51,35 @@ const automatic = ['auto', 'yes', 'no'] as const
 
 const table = {
   data: {
+    group: 'text',
     flags: '-d, --data <paths...>',
     help: 'text of your own to train on, beside general text of many kinds',
     takes: 'paths',
   },
   general: {
     ...part,
+    group: 'text',
     flags: '--general <share>',
     help: 'share of the tokens that are general text, which ships with quench, 0 to 1',
     default: 'half with --data, else what the model does not write',
   },
   selfWritten: {
     ...part,
+    group: 'text',
     flags: '--self-written <share>',
     help: 'share of the tokens that the model writes itself, 0 to 1',
     default: `0 with --data, else ${defaults.selfWritten}`,
   },
   validation: {
     ...positiveCount,
+    group: 'text',
     flags: '--validation <n>',
     help: 'tokens of each kind of text that stages are validated on',
     default: `${defaults.validation}`,
   },
   tokens: {
     ...positiveCount,
+    group: 'text',
     flags: '--tokens <n>',
     help: 'most distinct training tokens',
     default: `${defaults.tokens}, or what can be written in a tenth of --time`,
@@ -72,12 +87,14 @@ const table = {
   },
   steps: {
     ...count,
+    group: 'size',
     flags: '--steps <n>',
     help: 'optimizer steps',
     default: `${defaults.steps}`,
     same: true,
   },
   seconds: {
+    group: 'size',
     flags: '--time <time>',
     help: 'take about this long in all instead, e.g. 90s, 10m, 2h; the file then depends on how fast the machine is',
     takes: 'time',
@@ -85,23 +102,27 @@ const table = {
     same: true,
   },
   resume: {
+    group: 'run',
     flags: '--resume',
     help: 'resume a run that was stopped; one that is finished stays as it is',
     takes: 'nothing',
   },
   context: {
     ...positiveCount,
+    group: 'text',
     flags: '-c, --context <n>',
     help: 'tokens of a window',
     default: `${defaults.context}`,
   },
   method: {
+    group: 'method',
     flags: '--method <method>',
     help: `what trains after the block-wise stage (${methodsHelp}); auto: the most that fits in memory and time`,
     takes: ['auto', ...methods],
     default: defaults.method,
   },
   embeddings: {
+    group: 'method',
     flags: '--train-embeddings <choice>',
     help: 'whether embedding and output matrices train or are only quantized; auto: unless the vocabulary is so large that they cost more than they win, or they do not fit',
     takes: automatic,
@@ -109,11 +130,13 @@ const table = {
   },
   teacherTopK: {
     ...count,
+    group: 'method',
     flags: '--teacher-top-k <n>',
     help: "train from the teacher's top-n tokens, computed once and cached on disk; 0: from all",
     default: '256 where that saves a fifth of the time',
   },
   memory: {
+    group: 'size',
     flags: '--memory <size>',
     help: 'memory that may be used, e.g. 6GB',
     takes: 'bytes',
@@ -122,6 +145,7 @@ const table = {
   },
   calibration: {
     ...count,
+    group: 'size',
     flags: '--calibration <n>',
     help: 'tokens from which the start is computed, 0: none',
     default: `${defaults.calibration}, or what fits in most of --time`,
@@ -129,12 +153,14 @@ const table = {
   },
   batch: {
     ...positiveCount,
+    group: 'method',
     flags: '--batch <n>',
     help: 'tokens of a step',
     default: `${defaults.batch}`,
   },
   weightRate: {
     ...rate,
+    group: 'method',
     flags: '--weight-rate <x>',
     help: 'learning rate of weights, in quantization steps',
     default: `${defaults.weightRate}`,
@@ -142,6 +168,7 @@ const table = {
   },
   scaleRate: {
     ...rate,
+    group: 'method',
     flags: '--scale-rate <x>',
     help: 'learning rate of scales and norms, relative',
     default: `${defaults.scaleRate}`,
@@ -149,15 +176,17 @@ const table = {
   },
   seed: {
     ...count,
+    group: 'text',
     flags: '--seed <n>',
     help: 'seed of the text and of the order of windows',
     default: `${defaults.seed}`,
     same: true,
   },
   checkpointEvery: {
-    flags: '--checkpoint-every <seconds>',
-    help: 'time between checkpoints, 0: every step',
-    takes: 'count',
+    group: 'run',
+    flags: '--checkpoint-every <time>',
+    help: 'time between checkpoints, e.g. 90s or 10m; 0: after every step',
+    takes: 'time or 0',
     range: { holds: (value) => value >= 0, text: 'a number from 0' },
     default: 'as often as they take a twentieth of the time',
   },

@@ -7,7 +7,7 @@ import { needModel } from './references/index.js'
 
 /** How models are run. */
 export interface ModelOptions {
-  /** Types of the cached keys and values: every file is run with each of them, references with f16. Default f16 alone. */
+  /** Types of the cached keys and values, e.g. `q8_0`, or `q8_0/f16` for keys / values: every file is run with each of them, references with f16. Default f16 alone. */
   readonly kvTypes?: readonly string[]
   /** Layers to put on a GPU, -1 for all. Default 0. */
   readonly gpuLayers?: number
@@ -75,5 +75,5 @@ function runFile({ path, type, bytes, bitsPerWeight }: ComparableFile, kvType: s
 
 /** Flash attention, where the type of the cache needs it: llama.cpp quantizes values only with it. */
 export function cacheOptions(kvType: string): { kvType: string; flashAttention?: 'on' } {
-  return /^(f32|f16|bf16)$/.test(kvType) ? { kvType } : { kvType, flashAttention: 'on' }
+  return /^(f32|f16|bf16)(\/(f32|f16|bf16))?$/.test(kvType) ? { kvType } : { kvType, flashAttention: 'on' }
 }

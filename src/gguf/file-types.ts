@@ -41,6 +41,20 @@ export const fileTypes: ReadonlyMap<number, string> = new Map([
   [41, 'Q2_0'],
 ])
 
+/** What llama-quantize takes for others. */
+const aliases: ReadonlyMap<string, string> = new Map([
+  ['Q3_K', 'Q3_K_M'],
+  ['Q4_K', 'Q4_K_M'],
+  ['Q5_K', 'Q5_K_M'],
+])
+
+/** The file type that is meant by a name in any case, an alias of llama-quantize's, or a number of llama.cpp's; undefined for none. */
+export function fileTypeNamed(text: string): string | undefined {
+  if (/^\d{1,3}$/.test(text)) return fileTypes.get(Number(text))
+  const name = text.toUpperCase()
+  return aliases.get(name) ?? [...fileTypes.values()].find((type) => type === name)
+}
+
 /** What takes the place of a type where its blocks do not divide the rows; of IQ types IQ4_NL. */
 const fallbacks: Readonly<Record<string, string>> = {
   Q2_0: 'Q4_0',

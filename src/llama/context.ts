@@ -30,7 +30,7 @@ export interface ContextOptions {
   sequences?: number
   /** Default: as many as the machine runs at once, but at most one per million weights. */
   threads?: number
-  /** Type of the cached keys and values. Default `f16`. */
+  /** Type of the cached keys and values, e.g. `q8_0`, or of both, e.g. `q8_0/f16`. Default `f16`. */
   kvType?: string
   flashAttention?: keyof typeof FLASH_ATTENTION
   /**
@@ -67,7 +67,7 @@ export class LlamaContext {
     readonly model: LlamaModel,
     private readonly handle: Handle,
     options: { contextSize: number; batchSize: number; sequences: number },
-    private readonly kvType: number,
+    private readonly kvTypes: readonly [keys: number, values: number],
     /** Memory that it takes besides the model's: keys and values, compute and output buffers. */
     readonly buffers: readonly NativeBuffer[],
     private readonly pool: ThreadPool | undefined,
@@ -98,9 +98,9 @@ export class LlamaContext {
     params.n_threads_batch = threads
     params.kv_unified = options.sharedCells ?? false
     params.flash_attn_type = FLASH_ATTENTION[options.flashAttention ?? 'auto']
-    const type = ggmlTypeId(kvType)
-    params.type_k = type
-    params.type_v = type
+    const [keys, values = keys] = kvType.split('/').map(ggmlTypeId)
+    params.type_k = keys
+    params.type_v = values
     // With no layer on the GPU nothing else goes there either: not the cache, not big products.
     params.offload_kqv = model.gpuLayers !== 0
     params.op_offload = model.gpuLayers !== 0
@@ -125,7 +125,14 @@ export class LlamaContext {
     try {
       pool = ThreadPool.acquire(threads)
       if (pool) llama.attachThreadpool(result, pool.pointer, pool.pointer)
-      return new LlamaContext(model, handle, { contextSize, batchSize, sequences }, type, buffers, pool)
+      return new LlamaContext(
+        model,
+        handle,
+        { contextSize, batchSize, sequences },
+        [keys, values],
+        buffers,
+        pool,
+      )
     } catch (error) {
       handle.dispose()
       throw error
@@ -214,13 +221,13 @@ export class LlamaContext {
    * sequence rounded up to 256 tokens as llama.cpp does), and of the state as it would be saved now.
    */
   memory(): { modelBytes: number; kvBytes: number; stateBytes: number } {
-    const { model, kvType } = this
+    const { model, kvTypes } = this
     const headLength = (kind: string): number =>
       Number(
         model.meta(`${model.architecture}.attention.${kind}_length`) ?? model.embeddingLength / model.heads,
       )
     const cells = Math.ceil(this.contextSize / 256) * 256 * this.sequences
-    const perCell = ['key', 'value'].map((kind) => rowSize(kvType, model.headsKV * headLength(kind)))
+    const perCell = ['key', 'value'].map((kind, i) => rowSize(kvTypes[i], model.headsKV * headLength(kind)))
     return {
       modelBytes: model.bytes,
       kvBytes: model.layers * cells * (perCell[0] + perCell[1]),

@@ -29,6 +29,9 @@ import {
 type Bytes = Uint8Array | Int32Array | Float32Array
 type CType = string | TypeObject
 
+/** Functions of backends that are in ggml-base, not in ggml. */
+const inBase = /^ggml_backend_(reg_get_proc_address|dev_(name|description|type|memory))$/
+
 export type Library = ReturnType<typeof load>
 let loaded: Library | undefined
 
@@ -44,7 +47,7 @@ function load() {
   const ggml = koffi.load(files.ggml)
   const llama = koffi.load(files.llama)
   const fn = <A extends unknown[], R>(name: string, result: CType, parameters: CType[]): Fn<A, R> => {
-    const inGgml = name.startsWith('ggml_backend') && name !== 'ggml_backend_reg_get_proc_address'
+    const inGgml = name.startsWith('ggml_backend') && !inBase.test(name)
     const from = inGgml ? ggml : name.startsWith('ggml_') ? base : llama
     return from.func(name, result, parameters)
   }
@@ -158,6 +161,13 @@ function load() {
     backendByName: fn<[string], P | null>('ggml_backend_reg_by_name', P, ['str']),
     backendFunction: fn<[P, string], P | null>('ggml_backend_reg_get_proc_address', P, [P, 'str']),
     threadpoolParams: fn<[Bytes, number], void>('ggml_threadpool_params_init', 'void', [P, 'int']),
+
+    deviceCount: fn<[], number>('ggml_backend_dev_count', 'size_t', []),
+    device: fn<[number], P>('ggml_backend_dev_get', P, ['size_t']),
+    deviceName: fn<[P], string>('ggml_backend_dev_name', 'str', [P]),
+    deviceDescription: fn<[P], string>('ggml_backend_dev_description', 'str', [P]),
+    deviceType: fn<[P], number>('ggml_backend_dev_type', 'int', [P]),
+    deviceMemory: fn<[P, Bytes, Bytes], void>('ggml_backend_dev_memory', 'void', [P, P, P]),
 
     typeTraits: fn<[number], P>('ggml_get_type_traits', P, ['int']),
     quantizeChunk: fn<[number, Bytes, Bytes, number, number, number, Bytes | null], number>(

@@ -36,6 +36,8 @@ export interface SampleOptions {
   /** Sequences in one context, up to 256. Default: `sideBySide`. */
   parallel?: number
   threads?: number
+  /** Type of the cached keys and values. Default `f16`. */
+  kvType?: string
   /** Called after every decode with the tokens written so far and in all. */
   onProgress?: (tokens: number, total: number) => void
   /** Stops the work; the promise is rejected with the signal's reason. */
@@ -96,7 +98,17 @@ async function writeGroup(
   options: SampleOptions,
   onTokens: (tokens: number) => void,
 ): Promise<Int32Array[]> {
-  const { length, seed, first = 0, prompts = [], turns = [], wellFormed = false, threads, signal } = options
+  const {
+    length,
+    seed,
+    first = 0,
+    prompts = [],
+    turns = [],
+    wellFormed = false,
+    threads,
+    kvType,
+    signal,
+  } = options
   const context = await LlamaContext.create(model, {
     contextSize: length,
     sequences: count,
@@ -104,6 +116,7 @@ async function writeGroup(
     // No more logits at once than there are sequences.
     microBatchSize: Math.min(512, Math.max(count, 64)),
     ...(threads ? { threads } : {}),
+    ...(kvType !== undefined && { kvType }),
   })
   try {
     const group = Array.from({ length: count }, (_, i) => {

@@ -25,7 +25,8 @@ const withRange = ({ median, low, high }: Spread): string =>
 const ratio = ({ median }: Spread): string => `x ${median.toFixed(2)}`
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
 
-export function benchText(bench: Bench): string[] {
+/** @param width of the terminal; the first line is the heading of a table */
+export function benchText(bench: Bench, width = Number.POSITIVE_INFINITY): string[] {
   const { files, machine, settings } = bench
   const tests = files[0].tests
   const names = shortNames(files.map(({ path }) => path))
@@ -45,6 +46,7 @@ export function benchText(bench: Bench): string[] {
       ]),
     ],
     new Set(Array.from({ length: 4 + 3 * tests.length }, (_, i) => i).slice(1)),
+    width,
   )
   const memory = table(
     [
@@ -55,6 +57,7 @@ export function benchText(bench: Bench): string[] {
       ]),
     ],
     new Set([1, 2, 3, 4]),
+    width,
   )
   const drafts = files.flatMap(({ draft }, i) => (draft ? [`${names[i]}: ${draftSentence(draft)}`] : []))
   return [

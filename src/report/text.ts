@@ -4,14 +4,17 @@ import { humanBytes, plain, table } from '../format.js'
 import { speed } from './bench.js'
 import { scatter } from './scatter.js'
 
-export function comparisonText({ model, files, verdict, failures, settings }: Comparison): string[] {
+/** @param width of the terminal; the first line is the heading of the table */
+export function comparisonText(
+  { model, files, verdict, failures, settings }: Comparison,
+  width = Number.POSITIVE_INFINITY,
+): string[] {
   const writing = (measured: Comparison['model']['speed']) => {
     const test = measured?.tests.find(({ kind }) => kind === 'generate')
     return test ? speed(test.tokensPerSecond.median) : ''
   }
   const rows = files.map((file) => [
-    file.onFront ? '*' : '',
-    file.name,
+    `${file.onFront ? '*' : ' '} ${file.name}`,
     humanBytes(file.bytes),
     file.bitsPerWeight.toFixed(2),
     file.perplexity.mean.toFixed(3),
@@ -24,8 +27,7 @@ export function comparisonText({ model, files, verdict, failures, settings }: Co
     writing(file.speed),
   ])
   const header = [
-    '',
-    'file',
+    '  file',
     'size',
     'bits/weight',
     'PPL',
@@ -38,8 +40,7 @@ export function comparisonText({ model, files, verdict, failures, settings }: Co
     'tokens/s',
   ]
   const first = [
-    '',
-    model.type,
+    `  ${model.type}`,
     humanBytes(model.bytes),
     model.bitsPerWeight.toFixed(2),
     model.perplexity.mean.toFixed(3),
@@ -58,11 +59,11 @@ export function comparisonText({ model, files, verdict, failures, settings }: Co
     mark: method === 'qat' ? '#' : 'o',
   }))
   return [
-    ...table([header, first, ...rows], new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])),
+    ...table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), width),
     `* no other file is as small and as good; ${settings.tokens} tokens scored in ${settings.windows} windows of ${settings.context}`,
     '',
     'KL divergence against size (o plain, # trained)',
-    ...scatter(points),
+    ...scatter(points, Math.min(72, width - 11)),
     ...failures.map(({ problem }) => `left out: ${plain(problem, 300)}`),
     ...verdict,
   ]

@@ -9,7 +9,7 @@ import { UsageError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { checkLoads, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
-import { threadCount } from '../threads.js'
+import { machineThreads } from '../threads.js'
 import type { MemoryUse } from './memory.js'
 import { type Round, type RoundOptions, roundTokens, runRound, type SpeedTest } from './round.js'
 import {
@@ -213,7 +213,7 @@ async function factsOf(path: string): Promise<Facts> {
 export function thisMachine(): Machine {
   return {
     cpu: cpus()[0]?.model.trim() || 'unknown',
-    cores: threadCount(),
+    cores: machineThreads(),
     memoryBytes: totalmem(),
     platform: `${process.platform}-${process.arch}`,
     llama: PACKAGE_VERSION,

@@ -19,7 +19,7 @@ export interface SpeedTest {
 export interface RoundOptions {
   readonly tests: readonly SpeedTest[]
   readonly threads?: number
-  /** Type of cached keys and values. Default `f16`. */
+  /** Type of cached keys and values, e.g. `q8_0`, or `q8_0/f16` for keys / values. Default `f16`. */
   readonly kvType?: string
   /** Layers on the GPU, -1 for all. Default 0. */
   readonly gpuLayers?: number

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
-import { quench } from '../support/quench.js'
+import { jsonError, quench } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
 let folder: string
@@ -94,6 +94,7 @@ test('what is wrong is told in one line', async () => {
     const ran = await quench('bench', ...args)
     expect(ran.stderr).toMatch(/^quench: .+\n$/)
     expect(ran.stderr).toMatch(problem)
-    expect(ran).toMatchObject({ code, stdout: '' })
+    const stdout = args.some((arg) => arg === '--json') ? jsonError(ran.stderr.slice(8, -1), code) : ''
+    expect(ran).toMatchObject({ code, stdout })
   }
 })

@@ -91,13 +91,13 @@ test('conversations and continuations', async () => {
   const talk = ['user', 'assistant'].map((role) => ({ role, content: 'the sea and the rain' }))
   const chat = join(folder, 'talks.jsonl')
   await writeFile(chat, `${JSON.stringify({ messages: talk })}\n`.repeat(3))
-  const args = [q4, '-r', chatty, '--chat', chat, '--generate', chat, '--generate-tokens', '5']
+  const args = [q4, '-r', chatty, '--chat', chat, '--continue', chat, '--continue-tokens', '5']
   const { code, stdout, stderr } = await typed(...args)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/^Conversations, tokens of the assistant\nfile /)
   expect(stdout).toMatch(/3 prompts continued greedily by up to 5 tokens/)
   const saved = join(folder, 'for-text.saved')
-  const more = ['-d', text, '-c', '64', '--generate', '2', '--generate-tokens', '4']
+  const more = ['-d', text, '-c', '64', '--continue', '2', '--continue-tokens', '4']
   const ran = await typed(q4, '-r', model, ...more, '--save-reference', saved, '--json')
   expect(JSON.parse(ran.stdout)).toMatchObject({
     context: 64,
@@ -148,7 +148,7 @@ test('what is wrong is told in one line', async () => {
     [[q4, '-r', model, '-d', text, '-c', '1000'], 2, /only \d+ tokens.*at least 2000/],
     [[q4, '-r', model, '-d', text, '--tokens', '9'], 2, /--tokens is 9/],
     [[q4, '-r', model, '-d', text, '--kv-type', 'q3_0'], 2, /"q3_0" is not one of f32, f16/],
-    [[q4, '-r', model, '--generate', '5'], 2, /takes prompts from the text of --data/],
+    [[q4, '-r', model, '--continue', '5'], 2, /takes prompts from the text of --data/],
     [[q4, '-r', model, '--chat', text], 1, /text\.txt: line 1: this is not JSON/],
     [[q4, '-r', model, '--tasks', text], 1, /text\.txt: it has 1 lines; questions are/],
     [[q4, '-r', model, '-d', text, '--gpu-layers', '-2'], 2, /--gpu-layers.*whole number/],
@@ -178,7 +178,7 @@ test('a chat template that would end the process is one sentence', async () => {
   ]
   await writeFile(chat, JSON.stringify({ messages }))
   const problem = 'it makes a range of more than 100k numbers'
-  for (const option of ['--chat', '--generate'])
+  for (const option of ['--chat', '--continue'])
     expect(await typed(q4, '-r', path, option, chat)).toEqual({
       code: 1,
       stdout: '',

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { quench } from '../support/quench.js'
+import { jsonError, quench } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
 let folder: string
@@ -75,8 +75,8 @@ test('wrong files are told in one line, exit 1', async () => {
     [folder, /this is a folder/],
   ] as const) {
     const { code, stdout, stderr } = await quench('inspect', file, '--json')
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toMatch(/^quench: .+\n$/)
+    expect({ code, stdout }).toEqual({ code: 1, stdout: jsonError(stderr.slice(8, -1), 1) })
     expect(stderr).toMatch(problem)
     expect(stderr).toContain(file)
   }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { quench } from '../support/quench.js'
+import { jsonError, quench } from '../support/quench.js'
 import { wordText } from '../support/word-text.js'
 
 const model = 'models/quench-5m-f16.gguf'
@@ -58,7 +58,7 @@ test('other encodings: the same figures, or a sentence', async () => {
     [await file('latin1.txt', Buffer.from(`caf\xe9 ${plain}`, 'latin1')), /not UTF-8 from byte 4 on/],
   ] as const) {
     const { code, stdout, stderr } = await run(path)
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect({ code, stdout }).toEqual({ code: 1, stdout: jsonError(stderr.slice(8, -1), 1) })
     expect(stderr).toMatch(problem)
     expect(stderr.trimEnd().split('\n')).toHaveLength(1)
   }

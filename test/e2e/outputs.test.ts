@@ -49,7 +49,7 @@ test.each([
   ['train hardlink.gguf -t Q4_0 -d text.txt -o symlink.gguf', 'hardlink.gguf'],
   ['eval Q -r M -d text.txt --save-reference hardlink.gguf', 'M'],
   ['eval Q -r M -d text.txt --tasks tasks.jsonl --save-reference tasks.jsonl', 'tasks.jsonl'],
-  ['eval Q -r M -d text.txt --generate tasks.jsonl --save-reference tasks.jsonl', 'tasks.jsonl'],
+  ['eval Q -r M -d text.txt --continue tasks.jsonl --save-reference tasks.jsonl', 'tasks.jsonl'],
   ['compare M -d text.txt --types Q4_0 -f x --store s.db -o symlink.gguf', 'M'],
   ['compare M Q -d text.txt --types none -f x --store Q', 'Q'],
   ['compare M -d text.txt --types Q4_0 -f x --store s.db -o s.db', 's.db'],

@@ -101,6 +101,8 @@ test.runIf(filtered)(
         outputs: ['made/m-Q8_0.gguf', 'report.html'],
       },
       cache: { line: '', outputs: [] },
+      doctor: { line: '', outputs: [] },
+      complete: { line: 'bash', outputs: [] },
     }
     const help = (await quench('--help')).stdout
     const listed = [...help.matchAll(/^ {2}([a-z]+) (?=.*\S)/gm)].map(([, name]) => name)

@@ -60,8 +60,12 @@ test('what is wrong is told in one line, and nothing is left behind', async () =
   await writeTinyGguf(wide, { width: 256, feedForward: 256, layers: 1 })
   for (const [args, code, problem] of [
     [[model, '-t', 'Q9_9', '-o', output], 2, /--type Q9_9 is unknown; choose one of .*Q4_K_M/],
-    [[model, '-t', 'Q4_0'], 2, /required option '-o, --output <file>' not specified/],
-    [[model, '-o', output], 2, /required option '-t, --type <type>' not specified/],
+    [[model, '-o', output], 2, /the type is missing; name it after the input/],
+    [[model], 2, /the type is missing; name it after the input/],
+    [[model, output], 2, /out\.gguf" is not a file type; name one such as Q4_K_M after it/],
+    [[model, output, 'Q4_0', '2', 'more'], 2, /"more" is one argument too many/],
+    [[model, output, 'Q4_0', 'two'], 2, /"two" is no number of threads/],
+    [[model, output, 'Q4_0', '-o', output], 2, /the output is given twice/],
     [[model, '-t', 'Q4_0', '-o', output, '--threads', 'two'], 2, /--threads.*whole number/],
     [[model, '-t', 'Q4_0', '-o', output, '--quick'], 2, /unknown option '--quick'/],
     [[model, '-t', 'Q4_0', '-o', model], 2, /would overwrite .* \(the input\)/],

@@ -208,7 +208,6 @@ test('Ctrl-C in a block and in a step stops there, keeps what was done and says 
 }, 800_000)
 
 test.each([
-  [['--type', 'Q4_0'], 2, /--output/],
   [['-o', 'x.gguf'], 2, /--type/],
   [['-t', 'F16', '-o', 'x.gguf'], 2, /--type F16 cannot be trained; choose one of/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--steps', '-3'], 2, /--steps/],

@@ -25,15 +25,30 @@ export async function quench(...args: string[]): Promise<Ran> {
   return ran
 }
 
+/** The same with more in its environment; undefined takes a variable away. */
+export async function quenchWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ran> {
+  const { signal: _, ...ran } = await run(args, undefined, env)
+  return ran
+}
+
+/** What `--json` prints where a command fails. */
+export const jsonError = (message: string, exitCode: number): string =>
+  `${JSON.stringify({ error: { message, exitCode } }, undefined, 2)}\n`
+
 /** `quench ...args`, to which a signal is sent in a state that it is in, and the signal that has ended it. */
 export const quenchUntil = (
   signal: Signal,
   ...args: string[]
 ): Promise<Ran & { signal: NodeJS.Signals | null }> => run(args, signal)
 
-async function run(args: string[], wanted?: Signal): Promise<Ran & { signal: NodeJS.Signals | null }> {
+async function run(
+  args: string[],
+  wanted?: Signal,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Ran & { signal: NodeJS.Signals | null }> {
   const child = spawn(process.execPath, [compiled('cli/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
   })
   const ran: Ran = { code: null, stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -2,7 +2,9 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { Progress, progressText } from '../../src/cli/progress.js'
+import type { CommandEvent } from '../../src/cli/terminal/events.js'
+import { type Output, Progress, progressText } from '../../src/cli/terminal/progress.js'
+import { wrapped } from '../../src/cli/terminal/style.js'
 import {
   humanBytes,
   humanCount,
@@ -51,6 +53,30 @@ test('columns are aligned', () => {
   ).toHaveLength(300_000)
 })
 
+test('a table that is too wide is a list', () => {
+  const rows = [
+    ['file', 'size', 'KLD', ''],
+    ['a-long-name', '5', '0.01', '± 0.002'],
+    ['b', '1234', '', ''],
+  ]
+  const right = new Set([1, 2, 3])
+  expect(table(rows, right, 32)).toEqual(table(rows, right))
+  expect(table(rows, right, 31)).toEqual([
+    'file',
+    'a-long-name',
+    '  size  5',
+    '  KLD   0.01 ± 0.002',
+    'b',
+    '  size  1234',
+  ])
+})
+
+test('long lines are cut at spaces and go on indented; a long word stays whole', () => {
+  expect(wrapped('  one two three', 9)).toEqual(['  one two', '    three'])
+  expect(wrapped(`x ${'y'.repeat(30)} z`, 20)).toEqual(['x', `  ${'y'.repeat(30)}`, '  z'])
+  expect(wrapped('one two', undefined)).toEqual(['one two'])
+})
+
 test('text of a file cannot move the cursor', () => {
   expect(plain('a\x1b[2Jb\nc')).toBe('a\\x1b[2Jb\\nc')
   expect(plain('x'.repeat(100))).toBe(`${'x'.repeat(77)}...`)
@@ -88,7 +114,7 @@ test('nothing is printed but by print.ts', async () => {
       )
     )
       printing.push(source)
-  expect(printing).toEqual([join('cli', 'print.ts')])
+  expect(printing).toEqual([join('cli', 'terminal', 'print.ts')])
 })
 
 test('the progress line', () => {
@@ -98,48 +124,83 @@ test('the progress line', () => {
   expect(progressText('evaluating', 1, 3663, 1, rate)).toBe('evaluating  0 %  1 tokens/s  1:01:02 left')
 })
 
-/** Lines of a work of so many seconds that tells of itself every second, with the time of each. */
-function linesOf(seconds: number, terminal: boolean): { at: number; line: string }[] {
-  const lines: { at: number; line: string }[] = []
+/** What a work of so many seconds, that tells of itself every second, shows, with the time of each. */
+function shown(to: Output['to'], seconds: number): { at: number; line: string | CommandEvent }[] {
+  const lines: { at: number; line: string | CommandEvent }[] = []
   let at = 0
-  const take = (line: string): void => {
+  const take = (line: string | CommandEvent): void => {
     lines.push({ at: at / 1000, line })
   }
-  const progress = new Progress({ terminal, now: () => at, draw: take, print: take })
-  const show = progress.line('training', (rate) => `${rate} steps/s`)
+  const progress = new Progress({ to, now: () => at, draw: take, print: take, emit: take })
+  const show = progress.line('  training', (rate) => `${rate} steps/s`)
   for (; at <= 1000 * seconds; at += 1000) show(at / 1000, seconds)
   progress.clear()
   return lines
 }
 
-test('without a terminal there is a line now and then, and none for what is done soon', () => {
-  expect(linesOf(19, false)).toEqual([])
-  const lines = linesOf(100, false)
-  expect(lines.map(({ at }) => at)).toEqual([20, 50, 80])
-  expect(lines[0].line).toBe('training  20 %  1 steps/s  1:20 left')
-  expect(linesOf(3600, false).length).toBeLessThan(60)
-  expect(linesOf(24 * 3600, false).length).toBeLessThan(130)
+test('without a terminal there is a line where a stage begins and every half a minute', () => {
+  expect(shown('lines', 19)).toEqual([{ at: 0, line: 'training  0 %' }])
+  const lines = shown('lines', 100)
+  expect(lines.map(({ at }) => at)).toEqual([0, 30, 60, 90])
+  expect(lines[1].line).toBe('training  30 %  1 steps/s  1:10 left')
+  expect(shown('lines', 3600)).toHaveLength(120)
+})
+
+test('every stage has its line, however short it is', () => {
+  const lines: string[] = []
+  const take = (line: string) => lines.push(line)
+  const progress = new Progress({ to: 'lines', now: () => 0, draw: take, print: take, emit: () => {} })
+  for (const stage of ['quantizing', 'evaluating']) {
+    const show = progress.line(stage, () => '')
+    show(0, 2)
+    show(1, 2)
+    show(2, 2)
+  }
+  expect(lines).toEqual(['quantizing  0 %', 'evaluating  0 %'])
 })
 
 test('on a terminal the line is drawn again and removed at the end', () => {
-  const lines = linesOf(3, true)
-  expect(lines.map(({ line }) => line)).toEqual([
-    'training  0 %',
-    'training  33 %  1 steps/s  0:02 left',
-    'training  66 %  1 steps/s  0:01 left',
-    'training  100 %  1 steps/s  0:00 left',
+  expect(shown('terminal', 3).map(({ line }) => line)).toEqual([
+    '  training  0 %',
+    '  training  33 %  1 steps/s  0:02 left',
+    '  training  66 %  1 steps/s  0:01 left',
+    '  training  100 %  1 steps/s  0:00 left',
     '',
   ])
+})
+
+test('events say where a stage begins, how far it is, and where it ends', () => {
+  const stamp = { v: 1, time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/), stage: 'training' }
+  expect(shown('events', 2).map(({ line }) => line)).toEqual([
+    { ...stamp, event: 'stage' },
+    { ...stamp, event: 'progress', done: 0, total: 2 },
+    { ...stamp, event: 'progress', done: 1, total: 2, rate: 1, left: 1 },
+    { ...stamp, event: 'progress', done: 2, total: 2, rate: 1, left: 0 },
+    { ...stamp, event: 'done' },
+  ])
+  expect(shown('nothing', 100)).toEqual([])
+})
+
+test('a stage that did not come to its end is done where the next one begins', () => {
+  const events: string[] = []
+  const emit = ({ event, ...rest }: CommandEvent) =>
+    events.push(`${event} ${'stage' in rest ? rest.stage : ''}`)
+  const progress = new Progress({ to: 'events', now: () => 0, draw: () => {}, print: () => {}, emit })
+  progress.line('a', () => '')(0, 5)
+  progress.line('b', () => '')(1, 5)
+  progress.end()
+  expect(events).toEqual(['stage a', 'progress a', 'done a', 'stage b', 'progress b', 'done b'])
 })
 
 test('a work that begins late or goes on tells its own rate', () => {
   const lines: string[] = []
   let at = 0
   const progress = new Progress({
-    terminal: true,
+    to: 'terminal',
     now: () => at,
     draw: (line) => lines.push(line),
     print: () => {},
+    emit: () => {},
   })
   const show = progress.line('training', (rate) => `${rate} steps/s`)
   at = 100_000

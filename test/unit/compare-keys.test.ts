@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { type MakeOptions, makeFiles } from '../../src/compare/make.js'
-import { benchAll, evaluateAll, writeAll } from '../../src/compare/measure.js'
+import { benchAll, evaluateAll, type Running, writeAll } from '../../src/compare/measure.js'
 import { Store } from '../../src/compare/store.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
@@ -112,7 +112,7 @@ const files = ['reference', 'a', 'b', 'c'].map((name) => ({ path: `${name}.gguf`
 test('speeds of a turn are of one sitting, whatever files are added or left out later', async () => {
   const bench = async (names: readonly string[], repetitions = 2) => {
     const wanted = files.filter(({ hash }) => names.includes(hash))
-    return benchAll(store, wanted, { tests, repetitions, versions: {} })
+    return benchAll(store, wanted, { tests, repetitions, running: {}, versions: {} })
   }
   const speeds = (rounds: Awaited<ReturnType<typeof bench>>) =>
     [...rounds].map(([hash, turns]) => [hash, ...turns.map(({ tokensPerSecond }) => tokensPerSecond[0])])
@@ -142,8 +142,8 @@ test('speeds of a turn are of one sitting, whatever files are added or left out 
 
 test('evaluations, speeds and continuations are of one machine, number of threads and release', async () => {
   const file = files.slice(1, 2)
-  const measure = async (threads?: number, versions = {}, text = 'text') => {
-    const shared = { versions, ...(threads !== undefined && { threads }) }
+  const measure = async (threads?: number, versions = {}, text = 'text', more: Running = {}) => {
+    const shared = { versions, running: { ...more, ...(threads !== undefined && { threads }) } }
     const documents = [{ name: 'text.txt', text }]
     await evaluateAll(store, file, { ...shared, reference: files[0], documents, context: 64 })
     await benchAll(store, file, { ...shared, tests, repetitions: 1 })

@@ -6,10 +6,11 @@ import type {
   GenerationEvaluation,
   GenerationScore,
   Share,
-} from '../evaluate/index.js'
-import { plusMinus, table, visible } from './format.js'
+} from '../../evaluate/index.js'
+import { plusMinus, table, visible } from '../terminal/format.js'
+import { bold, type Line } from '../terminal/style.js'
 
-export function describeChoices(evaluation: ChoiceEvaluation): string[] {
+export function describeChoices(evaluation: ChoiceEvaluation): Line[] {
   const { path, questions, reference, files } = evaluation
   const header = ['file', 'right', '95 %', 'by sum', '95 %', 'as the reference', '95 %', 'lost', 'won']
   const name = namer(files)
@@ -26,10 +27,10 @@ export function describeChoices(evaluation: ChoiceEvaluation): string[] {
   ])
   const all = [header, ...(reference ? [start(reference)] : []), ...rows]
   const title = `${visible(basename(path))}: ${questions} questions, choices by their mean log-probability per token`
-  return [title, ...table(all, new Set([...header.keys()].slice(1)))]
+  return [bold(title), ...table(all, new Set([...header.keys()].slice(1)))]
 }
 
-export function describeGeneration({ prompts, tokens, reference, files }: GenerationEvaluation): string[] {
+export function describeGeneration({ prompts, tokens, reference, files }: GenerationEvaluation): Line[] {
   const header = ['file', 'identical', '95 %', 'agreed tokens', '', 'median']
   const called = reference.toolCalls !== undefined
   if (called) header.push('calls parse', '95 %', 'as the reference', '95 %')
@@ -46,7 +47,7 @@ export function describeGeneration({ prompts, tokens, reference, files }: Genera
   ])
   const first = [name(reference), '', '', '', '', '', ...calls(reference)]
   const title = `${prompts.length} prompts continued greedily by up to ${tokens} tokens; agreed: before the first that differs`
-  return [title, ...table([header, first, ...rows], new Set([...header.keys()].slice(1)))]
+  return [bold(title), ...table([header, first, ...rows], new Set([...header.keys()].slice(1)))]
 }
 
 /** The name of a file, with the type of its cache where there are several. */

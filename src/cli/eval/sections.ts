@@ -1,6 +1,6 @@
 /** The work of `quench eval`: one kind of evaluation after another, as the options ask for them. */
-import { readDocuments } from '../data/texts.js'
-import { UsageError } from '../errors.js'
+import { readDocuments } from '../../data/texts.js'
+import { UsageError } from '../../errors.js'
 import {
   type ChoiceEvaluation,
   type Evaluation,
@@ -15,10 +15,10 @@ import {
   readChoices,
   readConversations,
   readPrompts,
-} from '../evaluate/index.js'
-import { checkOutputs, type Files } from '../outputs.js'
-import { humanCount } from './format.js'
-import { progressLine } from './progress.js'
+} from '../../evaluate/index.js'
+import { checkOutputs, type Files } from '../../outputs.js'
+import { humanCount } from '../terminal/format.js'
+import { progressLine } from '../terminal/progress.js'
 
 export interface SectionOptions {
   reference: string
@@ -26,8 +26,9 @@ export interface SectionOptions {
   data?: string[]
   chat?: string[]
   tasks?: string[]
-  generate?: string
-  generateTokens: number
+  /** A file of prompts, or how many are to be taken from the text. */
+  continue?: string
+  continueTokens: number
   context: number
   /** A context that was asked for, and so holds for conversations as well. */
   chatContext?: number
@@ -52,7 +53,17 @@ interface Common extends ModelOptions {
 }
 
 export async function evaluateSections(files: string[], options: SectionOptions): Promise<SectionResult> {
-  const { data, chat, tasks, generate, generateTokens, reference, original, gpuLayers, threads } = options
+  const {
+    data,
+    chat,
+    tasks,
+    continue: generate,
+    continueTokens,
+    reference,
+    original,
+    gpuLayers,
+    threads,
+  } = options
   const common: Common = {
     reference,
     files,
@@ -98,7 +109,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
     (await evaluateGeneration({
       ...common,
       prompts,
-      tokens: generateTokens,
+      tokens: continueTokens,
       onProgress: progress('writing'),
     }))
   return {
@@ -114,15 +125,15 @@ const progress = (label: string) => progressLine(label, (rate) => `${humanCount(
 async function promptsOf(generate: string, documents: Awaited<ReturnType<typeof readDocuments>> | undefined) {
   if (!/^\d+$/.test(generate)) return readPrompts(generate)
   if (!documents)
-    throw new UsageError('--generate with a number takes prompts from the text of --data, which is missing')
+    throw new UsageError('--continue with a number takes prompts from the text of --data, which is missing')
   const count = Number(generate)
-  if (count < 1 || count > 100_000) throw new UsageError(`--generate is ${generate}, not from 1 to 100000`)
+  if (count < 1 || count > 100_000) throw new UsageError(`--continue is ${generate}, not from 1 to 100000`)
   return promptsFromTexts(documents, count)
 }
 
 /** What is written and read; where text or models are missing, that is told later. */
 function filesOf(output: string, files: readonly string[], options: SectionOptions): Files {
-  const { reference, original, data = [], chat = [], tasks = [], generate } = options
+  const { reference, original, data = [], chat = [], tasks = [], continue: generate } = options
   const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))
   return {
     writes: [{ path: output, by: '--save-reference' }],
@@ -133,7 +144,7 @@ function filesOf(output: string, files: readonly string[], options: SectionOptio
       ...named('--data', data),
       ...named('--chat', chat),
       ...named('--tasks', tasks),
-      ...named('--generate', generate === undefined || /^\d+$/.test(generate) ? [] : [generate]),
+      ...named('--continue', generate === undefined || /^\d+$/.test(generate) ? [] : [generate]),
     ],
   }
 }

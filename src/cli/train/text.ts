@@ -1,10 +1,11 @@
 /** What `quench train` tells: the plan, what the first block says of the others, and the report. */
-import { blockwise } from '../config/methods.js'
-import type { MeasuredBlock } from '../config/options.js'
-import type { Item, Plan } from '../config/plan.js'
-import type { TrainReport } from '../train/report.js'
-import { humanBytes, humanCount, table } from './format.js'
-import { duration } from './progress.js'
+import { blockwise } from '../../config/methods.js'
+import type { MeasuredBlock } from '../../config/options.js'
+import type { Item, Plan } from '../../config/plan.js'
+import type { TrainReport } from '../../train/report.js'
+import { humanBytes, humanCount, table } from '../terminal/format.js'
+import { duration } from '../terminal/progress.js'
+import { green, headed, type Line } from '../terminal/style.js'
 
 export const tokens = (perSecond: number): string =>
   `${perSecond < 10 ? perSecond.toFixed(2) : humanCount(perSecond)} tokens/s`
@@ -64,7 +65,7 @@ export function describePlan({
 export function describeItems({ stages, disk }: Plan): string[] {
   const list = (head: string, items: readonly Item[], shown: (amount: number) => string): string[] => {
     const rows = items.filter(({ amount }) => amount > 0).map(({ what, amount }) => [shown(amount), what])
-    return rows.length > 0 ? [head, ...table(rows, new Set([0])).map((row) => `  ${row}`)] : []
+    return rows.length > 0 ? [head, ...table(rows, new Set([0]), 2).map((row) => `  ${row}`)] : []
   }
   return [
     ...stages.flatMap(({ stage, memory, work }) => [
@@ -75,12 +76,12 @@ export function describeItems({ stages, disk }: Plan): string[] {
   ]
 }
 
-export function describeReport(report: TrainReport): string[] {
+export function describeReport(report: TrainReport): Line[] {
   const { validation, written, check, kinds, opponent } = report
   const kld = ({ mean, se }: { mean: number; se: number }) => `${mean.toPrecision(4)} ± ${se.toPrecision(2)}`
   const [before] = validation
   const { trained, all, untrained } = report.weights
-  const lines = [
+  const lines: Line[] = [
     `${report.path}  ${report.type}  ${humanBytes(report.bytes)}  ${report.bitsPerWeight.toFixed(3)} bits/weight`,
     `text: ${describeText(report)}`,
     `${report.steps} steps, ${humanCount(report.tokens)} tokens, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
@@ -104,7 +105,9 @@ export function describeReport(report: TrainReport): string[] {
     )
   if (written === 'qat' || opponent === 'importance')
     lines.push(
-      `recovers ${percent(report.recovered)} ± ${percent(report.recoveredError)} of what stock loses, least on ${report.worst}`,
+      green(
+        `recovers ${percent(report.recovered)} ± ${percent(report.recoveredError)} of what stock loses, least on ${report.worst}`,
+      ),
     )
   if (check.tensors > 0)
     lines.push(
@@ -132,7 +135,7 @@ function describeText({ textTokens: { general, files, selfWritten } }: TrainRepo
 }
 
 /** The file on each kind of text beside what llama-quantize makes of the model. */
-function kindTable(kinds: TrainReport['kinds']): string[] {
+function kindTable(kinds: TrainReport['kinds']): Line[] {
   const rows = kinds.map(({ kind, stock, opponent, file, recovered, gain }) => [
     kind,
     stock.mean.toPrecision(3),
@@ -141,8 +144,10 @@ function kindTable(kinds: TrainReport['kinds']): string[] {
     percent(recovered.mean),
     `${percent(gain.mean)} ± ${percent(gain.se)}`,
   ])
-  return table(
+  const lines = table(
     [['', 'stock', 'best stock', 'this file', 'recovered', 'better than best stock by'], ...rows],
     new Set([1, 2, 3, 4, 5]),
-  ).map((line) => `  ${line}`)
+    2,
+  )
+  return headed(lines.map((line) => `  ${line}`))
 }

@@ -1,8 +1,16 @@
 /** The options of `quench train`, made of the table of options (config/table.ts). */
 import { Option, type OptionValues } from 'commander'
-import type { TrainOptions } from '../config/options.js'
-import { type OptionEntry, optionEntries, type Takes } from '../config/table.js'
-import { bytes, positiveInteger, positiveNumber, seconds, share, wholeNumber } from './options.js'
+import type { TrainOptions } from '../../config/options.js'
+import { type OptionEntry, optionEntries, type Takes } from '../../config/table.js'
+import {
+  bytes,
+  positiveInteger,
+  positiveNumber,
+  seconds,
+  secondsFromZero,
+  share,
+  wholeNumber,
+} from '../options.js'
 
 const parsers: Readonly<
   Record<Exclude<Takes, readonly string[] | 'paths' | 'nothing'>, (text: string) => number>
@@ -13,6 +21,7 @@ const parsers: Readonly<
   rate: positiveNumber,
   bytes,
   time: seconds,
+  'time or 0': secondsFromZero,
 }
 
 export function trainOption({ flags, help, takes, default: preset }: OptionEntry): Option {

@@ -1,18 +1,19 @@
 /** The result of `quench eval` as tables for a terminal. */
 import { basename } from 'node:path'
-import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../evaluate/index.js'
-import type { SectionResult } from './eval-sections.js'
-import { describeChoices, describeGeneration } from './eval-tasks.js'
-import { humanBytes, plain, plusMinus, table, visible } from './format.js'
+import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../../evaluate/index.js'
+import { humanBytes, plain, plusMinus, table, visible } from '../terminal/format.js'
+import { bold, headed, type Line } from '../terminal/style.js'
+import type { SectionResult } from './sections.js'
+import { describeChoices, describeGeneration } from './tasks.js'
 
 /** Documents that lose most. */
 const worstDocuments = 5
 
-export function describeSections(result: SectionResult): string[] {
+export function describeSections(result: SectionResult): Line[] {
   const { chat, tasks = [], generation } = result
-  const sections = [
+  const sections: Line[][] = [
     ...(isEvaluation(result) ? [describeEvaluation(result)] : []),
-    ...(chat ? [['Conversations, tokens of the assistant', ...describeEvaluation(chat)]] : []),
+    ...(chat ? [[bold('Conversations, tokens of the assistant'), ...describeEvaluation(chat)]] : []),
     ...tasks.map(describeChoices),
     ...(generation ? [describeGeneration(generation)] : []),
   ]
@@ -21,21 +22,21 @@ export function describeSections(result: SectionResult): string[] {
 
 const isEvaluation = (result: Partial<Evaluation>): result is Evaluation => result.files !== undefined
 
-function describeEvaluation(evaluation: Evaluation): string[] {
+function describeEvaluation(evaluation: Evaluation): Line[] {
   const { reference, original, files, tokens, windows, context } = evaluation
   const name = namer([reference, ...(original ? [original] : []), ...files])
   const sorted = [...files].sort((a, b) => b.bytes - a.bytes)
-  const lines = sizes(evaluation, sorted, name)
+  const lines: Line[] = headed(sizes(evaluation, sorted, name))
   lines.push(
     `${tokens} tokens scored in ${windows} windows of ${context}; the first line is the reference${original ? ', the second the original' : ''}`,
   )
   lines.push(
     '',
-    `KL divergence from the reference${original ? ' (loss of the conversion)' : ''}, nats per token`,
+    bold(`KL divergence from the reference${original ? ' (loss of the conversion)' : ''}, nats per token`),
   )
   lines.push(...divergences(sorted.map((file) => [name(file), file] as const)))
   if (original) {
-    lines.push('', 'KL divergence from the original (loss of the method), nats per token')
+    lines.push('', bold('KL divergence from the original (loss of the method), nats per token'))
     const rows: (readonly [string, Divergence])[] = []
     if (reference.original) rows.push([name(reference), reference.original])
     for (const file of sorted) if (file.original) rows.push([name(file), file.original])
@@ -43,11 +44,11 @@ function describeEvaluation(evaluation: Evaluation): string[] {
   }
   lines.push(
     '',
-    'Where the loss sits: share of the KL divergence by the probability of the reference’s best guess',
+    bold('Where the loss sits: share of the KL divergence by the probability of the reference’s best guess'),
     ...byConfidence(sorted, name),
   )
   const worst = documents(sorted, name)
-  if (worst) lines.push('', 'Documents that lose most, nats per token', ...worst)
+  if (worst) lines.push('', bold('Documents that lose most, nats per token'), ...worst)
   return lines
 }
 

@@ -1,0 +1,72 @@
+/** `quench complete SHELL`: a script that completes commands, options, types and files in bash, zsh, fish and PowerShell. */
+import { readdirSync } from 'node:fs'
+import tab from '@bomb.sh/tab/commander'
+import type { Command } from 'commander'
+import { fileTypes } from '../gguf/file-types.js'
+import { helpEnd } from './help.js'
+import { knownKvTypes } from './options.js'
+
+/** Adds a value that may stand at the cursor; those that do not begin as the word there does are dropped. */
+type Offer = (value: string, description: string) => void
+
+/** To be called when all other commands are there. */
+export function addComplete(program: Command): void {
+  const root = tab(program)
+  const commands = new Map(program.commands.map((command) => [command.name(), command]))
+  for (const [name, completed] of root.commands) {
+    for (const argument of completed.arguments.values()) argument.handler = models
+    for (const { long, flags } of commands.get(name.split(' ')[0])?.options ?? []) {
+      const option = completed.options.get(long?.slice(2) ?? '')
+      const offer = offers(flags)
+      if (option && offer) option.handler = offer
+    }
+  }
+  commands
+    .get('complete')
+    ?.description('print a script that completes commands, options and files for a shell')
+    .addHelpText(
+      'after',
+      helpEnd(
+        ['The script asks the command `quench` itself, which has to be in the PATH.'],
+        ['quench complete bash > ~/.local/share/bash-completion/completions/quench', 'quench complete zsh'],
+      ),
+    )
+}
+
+/** What an option takes, by its placeholder. */
+function offers(flags: string): ((offer: Offer) => void) | undefined {
+  if (/<(file|folder|paths|files)\b/.test(flags)) return files
+  if (/--(type|types|train) </.test(flags)) return words([...fileTypes.values()])
+  return /--(kv-type|cache-type-[kv]) </.test(flags) ? words(knownKvTypes) : undefined
+}
+
+const words = (values: readonly string[]) => (offer: Offer) => {
+  for (const value of values) offer(value, '')
+}
+
+const files = (offer: Offer): void => list(offer, () => true)
+const models = (offer: Offer): void => list(offer, (name) => /\.gguf$/i.test(name))
+
+/** Files and folders that begin with the word at the cursor; of a single folder what is in it, so that a shell ends no word there. */
+function list(offer: Offer, wanted: (name: string) => boolean): void {
+  const word = process.argv.at(-1) ?? ''
+  let found = within(word, wanted)
+  while (found.length === 1 && found[0].endsWith('/')) {
+    const inside = within(found[0], wanted)
+    if (inside.length === 0) break
+    found = inside
+  }
+  for (const path of found) offer(path, '')
+}
+
+function within(word: string, wanted: (name: string) => boolean): string[] {
+  const folder = word.slice(0, word.lastIndexOf('/') + 1)
+  try {
+    return readdirSync(folder || '.', { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() || wanted(entry.name))
+      .map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`)
+      .filter((path) => path.startsWith(word))
+  } catch {
+    return []
+  }
+}

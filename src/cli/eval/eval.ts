@@ -1,0 +1,112 @@
+/** `quench eval`: how far quantized files are from their reference on text, and how they do at tasks. */
+import { type Command, Option } from 'commander'
+import { UsageError } from '../../errors.js'
+import { helpEnd } from '../help.js'
+import { cachePair, kvTypes, positiveInteger } from '../options.js'
+import {
+  cacheTypeOptions,
+  contextOption,
+  gpuLayersOption,
+  group,
+  jsonOption,
+  progressOption,
+  threadsOption,
+  valued,
+} from '../shared.js'
+import { print, printJson, printWarning, reportFailures } from '../terminal/print.js'
+import { clearProgress } from '../terminal/progress.js'
+import type { SectionOptions } from './sections.js'
+import { describeSections } from './table.js'
+
+interface EvalOptions extends SectionOptions {
+  json?: true
+  cacheTypeK?: string
+  cacheTypeV?: string
+}
+
+export function addEval(program: Command): void {
+  const command = program
+    .command('eval')
+    .description('measure how far GGUF files are from a reference: on text, and at tasks')
+    .argument('<files...>', 'quantized GGUF files')
+  group(command, 'What to compare with', [
+    new Option(
+      '--reference <file>',
+      'full-precision GGUF file that they were made from, or a file of --save-reference',
+    ).makeOptionMandatory(),
+    new Option('--original <file>', 'the model before training, as a second reference'),
+    new Option(
+      '--save-reference <file>',
+      "keep the reference's predictions for later evaluations on the same text",
+    ),
+  ])
+  group(command, 'What to measure on', [
+    new Option('-d, --data <paths...>', 'held-out text: files, or folders of .txt, .md and .jsonl files'),
+    new Option(
+      '--tasks <files...>',
+      'questions with choices: JSON lines, HellaSwag, or multiple choice of llama.cpp',
+    ),
+    new Option('--chat <files...>', "conversations as JSON lines, scored on the assistant's tokens"),
+    new Option(
+      '--continue <file|n>',
+      'continue these prompts (JSON lines), or n prompts from --data, greedily',
+    ),
+    valued('--continue-tokens <n>', 'tokens to write after each prompt', positiveInteger, { value: 64 }),
+    contextOption('tokens of a window; of conversations at most (default: all)', 512),
+    valued('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger),
+  ])
+  group(command, 'Running', [
+    threadsOption('as the size of the model allows'),
+    gpuLayersOption(),
+    valued(
+      '--kv-type <types>',
+      'run every file with these types of KV cache too, e.g. q8_0,q4_0 or q8_0/f16',
+      kvTypes,
+      {
+        value: [],
+        shown: 'none',
+      },
+    ),
+    ...cacheTypeOptions(),
+  ])
+  group(command, 'Output', [jsonOption(), progressOption()])
+  command
+    .addHelpText(
+      'after',
+      helpEnd(
+        [
+          'PPL perplexity, KLD nats per token from the reference, top-1 share of tokens whose best guess is the same; ± is a standard error over windows.',
+          'Every file is run with a cache of f16 and with each of the types that --kv-type or --cache-type-k and --cache-type-v name; the reference with f16.',
+        ],
+        [
+          'quench eval model-Q4_0.gguf model-Q4_K_M.gguf --reference model-f16.gguf --data text.txt',
+          'quench eval model-Q4_0.gguf --reference model-f16.gguf --tasks hellaswag.txt',
+          'quench eval model-Q4_0.gguf --reference model-f16.gguf --chat talks.jsonl --continue tools.jsonl',
+        ],
+      ),
+    )
+    .action(async (files: string[], options: EvalOptions, command: Command) => {
+      const { data, tasks = [], chat = [], continue: generate, json, cacheTypeK, cacheTypeV } = options
+      if (!data && tasks.length === 0 && chat.length === 0 && generate === undefined)
+        throw new UsageError('give text with --data, or one of --chat, --tasks and --continue')
+      const pair = cachePair(cacheTypeK, cacheTypeV)
+      const types = [...options.kvType, ...(pair === undefined ? [] : [pair])]
+      const { evaluateSections } = await import('./sections.js')
+      const given = command.getOptionValueSource('context') === 'cli'
+      const { withoutBad } = await import('../../failures.js')
+      const { result, failures } = await withoutBad(files, (files) =>
+        evaluateSections(files, {
+          ...options,
+          kvType: types,
+          ...(given && { chatContext: options.context }),
+        }),
+      )
+      clearProgress()
+      const { warnings = [], chat: onChat, generation } = result
+      for (const warning of [...warnings, ...(onChat?.warnings ?? []), ...(generation?.warnings ?? [])])
+        printWarning(warning)
+      reportFailures(failures)
+      if (json) printJson({ ...result, failures })
+      else print(describeSections(result))
+    })
+}

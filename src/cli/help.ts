@@ -1,0 +1,97 @@
+/** Help as it is laid out: in groups, no wider than the terminal, with llama.cpp's names of options, examples and the environment. */
+import type { Command, Help, Option } from 'commander'
+import { alsoCalled } from './spellings.js'
+import { print } from './terminal/print.js'
+import { bold, columnsOf, wrapped } from './terminal/style.js'
+
+/** Below this width a description stands below its term. */
+const leastDescription = 40
+const helpWidth = (): number => columnsOf(process.stdout) ?? 100
+
+/** `-ngl, --gpu-layers, --n-gpu-layers <n>` */
+function optionTerm({ flags, long }: Option): string {
+  const names = alsoCalled(long ?? undefined)
+  const before = names.filter((name) => !name.startsWith('--'))
+  const after = names.filter((name) => name.startsWith('--'))
+  return [...before, flags.replace(/(--[a-z-]+)/, [long, ...after].join(', '))].join(', ')
+}
+
+function formatItem(term: string, termWidth: number, description: string, helper: Help): string {
+  const width = helper.helpWidth ?? 80
+  const beside = width - termWidth - 4
+  if (beside >= leastDescription) {
+    const [first, ...rest] = wrapped(description, beside).map((line) => line.trim())
+    return [
+      `  ${term.padEnd(termWidth)}  ${first}`,
+      ...rest.map((line) => `${' '.repeat(termWidth + 4)}${line}`),
+    ].join('\n')
+  }
+  return [
+    ...wrapped(`  ${term}`, width),
+    ...wrapped(description, width - 6).map((line) => `      ${line.trim()}`),
+  ].join('\n')
+}
+
+const boxWrap = (text: string, width: number): string =>
+  text
+    .split('\n')
+    .flatMap((line) => wrapped(line, width).map((part) => part.trim()))
+    .join('\n')
+
+/** For the program; its commands inherit it. */
+export function configureHelp(program: Command): void {
+  program
+    .configureHelp({ optionTerm, formatItem, boxWrap })
+    .configureOutput({ getOutHelpWidth: helpWidth, writeOut: printHelp, outputError: () => {} })
+}
+
+/** Headings of groups are bold. */
+function printHelp(help: string): void {
+  const lines = help.trimEnd().split('\n')
+  print(lines.map((line) => (/^[A-Z][^.]*:$/.test(line) ? bold(line) : line)))
+}
+
+/** Paragraphs and examples after the options. */
+export function helpEnd(paragraphs: readonly string[], examples: readonly string[]): () => string {
+  return () => {
+    const width = helpWidth()
+    const lines = paragraphs.flatMap((text) => ['', ...wrapped(text, width).map((line) => line.trim())])
+    return [
+      ...lines,
+      '',
+      examples.length === 1 ? 'Example:' : 'Examples:',
+      ...examples.flatMap((example) => continued(example, width)),
+    ].join('\n')
+  }
+}
+
+/** A command that goes on in the next line where it is too long, as a shell reads it. */
+function continued(command: string, width: number): string[] {
+  const lines = wrapped(`  ${command}`, width - 2)
+  return lines.map((line, i) => (i < lines.length - 1 ? `${line} \\` : line))
+}
+
+const environment: readonly (readonly [name: string, what: string])[] = [
+  ['QUENCH_THREADS', 'threads to compute with; --threads wins over it'],
+  ['QUENCH_CACHE', 'folder of what is kept between runs (default: quench in XDG_CACHE_HOME or ~/.cache)'],
+  ['QUENCH_LLAMA_PACKAGE', 'another build of llama.cpp, e.g. linux-x64-cuda, that is installed'],
+  ['QUENCH_DEBUG', 'if it is set, errors tell where they came from'],
+  ['NO_COLOR', 'if it is set, nothing is coloured'],
+  ['FORCE_COLOR', '1: colour also where the output is no terminal; 0: none'],
+  ['COLUMNS', 'width of help and tables where the output is no terminal'],
+]
+
+/** The end of `quench --help`. */
+export function programHelp(): string {
+  const longest = environment.reduce((most, [name]) => Math.max(most, name.length), 0)
+  const helper = { helpWidth: helpWidth() } as Help
+  const lines = environment.map(([name, what]) => formatItem(name, longest, what, helper))
+  const note =
+    'Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 when told to end. `quench COMMAND --help` has examples.'
+  const examples = [
+    'quench demo',
+    'quench quantize model-f16.gguf Q4_K_M',
+    'quench train model-f16.gguf --type Q4_0',
+  ]
+  return ['', 'Environment variables:', ...lines, helpEnd([note], examples)()].join('\n')
+}

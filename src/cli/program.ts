@@ -1,0 +1,36 @@
+/** The command line as it is declared: every command with its options and its work. */
+import { createRequire } from 'node:module'
+import { Command } from 'commander'
+import { addBench } from './bench.js'
+import { addCache } from './cache.js'
+import { addCompare } from './compare.js'
+import { addComplete } from './complete.js'
+import { addDemo } from './demo.js'
+import { addDoctor } from './doctor.js'
+import { addEval } from './eval/eval.js'
+import { configureHelp, programHelp } from './help.js'
+import { addInspect } from './inspect.js'
+import { addQuantize } from './quantize.js'
+import { addTrain } from './train/train.js'
+
+const { version, description } = createRequire(import.meta.url)('../../package.json') as {
+  version: string
+  description: string
+}
+
+export function createProgram(): Command {
+  const program = new Command('quench').description(description).version(version).exitOverride()
+  configureHelp(program)
+  program.addHelpText('after', programHelp)
+  addInspect(program)
+  addQuantize(program)
+  addTrain(program)
+  addEval(program)
+  addBench(program)
+  addCompare(program)
+  addDemo(program)
+  addCache(program)
+  addDoctor(program)
+  addComplete(program)
+  return program
+}

@@ -1,0 +1,54 @@
+/** Options that several commands take, so that one name means one thing everywhere. */
+import { type Command, Option } from 'commander'
+import { cacheType, gpuLayers, lengths, positiveInteger, threadCount } from './options.js'
+import { progressModes } from './terminal/progress.js'
+
+/** An option with a parser. @param shown what help says of its default, where it is not to be said in the words of a value */
+export function valued<T>(
+  flags: string,
+  help: string,
+  parse: (text: string) => T,
+  preset?: { readonly value: T; readonly shown?: string },
+): Option {
+  const option = new Option(flags, help).argParser(parse)
+  return preset ? option.default(preset.value, preset.shown) : option
+}
+
+export const threadsOption = (preset: string): Option =>
+  valued('-t, --threads <n>', `threads to compute with (default: ${preset})`, threadCount)
+
+export const contextOption = (help: string, preset?: number): Option =>
+  valued('-c, --context <n>', help, positiveInteger, preset === undefined ? undefined : { value: preset })
+
+export const gpuLayersOption = (): Option =>
+  valued('--gpu-layers <n>', 'layers to put on a GPU, or all', gpuLayers, { value: 0 })
+
+export const cacheTypeOptions = (): Option[] => [
+  valued('--cache-type-k <type>', 'type of cached keys (default: f16)', cacheType),
+  valued('--cache-type-v <type>', 'type of cached values (default: f16)', cacheType),
+]
+
+/** What speed tests run. */
+export const lengthOptions = (): Option[] => [
+  valued('-p, --prompt <lengths>', 'tokens of prompts to read, e.g. 512,2048', lengths, one(512)),
+  valued('-n, --generate <lengths>', 'tokens to write one by one', lengths, one(64)),
+  valued('--depth <lengths>', 'tokens that are there before, e.g. 0,4096', lengths, one(0)),
+]
+
+const one = (length: number) => ({ value: [length], shown: String(length) })
+
+export const jsonOption = (): Option =>
+  new Option('--json', 'print one JSON document; a failure is one as well')
+
+export const progressOption = (): Option =>
+  new Option(
+    '--progress <how>',
+    'how far the work is, on standard error: a line that is drawn again on a terminal and lines elsewhere (auto), lines, JSON lines, nothing',
+  )
+    .choices(progressModes)
+    .default('auto')
+
+/** Adds options under a heading of the help. */
+export function group(command: Command, heading: string, options: readonly Option[]): void {
+  for (const option of options) command.addOption(option.helpGroup(`${heading}:`))
+}

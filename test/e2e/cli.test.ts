@@ -1,0 +1,262 @@
+/** What holds for every command: colour, width, progress, errors as JSON, outputs without a name, threads, caches, doctor, completions. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { jsonError, quench, quenchWith } from '../support/quench.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { wordText } from '../support/word-text.js'
+
+const plainEnv = { NO_COLOR: undefined, FORCE_COLOR: undefined, COLUMNS: undefined }
+const typed = (...args: string[]) => quenchWith(plainEnv, ...args)
+
+let folder: string
+let model: string
+let text: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+  model = join(folder, 'm-f16.gguf')
+  text = join(folder, 'text.txt')
+  await writeTinyGguf(model)
+  await writeFile(text, wordText(400))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('colour', () => {
+  /** Escapes as a sign that can be seen. */
+  const seen = (output: string): string => output.replaceAll('\x1b', '%')
+  const bad = ['inspect', 'no-such-file.gguf']
+
+  test('is not for pipes', async () => {
+    expect(seen((await typed('inspect', model)).stdout)).not.toContain('%[')
+    expect(seen((await typed(...bad)).stderr)).not.toContain('%[')
+  })
+
+  test('FORCE_COLOR: headings are bold, errors red, and the text is the same', async () => {
+    const forced = { ...plainEnv, FORCE_COLOR: '1' }
+    const stdout = seen((await quenchWith(forced, 'inspect', model)).stdout)
+    expect(stdout).toMatch(/^%\[1mtype +tensors +weights +size%\[22m$/m)
+    expect(stdout.replace(/%\[\d+m/g, '')).toBe((await typed('inspect', model)).stdout)
+    expect(seen((await quenchWith(forced, ...bad)).stderr)).toMatch(/^%\[31mquench: .*%\[39m\n$/)
+    expect(seen((await quenchWith(forced, '--help')).stdout)).toMatch(/^%\[1mCommands:%\[22m$/m)
+    expect(seen((await quenchWith(forced, 'inspect', model, '--json')).stdout)).not.toContain('%[')
+  })
+
+  test('NO_COLOR and FORCE_COLOR=0: none', async () => {
+    for (const env of [{ NO_COLOR: '1' }, { FORCE_COLOR: '0' }])
+      expect(seen((await quenchWith({ ...plainEnv, ...env }, 'inspect', model)).stdout)).not.toContain('%[')
+  })
+})
+
+test('COLUMNS=40: tables become lists, and no line is longer', async () => {
+  const narrow = { ...plainEnv, COLUMNS: '40' }
+  const { stdout } = await quenchWith(narrow, 'inspect', model, '--tensors')
+  expect(stdout.split('\n').filter((line) => line.length > 40 && /\S\s+\S/.test(line.trim()))).toEqual([])
+  const q4 = join(folder, 'narrow.gguf')
+  await quench('quantize', model, q4, 'q4_0')
+  const args = ['--reference', model, '-d', text, '-c', '32', '--tokens', '64']
+  const ran = await quenchWith(narrow, 'eval', q4, ...args)
+  expect(ran.stdout).toMatch(/^narrow\.gguf\n {2}type +Q4_0\n/m)
+  expect(ran.stdout.split('\n').filter((line) => line.length > 40)).toEqual([])
+})
+
+describe('errors of --json', () => {
+  test.each([
+    [['inspect', 'no-such.gguf', '--json'], 1, 'no-such.gguf: no such file or folder'],
+    [['inspect', '--json'], 2, "missing required argument 'file'; see `quench --help`"],
+    [
+      ['bench', 'x', '--json', '--csv'],
+      2,
+      '--json, --markdown and --csv exclude each other; give one of them',
+    ],
+  ])('%j', async (args, code, message) => {
+    expect(await typed(...args)).toEqual({
+      code,
+      stdout: jsonError(message, code),
+      stderr: `quench: ${message}\n`,
+    })
+  })
+})
+
+describe('outputs without a name', () => {
+  test('lie beside the input, are printed, and replace nothing', async () => {
+    const output = join(folder, 'm-Q4_K_M.gguf')
+    const ran = await typed('quantize', model, 'q4_k')
+    expect(ran).toMatchObject({ code: 0, stdout: expect.stringContaining(output) })
+    const bytes = await readFile(output)
+    for (const args of [['q4_k'], ['Q4_K_M'], ['--type', 'Q4_K_M']])
+      expect(await typed('quantize', model, ...args)).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `quench: ${output} exists already; name another output with --output, or the same to replace it\n`,
+      })
+    expect((await typed('quantize', model, output, 'Q4_K_M')).code).toBe(0)
+    expect(await readFile(output)).toEqual(bytes)
+  })
+
+  test('of train too; --resume of a finished one says so', async () => {
+    const output = join(folder, 'm-Q4_0-QAT.gguf')
+    const args = ['--type', 'q4_0', '-d', text, '-c', '32', '--batch', '64', '--tokens', '1024']
+    const train = (...more: string[]) =>
+      typed('train', model, ...args, '--steps', '1', '--calibration', '0', '-t', '1', ...more)
+    const dry = await train('--dry-run')
+    expect(dry).toMatchObject({ code: 0, stdout: expect.stringContaining(`the file would be ${output}`) })
+    expect(await readdir(folder)).not.toContain('m-Q4_0-QAT.gguf')
+    expect(await train()).toMatchObject({ code: 0, stdout: expect.stringContaining(output) })
+    expect(await train()).toMatchObject({ code: 2, stderr: expect.stringContaining('exists already') })
+    expect(await train('--resume')).toMatchObject({
+      code: 0,
+      stdout: `${output} is finished: there is nothing to resume\n`,
+    })
+  })
+})
+
+describe('--progress', () => {
+  const run = (how: string) =>
+    typed('bench', model, '-p', '16', '-n', '4', '-r', '2', '-t', '1', '--progress', how, '--json')
+
+  test('jsonl: every line of standard error is an event of version 1', async () => {
+    const { code, stdout, stderr } = await run('jsonl')
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ settings: { threads: 1 } })
+    const events = stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    for (const event of events) expect(event).toMatchObject({ v: 1, time: expect.stringMatching(/Z$/) })
+    expect(events[0]).toMatchObject({ event: 'stage', stage: 'measuring' })
+    expect(events.at(-2)).toMatchObject({ event: 'progress', stage: 'measuring', left: 0 })
+    expect(events.at(-2).done).toBe(events.at(-2).total)
+    expect(events.at(-1)).toMatchObject({ event: 'done', stage: 'measuring' })
+  })
+
+  test('jsonl: an error is an event as well', async () => {
+    const { code, stderr } = await typed('bench', 'none.gguf', '--progress', 'jsonl')
+    expect(code).toBe(1)
+    expect(JSON.parse(stderr)).toMatchObject({
+      v: 1,
+      event: 'error',
+      exitCode: 1,
+      message: expect.stringMatching(/none\.gguf/),
+    })
+  })
+
+  test('none says nothing, and other words are refused', async () => {
+    expect(await run('none')).toMatchObject({ code: 0, stderr: '' })
+    expect(await run('often')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('auto, lines, jsonl, none'),
+    })
+  })
+})
+
+test('--threads wins over QUENCH_THREADS', async () => {
+  const env = { ...plainEnv, QUENCH_THREADS: 'many' }
+  const output = join(folder, 'threads.gguf')
+  const args = ['quantize', model, output, 'Q4_0']
+  expect(await quenchWith(env, ...args)).toMatchObject({
+    code: 2,
+    stderr: 'quench: QUENCH_THREADS is "many"; set it to a whole number from 1 to 1024\n',
+  })
+  expect((await quenchWith(env, ...args, '-t', '1')).code).toBe(0)
+  expect((await typed('quantize', model, output, 'Q4_0', '-t', '0')).stderr).toMatch(/threads from 1 to 512/)
+})
+
+test('types of cached keys and values: both, and each for itself', async () => {
+  const q4 = join(folder, 'cache.gguf')
+  await quench('quantize', model, q4, 'Q8_0')
+  const common = ['--reference', model, '-d', text, '-c', '32', '--tokens', '128', '-t', '1', '--json']
+  const evaluate = async (...more: string[]) => {
+    const { code, stdout } = await typed('eval', q4, ...common, ...more)
+    expect(code).toBe(0)
+    const { files } = JSON.parse(stdout) as { files: { kvType: string; kld: { mean: number } }[] }
+    return new Map(files.map(({ kvType, kld }) => [kvType, kld.mean]))
+  }
+  const both = await evaluate('-ctk', 'q8_0', '-ctv', 'q8_0')
+  expect([...both.keys()]).toEqual(['f16', 'q8_0'])
+  expect(await evaluate('--kv-type', 'q8_0')).toEqual(both)
+  expect([...(await evaluate('-ctk', 'f16', '-ctv', 'f16')).keys()]).toEqual(['f16'])
+  const keys = await evaluate('-ctk', 'q8_0')
+  expect([...keys.keys()]).toEqual(['f16', 'q8_0/f16'])
+  expect(keys.get('f16')).toBe(both.get('f16'))
+  expect(new Set([keys.get('q8_0/f16'), both.get('q8_0'), both.get('f16')]).size).toBe(3)
+
+  const bench = async (...more: string[]) => {
+    const ran = await typed('bench', q4, '-p', '16', '-n', '2', '-r', '1', '-t', '1', '--json', ...more)
+    expect(ran.code).toBe(0)
+    const { files, settings } = JSON.parse(ran.stdout)
+    return { type: settings.kvType, bytes: files[0].memory.kvBytes }
+  }
+  const f16 = await bench()
+  expect(await bench('-ctk', 'q8_0', '-ctv', 'q8_0')).toEqual({ type: 'q8_0', bytes: (f16.bytes * 34) / 64 })
+  expect(await bench('-ctk', 'q8_0')).toEqual({ type: 'q8_0/f16', bytes: (f16.bytes * 98) / 128 })
+  expect((await typed('bench', q4, '-ctk', 'q8_0', '--kv-type', 'f16')).code).toBe(2)
+})
+
+test('layers for a GPU that is not there stay on the processor, which is said', async () => {
+  const args = ['bench', model, '-p', '8', '-n', '2', '-r', '1', '-t', '1', '--json']
+  const { code, stderr } = await typed(...args, '-ngl', 'all')
+  expect({ code, stderr }).toEqual({
+    code: 0,
+    stderr: expect.stringMatching(/^quench: warning: this build of llama\.cpp finds no GPU, [^\n]*\n$/),
+  })
+  expect(await typed(...args, '-ngl', '0')).toMatchObject({ code: 0, stderr: '' })
+})
+
+describe('doctor', () => {
+  test('says what is there', async () => {
+    const { code, stdout } = await typed('doctor', '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      versions: {
+        node: process.versions.node,
+        llama: expect.stringMatching(/^packages \d/),
+        onnxruntime: expect.stringMatching(/^\d/),
+      },
+      threads: { count: expect.any(Number), why: expect.any(String) },
+      memory: { bytes: expect.any(Number), why: expect.stringMatching(/^three quarters of the/) },
+      devices: [{ name: 'CPU', kind: 'cpu' }],
+      cache: { folder: process.env.QUENCH_CACHE ?? expect.any(String) },
+      missing: [],
+    })
+    const plain = await typed('doctor')
+    expect(plain.stdout).toMatch(/^threads +\d+ \(.*\)$/m)
+    expect(plain.stdout).toMatch(/\ntraining and evaluating are possible\n$/)
+  })
+
+  test('says what is missing and how to get it, and exits with 1', async () => {
+    const env = { ...plainEnv, QUENCH_LLAMA_PACKAGE: 'linux-x64-none', QUENCH_THREADS: '3' }
+    const { code, stdout } = await quenchWith(env, 'doctor')
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/^threads +3 \(as QUENCH_THREADS says\)$/m)
+    expect(stdout).toMatch(
+      /llama\.cpp is missing: install it with `npm install @node-llama-cpp\/linux-x64-none@/,
+    )
+  })
+})
+
+describe('complete', () => {
+  test.each(['bash', 'zsh', 'fish', 'powershell'])('%s: a script that asks quench', async (shell) => {
+    const { code, stdout } = await typed('complete', shell)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/quench['"]? complete/)
+  })
+
+  const completed = async (...words: string[]): Promise<string[]> => {
+    const { stdout } = await typed('complete', '--', ...words)
+    return stdout
+      .split('\n')
+      .map((line) => line.split('\t')[0])
+      .filter((line) => line !== '' && !line.startsWith(':'))
+  }
+
+  test('commands, options, types and files', async () => {
+    expect(await completed('d')).toEqual(['demo', 'doctor'])
+    expect(await completed('train', '--me')).toEqual(['--memory', '--method'])
+    expect(await completed('train', model, '--type', 'Q6')).toEqual(['Q6_K'])
+    expect(await completed('bench', model, '--cache-type-k', 'q8')).toEqual(['q8_0'])
+    expect(await completed('inspect', join(folder, 'm-f'))).toEqual([model])
+    expect(await completed('inspect', join(folder, 'te'))).toEqual([])
+    expect(await completed('eval', model, '--data', join(folder, 'te'))).toEqual([text])
+  })
+})
