@@ -1,5 +1,6 @@
 /** The public API of quench. */
 
+export type { CommandEvent } from './cli/terminal/events.js'
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'

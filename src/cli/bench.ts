@@ -96,7 +96,7 @@ export function addBench(program: Command): void {
           ...(threads !== undefined && { threads }),
           ...(draft !== undefined && { draft }),
           ...(prompts && { prompts }),
-          onProgress: progressLine('measuring', (rate) => `${humanCount(rate)} tokens/s`),
+          onProgress: progressLine('measuring', (rate) => `${humanCount(rate)} tokens/s`, 'bench'),
         }),
       )
       clearProgress()

@@ -197,7 +197,7 @@ function progressOf({ stage }: CompareEvent): (event: CompareEvent) => void {
   if (!(stage in parts)) return () => {}
   const perSecond = (rate: number) =>
     stage === 'bench' ? `${humanCount(rate)} tokens/s` : `${rate.toFixed(2)} files/s`
-  const line = progressLine(parts[stage as keyof typeof parts], perSecond)
+  const line = progressLine(parts[stage as keyof typeof parts], perSecond, stage)
   return (event) => {
     if ('done' in event) line(event.done, event.total)
   }

@@ -80,7 +80,7 @@ function showDemo(speak: boolean): (event: DemoEvent) => void {
       clearProgress()
       if (speak) print([bold(announcement(event))])
       const training = showTraining('  ')
-      const evaluating = progressLine('  evaluating', (rate) => `${humanCount(rate)} tokens/s`)
+      const evaluating = progressLine('  evaluating', (rate) => `${humanCount(rate)} tokens/s`, 'evaluate')
       show = (e) => {
         if (e.stage === 'train') training(e.event)
         if (e.stage === 'evaluate') evaluating(e.done, e.total)

@@ -122,7 +122,7 @@ const sentence = (error: unknown): string => {
 }
 
 /** @param range `>=20.19` */
-export function isAtLeast(version: string, range: string): boolean {
+function isAtLeast(version: string, range: string): boolean {
   const numbers = (text: string) =>
     text
       .replace(/^[^\d]*/, '')

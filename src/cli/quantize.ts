@@ -58,7 +58,7 @@ export function addQuantize(program: Command): void {
       const { quantizeFile } = await import('../quantize/ptq.js')
       const result = await quantizeFile(input, output, type, {
         allowRequantize: options.allowRequantize ?? false,
-        onProgress: progressLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`),
+        onProgress: progressLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`, 'quantize'),
         ...(threads !== undefined && { threads }),
       })
       clearProgress()

@@ -2,13 +2,15 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { jsonError, quench, quenchWith } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
-const plainEnv = { NO_COLOR: undefined, FORCE_COLOR: undefined, COLUMNS: undefined }
-const typed = (...args: string[]) => quenchWith(plainEnv, ...args)
+const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+const shipped = inRepository('models/quench-5m-f16.gguf')
+const heldOut = inRepository('models/quench-5m.test.txt')
 
 let folder: string
 let model: string
@@ -28,15 +30,15 @@ describe('colour', () => {
   const bad = ['inspect', 'no-such-file.gguf']
 
   test('is not for pipes', async () => {
-    expect(seen((await typed('inspect', model)).stdout)).not.toContain('%[')
-    expect(seen((await typed(...bad)).stderr)).not.toContain('%[')
+    expect(seen((await quench('inspect', model)).stdout)).not.toContain('%[')
+    expect(seen((await quench(...bad)).stderr)).not.toContain('%[')
   })
 
   test('FORCE_COLOR: headings are bold, errors red, and the text is the same', async () => {
-    const forced = { ...plainEnv, FORCE_COLOR: '1' }
+    const forced = { FORCE_COLOR: '1' }
     const stdout = seen((await quenchWith(forced, 'inspect', model)).stdout)
     expect(stdout).toMatch(/^%\[1mtype +tensors +weights +size%\[22m$/m)
-    expect(stdout.replace(/%\[\d+m/g, '')).toBe((await typed('inspect', model)).stdout)
+    expect(stdout.replace(/%\[\d+m/g, '')).toBe((await quench('inspect', model)).stdout)
     expect(seen((await quenchWith(forced, ...bad)).stderr)).toMatch(/^%\[31mquench: .*%\[39m\n$/)
     expect(seen((await quenchWith(forced, '--help')).stdout)).toMatch(/^%\[1mCommands:%\[22m$/m)
     expect(seen((await quenchWith(forced, 'inspect', model, '--json')).stdout)).not.toContain('%[')
@@ -44,12 +46,12 @@ describe('colour', () => {
 
   test('NO_COLOR and FORCE_COLOR=0: none', async () => {
     for (const env of [{ NO_COLOR: '1' }, { FORCE_COLOR: '0' }])
-      expect(seen((await quenchWith({ ...plainEnv, ...env }, 'inspect', model)).stdout)).not.toContain('%[')
+      expect(seen((await quenchWith(env, 'inspect', model)).stdout)).not.toContain('%[')
   })
 })
 
 test('COLUMNS=40: tables become lists, and no line is longer', async () => {
-  const narrow = { ...plainEnv, COLUMNS: '40' }
+  const narrow = { COLUMNS: '40' }
   const { stdout } = await quenchWith(narrow, 'inspect', model, '--tensors')
   expect(stdout.split('\n').filter((line) => line.length > 40 && /\S\s+\S/.test(line.trim()))).toEqual([])
   const q4 = join(folder, 'narrow.gguf')
@@ -70,7 +72,7 @@ describe('errors of --json', () => {
       '--json, --markdown and --csv exclude each other; give one of them',
     ],
   ])('%j', async (args, code, message) => {
-    expect(await typed(...args)).toEqual({
+    expect(await quench(...args)).toEqual({
       code,
       stdout: jsonError(message, code),
       stderr: `quench: ${message}\n`,
@@ -81,16 +83,16 @@ describe('errors of --json', () => {
 describe('outputs without a name', () => {
   test('lie beside the input, are printed, and replace nothing', async () => {
     const output = join(folder, 'm-Q4_K_M.gguf')
-    const ran = await typed('quantize', model, 'q4_k')
+    const ran = await quench('quantize', model, 'q4_k')
     expect(ran).toMatchObject({ code: 0, stdout: expect.stringContaining(output) })
     const bytes = await readFile(output)
     for (const args of [['q4_k'], ['Q4_K_M'], ['--type', 'Q4_K_M']])
-      expect(await typed('quantize', model, ...args)).toEqual({
+      expect(await quench('quantize', model, ...args)).toEqual({
         code: 2,
         stdout: '',
         stderr: `quench: ${output} exists already; name another output with --output, or the same to replace it\n`,
       })
-    expect((await typed('quantize', model, output, 'Q4_K_M')).code).toBe(0)
+    expect((await quench('quantize', model, output, 'Q4_K_M')).code).toBe(0)
     expect(await readFile(output)).toEqual(bytes)
   })
 
@@ -98,7 +100,7 @@ describe('outputs without a name', () => {
     const output = join(folder, 'm-Q4_0-QAT.gguf')
     const args = ['--type', 'q4_0', '-d', text, '-c', '32', '--batch', '64', '--tokens', '1024']
     const train = (...more: string[]) =>
-      typed('train', model, ...args, '--steps', '1', '--calibration', '0', '-t', '1', ...more)
+      quench('train', model, ...args, '--steps', '1', '--calibration', '0', '-t', '1', ...more)
     const dry = await train('--dry-run')
     expect(dry).toMatchObject({ code: 0, stdout: expect.stringContaining(`the file would be ${output}`) })
     expect(await readdir(folder)).not.toContain('m-Q4_0-QAT.gguf')
@@ -113,7 +115,7 @@ describe('outputs without a name', () => {
 
 describe('--progress', () => {
   const run = (how: string) =>
-    typed('bench', model, '-p', '16', '-n', '4', '-r', '2', '-t', '1', '--progress', how, '--json')
+    quench('bench', model, '-p', '16', '-n', '4', '-r', '2', '-t', '1', '--progress', how, '--json')
 
   test('jsonl: every line of standard error is an event of version 1', async () => {
     const { code, stdout, stderr } = await run('jsonl')
@@ -124,14 +126,14 @@ describe('--progress', () => {
       .split('\n')
       .map((line) => JSON.parse(line))
     for (const event of events) expect(event).toMatchObject({ v: 1, time: expect.stringMatching(/Z$/) })
-    expect(events[0]).toMatchObject({ event: 'stage', stage: 'measuring' })
-    expect(events.at(-2)).toMatchObject({ event: 'progress', stage: 'measuring', left: 0 })
+    expect(events[0]).toMatchObject({ event: 'stage', stage: 'bench' })
+    expect(events.at(-2)).toMatchObject({ event: 'progress', stage: 'bench', left: 0 })
     expect(events.at(-2).done).toBe(events.at(-2).total)
-    expect(events.at(-1)).toMatchObject({ event: 'done', stage: 'measuring' })
+    expect(events.at(-1)).toMatchObject({ event: 'done', stage: 'bench' })
   })
 
   test('jsonl: an error is an event as well', async () => {
-    const { code, stderr } = await typed('bench', 'none.gguf', '--progress', 'jsonl')
+    const { code, stderr } = await quench('bench', 'none.gguf', '--progress', 'jsonl')
     expect(code).toBe(1)
     expect(JSON.parse(stderr)).toMatchObject({
       v: 1,
@@ -151,7 +153,7 @@ describe('--progress', () => {
 })
 
 test('--threads wins over QUENCH_THREADS', async () => {
-  const env = { ...plainEnv, QUENCH_THREADS: 'many' }
+  const env = { QUENCH_THREADS: 'many' }
   const output = join(folder, 'threads.gguf')
   const args = ['quantize', model, output, 'Q4_0']
   expect(await quenchWith(env, ...args)).toMatchObject({
@@ -159,15 +161,15 @@ test('--threads wins over QUENCH_THREADS', async () => {
     stderr: 'quench: QUENCH_THREADS is "many"; set it to a whole number from 1 to 1024\n',
   })
   expect((await quenchWith(env, ...args, '-t', '1')).code).toBe(0)
-  expect((await typed('quantize', model, output, 'Q4_0', '-t', '0')).stderr).toMatch(/threads from 1 to 512/)
+  expect((await quench('quantize', model, output, 'Q4_0', '-t', '0')).stderr).toMatch(/threads from 1 to 512/)
 })
 
 test('types of cached keys and values: both, and each for itself', async () => {
   const q4 = join(folder, 'cache.gguf')
-  await quench('quantize', model, q4, 'Q8_0')
-  const common = ['--reference', model, '-d', text, '-c', '32', '--tokens', '128', '-t', '1', '--json']
+  await quench('quantize', shipped, q4, 'Q4_0')
+  const common = ['--reference', shipped, '-d', heldOut, '-c', '32', '--tokens', '128', '-t', '1', '--json']
   const evaluate = async (...more: string[]) => {
-    const { code, stdout } = await typed('eval', q4, ...common, ...more)
+    const { code, stdout } = await quench('eval', q4, ...common, ...more)
     expect(code).toBe(0)
     const { files } = JSON.parse(stdout) as { files: { kvType: string; kld: { mean: number } }[] }
     return new Map(files.map(({ kvType, kld }) => [kvType, kld.mean]))
@@ -182,7 +184,7 @@ test('types of cached keys and values: both, and each for itself', async () => {
   expect(new Set([keys.get('q8_0/f16'), both.get('q8_0'), both.get('f16')]).size).toBe(3)
 
   const bench = async (...more: string[]) => {
-    const ran = await typed('bench', q4, '-p', '16', '-n', '2', '-r', '1', '-t', '1', '--json', ...more)
+    const ran = await quench('bench', q4, '-p', '16', '-n', '2', '-r', '1', '-t', '1', '--json', ...more)
     expect(ran.code).toBe(0)
     const { files, settings } = JSON.parse(ran.stdout)
     return { type: settings.kvType, bytes: files[0].memory.kvBytes }
@@ -190,22 +192,22 @@ test('types of cached keys and values: both, and each for itself', async () => {
   const f16 = await bench()
   expect(await bench('-ctk', 'q8_0', '-ctv', 'q8_0')).toEqual({ type: 'q8_0', bytes: (f16.bytes * 34) / 64 })
   expect(await bench('-ctk', 'q8_0')).toEqual({ type: 'q8_0/f16', bytes: (f16.bytes * 98) / 128 })
-  expect((await typed('bench', q4, '-ctk', 'q8_0', '--kv-type', 'f16')).code).toBe(2)
+  expect((await quench('bench', q4, '-ctk', 'q8_0', '--kv-type', 'f16')).code).toBe(2)
 })
 
 test('layers for a GPU that is not there stay on the processor, which is said', async () => {
   const args = ['bench', model, '-p', '8', '-n', '2', '-r', '1', '-t', '1', '--json']
-  const { code, stderr } = await typed(...args, '-ngl', 'all')
+  const { code, stderr } = await quench(...args, '-ngl', 'all')
   expect({ code, stderr }).toEqual({
     code: 0,
     stderr: expect.stringMatching(/^quench: warning: this build of llama\.cpp finds no GPU, [^\n]*\n$/),
   })
-  expect(await typed(...args, '-ngl', '0')).toMatchObject({ code: 0, stderr: '' })
+  expect(await quench(...args, '-ngl', '0')).toMatchObject({ code: 0, stderr: '' })
 })
 
 describe('doctor', () => {
   test('says what is there', async () => {
-    const { code, stdout } = await typed('doctor', '--json')
+    const { code, stdout } = await quench('doctor', '--json')
     expect(code).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({
       versions: {
@@ -219,13 +221,13 @@ describe('doctor', () => {
       cache: { folder: process.env.QUENCH_CACHE ?? expect.any(String) },
       missing: [],
     })
-    const plain = await typed('doctor')
+    const plain = await quench('doctor')
     expect(plain.stdout).toMatch(/^threads +\d+ \(.*\)$/m)
     expect(plain.stdout).toMatch(/\ntraining and evaluating are possible\n$/)
   })
 
   test('says what is missing and how to get it, and exits with 1', async () => {
-    const env = { ...plainEnv, QUENCH_LLAMA_PACKAGE: 'linux-x64-none', QUENCH_THREADS: '3' }
+    const env = { QUENCH_LLAMA_PACKAGE: 'linux-x64-none', QUENCH_THREADS: '3' }
     const { code, stdout } = await quenchWith(env, 'doctor')
     expect(code).toBe(1)
     expect(stdout).toMatch(/^threads +3 \(as QUENCH_THREADS says\)$/m)
@@ -237,13 +239,13 @@ describe('doctor', () => {
 
 describe('complete', () => {
   test.each(['bash', 'zsh', 'fish', 'powershell'])('%s: a script that asks quench', async (shell) => {
-    const { code, stdout } = await typed('complete', shell)
+    const { code, stdout } = await quench('complete', shell)
     expect(code).toBe(0)
     expect(stdout).toMatch(/quench['"]? complete/)
   })
 
   const completed = async (...words: string[]): Promise<string[]> => {
-    const { stdout } = await typed('complete', '--', ...words)
+    const { stdout } = await quench('complete', '--', ...words)
     return stdout
       .split('\n')
       .map((line) => line.split('\t')[0])

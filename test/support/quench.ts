@@ -48,7 +48,7 @@ async function run(
 ): Promise<Ran & { signal: NodeJS.Signals | null }> {
   const child = spawn(process.execPath, [compiled('cli/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...env },
+    env: { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined, COLUMNS: undefined, ...env },
   })
   const ran: Ran = { code: null, stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

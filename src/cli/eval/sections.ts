@@ -88,7 +88,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
       ...second,
       text: documents,
       context,
-      onProgress: progress('evaluating'),
+      onProgress: progress('evaluating', 'evaluate'),
       ...(tokens !== undefined && { maxTokens: tokens }),
       ...(saveReference !== undefined && { saveReference }),
     }))
@@ -98,19 +98,21 @@ export async function evaluateSections(files: string[], options: SectionOptions)
       ...common,
       ...second,
       conversations,
-      onProgress: progress('evaluating conversations'),
+      onProgress: progress('evaluating conversations', 'chat'),
       ...(chatContext !== undefined && { context: chatContext }),
     }))
   const answers: ChoiceEvaluation[] = []
   for (const asked of questions ?? [])
-    answers.push(await evaluateChoices({ ...common, tasks: asked, onProgress: progress('asking questions') }))
+    answers.push(
+      await evaluateChoices({ ...common, tasks: asked, onProgress: progress('asking questions', 'tasks') }),
+    )
   const generation =
     prompts &&
     (await evaluateGeneration({
       ...common,
       prompts,
       tokens: continueTokens,
-      onProgress: progress('writing'),
+      onProgress: progress('writing', 'continue'),
     }))
   return {
     ...onText,
@@ -120,7 +122,8 @@ export async function evaluateSections(files: string[], options: SectionOptions)
   }
 }
 
-const progress = (label: string) => progressLine(label, (rate) => `${humanCount(rate)} tokens/s`)
+const progress = (label: string, stage: string) =>
+  progressLine(label, (rate) => `${humanCount(rate)} tokens/s`, stage)
 
 async function promptsOf(generate: string, documents: Awaited<ReturnType<typeof readDocuments>> | undefined) {
   if (!/^\d+$/.test(generate)) return readPrompts(generate)

@@ -10,7 +10,10 @@ interface EventBase {
   readonly time: string
 }
 
-/** A stage has begun, e.g. `evaluate` or `training`. */
+/**
+ * A stage has begun: `quantize`, `evaluate`, `chat`, `tasks`, `continue`, `bench`, `tensors`, `write`, or one of a training run:
+ * `measure`, `write text`, `blockwise`, `teacher`, `train`.
+ */
 interface StageEvent extends EventBase {
   readonly event: 'stage'
   readonly stage: string

@@ -48,9 +48,9 @@ export class Progress {
 
   /**
    * A function to be called with what is done and what there is to do; rates are of what was done since its first call. `rate`
-   * writes a rate per second, e.g. `1200 tokens/s`.
+   * writes a rate per second, e.g. `1200 tokens/s`; `stage` is what events call it.
    */
-  line(label: string, rate: (perSecond: number) => string): Show {
+  line(label: string, rate: (perSecond: number) => string, stage = label.trim()): Show {
     let first: { readonly at: number; readonly done: number } | undefined
     return (done, total) => {
       const now = this.output.now()
@@ -60,7 +60,7 @@ export class Progress {
       if (to === 'nothing') return
       const seconds = (now - first.at) / 1000
       if (to === 'events') {
-        this.event(label.trim(), done, total, seconds, first.done, begins)
+        this.event(stage, done, total, seconds, first.done, begins)
         return
       }
       const last = to === 'lines' && done >= total
@@ -120,7 +120,7 @@ export function setProgress(mode: ProgressMode): void {
 
 export const clearProgress = (): void => progress.clear()
 export const endProgress = (): void => progress.end()
-export const progressLine: Progress['line'] = (label, rate) => progress.line(label, rate)
+export const progressLine: Progress['line'] = (...line) => progress.line(...line)
 
 /** E.g. `evaluating  42 %  1200 tokens/s  3:05 left`; `before` was done before the seconds began. */
 export function progressText(

@@ -1,6 +1,7 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
 
 import { type Command, Option, type OptionValues } from 'commander'
+import { blockwise } from '../../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../../config/options.js'
 import { optionEntries, optionGroups } from '../../config/table.js'
 import { UsageError } from '../../errors.js'
@@ -113,15 +114,21 @@ export function warn(warning: string): void {
 /** Shows the events of a run on the progress line. */
 export function showTraining(label = ''): (event: TrainEvent) => void {
   let each = 0 // tokens of a block or a step
+  const line = (
+    stage: TrainEvent['stage'],
+    doing: string,
+    rate: (perSecond: number) => string = () => '',
+  ): ReturnType<typeof progressLine> => progressLine(`${label}${doing}`, rate, stage)
   const rates = {
-    measure: progressLine(`${label}measuring a block`, () => ''),
-    'write text': progressLine(`${label}the model writes text`, (rate) => tokens(rate)),
-    blockwise: progressLine(
-      `${label}solving blocks`,
+    measure: line('measure', 'measuring a block'),
+    'write text': line('write text', 'the model writes text', tokens),
+    [blockwise]: line(
+      blockwise,
+      'solving blocks',
       (rate) => `${(60 * rate).toFixed(1)} blocks/min, ${tokens(rate * each)}`,
     ),
-    teacher: progressLine(`${label}asking the teacher`, (rate) => tokens(rate)),
-    train: progressLine(`${label}training`, (rate) => `${rate.toFixed(2)} steps/s, ${tokens(rate * each)}`),
+    teacher: line('teacher', 'asking the teacher', tokens),
+    train: line('train', 'training', (rate) => `${rate.toFixed(2)} steps/s, ${tokens(rate * each)}`),
   }
   return (event) => {
     each = event.tokens / event.total
