@@ -87,7 +87,7 @@ export interface Advanced {
 }
 
 /** How far a block is computed, of every batch. */
-export interface Cuts {
+interface Cuts {
   readonly states: Cut[]
   readonly trial: Cut[]
 }

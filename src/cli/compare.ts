@@ -22,7 +22,7 @@ import { green, headed, type Line, outputColumns } from './terminal/style.js'
 import { showTraining, warn } from './train/train.js'
 
 interface Options {
-  data: string[]
+  data?: string[]
   output?: string
   types?: string[]
   train: string[]
@@ -71,8 +71,8 @@ export function addCompare(program: Command): void {
   group(command, 'What to measure', [
     new Option(
       '-d, --data <paths...>',
-      'held-out text: files, or folders of .txt, .md and .jsonl files',
-    ).makeOptionMandatory(),
+      'held-out text: files, or folders of .txt, .md and .jsonl files (default: the model writes 8192 tokens)',
+    ),
     valued('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger),
     contextOption('tokens of a window (default: 512)'),
     valued('-r, --repetitions <n>', 'turns of the speed tests; 0 for none', wholeNumber, { value: 5 }),
@@ -164,6 +164,7 @@ async function described(comparison: Comparison): Promise<Line[]> {
 }
 
 const parts = {
+  text: 'the model writes text',
   evaluate: 'evaluating, files done',
   bench: 'measuring speed',
   tensors: 'reading tensors, files done',
@@ -196,7 +197,7 @@ function progressOf({ stage }: CompareEvent): (event: CompareEvent) => void {
   }
   if (!(stage in parts)) return () => {}
   const perSecond = (rate: number) =>
-    stage === 'bench' ? `${humanCount(rate)} tokens/s` : `${rate.toFixed(2)} files/s`
+    stage === 'bench' || stage === 'text' ? `${humanCount(rate)} tokens/s` : `${rate.toFixed(2)} files/s`
   const line = progressLine(parts[stage as keyof typeof parts], perSecond, stage)
   return (event) => {
     if ('done' in event) line(event.done, event.total)

@@ -133,6 +133,25 @@ async function otherVocabulary(path: string): Promise<void> {
   await withMetadata(model, path, { 'tokenizer.ggml.tokens': { type: 'array', itemType: 'string', value } })
 }
 
+test('without a text the reference writes one, and that is said', async () => {
+  const { code, stdout, stderr } = await quench(
+    'eval',
+    q4,
+    '-r',
+    model,
+    '--tokens',
+    '1024',
+    '-c',
+    '128',
+    '--json',
+  )
+  expect([code, stderr]).toEqual([0, expect.stringContaining('wrote 8 documents to evaluate on')])
+  const { files, tokens, warnings } = JSON.parse(stdout)
+  expect(tokens).toBeGreaterThan(300)
+  expect(files[0].kld.mean).toBeGreaterThan(0)
+  expect(warnings[0]).toContain('no text was given')
+})
+
 test('what is wrong is told in one line', async () => {
   const other = join(folder, 'other.gguf')
   await otherVocabulary(other)
@@ -140,8 +159,7 @@ test('what is wrong is told in one line', async () => {
   await writeFile(short, (await readFile(model)).subarray(0, 50_000))
   const before = await readdir(folder)
   for (const [args, code, problem] of [
-    [[q4, '-d', text], 2, /required option '-r, --reference <file>' not specified/],
-    [[q4, '-r', model], 2, /give text with --data, or one of --chat, --tasks/],
+    [[q4, '-d', text], 2, /required option '--reference <file>' not specified/],
     [['-r', model, '-d', text], 2, /missing required argument 'files'/],
     [[q4, '-r', model, '-d', text, '-c', '0'], 2, /--context.*whole number/],
     [[q4, '-r', model, '-d', text, '-c', '4'], 2, /--context is 4/],

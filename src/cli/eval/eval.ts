@@ -1,6 +1,5 @@
 /** `quench eval`: how far quantized files are from their reference on text, and how they do at tasks. */
 import { type Command, Option } from 'commander'
-import { UsageError } from '../../errors.js'
 import { helpEnd } from '../help.js'
 import { cachePair, kvTypes, positiveInteger } from '../options.js'
 import {
@@ -41,7 +40,10 @@ export function addEval(program: Command): void {
     ),
   ])
   group(command, 'What to measure on', [
-    new Option('-d, --data <paths...>', 'held-out text: files, or folders of .txt, .md and .jsonl files'),
+    new Option(
+      '-d, --data <paths...>',
+      'held-out text: files, or folders of .txt, .md and .jsonl files (default: the reference writes 8192 tokens)',
+    ),
     new Option(
       '--tasks <files...>',
       'questions with choices: JSON lines, HellaSwag, or multiple choice of llama.cpp',
@@ -86,9 +88,7 @@ export function addEval(program: Command): void {
       ),
     )
     .action(async (files: string[], options: EvalOptions, command: Command) => {
-      const { data, tasks = [], chat = [], continue: generate, json, cacheTypeK, cacheTypeV } = options
-      if (!data && tasks.length === 0 && chat.length === 0 && generate === undefined)
-        throw new UsageError('give text with --data, or one of --chat, --tasks and --continue')
+      const { json, cacheTypeK, cacheTypeV } = options
       const pair = cachePair(cacheTypeK, cacheTypeV)
       const types = [...options.kvType, ...(pair === undefined ? [] : [pair])]
       const { evaluateSections } = await import('./sections.js')

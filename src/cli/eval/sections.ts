@@ -1,5 +1,6 @@
 /** The work of `quench eval`: one kind of evaluation after another, as the options ask for them. */
-import { readDocuments } from '../../data/texts.js'
+import { ownTextWarning, writeDocuments } from '../../data/own-text.js'
+import { type Document, readDocuments } from '../../data/texts.js'
 import { UsageError } from '../../errors.js'
 import {
   type ChoiceEvaluation,
@@ -75,7 +76,8 @@ export async function evaluateSections(files: string[], options: SectionOptions)
   // What can be wrong with inputs and output is found before the work begins.
   if (options.saveReference !== undefined) await checkOutputs(filesOf(options.saveReference, files, options))
   if (chat || tasks || generate !== undefined) await needModel(reference)
-  const documents = data && (await readDocuments(data))
+  const others = chat || tasks || generate !== undefined
+  const documents = data ? await readDocuments(data) : others ? undefined : await ownDocuments(options)
   const conversations = chat && (await Promise.all(chat.map(readConversations))).flat()
   const questions = tasks && (await Promise.all(tasks.map(readChoices)))
   const prompts = generate === undefined ? undefined : await promptsOf(generate, documents)
@@ -114,12 +116,24 @@ export async function evaluateSections(files: string[], options: SectionOptions)
       tokens: continueTokens,
       onProgress: progress('writing', 'continue'),
     }))
+  const own = documents && !data ? [ownTextWarning(documents, reference)] : []
   return {
     ...onText,
+    ...(onText && { warnings: [...own, ...onText.warnings] }),
     ...(onChat && { chat: onChat }),
     ...(questions && { tasks: answers }),
     ...(generation && { generation }),
   }
+}
+
+/** Text that the reference writes, where nothing else is given. @throws UsageError for a saved reference, which cannot */
+async function ownDocuments({ reference, tokens, context }: SectionOptions): Promise<Document[]> {
+  await needModel(reference)
+  return writeDocuments(reference, {
+    length: context,
+    ...(tokens !== undefined && { tokens }),
+    onProgress: progress('the model writes text', 'text'),
+  })
 }
 
 const progress = (label: string, stage: string) =>

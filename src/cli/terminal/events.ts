@@ -11,8 +11,8 @@ interface EventBase {
 }
 
 /**
- * A stage has begun: `quantize`, `evaluate`, `chat`, `tasks`, `continue`, `bench`, `tensors`, `write`, or one of a training run:
- * `measure`, `write text`, `blockwise`, `teacher`, `train`.
+ * A stage has begun: `text`, `quantize`, `evaluate`, `chat`, `tasks`, `continue`, `bench`, `tensors`, `write`, or one of a training run:
+ * `measure`, `write text`, `teacher`, `train`, and the block-wise stage under its method's name.
  */
 interface StageEvent extends EventBase {
   readonly event: 'stage'
