@@ -39,7 +39,7 @@ interface Options {
 export function addBench(program: Command): void {
   const command = program
     .command('bench')
-    .description('measure speed and memory of GGUF files, in turns')
+    .description('measure speed and memory of GGUF files, with interleaved runs')
     .argument('<files...>', 'GGUF files')
   group(command, 'What to measure', [
     ...lengthOptions(),
@@ -49,7 +49,7 @@ export function addBench(program: Command): void {
     new Option('-d, --data <paths...>', 'with --draft: texts to continue (default: a few sentences)'),
   ])
   group(command, 'Running', [
-    threadsOption('as the size of the model allows'),
+    threadsOption('chosen by model size'),
     gpuLayersOption(),
     valued(
       '--kv-type <type>',

@@ -14,7 +14,7 @@ interface Options {
 export function addCache(program: Command): void {
   const cache = program
     .command('cache')
-    .description('list what is kept between runs: texts that models wrote, measurements')
+    .description('list the texts and measurements that are kept between runs')
     .addOption(jsonOption())
     .addHelpText(
       'after',

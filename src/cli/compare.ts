@@ -51,40 +51,39 @@ interface Options {
 export function addCompare(program: Command): void {
   const command = program
     .command('compare')
-    .description('make what is missing, measure everything, and say which file is worth having')
-    .argument('<model>', 'full-precision GGUF file that the others are made of and compared with')
+    .description('make missing files, evaluate and benchmark all of them, and recommend one')
+    .argument('<model>', 'full-precision GGUF file, the source and reference of all others')
     .argument('[files...]', 'other quantized files of this model')
   group(command, 'What to make', [
     valued('--types <list>', 'PTQ types to make, or none (default: the usual ladder)', typeList),
     valued('--train <list>', 'types to train (QAT), e.g. Q4_0,Q2_K', typeList, { value: [], shown: 'none' }),
-    valued('--steps <n>', 'optimizer steps for each of them (default: 300)', wholeNumber),
+    valued('--steps <n>', 'optimizer steps for each type (default: 300)', wholeNumber),
     valued(
       '--time <time>',
-      'train each for about this long instead, e.g. 10m; the files then depend on how fast the machine is',
+      'total time for each type instead, e.g. 10m; the result then depends on the speed of the machine',
       seconds,
     ),
-    new Option('--train-data <paths...>', 'text to train on (default: the model writes its own)'),
-    valued('--train-tokens <n>', 'most distinct training tokens', positiveInteger),
+    new Option(
+      '--train-data <paths...>',
+      'training text (default: general text, and text that the model writes)',
+    ),
+    valued('--train-tokens <n>', 'size of the training set in tokens', positiveInteger),
     valued('--seed <n>', 'seed of training (default: 1)', wholeNumber),
-    new Option('-f, --folder <folder>', 'folder for the files that are made').default('quench-compare'),
+    new Option('-f, --folder <folder>', 'folder for the generated files').default('quench-compare'),
   ])
   group(command, 'What to measure', [
     new Option(
       '-d, --data <paths...>',
       'held-out text: files, or folders of .txt, .md and .jsonl files (default: the model writes 8192 tokens)',
     ),
-    valued('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger),
-    contextOption('tokens of a window (default: 512)'),
-    valued('-r, --repetitions <n>', 'turns of the speed tests; 0 for none', wholeNumber, { value: 5 }),
+    valued('--tokens <n>', 'maximum number of tokens of the text (default: all)', positiveInteger),
+    contextOption('window length in tokens (default: 512)'),
+    valued('-r, --repetitions <n>', 'repetitions of the speed tests; 0: none', wholeNumber, { value: 5 }),
     ...lengthOptions(),
-    valued('--memory <size>', 'memory that the file has to fit into, e.g. 8GB', bytes),
-    new Option('--store <file>', 'database of measurements (default: in the cache folder of the user)'),
+    valued('--memory <size>', 'memory that the recommended file must fit in, e.g. 8GB', bytes),
+    new Option('--store <file>', 'database of measurements (default: in the cache folder)'),
   ])
-  group(command, 'Running', [
-    threadsOption('as the size of the model allows'),
-    gpuLayersOption(),
-    ...cacheTypeOptions(),
-  ])
+  group(command, 'Running', [threadsOption('chosen by model size'), gpuLayersOption(), ...cacheTypeOptions()])
   group(command, 'Output', [
     new Option('-o, --output <file>', 'report to write, one HTML file'),
     new Option('--markdown', 'print a table for a model card'),
@@ -96,7 +95,7 @@ export function addCompare(program: Command): void {
       'after',
       helpEnd(
         [
-          'Measurements are kept, so a comparison that was stopped goes on where it was. One more file costs its own measurements, and speed tests of all files again, since speeds are compared within one sitting only.',
+          'Measurements are stored, so an interrupted comparison continues where it stopped. Adding a file costs its own evaluation and repeats all speed tests, since speeds are only compared within one session.',
         ],
         ['quench compare model-f16.gguf --train Q4_0 --time 30m --data text.txt --memory 8GB -o report.html'],
       ),

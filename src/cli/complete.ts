@@ -23,7 +23,7 @@ export function addComplete(program: Command): void {
   }
   commands
     .get('complete')
-    ?.description('print a script that completes commands, options and files for a shell')
+    ?.description('print a shell completion script')
     .addHelpText(
       'after',
       helpEnd(

@@ -23,7 +23,7 @@ interface Options {
 export function addDemo(program: Command): void {
   const command = program
     .command('demo')
-    .description('make and compare PTQ and QAT files of the model that ships, in about four minutes')
+    .description('make and compare PTQ and QAT files of the included model, in four to eight minutes')
   group(command, 'What to make', [
     new Option('-o, --output <folder>', 'folder for the files').default('quench-demo'),
     valued(
@@ -38,7 +38,7 @@ export function addDemo(program: Command): void {
     ),
     valued('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber),
   ])
-  group(command, 'Running and printing', [threadsOption('all'), progressOption(), jsonOption()])
+  group(command, 'Running and output', [threadsOption('all'), progressOption(), jsonOption()])
   command
     .addHelpText('after', helpEnd([], ['quench demo', 'quench demo --time 20m --output long']))
     .action(async ({ output, steps, time, seed, json }: Options) => {

@@ -13,7 +13,7 @@ interface Options {
 export function addDoctor(program: Command): void {
   program
     .command('doctor')
-    .description('say what this machine would compute with, and what is missing')
+    .description('show versions, devices and limits of this machine, and what is missing')
     .addOption(jsonOption())
     .addHelpText(
       'after',

@@ -72,13 +72,13 @@ function continued(command: string, width: number): string[] {
 }
 
 const environment: readonly (readonly [name: string, what: string])[] = [
-  ['QUENCH_THREADS', 'threads to compute with; --threads wins over it'],
-  ['QUENCH_CACHE', 'folder of what is kept between runs (default: quench in XDG_CACHE_HOME or ~/.cache)'],
-  ['QUENCH_LLAMA_PACKAGE', 'another build of llama.cpp, e.g. linux-x64-cuda, that is installed'],
-  ['QUENCH_DEBUG', 'if it is set, errors tell where they came from'],
-  ['NO_COLOR', 'if it is set, nothing is coloured'],
-  ['FORCE_COLOR', '1: colour also where the output is no terminal; 0: none'],
-  ['COLUMNS', 'width of help and tables where the output is no terminal'],
+  ['QUENCH_THREADS', 'number of threads; --threads wins over it'],
+  ['QUENCH_CACHE', 'cache folder (default: quench in XDG_CACHE_HOME or ~/.cache)'],
+  ['QUENCH_LLAMA_PACKAGE', 'another installed build of llama.cpp, e.g. linux-x64-cuda'],
+  ['QUENCH_DEBUG', 'if set, errors show a stack trace'],
+  ['NO_COLOR', 'if set, no colour'],
+  ['FORCE_COLOR', '1: colour even if the output is not a terminal; 0: none'],
+  ['COLUMNS', 'width of help and tables if the output is not a terminal'],
 ]
 
 /** The end of `quench --help`. */
@@ -87,7 +87,7 @@ export function programHelp(): string {
   const helper = { helpWidth: helpWidth() } as Help
   const lines = environment.map(([name, what]) => formatItem(name, longest, what, helper))
   const note =
-    'Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 when told to end. `quench COMMAND --help` has examples.'
+    'Exit codes: 0 success, 1 failure, 2 usage error, 130 and 143 interrupted. `quench COMMAND --help` has examples.'
   const examples = [
     'quench demo',
     'quench quantize model-f16.gguf Q4_K_M',

@@ -30,20 +30,19 @@ export const cacheTypeOptions = (): Option[] => [
 
 /** What speed tests run. */
 export const lengthOptions = (): Option[] => [
-  valued('-p, --prompt <lengths>', 'tokens of prompts to read, e.g. 512,2048', lengths, one(512)),
-  valued('-n, --generate <lengths>', 'tokens to write one by one', lengths, one(64)),
-  valued('--depth <lengths>', 'tokens that are there before, e.g. 0,4096', lengths, one(0)),
+  valued('-p, --prompt <lengths>', 'prompt lengths to measure, e.g. 512,2048', lengths, one(512)),
+  valued('-n, --generate <lengths>', 'numbers of tokens to generate', lengths, one(64)),
+  valued('--depth <lengths>', 'context depths, e.g. 0,4096', lengths, one(0)),
 ]
 
 const one = (length: number) => ({ value: [length], shown: String(length) })
 
-export const jsonOption = (): Option =>
-  new Option('--json', 'print one JSON document; a failure is one as well')
+export const jsonOption = (): Option => new Option('--json', 'print one JSON document, also for errors')
 
 export const progressOption = (): Option =>
   new Option(
     '--progress <how>',
-    'how far the work is, on standard error: a line that is drawn again on a terminal and lines elsewhere (auto), lines, JSON lines, nothing',
+    'progress on standard error: auto (a live line on a terminal, otherwise lines), lines, jsonl or none',
   )
     .choices(progressModes)
     .default('auto')

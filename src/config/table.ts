@@ -23,10 +23,10 @@ export type Takes =
 
 /** Groups of options in the help, in its order, with their titles. */
 export const optionGroups = {
-  text: 'What is trained on',
-  size: 'How long and how much memory',
+  text: 'Training text',
+  size: 'Time and memory',
   method: 'Method and rates',
-  run: 'Stopping and resuming',
+  run: 'Interrupting and resuming',
 } as const
 
 export interface OptionEntry {
@@ -53,15 +53,15 @@ const table = {
   data: {
     group: 'text',
     flags: '-d, --data <paths...>',
-    help: 'text of your own to train on, beside general text of many kinds',
+    help: 'your own training text, in addition to general text',
     takes: 'paths',
   },
   general: {
     ...part,
     group: 'text',
     flags: '--general <share>',
-    help: 'share of the tokens that are general text, which ships with quench, 0 to 1',
-    default: 'half with --data, else what the model does not write',
+    help: 'share of the tokens from the general text that ships with quench, 0 to 1',
+    default: 'half with --data, otherwise what the model does not write',
   },
   selfWritten: {
     ...part,
@@ -74,15 +74,15 @@ const table = {
     ...positiveCount,
     group: 'text',
     flags: '--validation <n>',
-    help: 'tokens of each kind of text that stages are validated on',
+    help: 'validation tokens of each kind of text',
     default: `${defaults.validation}`,
   },
   tokens: {
     ...positiveCount,
     group: 'text',
     flags: '--tokens <n>',
-    help: 'most distinct training tokens',
-    default: `${defaults.tokens}, or what can be written in a tenth of --time`,
+    help: 'size of the training set in tokens',
+    default: `${defaults.tokens}, less if --time is short`,
     same: true,
   },
   steps: {
@@ -96,7 +96,7 @@ const table = {
   seconds: {
     group: 'size',
     flags: '--time <time>',
-    help: 'take about this long in all instead, e.g. 90s, 10m, 2h; the file then depends on how fast the machine is',
+    help: 'total time instead of --steps, e.g. 90s, 10m, 1h30m; the result then depends on the speed of the machine',
     takes: 'time',
     range: aboveZero,
     same: true,
@@ -104,27 +104,27 @@ const table = {
   resume: {
     group: 'run',
     flags: '--resume',
-    help: 'resume a run that was stopped; one that is finished stays as it is',
+    help: 'resume an interrupted run; a finished one is left alone',
     takes: 'nothing',
   },
   context: {
     ...positiveCount,
     group: 'text',
     flags: '-c, --context <n>',
-    help: 'tokens of a window',
+    help: 'window length in tokens',
     default: `${defaults.context}`,
   },
   method: {
     group: 'method',
     flags: '--method <method>',
-    help: `what trains after the block-wise stage (${methodsHelp}); auto: the most that fits in memory and time`,
+    help: `what trains after the block-wise stage (${methodsHelp}); auto: the first that fits in memory and time`,
     takes: ['auto', ...methods],
     default: defaults.method,
   },
   embeddings: {
     group: 'method',
     flags: '--train-embeddings <choice>',
-    help: 'whether embedding and output matrices train or are only quantized; auto: unless the vocabulary is so large that they cost more than they win, or they do not fit',
+    help: 'whether embedding and output matrices train or are only quantized; auto: yes, unless the vocabulary is too large for it to pay off or to fit',
     takes: automatic,
     default: defaults.embeddings,
   },
@@ -133,12 +133,12 @@ const table = {
     group: 'method',
     flags: '--teacher-top-k <n>',
     help: "train from the teacher's top-n tokens, computed once and cached on disk; 0: from all",
-    default: '256 where that saves a fifth of the time',
+    default: '256 if that saves a fifth of the time',
   },
   memory: {
     group: 'size',
     flags: '--memory <size>',
-    help: 'memory that may be used, e.g. 6GB',
+    help: 'memory limit, e.g. 6GB',
     takes: 'bytes',
     range: aboveZero,
     default: "three quarters of the machine's or the container's",
@@ -147,15 +147,15 @@ const table = {
     ...count,
     group: 'size',
     flags: '--calibration <n>',
-    help: 'tokens from which the start is computed, 0: none',
-    default: `${defaults.calibration}, or what fits in most of --time`,
+    help: 'tokens of the block-wise stage; 0: skip it',
+    default: `${defaults.calibration}, less if --time is short`,
     same: true,
   },
   batch: {
     ...positiveCount,
     group: 'method',
     flags: '--batch <n>',
-    help: 'tokens of a step',
+    help: 'tokens per step',
     default: `${defaults.batch}`,
   },
   weightRate: {
@@ -178,7 +178,7 @@ const table = {
     ...count,
     group: 'text',
     flags: '--seed <n>',
-    help: 'seed of the text and of the order of windows',
+    help: 'seed of the generated text and the order of windows',
     default: `${defaults.seed}`,
     same: true,
   },
@@ -188,7 +188,7 @@ const table = {
     help: 'time between checkpoints, e.g. 90s or 10m; 0: after every step',
     takes: 'time or 0',
     range: { holds: (value) => value >= 0, text: 'a number from 0' },
-    default: 'as often as they take a twentieth of the time',
+    default: 'so that saving takes at most a twentieth of the time',
   },
 } as const satisfies { readonly [Name in keyof TrainOptions]?: OptionEntry }
 

@@ -102,8 +102,8 @@ test('help of train has groups with titles, and nothing is left over', async () 
   const help = await helpOf(['train'])
   const titles = [...help.matchAll(/^(\S.*):$/gm)].map(([, title]) => title)
   expect(titles).toEqual([
-    ...['Arguments', 'Input and output', 'What is trained on', 'How long and how much memory'],
-    ...['Method and rates', 'Stopping and resuming', 'Running and printing', 'Options', 'Examples'],
+    ...['Arguments', 'Input and output', 'Training text', 'Time and memory'],
+    ...['Method and rates', 'Interrupting and resuming', 'Running and output', 'Options', 'Examples'],
   ])
   expect(help.slice(help.indexOf('\nOptions:'))).toMatch(/^\nOptions:\n {2}-h, --help .*\n\n/)
 })

@@ -26,7 +26,7 @@ interface EvalOptions extends SectionOptions {
 export function addEval(program: Command): void {
   const command = program
     .command('eval')
-    .description('measure how far GGUF files are from a reference: on text, and at tasks')
+    .description('evaluate GGUF files against a reference, on text and on tasks')
     .argument('<files...>', 'quantized GGUF files')
   group(command, 'What to compare with', [
     new Option(
@@ -36,7 +36,7 @@ export function addEval(program: Command): void {
     new Option('--original <file>', 'the model before training, as a second reference'),
     new Option(
       '--save-reference <file>',
-      "keep the reference's predictions for later evaluations on the same text",
+      "save the reference's predictions for later evaluations on the same text",
     ),
   ])
   group(command, 'What to measure on', [
@@ -55,10 +55,10 @@ export function addEval(program: Command): void {
     ),
     valued('--continue-tokens <n>', 'tokens to write after each prompt', positiveInteger, { value: 64 }),
     contextOption('tokens of a window; of conversations at most (default: all)', 512),
-    valued('--tokens <n>', 'most tokens of the text to use (default: all)', positiveInteger),
+    valued('--tokens <n>', 'maximum number of tokens of the text (default: all)', positiveInteger),
   ])
   group(command, 'Running', [
-    threadsOption('as the size of the model allows'),
+    threadsOption('chosen by model size'),
     gpuLayersOption(),
     valued(
       '--kv-type <types>',

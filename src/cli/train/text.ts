@@ -55,7 +55,7 @@ export function describePlan({
   if (untrained.length > 0) lines.push(`  quantized  only, not trained: ${untrained.join(', ')}`)
   if (teacher.topK > 0)
     lines.push(
-      `  teacher    its ${teacher.topK} likeliest tokens at each position, ${humanBytes(teacher.bytes)} of that disk`,
+      `  teacher    its top ${teacher.topK} tokens at each position, ${humanBytes(teacher.bytes)} of that disk`,
     )
   if (momentBytes > 0) lines.push(`  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk`)
   return [...lines, ...works, `  in all     about ${duration(all)}`]

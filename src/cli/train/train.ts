@@ -25,7 +25,7 @@ interface Options extends OptionValues {
 export function addTrain(program: Command): void {
   const command = program
     .command('train')
-    .description('quantization-aware training: a quantized file that loses less than PTQ of the same size')
+    .description('quantization-aware training: a better file than PTQ of the same size')
     .argument('<input>', 'full-precision GGUF file; of a split model the first part')
   group(command, 'Input and output', [
     new Option('--type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
@@ -42,9 +42,9 @@ export function addTrain(program: Command): void {
       heading,
       optionEntries.flatMap(([, entry]) => (entry.group === name ? [trainOption(entry)] : [])),
     )
-  group(command, 'Running and printing', [
+  group(command, 'Running and output', [
     threadsOption('all'),
-    new Option('--dry-run', 'print the plan, item by item, and end; nothing is written'),
+    new Option('--dry-run', 'print the plan item by item and exit; nothing is written'),
     progressOption(),
     jsonOption(),
   ])
@@ -53,7 +53,7 @@ export function addTrain(program: Command): void {
       'after',
       helpEnd(
         [
-          'Ctrl-C stops after the current step and leaves a checkpoint beside the output.',
+          'Ctrl-C stops after the current step or block and leaves a checkpoint beside the output.',
           'On one kind of machine the same command makes the same file, whatever is cached or free and however busy the machine is, unless --time is given: then measured speeds set tokens and steps. --resume keeps what the run had decided.',
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_0-QAT.gguf, and a file that exists is not replaced.',
         ],
