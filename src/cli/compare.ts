@@ -56,7 +56,7 @@ export function addCompare(program: Command): void {
     .argument('[files...]', 'other quantized files of this model')
   group(command, 'What to make', [
     valued('--types <list>', 'PTQ types to make, or none (default: the usual ladder)', typeList),
-    valued('--train <list>', 'types to train (QAT), e.g. Q4_0,Q2_K', typeList, { value: [], shown: 'none' }),
+    valued('--train <list>', 'QAT types to train, e.g. Q4_0,Q2_K', typeList, { value: [], shown: 'none' }),
     valued('--steps <n>', 'optimizer steps for each type (default: 300)', wholeNumber),
     valued(
       '--time <time>',

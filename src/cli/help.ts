@@ -72,7 +72,7 @@ function continued(command: string, width: number): string[] {
 }
 
 const environment: readonly (readonly [name: string, what: string])[] = [
-  ['QUENCH_THREADS', 'number of threads; --threads wins over it'],
+  ['QUENCH_THREADS', 'number of threads; --threads overrides it'],
   ['QUENCH_CACHE', 'cache folder (default: quench in XDG_CACHE_HOME or ~/.cache)'],
   ['QUENCH_LLAMA_PACKAGE', 'another installed build of llama.cpp, e.g. linux-x64-cuda'],
   ['QUENCH_DEBUG', 'if set, errors show a stack trace'],

@@ -15,7 +15,7 @@ export function valued<T>(
 }
 
 export const threadsOption = (preset: string): Option =>
-  valued('-t, --threads <n>', `threads to compute with (default: ${preset})`, threadCount)
+  valued('-t, --threads <n>', `number of threads (default: ${preset})`, threadCount)
 
 export const contextOption = (help: string, preset?: number): Option =>
   valued('-c, --context <n>', help, positiveInteger, preset === undefined ? undefined : { value: preset })
