@@ -13,6 +13,7 @@ const docs: Record<string, string> = {
   'resume-and-cache': 'Resuming and cache',
   demo: 'Demo',
   compare: 'Example comparison',
+  'command-line': 'Command line',
   api: 'API',
 }
 for (const name of readdirSync(join(pages, 'docs')))
