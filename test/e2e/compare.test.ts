@@ -187,7 +187,6 @@ test('what is wrong is told in one line', async () => {
   const before = await readdir(folder)
   await writeFile(join(folder, 'no-store.db'), 'x'.repeat(4096))
   for (const [args, code, problem] of [
-    [['compare', model], 2, /required option '-d, --data/],
     [['compare', '--data', text], 2, /missing required argument 'model'/],
     [small('wrong', '--types', 'Q9_X'), 2, /the type Q9_X is unknown/],
     [small('wrong', '--types', 'none'), 2, /there is nothing to compare/],

@@ -92,7 +92,7 @@ describe('matrices that are left out', () => {
     const stopped = { ...options, signal: stop.signal, onProgress }
     await expect(run('gemma4.gguf', 'again.gguf', stopped)).rejects.toThrow('--resume')
     await expect(run('gemma4.gguf', 'again.gguf', { embeddings: 'yes', resume: true })).rejects.toThrow(
-      'another untrained',
+      'other settings (untrained:',
     )
     const again = await run('gemma4.gguf', 'again.gguf', { ...options, resume: true })
     expect((await readFile(again.path)).equals(await readFile(report.path))).toBe(true)
