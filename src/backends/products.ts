@@ -6,8 +6,6 @@ import { Programs } from './programs.js'
 /** Compiles a program for each shape, once. */
 export class Products {
   private readonly programs = new Programs()
-  /** Seconds that compiling has taken. */
-  compiling = 0
 
   /** @param keepsMemory see `Backend.compile` */
   constructor(
@@ -60,12 +58,12 @@ export class Products {
   }
 
   private program(key: string, graph: () => ProgramGraph): Promise<Program> {
-    return this.programs.get(key, async () => {
-      const began = performance.now()
-      const program = await this.backend.compile(graph(), this.keepsMemory)
-      this.compiling += (performance.now() - began) / 1000
-      return program
-    })
+    return this.programs.get(key, () => this.backend.compile(graph(), this.keepsMemory))
+  }
+
+  /** Seconds that compiling has taken. */
+  get compiling(): number {
+    return this.programs.compiling
   }
 
   dispose(): Promise<void> {

@@ -4,15 +4,24 @@ import type { Program } from './backend.js'
 
 /** Programs that are compiled once for each key. */
 export class Programs {
+  /** Seconds that compiling has taken. */
+  compiling = 0
   private readonly compiled = new Map<string, Promise<Program>>()
 
   /** @param compile only called for a key that is new, or whose program could not be compiled */
   get(key: string, compile: () => Promise<Program>): Promise<Program> {
     const known = this.compiled.get(key)
     if (known) return known
-    const program = compile()
+    const program = this.timed(compile)
     this.compiled.set(key, program)
     program.catch(() => this.compiled.delete(key))
+    return program
+  }
+
+  private async timed(compile: () => Promise<Program>): Promise<Program> {
+    const began = performance.now()
+    const program = await compile()
+    this.compiling += (performance.now() - began) / 1000
     return program
   }
 

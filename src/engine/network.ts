@@ -274,6 +274,11 @@ export class Network {
     return this.backend.view(values, piece * size, (piece + 1) * size)
   }
 
+  /** Seconds that compiling programs has taken. */
+  get compiling(): number {
+    return this.programs.compiling
+  }
+
   /** Frees a program and what it keeps. */
   release(key: string): Promise<void> {
     return this.programs.release(key)

@@ -14,7 +14,7 @@ export function solvingWork(
   model: Model,
   { calibration, importance, validation, trial, batch }: PlanOptions,
   inMemory: boolean,
-  { prepare, forward, moments, rest, factors, rounding }: BlockSeconds,
+  { prepare, forward, moments, rest, factors, rounding, compiling }: BlockSeconds,
 ): Item[] {
   if (calibration === 0) return []
   const deciding = Math.ceil(trial / batch)
@@ -22,6 +22,7 @@ export function solvingWork(
   const { all, outside, first } = sizesOf(model)
   const blocks = (all - outside) / first
   return [
+    { what: 'compiling programs', amount: compiling },
     { what: 'PTQ, and packing the result', amount: blocks * prepare },
     { what: 'importance matrix', amount: blocks * Math.ceil(importance / batch) * forward },
     { what: 'forward passes of the student', amount: blocks * batches * rest },

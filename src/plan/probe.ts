@@ -47,17 +47,28 @@ export interface BlockSeconds {
   readonly factors: number
   /** Rounding its matrices; the mean over all blocks, whose types differ. */
   readonly rounding: number
+  /** Compiling what the blocks have in common, once. */
+  readonly compiling: number
 }
 
 /** Rows of the smaller sample of a matrix: at least so many, and for each thread as many as its share has (row-pool.ts). */
 const sampleRows = { least: 128, ofThread: 64 }
+
+export interface ProbeOptions {
+  /** Tokens that decide among candidates. */
+  readonly trial: number
+  /** Whether activations inside of a block are kept from one group of matrices to the next. */
+  readonly keeps: boolean
+  /** Whether errors of outputs are weighed by Fisher information. */
+  readonly fisher: boolean
+}
 
 export function probeBlock(
   source: Source,
   teacher: DeviceWeights,
   network: Network,
   types: ReadonlyMap<string, number>,
-  { trial, keeps }: { readonly trial: number; readonly keeps: boolean },
+  { trial, keeps, fisher }: ProbeOptions,
   onProgress?: (done: number, total: number) => void,
 ): Promise<BlockSeconds> {
   const products = new Products(network.backend, network.keepsMemory)
@@ -67,6 +78,7 @@ export function probeBlock(
     defer(() => products.dispose())
     const random = new Random(1)
     const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
+    const compiled = network.compiling
     const activations = await network.embed(tokens, teacher)
     const prepare = await timed(async () => {
       const block = await makeBlock(network.backend, source, types, 0)
@@ -74,7 +86,7 @@ export function probeBlock(
     })
     const copy: Activations = { x: activations.x, sideInputs: new Map(activations.sideInputs) }
     const forward = await median(() => network.block(0, copy, teacher))
-    const rounding = new Rounding(source, network, types, trial, { products, rows })
+    const rounding = new Rounding(source, network, types, { trial, keeps, fisher }, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
     const cuts = { student: beginning, teacher: beginning }
@@ -116,7 +128,11 @@ export function probeBlock(
     const rest = await median(() =>
       finishBlock(network, 0, { weights: teacher, activations: { ...activations }, cut: cuts.student }),
     )
-    return { prepare, forward, moments, rest, factors, rounding: rounding.seconds / network.config.layers }
+    return {
+      ...{ prepare, forward, moments, rest, factors },
+      rounding: rounding.seconds / network.config.layers,
+      compiling: products.compiling + network.compiling - compiled,
+    }
   })
 }
 
@@ -137,7 +153,7 @@ class Rounding {
     private readonly source: Source,
     private readonly network: Network,
     private readonly types: ReadonlyMap<string, number>,
-    private readonly trialTokens: number,
+    private readonly options: ProbeOptions,
     private readonly compute: { readonly products: Products; readonly rows: RowPool },
   ) {}
 
@@ -167,11 +183,12 @@ class Rounding {
         if (!this.known.has(key)) {
           const [whole, sums] = [source.weights.get(`blk.0.${name}`), targets.get(name)]
           if (!whole || !sums) continue
-          const trial = (rows: number) => trialOf(this.trialTokens, n, rows)
+          const trial = (rows: number) => trialOf(this.options.trial, n, rows)
           const round = async (rows: number): Promise<number> => {
             const from = whole.subarray(0, rows * n)
             const present = format.decode(await quantizeRowsAsync(format.type, from, n))
-            const evidence = { metric, factor, inputs, wanted: sums.subarray(0, from.length) }
+            const outputs = this.options.fisher ? identity(rows) : undefined
+            const evidence = { metric, factor, inputs, wanted: sums.subarray(0, from.length), outputs }
             const deciding = trial(rows)
             const { products } = this.compute
             return timed(() => chooseCodes(format, from, present, evidence, deciding, this.compute), products)
@@ -197,6 +214,12 @@ export async function rowSeconds(
   const [least, most] = [long / more / 4, long / more]
   const each = more > few ? Math.min(most, Math.max(least, (long - short) / (more - few))) : most
   return (count) => Math.max(0, long + each * (count - more))
+}
+
+function identity(n: number): Float32Array {
+  const matrix = new Float32Array(n * n)
+  for (let i = 0; i < n; i++) matrix[i * n + i] = 1
+  return matrix
 }
 
 /** Tokens that decide among candidates, of no meaning. */

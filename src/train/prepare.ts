@@ -12,7 +12,7 @@ import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
 import { memoryBudget } from '../memory.js'
 import { Optimizer } from '../optimizer/parameter.js'
-import { heldOutside, sizesOf } from '../plan/memory.js'
+import { heldOutside, sizesOf, usesFisher } from '../plan/memory.js'
 import { methodWithin, planRun } from '../plan/plan.js'
 import type { PlanOptions } from '../plan/plan-options.js'
 import { probeBlock } from '../plan/probe.js'
@@ -93,10 +93,17 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
       network.keepsMemory = inMemory
       const held = sizesOf(source).block + heldOutside(source)
       source.weights.most = inMemory ? Number.POSITIVE_INFINITY : 4 * held
-      return probeBlock(source, teacher, network, types, { trial: tokens.trial, keeps }, (done, total) => {
-        options.signal?.throwIfAborted()
-        options.onProgress?.({ stage: 'measure', done, total, tokens: total })
-      })
+      return probeBlock(
+        source,
+        teacher,
+        network,
+        types,
+        { trial: tokens.trial, keeps, fisher: inMemory && usesFisher(source) },
+        (done, total) => {
+          options.signal?.throwIfAborted()
+          options.onProgress?.({ stage: 'measure', done, total, tokens: total })
+        },
+      )
     },
   }
   const plan = await planRun(source, planned)

@@ -64,6 +64,7 @@ const planned = {
     rest: 0.01,
     factors: 0.01,
     rounding: 0.1,
+    compiling: 0,
   }),
 }
 

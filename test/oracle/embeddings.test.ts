@@ -145,6 +145,7 @@ describe('the choice', () => {
         rest: 0.01,
         factors: 0.01,
         rounding: 0.1,
+        compiling: 0,
       }),
       ...{ untrained, text: 131_072, length: 128, topK: 0 },
     }

@@ -48,6 +48,7 @@ beforeAll(async () => {
     rest: 0.01,
     factors: 0.01,
     rounding: 0.1,
+    compiling: 0,
   })
   // Sixteen windows of each kind, and five that decide.
   const tokens = { batch: 256, calibration: 512, validation: 2560, trial: 800 }

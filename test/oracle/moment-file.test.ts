@@ -176,7 +176,15 @@ describe('the plan', () => {
       text: 2048,
       length: 64,
       topK: 0,
-      speeds: async () => ({ prepare: 0, forward: 0.001, moments: 0, rest: 0.01, factors: 0, rounding: 0 }),
+      speeds: async () => ({
+        prepare: 0,
+        forward: 0.001,
+        moments: 0,
+        rest: 0.01,
+        factors: 0,
+        rounding: 0,
+        compiling: 0,
+      }),
     }
     const plan = await planRun(source, options)
     expect(plan.method).toBe('distill')

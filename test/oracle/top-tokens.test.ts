@@ -141,7 +141,15 @@ describe('the plan', () => {
         },
         // Only the head takes time: two products of the student's, one of the teacher's.
         ...{ text: 51_200, length: 128, seconds: undefined, untrained: [new Set(['token_embd.weight'])] },
-        speeds: async () => ({ prepare: 0, forward: 1e-9, moments: 0, rest: 0.01, factors: 0, rounding: 0 }),
+        speeds: async () => ({
+          prepare: 0,
+          forward: 1e-9,
+          moments: 0,
+          rest: 0.01,
+          factors: 0,
+          rounding: 0,
+          compiling: 0,
+        }),
       },
     )
 
