@@ -29,7 +29,8 @@ export async function writeDocuments(path: string, options: OwnTextOptions = {})
   const vocabulary = await LlamaModel.load(path, { vocabOnly: true })
   try {
     const windows = await selfWritten(path, vocabulary, {
-      sequences: Math.max(2, Math.ceil(tokens / length)),
+      // One more: text is tokenized anew, and may be a few tokens shorter then.
+      sequences: Math.ceil(tokens / length) + 1,
       length,
       seed,
       fingerprint: identity,

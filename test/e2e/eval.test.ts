@@ -145,7 +145,7 @@ test('without a text the reference writes one, and that is said', async () => {
     '128',
     '--json',
   )
-  expect([code, stderr]).toEqual([0, expect.stringContaining('wrote 8 documents to evaluate on')])
+  expect([code, stderr]).toEqual([0, expect.stringContaining('wrote 9 documents to evaluate on')])
   const { files, tokens, warnings } = JSON.parse(stdout)
   expect(tokens).toBeGreaterThan(300)
   expect(files[0].kld.mean).toBeGreaterThan(0)
