@@ -20,7 +20,12 @@ export function roundScale(rounding: ScaleRounding, value: number): number {
 
 export function roundScales(rounding: ScaleRounding, values: Float32Array): Float32Array {
   if (rounding.as === 'half') return halvesToFloats(floatsToHalves(values))
-  return values.map((value) => roundScale(rounding, value))
+  // A plain loop: there is one of them for every group of every weight matrix, in every step.
+  const { lo, hi } = rounding
+  const rounded = new Float32Array(values.length)
+  for (let i = 0; i < values.length; i++)
+    rounded[i] = Math.min(Math.max(Math.floor(Math.fround(values[i] + 0.5)), lo), hi)
+  return rounded
 }
 
 /** Whether a value lies beyond what can be stored. Halves overflow, which is found when a file is written. */

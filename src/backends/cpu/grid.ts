@@ -159,11 +159,12 @@ function factorGradients(
   const { values } = latents[group.field]
   const ownOf = stored[group.field]
   const ofGroups = new Float32Array(sums.length)
+  const { rounding } = group
   for (let b = 0, i = 0; b < blocks.length; b++) {
     let sum = 0
     for (const end = i + perBlock; i < end; i++) {
       sum += sums[i] * ownOf[i]
-      if (!isClipped(group.rounding, values[i])) ofGroups[i] = sign * sums[i] * blocks[b]
+      if (!isClipped(rounding, values[i])) ofGroups[i] = sign * sums[i] * blocks[b]
     }
     ofBlocks[b] = sign * sum
   }
