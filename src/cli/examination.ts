@@ -88,9 +88,9 @@ async function llamaOf(): Promise<{ version: string; devices: Device[] }> {
 
 /** Of the package, once its native library is loaded. */
 async function onnxruntimeOf(): Promise<string> {
-  await import('../backends/cpu/onnxruntime.js')
-  const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as Package
-  return version
+  const { onnxruntime, onnxruntimeVersion } = await import('../backends/cpu/onnxruntime.js')
+  onnxruntime()
+  return onnxruntimeVersion()
 }
 
 function threadsOf(): Examination['threads'] {

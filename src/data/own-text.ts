@@ -5,6 +5,9 @@ import { fingerprint } from '../models/fingerprint.js'
 import { selfWritten } from './self-written.js'
 import type { Document } from './texts.js'
 
+/** Tokens that a model writes unless another number is asked for. */
+export const ownTextTokens = 8192
+
 export interface OwnTextOptions {
   /** Default 8,192. */
   readonly tokens?: number
@@ -23,7 +26,7 @@ const seed = 20_000_003
  * @param path a full-precision GGUF file
  */
 export async function writeDocuments(path: string, options: OwnTextOptions = {}): Promise<Document[]> {
-  const { tokens = 8192, length = 512, onProgress, onWarning, signal } = options
+  const { tokens = ownTextTokens, length = 512, onProgress, onWarning, signal } = options
   const gguf = await openGguf(path)
   const identity = await fingerprint(gguf).finally(() => gguf.close())
   const vocabulary = await LlamaModel.load(path, { vocabOnly: true })

@@ -18,9 +18,10 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-/** Node, and the processes that it starts, without onnxruntime-node. */
+/** Node, and the processes that it starts, without onnxruntime-node unless another module is preloaded. */
 function node(...args: string[]): Promise<{ code: unknown; stdout: string; stderr: string }> {
-  const env = { ...process.env, NODE_OPTIONS: `--import ${withoutIt}` }
+  const preloads = args[0] === '--import'
+  const env = { ...process.env, ...(!preloads && { NODE_OPTIONS: `--import ${withoutIt}` }) }
   return new Promise((resolve) => {
     execFile(process.execPath, args, { cwd: folder, env }, (error, stdout, stderr) =>
       resolve({ code: error ? error.code : 0, stdout, stderr }),
@@ -57,6 +58,24 @@ test('inspect, quantize, eval and bench', async () => {
     expect(ran, ran.stderr).toMatchObject({ code: 0 })
     expect(ran.stdout).not.toBe('')
   }
+})
+
+test('doctor says that it is missing', async () => {
+  const { code, stdout } = await quench('doctor')
+  expect(code).toBe(1)
+  expect(stdout).toMatch(/^onnxruntime +missing$/m)
+  expect(stdout).toContain('training needs the package onnxruntime-node, which is not installed')
+})
+
+test('doctor says that it cannot be loaded', async () => {
+  const broken = new URL('../support/broken-onnxruntime.mjs', import.meta.url).href
+  const { code, stdout } = await node('--import', broken, compiled('cli/main.js'), 'doctor', '--json')
+  expect(code).toBe(1)
+  const { versions, missing } = JSON.parse(stdout)
+  expect(versions.onnxruntime).toBeUndefined()
+  expect(missing[0].what).toMatch(
+    /onnxruntime-node, of which version .* cannot be loaded on .*: no such build/,
+  )
 })
 
 test('train says what is to be installed, before any work', async () => {

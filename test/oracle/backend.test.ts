@@ -2,7 +2,7 @@
  * Training knows its backend by its verbs alone: every method gives the same file and the same losses on a backend whose buffers
  * nobody can look into as on the processor.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -14,23 +14,13 @@ import { openSource } from '../../src/student/source.js'
 import { train } from '../../src/train/train.js'
 import { copyingBackend } from '../support/copying-backend.js'
 import { tensorData } from '../support/stock.js'
-import { writeTinyGguf } from '../support/tiny-gguf.js'
-import { writeTinyVariant } from '../support/tiny-models.js'
-import { wordText } from '../support/word-text.js'
+import { writeTrainingModels } from '../support/training-models.js'
 
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-backend-'))
   process.env.QUENCH_CACHE = join(folder, 'cache')
-  await writeFile(join(folder, 'text.txt'), wordText(4000))
-  await writeTinyGguf(join(folder, 'llama.gguf'), { layers: 2, width: 64, heads: 2, feedForward: 96 })
-  await writeTinyGguf(join(folder, 'deep.gguf'), { layers: 6, width: 64, heads: 2, feedForward: 64 })
-  await writeTinyVariant(join(folder, 'gemma4.gguf'), {
-    architecture: 'gemma4',
-    layers: 4,
-    headWidth: 32,
-    gemma4: { slides: [true, false, true, false], headWidthSliding: 16, perLayer: 32, shared: 2 },
-  })
+  await writeTrainingModels(folder)
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 

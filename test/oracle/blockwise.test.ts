@@ -15,6 +15,7 @@ import { bytesOf } from '../../src/plan/memory.js'
 import { planRun } from '../../src/plan/plan.js'
 import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
+import { slowSpeeds } from '../support/block-seconds.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
 
@@ -57,15 +58,7 @@ const planned = {
   steps: 0,
   seconds: undefined,
   ...{ text: 4096, length: 64, topK: undefined },
-  speeds: async () => ({
-    prepare: 0.1,
-    forward: 0.01,
-    moments: 0.02,
-    rest: 0.01,
-    factors: 0.01,
-    rounding: 0.1,
-    compiling: 0,
-  }),
+  speeds: slowSpeeds,
 }
 
 const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> =>

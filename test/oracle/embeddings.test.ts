@@ -16,6 +16,7 @@ import { openSource, targetTypes } from '../../src/student/source.js'
 import { type EmbeddingChoice, untrainedSets } from '../../src/student/untrained.js'
 import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
+import { slowSpeeds } from '../support/block-seconds.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { writeTinyVariant } from '../support/tiny-models.js'
 import { tinyConfig } from '../support/tiny-network.js'
@@ -138,15 +139,7 @@ describe('the choice', () => {
         steps: 100,
       },
       seconds: undefined,
-      speeds: async () => ({
-        prepare: 0.1,
-        forward: 0.01,
-        moments: 0.02,
-        rest: 0.01,
-        factors: 0.01,
-        rounding: 0.1,
-        compiling: 0,
-      }),
+      speeds: slowSpeeds,
       ...{ untrained, text: 131_072, length: 128, topK: 0 },
     }
     const distill = trainingOf('distill') as Training

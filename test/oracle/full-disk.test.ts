@@ -18,6 +18,7 @@ import { bytesOf } from '../../src/plan/memory.js'
 import { checkpointPath } from '../../src/resume/checkpoint.js'
 import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
+import { slowSpeeds } from '../support/block-seconds.js'
 import { type BecomesFull, FullDisk } from '../support/full-disk.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { wordText } from '../support/word-text.js'
@@ -41,15 +42,7 @@ beforeAll(async () => {
   const gguf = await openGguf(input)
   const model = { architecture: llama, config: await llama.read(gguf) }
   await gguf.close()
-  const speeds = async () => ({
-    prepare: 0.1,
-    forward: 0.01,
-    moments: 0.02,
-    rest: 0.01,
-    factors: 0.01,
-    rounding: 0.1,
-    compiling: 0,
-  })
+  const speeds = slowSpeeds
   // Sixteen windows of each kind, and five that decide.
   const tokens = { batch: 256, calibration: 512, validation: 2560, trial: 800 }
   const plan = { method: 'auto', memory: 0, ...tokens } as const

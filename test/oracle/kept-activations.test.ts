@@ -1,28 +1,22 @@
 /** Activations inside of a block may be kept from one group of matrices to the next or computed again: the result is the same. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Plan } from '../../src/config/plan.js'
+import { bytesOf } from '../../src/plan/memory.js'
+import { openSource } from '../../src/student/source.js'
+import { vocabularyMatrices } from '../../src/student/untrained.js'
 import { train } from '../../src/train/train.js'
 import { tensorData } from '../support/stock.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
-import { writeTinyVariant } from '../support/tiny-models.js'
-import { wordText } from '../support/word-text.js'
+import { writeTrainingModels } from '../support/training-models.js'
 
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-kept-'))
   process.env.QUENCH_CACHE = join(folder, 'cache')
-  await writeFile(join(folder, 'text.txt'), wordText(4000))
-  await writeTinyGguf(join(folder, 'llama.gguf'), { layers: 2, width: 64, heads: 2, feedForward: 96 })
-  await writeTinyGguf(join(folder, 'deep.gguf'), { layers: 8, width: 64, heads: 2, feedForward: 256 })
-  await writeTinyVariant(join(folder, 'gemma4.gguf'), {
-    architecture: 'gemma4',
-    layers: 4,
-    headWidth: 32,
-    gemma4: { slides: [true, false, true, false], headWidthSliding: 16, perLayer: 32, shared: 2 },
-  })
+  await writeTrainingModels(folder)
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
@@ -41,5 +35,24 @@ test.each(['llama.gguf', 'gemma4.gguf'])('in memory, %s', async (model) => {
   expect(kept.plan).toMatchObject({ inMemory: true, keepsActivations: true })
   const again = await trained(model, `${model}-again`, kept.plan.stages[0].bytes - 1)
   expect(again.plan).toMatchObject({ inMemory: true, keepsActivations: false })
+  expect(again.data).toEqual(kept.data)
+})
+
+test('one block at a time', async () => {
+  // Large enough that there is a memory which holds what is kept and not the model.
+  const model = 'wide.gguf'
+  await writeTinyGguf(join(folder, model), { layers: 8, width: 128, heads: 4, feedForward: 512 })
+  const source = await openSource(join(folder, model))
+  await source.gguf.close()
+  const sizes = { batch: 128, calibration: 512, trial: 0 }
+  const untrained = new Set(vocabularyMatrices(source).keys())
+  const kept = await trained(
+    model,
+    'wide-kept',
+    Math.floor(bytesOf('solving in memory', source, sizes, untrained)) - 1,
+  )
+  expect(kept.plan).toMatchObject({ inMemory: false, keepsActivations: true })
+  const again = await trained(model, 'wide-again', kept.plan.stages[0].bytes - 1)
+  expect(again.plan).toMatchObject({ inMemory: false, keepsActivations: false })
   expect(again.data).toEqual(kept.data)
 })

@@ -22,6 +22,7 @@ import { Random } from '../../src/random.js'
 import { openSource } from '../../src/student/source.js'
 import type { TrainReport } from '../../src/train/report.js'
 import { train } from '../../src/train/train.js'
+import { speedsOf } from '../support/block-seconds.js'
 import { compiled } from '../support/compiled.js'
 import { host } from '../support/device.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -176,15 +177,7 @@ describe('the plan', () => {
       text: 2048,
       length: 64,
       topK: 0,
-      speeds: async () => ({
-        prepare: 0,
-        forward: 0.001,
-        moments: 0,
-        rest: 0.01,
-        factors: 0,
-        rounding: 0,
-        compiling: 0,
-      }),
+      speeds: speedsOf({ forward: 0.001 }),
     }
     const plan = await planRun(source, options)
     expect(plan.method).toBe('distill')

@@ -1,5 +1,5 @@
 /** The work of `quench eval`: one kind of evaluation after another, as the options ask for them. */
-import { ownTextWarning, writeDocuments } from '../../data/own-text.js'
+import { ownTextTokens, ownTextWarning, writeDocuments } from '../../data/own-text.js'
 import { type Document, readDocuments } from '../../data/texts.js'
 import { UsageError } from '../../errors.js'
 import {
@@ -83,6 +83,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
   const prompts = generate === undefined ? undefined : await promptsOf(generate, documents)
 
   const { tokens, saveReference, context, chatContext } = options
+  const mostTokens = tokens ?? (others || data ? undefined : Math.max(ownTextTokens, 2 * context))
   const onText =
     documents &&
     (await evaluateFiles({
@@ -91,7 +92,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
       text: documents,
       context,
       onProgress: progress('evaluating', 'evaluate'),
-      ...(tokens !== undefined && { maxTokens: tokens }),
+      ...(mostTokens !== undefined && { maxTokens: mostTokens }),
       ...(saveReference !== undefined && { saveReference }),
     }))
   const onChat =
