@@ -10,6 +10,9 @@ interface Threads {
   readonly quota?: number
 }
 
+/** What libllama takes. */
+export const mostThreads = 512
+
 /** Reads a small file; undefined where there is none. */
 type Read = (path: string) => string | undefined
 
@@ -19,7 +22,7 @@ let ofMachine: number | undefined
 /**
  * `QUENCH_THREADS` if it is set, else the processors that this process may run on, at most as many as the container's limit.
  * The split of a matrix product, and so the last bit of a result, depends on it.
- * @throws UsageError if the variable is not a whole number from 1 to 1024
+ * @throws UsageError if the variable is not a whole number from 1 to 512
  */
 export const threadCount = (): number => availableThreads().count
 
@@ -53,8 +56,8 @@ export function threadsOf(
 ): Threads {
   if (wanted !== undefined && wanted !== '') {
     const count = /^\d+$/.test(wanted) ? Number(wanted) : 0
-    if (count < 1 || count > 1024)
-      throw new UsageError(`QUENCH_THREADS is "${wanted}"; set it to a whole number from 1 to 1024`)
+    if (count < 1 || count > mostThreads)
+      throw new UsageError(`QUENCH_THREADS is "${wanted}"; set it to a whole number from 1 to ${mostThreads}`)
     return { count }
   }
   if (quota === undefined) return { count: processors }

@@ -14,6 +14,7 @@ const docs: Record<string, string> = {
   demo: 'Demo',
   compare: 'Example comparison',
   'command-line': 'Command line',
+  options: 'Commands and options',
   api: 'API',
 }
 for (const name of readdirSync(join(pages, 'docs')))

@@ -9,7 +9,7 @@ const leastDescription = 40
 const helpWidth = (): number => columnsOf(process.stdout) ?? 100
 
 /** `-ngl, --gpu-layers, --n-gpu-layers <n>` */
-function optionTerm({ flags, long }: Option): string {
+export function optionTerm({ flags, long }: Option): string {
   const names = alsoCalled(long ?? undefined)
   const before = names.filter((name) => !name.startsWith('--'))
   const after = names.filter((name) => name.startsWith('--'))

@@ -107,11 +107,17 @@ function problemOf(error: unknown): { readonly message?: string; readonly exitCo
       .replace(/^error: /, '')
       .replace(/\n(?=\(Did you mean)/, ' ')
       .replace(/\.$/, '')
-    return { message: `${problem}; see \`quench --help\``, exitCode: 2 }
+    return { message: `${problem}; see \`${helpOf(args)}\``, exitCode: 2 }
   }
   const message = error instanceof Error ? error.message : String(error)
   if (error instanceof QuenchError) return { message, exitCode: error.exitCode }
   return { message: `this is a bug in quench: ${message}`, exitCode: 1 }
+}
+
+/** The help of the command that was typed, or else of the program. */
+function helpOf([first]: readonly string[]): string {
+  const found = program.commands.find((command) => command.name() === first)
+  return found ? `quench ${found.name()} --help` : 'quench --help'
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Option values that several commands take. */
 import { InvalidArgumentError } from 'commander'
 import { fileTypeNamed } from '../gguf/file-types.js'
+import { mostThreads } from '../threads.js'
 
 /** A whole number from 1 on. */
 export const positiveInteger = (text: string): number => integerFrom(1, text)
@@ -12,11 +13,11 @@ function integerFrom(least: number, text: string): number {
   return value
 }
 
-/** Whole numbers from 1 on, up to what libllama takes. */
+/** A number of threads, from 1 on. */
 export function threadCount(text: string): number {
   const value = Number(text)
-  if (!/^\d+$/.test(text) || value < 1 || value > 512)
-    throw new InvalidArgumentError('It must be a whole number of threads from 1 to 512.')
+  if (!/^\d+$/.test(text) || value < 1 || value > mostThreads)
+    throw new InvalidArgumentError(`It must be a whole number of threads from 1 to ${mostThreads}.`)
   return value
 }
 

@@ -28,9 +28,15 @@ export function roundScales(rounding: ScaleRounding, values: Float32Array): Floa
   return rounded
 }
 
-/** Whether a value lies beyond what can be stored. Halves overflow, which is found when a file is written. */
-export function isClipped(rounding: ScaleRounding, value: number): boolean {
-  if (rounding.as === 'half') return false
-  const rounded = Math.floor(Math.fround(value + 0.5))
-  return !(rounded >= rounding.lo && rounded <= rounding.hi)
+/**
+ * Clears the gradients of values that lie beyond what can be stored, which rounding does not follow. Halves overflow, which is
+ * found when a file is written.
+ */
+export function clearClipped(rounding: ScaleRounding, values: Float32Array, gradients: Float32Array): void {
+  if (rounding.as === 'half') return
+  const { lo, hi } = rounding
+  for (let i = 0; i < values.length; i++) {
+    const rounded = Math.floor(Math.fround(values[i] + 0.5))
+    if (!(rounded >= lo && rounded <= hi)) gradients[i] = 0
+  }
 }

@@ -202,15 +202,13 @@ export class Optimizer {
     const { stored, grid } = backend.latentGrid(layout, p.latents)
     const groups = grid.scales.length
     const sums = { products: backend.zeros(groups), gradients: backend.zeros(groups) }
-    // On a grid of steps of one, codes round to themselves.
-    const ofCodes: DeviceGrid = { scales: backend.zeros(groups), levels: layout.levels }
-    if (p.codesStay) backend.fill(ofCodes.scales, 1)
+    const trainedGrid = p.codesStay ? gridOfCodes(backend, layout, groups) : grid
     const train = ([start, end]: Piece, moments?: Moments): void => {
       const [from, to] = [start / layout.groupSize, end / layout.groupSize]
       backend.trainOnGrid(
         backend.view(w.values, start, end),
         backend.view(p.gradient.values, start, end),
-        gridPart(backend, p.codesStay ? ofCodes : grid, from, to),
+        gridPart(backend, trainedGrid, from, to),
         {
           products: backend.view(sums.products, from, to),
           gradients: backend.view(sums.gradients, from, to),
@@ -233,6 +231,13 @@ export class Optimizer {
   async dispose(): Promise<void> {
     await this.moments.close?.()
   }
+}
+
+/** A grid of steps of one, on which codes round to themselves. */
+function gridOfCodes(backend: Backend, { levels }: GridLayout, groups: number): DeviceGrid {
+  const scales = backend.zeros(groups)
+  backend.fill(scales, 1)
+  return { scales, levels }
 }
 
 /** The units of values start to end of a latent. */

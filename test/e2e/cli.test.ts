@@ -65,7 +65,7 @@ test('COLUMNS=40: tables become lists, and no line is longer', async () => {
 describe('errors of --json', () => {
   test.each([
     [['inspect', 'no-such.gguf', '--json'], 1, 'no-such.gguf: no such file or folder'],
-    [['inspect', '--json'], 2, "missing required argument 'file'; see `quench --help`"],
+    [['inspect', '--json'], 2, "missing required argument 'file'; see `quench inspect --help`"],
     [
       ['bench', 'x', '--json', '--csv'],
       2,
@@ -158,7 +158,7 @@ test('--threads wins over QUENCH_THREADS', async () => {
   const args = ['quantize', model, output, 'Q4_0']
   expect(await quenchWith(env, ...args)).toMatchObject({
     code: 2,
-    stderr: 'quench: QUENCH_THREADS is "many"; set it to a whole number from 1 to 1024\n',
+    stderr: 'quench: QUENCH_THREADS is "many"; set it to a whole number from 1 to 512\n',
   })
   expect((await quenchWith(env, ...args, '-t', '1')).code).toBe(0)
   expect((await quench('quantize', model, output, 'Q4_0', '-t', '0')).stderr).toMatch(/threads from 1 to 512/)

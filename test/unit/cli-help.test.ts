@@ -1,8 +1,8 @@
 /** Help of every command: examples that parse, options that mean the same everywhere, groups, and no line too long. */
-import type { Command } from 'commander'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createProgram } from '../../src/cli/program.js'
 import { spellings, translated } from '../../src/cli/spellings.js'
+import { commands, parse, wordsOf } from '../support/command-line.js'
 
 const columns = process.env.COLUMNS
 afterEach(() => {
@@ -29,10 +29,6 @@ async function helpOf(args: readonly string[], width = 200): Promise<string> {
   return help
 }
 
-const named = (command: Command, before: readonly string[] = []): string[][] =>
-  command.commands.flatMap((each) => [[...before, each.name()], ...named(each, [...before, each.name()])])
-const commands = named(createProgram())
-
 /** What stands under "Example:", one command each. */
 function examplesOf(help: string): string[] {
   const [, block = ''] = /\nExamples?:\n([\s\S]*)$/.exec(help) ?? []
@@ -41,28 +37,6 @@ function examplesOf(help: string): string[] {
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '')
-}
-
-/** A command line as a shell splits it, without where it sends its output. */
-const wordsOf = (line: string): string[] => line.replace(/ >.*$/, '').split(/ +/)
-
-/** Parses a command line without doing its work; what it does not know is an error. */
-async function parse(args: readonly string[]): Promise<{ name: string; options: object }> {
-  const program = createProgram()
-  let parsed: { name: string; options: object } | undefined
-  const idle = (command: Command): void => {
-    for (const each of command.commands) {
-      each.action((...given: unknown[]) => {
-        const own = given.at(-1) as Command
-        parsed = { name: own.name(), options: own.opts() }
-      })
-      idle(each)
-    }
-  }
-  idle(program)
-  await program.parseAsync(translated(args), { from: 'user' })
-  if (!parsed) throw new Error(`${args.join(' ')} does nothing`)
-  return parsed
 }
 
 test('there are all commands', () => {

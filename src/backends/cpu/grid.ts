@@ -16,7 +16,7 @@
 import type { Codes, Factor, Grid, GridLayout, Latents } from '../../formats/format.js'
 import { factorsOf, gridOf } from '../../formats/grids.js'
 import { clippedOutside, type Levels } from '../../formats/levels.js'
-import { isClipped, roundScales } from '../../formats/stored-scale.js'
+import { clearClipped, roundScales } from '../../formats/stored-scale.js'
 import type { AdamStep } from '../backend.js'
 import { type HostMoments, moveOf } from './adam.js'
 import { inKernel, kernel, pieceSize } from './kernel.js'
@@ -156,18 +156,17 @@ function factorGradients(
     for (let i = 0; i < sums.length; i++) ofBlocks[i] = sign * sums[i]
     return { [block.field]: ofBlocks }
   }
-  const { values } = latents[group.field]
   const ownOf = stored[group.field]
   const ofGroups = new Float32Array(sums.length)
-  const { rounding } = group
   for (let b = 0, i = 0; b < blocks.length; b++) {
     let sum = 0
     for (const end = i + perBlock; i < end; i++) {
       sum += sums[i] * ownOf[i]
-      if (!isClipped(rounding, values[i])) ofGroups[i] = sign * sums[i] * blocks[b]
+      ofGroups[i] = sign * sums[i] * blocks[b]
     }
     ofBlocks[b] = sign * sum
   }
+  clearClipped(group.rounding, latents[group.field].values, ofGroups)
   return { [block.field]: ofBlocks, [group.field]: ofGroups }
 }
 

@@ -54,7 +54,7 @@ export function addEval(program: Command): void {
       'continue these prompts (JSON lines), or n prompts from --data, greedily',
     ),
     valued('--continue-tokens <n>', 'tokens to write after each prompt', positiveInteger, { value: 64 }),
-    contextOption('tokens of a window; of conversations at most (default: all)', 512),
+    contextOption('window length in tokens; conversations are cut to it only if it is given', 512),
     valued('--tokens <n>', 'maximum number of tokens of the text (default: all)', positiveInteger),
   ])
   group(command, 'Running', [
