@@ -1,6 +1,6 @@
 /**
- * Packs the package, installs it into an empty folder with nothing but its dependencies, and uses it there: the command,
- * and the public interface from a module, whole and by its parts.
+ * Packs the package, installs it into an empty folder with nothing but its dependencies and without their install scripts, and
+ * uses it there: the command, with a short demo, and the public interface from a module, whole and by its parts.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,19 +14,23 @@ const run = (command: string, args: string[], cwd: string): string =>
     cwd,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
   })
 try {
   run('npm', ['pack', '--silent', '--pack-destination', folder], root)
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) as string
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n')
-  run('npm', ['install', '--omit=dev', '--no-audit', '--no-fund', join(folder, tarball)], folder)
+  run(
+    'npm',
+    ['install', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', join(folder, tarball)],
+    folder,
+  )
 
   const model = join(folder, 'node_modules/quench/models/quench-5m-f16.gguf')
   const quench = (...args: string[]): string => run('npx', ['quench', ...args], folder)
   JSON.parse(quench('inspect', model, '--json'))
-  quench('quantize', model, '--type', 'Q4_0', '-o', 'ptq.gguf')
-  quench('train', model, '--type', 'Q4_0', '-o', 'qat.gguf', '--steps', '2', '--tokens', '2048')
+  quench('quantize', model, 'Q4_0', '-o', 'ptq.gguf')
+  const { files } = JSON.parse(quench('demo', '--time', '15s', '--json')) as { files: { name: string }[] }
+  if (!files.some(({ name }) => name.endsWith(' QAT'))) throw new Error('the demo has trained no file')
   writeFileSync(
     join(folder, 'use.js'),
     `import { inspectFile } from 'quench'\nconsole.log((await inspectFile(${JSON.stringify(model)})).architecture)\n`,

@@ -13,14 +13,14 @@ export const fisherTokens = 8192
  * Second moments of the gradients at the outputs of all matrices, (out, out), by tensor. The targets are the next tokens of the text:
  * drawn from the model itself where it wrote the text, and otherwise this is the empirical Fisher information.
  * @param windows a whole number of batches, of which the first `fisherTokens` are taken
- * @param mayStop is called before each batch
+ * @param onProgress is told how many tokens are done before each batch and at the end. May throw to stop.
  */
 export async function fisherOf(
   network: Network,
   teacher: DeviceWeights,
   cache: TeacherCache,
   windows: readonly Int32Array[],
-  mayStop: () => void = () => {},
+  onProgress: (done: number, total: number) => void = () => {},
 ): Promise<Map<string, Float32Array>> {
   const size = network.batch.windows
   const used = windows.slice(0, size * Math.ceil(fisherTokens / network.tokens))
@@ -28,12 +28,13 @@ export async function fisherOf(
   if (known) return known
   const total = new Map<string, Float32Array>()
   for (let i = 0; i < used.length; i += size) {
-    mayStop()
+    onProgress(i * network.batch.length, used.length * network.batch.length)
     const batch = used.slice(i, i + size)
     const target = { kind: 'tokens', tokens: joinWindows(batch.map(nextTokens)) } as const
     for (const [name, sums] of await outputMoments(network, joinWindows(batch), teacher, target))
       addTo(total, name, sums)
   }
+  onProgress(used.length * network.batch.length, used.length * network.batch.length)
   cache.fisher.set(digest(used), total)
   return total
 }

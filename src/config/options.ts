@@ -86,9 +86,17 @@ export type TrainSettings = Omit<
   | 'signal'
 >
 
-/** What a run is doing: `done` of `total`, in parts of a sample, tokens, blocks or steps. */
+/** What a run is doing: `done` of `total`, in parts of a sample, tokens, batches, blocks or steps. */
 export interface TrainEvent {
-  readonly stage: 'measure' | 'write text' | typeof blockwise | 'teacher' | 'train'
+  readonly stage:
+    | 'measure'
+    | 'write text'
+    | 'importance'
+    | 'validate'
+    | 'fisher'
+    | typeof blockwise
+    | 'teacher'
+    | 'train'
   readonly done: number
   readonly total: number
   /** What `total` is in tokens. */

@@ -73,15 +73,20 @@ export class Distillation {
    * Mean KL divergence of each window, by kind of text.
    * @param mayStop is called before each batch
    */
-  async validate(text: readonly KindWindows[], mayStop: () => void = () => {}): Promise<Divergence> {
+  async validate(
+    text: readonly KindWindows[],
+    onProgress?: (done: number, total: number) => void,
+  ): Promise<Divergence> {
     const { network } = this
     const means: number[] = []
-    for (const batch of inWholeBatches(text, network.batch.windows)) {
-      mayStop()
+    const batches = inWholeBatches(text, network.batch.windows)
+    for (const [i, batch] of batches.entries()) {
+      onProgress?.(i, batches.length)
       const target = await this.target(batch)
       await network.forward(joinWindows(batch), this.student)
       means.push(...windowMeans(await network.losses(this.student, target), network.batch.length))
     }
+    onProgress?.(batches.length, batches.length)
     await network.head.release({ kind: 'teacher' })
     return divergenceOf(text, means)
   }

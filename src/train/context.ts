@@ -3,7 +3,7 @@ import type { DeviceWeights } from '../backends/backend.js'
 import { importanceOf } from '../blockwise/importance.js'
 import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
-import type { TrainOptions } from '../config/options.js'
+import type { TrainEvent, TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
 import { sameOnResume } from '../config/table.js'
 import { digest } from '../data/order.js'
@@ -69,8 +69,11 @@ export class RunContext {
   /** Mean squares of what the matrices of the blocks read in general text. */
   async importance(): Promise<Importance> {
     const { network, teacher, text } = this
-    this.known ??= importanceOf(network, batchesOf(text.importance, network.batch), teacher, () =>
-      this.mayStop(),
+    this.known ??= importanceOf(
+      network,
+      batchesOf(text.importance, network.batch),
+      teacher,
+      this.during('importance', network.tokens / network.config.layers),
     )
     return new Map([...(await this.known)].filter(([name]) => name.startsWith('blk.')))
   }
@@ -82,6 +85,15 @@ export class RunContext {
     for (const { windows } of text.trial)
       bounds.push((bounds.at(-1) as number) + windows.length * network.batch.length)
     return { batches: batchesOf(text.trial, network.batch), bounds }
+  }
+
+  /** Tells of parts of `tokens` tokens each. */
+  during(stage: TrainEvent['stage'], tokens: number): (done: number, total: number) => void {
+    return (done, total) => {
+      this.mayStop()
+      const [doneTokens, totalTokens] = [Math.round(done * tokens), Math.round(total * tokens)]
+      this.options.onProgress?.({ stage, done: doneTokens, total: totalTokens, tokens: totalTokens })
+    }
   }
 
   readonly onBlock = (done: number, total: number): void => {
@@ -110,11 +122,11 @@ export class RunContext {
   }
 
   /** @throws QuenchError where the run is to stop */
-  readonly mayStop = (done = 0): void => {
-    if (this.options.signal?.aborted)
-      throw new QuenchError(
-        `stopped in block ${Math.floor(done) + 1} of ${this.network.config.layers}; the same command with --resume goes on from there`,
-      )
+  private mayStop(block?: number): void {
+    if (!this.options.signal?.aborted) return
+    const where =
+      block === undefined ? '' : ` in block ${Math.floor(block) + 1} of ${this.network.config.layers}`
+    throw new QuenchError(`stopped${where}; the same command with --resume goes on from there`)
   }
 }
 

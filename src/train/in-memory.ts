@@ -57,13 +57,15 @@ export class InMemory implements State {
   async prepare(): Promise<void> {
     if (this.resumed) return
     const { distillation, progress } = this
-    const { text, mayStop } = this.work.run
+    const { run } = this.work
+    const { text, network } = run
+    const validating = run.during('validate', network.tokens)
     const began = performance.now()
-    const plain = await distillation.validate(text.validation, () => mayStop())
+    const plain = await distillation.validate(text.validation, validating)
     progress.curve.push({ step: 0, ...meanOf(plain) })
     progress.validating = (performance.now() - began) / 1000
-    await this.quantize(await this.work.run.importance())
-    const weighed = await distillation.validate(text.validation, () => mayStop())
+    await this.quantize(await run.importance())
+    const weighed = await distillation.validate(text.validation, validating)
     const opponent = opponentOf(plain, weighed)
     if (opponent.kind === 'plain') await this.quantize(undefined)
     progress.validated = { plain, weighed, opponent, kept: undefined }
@@ -79,7 +81,7 @@ export class InMemory implements State {
     const began = performance.now()
     run.onBlock(0, network.config.layers)
     const outputs = usesFisher(source)
-      ? await fisherOf(network, teacher, distillation.cache, windows, () => run.mayStop())
+      ? await fisherOf(network, teacher, distillation.cache, windows, run.during('fisher', 1))
       : new Map<string, Float32Array>()
     await network.dispose() // of what only that needed
     await solveInMemory({
@@ -99,7 +101,8 @@ export class InMemory implements State {
     await network.dispose()
     if (!options.teacher) distillation.cache.fisher.clear()
     const validated = performance.now()
-    const divergence = await distillation.validate(text.validation)
+    const validating = run.during('validate', network.tokens)
+    const divergence = await distillation.validate(text.validation, validating)
     // The first one compiled more, and let the teacher read the held-out text.
     progress.validating = Math.min(progress.validating, (performance.now() - validated) / 1000)
     const seconds = (performance.now() - began) / 1000

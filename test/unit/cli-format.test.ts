@@ -159,6 +159,21 @@ test('every stage has its line, however short it is', () => {
   expect(lines).toEqual(['quantizing  0 %', 'evaluating  0 %'])
 })
 
+test('a stage that comes again begins anew', () => {
+  let at = 0
+  const lines: string[] = []
+  const take = (line: string) => lines.push(line)
+  const progress = new Progress({ to: 'lines', now: () => at, draw: take, print: take, emit: () => {} })
+  const show = progress.line('validating', (rate) => `${rate} tokens/s`)
+  for (const done of [0, 50, 100]) show(done, 100)
+  at = 100_000
+  for (const done of [0, 40, 100]) {
+    show(done, 100)
+    at += 40_000
+  }
+  expect(lines).toEqual(['validating  0 %', 'validating  0 %', 'validating  40 %  1 tokens/s  1:00 left'])
+})
+
 test('on a terminal the line is drawn again and removed at the end', () => {
   expect(shown('terminal', 3).map(({ line }) => line)).toEqual([
     '  training  0 %',

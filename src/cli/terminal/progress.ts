@@ -47,13 +47,17 @@ export class Progress {
   }
 
   /**
-   * A function to be called with what is done and what there is to do; rates are of what was done since its first call. `rate`
+   * A function to be called with what is done and what there is to do; rates are of what was done since its first call, or since it began
+   * anew with less done. `rate`
    * writes a rate per second, e.g. `1200 tokens/s`; `stage` is what events call it.
    */
   line(label: string, rate: (perSecond: number) => string, stage = label.trim()): Show {
     let first: { readonly at: number; readonly done: number } | undefined
+    let before = 0
     return (done, total) => {
       const now = this.output.now()
+      if (done < before) first = undefined // the same kind of work once more
+      before = done
       const begins = first === undefined
       first ??= { at: now, done }
       const { to } = this.output

@@ -122,6 +122,9 @@ export function showTraining(label = ''): (event: TrainEvent) => void {
   const rates = {
     measure: line('measure', 'measuring a block'),
     'write text': line('write text', 'the model writes text', tokens),
+    importance: line('importance', 'collecting importances', tokens),
+    validate: line('validate', 'validating', tokens),
+    fisher: line('fisher', 'computing Fisher information', tokens),
     [blockwise]: line(
       blockwise,
       'solving blocks',
