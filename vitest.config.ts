@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -7,8 +8,10 @@ export default defineConfig({
     // However busy the machine is.
     testTimeout: 400_000,
     hookTimeout: 400_000,
-    // onnxruntime and libllama use every core themselves, and native libraries want a process each.
+    // Native libraries want a process each.
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: Math.min(4, Math.max(2, availableParallelism())),
+    // Models of tests are so small that threads only wait for each other. Files that test several set another number.
+    env: { QUENCH_THREADS: '1' },
   },
 })
