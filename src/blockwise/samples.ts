@@ -10,11 +10,17 @@ import type { Activations, Network } from '../engine/network.js'
 import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.js'
 import type { Tensors } from '../models/architecture.js'
 
-/** What a group of matrices reads, X, (tokens, in), and what each should give, Y, (tokens, out), by the name of the matrix in the block. */
+/**
+ * What a group of matrices reads, X, (tokens, in), and what each should give, Y, (tokens, out), by the name of the matrix in the block.
+ * Where Y is the teacher's product, the teacher's inputs, (tokens, in), can take the place of all Y under the name `teacherInputs`.
+ */
 export interface GroupSamples {
   readonly inputs: DeviceBuffer
   readonly targets: ReadonlyMap<string, DeviceBuffer>
 }
+
+/** No tensor has this name. */
+export const teacherInputs = "teacher's inputs"
 
 /** A model's weights and what goes into one of its blocks. */
 export interface Side {
@@ -54,6 +60,8 @@ export interface Passing {
   readonly keeps: boolean
   /** It is the last group to be solved: the teacher's activations are moved to behind the block. */
   readonly last: boolean
+  /** Whether the teacher's inputs may stand for its products, where they are narrower. */
+  readonly forSums: boolean
 }
 
 /**
@@ -66,13 +74,13 @@ export async function groupSamples(
   group: number,
   student: Side,
   teacher: Side,
-  { keeps, last }: Passing,
+  { keeps, last, forSums }: Passing,
 ): Promise<GroupStep> {
   const [own, other] = [student.cut.group, teacher.cut.group]
   const program = await network.program(
-    `samples ${group} from ${own} ${other} ${keeps} ${last} ${blockKey(network, layer)}`,
+    `samples ${group} from ${own} ${other} ${keeps} ${last} ${forSums} ${blockKey(network, layer)}`,
     () => {
-      const { x, wanted, mine, theirs } = groupTensors(network, layer, group)
+      const { x, wanted, mine, theirs } = groupTensors(network, layer, group, forSums)
       const outputs = { ...prefixed('target ', Object.fromEntries(wanted)), inputs: x }
       const after = last ? theirs.results : keeps ? theirs.cut(group + 1) : {}
       return {
@@ -158,12 +166,17 @@ const leastSquare = 1e-6
  * matrices are divided by the root mean square of the teacher's sum. Otherwise the few tokens whose activations are massive, as the
  * first of a text in many models, would outweigh all others.
  */
-function groupTensors(network: Network, layer: number, group: number) {
+function groupTensors(network: Network, layer: number, group: number, forSums: boolean) {
   const [mine, theirs] = [cutGraph(network, layer), cutGraph(network, layer)]
   const [own, other] = [mine.groups[group], theirs.groups[group]]
   const sums = other.map(({ residual }) => residual?.sum)
   const scale = sums[0] && rsqrt(add(mean(mul(sums[0], sums[0]), [1]), leastSquare))
   const scaled = (tensor: Tensor): Tensor => (scale ? mul(tensor, scale) : tensor)
+  const outputs = other.reduce((width, { product }) => width + product.shape[1], 0)
+  if (forSums && other.every(({ residual }) => !residual) && other[0].input.shape[1] <= outputs) {
+    const wanted: [string, Tensor][] = [[teacherInputs, other[0].input]]
+    return { x: own[0].input, wanted, mine, theirs }
+  }
   const wanted = own.map(({ name, residual }, i): [string, Tensor] => {
     const { product, residual: same } = other[i]
     return [name, scaled(residual && same ? sub(same.sum, residual.other) : product)]

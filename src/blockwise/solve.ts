@@ -21,7 +21,7 @@ import type { Shape } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
 import { type Choice, type Chosen, type Compute, chooseCodes } from './candidates.js'
 import { damp, factorize, shrink } from './factor.js'
-import { MomentSums } from './hessians.js'
+import { MomentSums, targetMoments } from './hessians.js'
 import type { HiddenStates } from './hidden-states.js'
 import {
   beginning,
@@ -151,7 +151,7 @@ async function solveGroup(
       group,
       { weights: student.weights, activations: from, cut: cuts.student[of][i] },
       { weights: teacher.weights, activations: to, cut: cuts.teacher[of][i] },
-      { keeps, last },
+      { keeps, last, forSums: of === 'states' },
     )
     cuts.student[of][i] = step.student
     cuts.teacher[of][i] = step.teacher
@@ -160,7 +160,8 @@ async function solveGroup(
   }
   const sums = new MomentSums(products)
   for (let i = 0; i < student.states.count; i++) await sums.add(await sample('states', i), network.tokens)
-  const { inputs, targets } = await sums.finish()
+  const moments = await sums.finish()
+  const { inputs } = moments
   const samples: GroupSamples[] = []
   for (let i = 0; i < student.trial.count; i++) samples.push(await sample('trial', i))
   const tokens = student.states.count * network.tokens
@@ -172,11 +173,12 @@ async function solveGroup(
   for (const p of trained) {
     const name = p.name.slice(`blk.${layer}.`.length)
     const outputs = solver.outputs.get(p.name)
+    const weights = solver.full.get(p.name) as Float32Array
     const evidence = {
       metric,
       factor,
       inputs,
-      wanted: targets.get(name) as Float32Array,
+      wanted: await targetMoments(products, moments, name, weights),
       outputs: outputs && damp(outputs, outputDamping),
     }
     const trial = {
@@ -185,7 +187,6 @@ async function solveGroup(
       target: await joinedTrial((each) => each.targets.get(name) as DeviceBuffer),
       bounds: solver.bounds,
     }
-    const weights = solver.full.get(p.name) as Float32Array
     const { choice, error } = await roundAnew(p, (format, present) =>
       chooseCodes(format, weights, present, evidence, trial, solver),
     )

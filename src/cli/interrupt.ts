@@ -1,5 +1,7 @@
 /** Ctrl-C. A command that can stop at a good point asks for a signal; the others are ended at once. */
 import { QuenchError } from '../errors.js'
+import { printNote } from './terminal/print.js'
+import { clearProgress } from './terminal/progress.js'
 
 /** Ctrl-C, what a service manager sends, and what a terminal sends that is closed, which counts as the second. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 143 } as const
@@ -22,11 +24,14 @@ export function handleSignals(end: (code: number) => void): void {
     process.on(name, () => {
       received = code
       if (!stop || stop.signal.aborted) end(received)
-      else
+      else {
         stop.abort(
           new QuenchError(
-            'stopped before training began; text that the model has written is kept for the same command',
+            'stopped before training began; finished parts of the text that the model writes are kept for the same command',
           ),
         )
+        clearProgress()
+        printNote('stopping at the next good point; a second signal ends it at once')
+      }
     })
 }

@@ -10,7 +10,7 @@ import type { DeviceWeights } from '../backends/backend.js'
 import { Products } from '../backends/products.js'
 import { chooseCodes, type Trial } from '../blockwise/candidates.js'
 import { factorize, type InputFactor, shrink } from '../blockwise/factor.js'
-import { MomentSums, type Moments, tokensAtOnce } from '../blockwise/hessians.js'
+import { MomentSums, type Moments, targetMoments, tokensAtOnce } from '../blockwise/hessians.js'
 import { type RowPool, WorkerRows } from '../blockwise/row-pool.js'
 import {
   type Side as BlockSide,
@@ -101,7 +101,11 @@ export function probeBlock(
         cut,
       })
       const step = () =>
-        groupSamples(network, 0, group, side(cuts.student), side(cuts.teacher), { keeps, last })
+        groupSamples(network, 0, group, side(cuts.student), side(cuts.teacher), {
+          keeps,
+          last,
+          forSums: true,
+        })
       moments +=
         (await median(async () => {
           sums = new MomentSums(products)
@@ -110,13 +114,14 @@ export function probeBlock(
       const { student: own, teacher: other } = await step()
       Object.assign(cuts, { student: own, teacher: other })
       try {
-        const { inputs, targets } = await sums.finish()
+        const found = await sums.finish()
+        const { inputs } = found
         const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), batches * network.tokens))
         let factor: InputFactor | undefined
         factors += await timed(async () => {
           factor = await factorize(metric, products)
         }, products)
-        await rounding.sample(group, { inputs, targets }, metric, factor as InputFactor)
+        await rounding.sample(group, found, metric, factor as InputFactor)
       } catch (error) {
         throw aboutTensors(
           source.gguf.path,
@@ -166,13 +171,9 @@ class Rounding {
   }
 
   /** Adds what the matrices of a group take in all blocks. */
-  async sample(
-    group: number,
-    { inputs, targets }: Moments,
-    metric: Float32Array,
-    factor: InputFactor,
-  ): Promise<void> {
+  async sample(group: number, moments: Moments, metric: Float32Array, factor: InputFactor): Promise<void> {
     const { source, network, types } = this
+    const { inputs } = moments
     for (let layer = 0; layer < network.config.layers; layer++)
       for (const name of this.groups(layer)[group] ?? []) {
         const tensor = source.gguf.tensor(`blk.${layer}.${name}`)
@@ -181,8 +182,9 @@ class Rounding {
         const n = factor.order.length
         const key = `${n} ${format.name}`
         if (!this.known.has(key)) {
-          const [whole, sums] = [source.weights.get(`blk.0.${name}`), targets.get(name)]
-          if (!whole || !sums) continue
+          const whole = source.weights.get(`blk.0.${name}`)
+          if (!whole) continue
+          const sums = await targetMoments(this.compute.products, moments, name, whole)
           const trial = (rows: number) => trialOf(this.options.trial, n, rows)
           const round = async (rows: number): Promise<number> => {
             const from = whole.subarray(0, rows * n)

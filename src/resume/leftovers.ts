@@ -3,7 +3,7 @@
  * finished blocks, and hidden files that none goes on from.
  */
 import { lstatSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { TrainOptions } from '../config/options.js'
 import { FileError, UsageError } from '../errors.js'
 import { isDiskFull, isTemporary, systemError } from '../files.js'
@@ -76,6 +76,16 @@ export function keptBeside(output: string): Pick<Output, 'files' | 'folder'> {
 export function hasLeftovers(output: string): boolean {
   const target = targetOf(output)
   return exists(checkpointPath(target)) || exists(blocksFolder(target))
+}
+
+/** What an interrupted run has saved: the number of finished blocks, and whether there is a checkpoint of the training after them. */
+export function savedWork(output: string): { readonly blocks: number; readonly checkpoint: boolean } {
+  const target = targetOf(output)
+  const names = within(blocksFolder(target)).map((path) => basename(path))
+  return {
+    blocks: names.filter((name) => /^block-\d+\.gguf$/.test(name)).length,
+    checkpoint: exists(checkpointPath(target)),
+  }
 }
 
 /**

@@ -79,11 +79,11 @@ export class InMemory implements State {
     const windows = text.calibration
     if (windows.length === 0 || (options.steps === 0 && trainingOf(plan.method))) return undefined
     const began = performance.now()
-    run.onBlock(0, network.config.layers)
     const outputs = usesFisher(source)
       ? await fisherOf(network, teacher, distillation.cache, windows, run.during('fisher', 1))
       : new Map<string, Float32Array>()
     await network.dispose() // of what only that needed
+    run.onBlock(0, network.config.layers)
     await solveInMemory({
       source,
       teacher,

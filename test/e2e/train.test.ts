@@ -64,7 +64,9 @@ test('trains, says what was won, and leaves only the file', async () => {
   expect(stdout).toMatch(
     new RegExp(`^recovers [\\d.]+ % ± [\\d.]+ % of what stock loses, least on ${worst}$`, 'm'),
   )
-  expect(stdout).toMatch(/trained weights, 0 of them differ/)
+  expect(stdout).toMatch(
+    /weights of the file, 0 of them differ from what was trained\nto measure it: quench eval \S+ --reference \S+$/m,
+  )
   expect((await readdir(folder)).filter((name) => name.includes('out.gguf'))).toEqual(['out.gguf'])
 })
 
@@ -193,12 +195,16 @@ test('Ctrl-C in a block and in a step stops there, keeps what was done and says 
     inBlock = await stop(() => blocksOf(output).length > 0)
   }
   expect(inBlock.code).toBe(130)
-  expect(inBlock.stderr).toMatch(/^quench: stopped in block 2 of 2; [^\n]*--resume[^\n]*\n$/)
+  expect(inBlock.stderr).toMatch(
+    /^quench: stopping at [^\n]*\nquench: stopped in block 2 of 2; [^\n]*--resume[^\n]*\n$/,
+  )
   expect(await left()).toEqual(['stopped.gguf.blocks'])
 
   const inStep = await stop(saved(output, 3), '--resume')
   expect(inStep.code).toBe(130)
-  const step = /^quench: stopped after step (\d+); [^\n]*--resume[^\n]*\n$/.exec(inStep.stderr)
+  const step = /^quench: stopping at [^\n]*\nquench: stopped after step (\d+); [^\n]*--resume[^\n]*\n$/.exec(
+    inStep.stderr,
+  )
   expect(Number(step?.[1])).toBeGreaterThanOrEqual(2)
   expect(await left()).toEqual(['stopped.gguf.blocks', 'stopped.gguf.checkpoint'])
   const checkpoint = await openGguf(`${output}.checkpoint`)

@@ -2,6 +2,7 @@
 import { blockwise } from '../../config/methods.js'
 import type { MeasuredBlock } from '../../config/options.js'
 import type { Item, Plan } from '../../config/plan.js'
+import { plural } from '../../format.js'
 import type { TrainReport } from '../../train/report.js'
 import { humanBytes, humanCount, table } from '../terminal/format.js'
 import { duration } from '../terminal/progress.js'
@@ -20,37 +21,55 @@ export const describeBlock = ({
 }: MeasuredBlock): string =>
   `  the first block took ${duration(seconds)} (${tokens(tokensPerSecond)}), the ${blocksLeft} others about ${duration(left)}; ${humanBytes(peakBytes)} of memory so far`
 
+/** What a run resumes from. */
+export function describeSaved({ blocks, checkpoint }: { blocks: number; checkpoint: boolean }): string {
+  if (checkpoint) return 'resuming from the checkpoint'
+  return blocks > 0 ? `resuming after ${plural(blocks, 'finished block')}` : 'resuming: no block was finished'
+}
+
+/** What was asked of a run that is planned. */
+export interface Asked {
+  /** Seconds for the whole command. */
+  readonly seconds?: number | undefined
+  readonly method?: string | undefined
+}
+
+/** By how much a plan may exceed the time that was asked for before that is said. */
+const tolerance = 1.1
+
 /** What will be done, before it is. */
-export function describePlan({
-  stages,
-  memory,
-  inMemory,
-  writing,
-  untrained,
-  momentBytes,
-  teacher,
-  diskBytes,
-  tokens: textTokens,
-  calibration,
-  few,
-}: Plan): string[] {
+export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {}): string[] {
+  const {
+    stages,
+    memory,
+    inMemory,
+    writing,
+    untrained,
+    momentBytes,
+    teacher,
+    diskBytes,
+    tokens: textTokens,
+    calibration,
+    few,
+  } = plan
   const works = stages.map(
     ({ stage, bytes, seconds, tokensPerSecond }) =>
-      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${tokens(tokensPerSecond)}${stage === blockwise ? ` from ${humanCount(calibration)}` : ''}, ${humanBytes(bytes)} of memory`,
+      `  ${stage.padEnd(10)} about ${duration(seconds)}, ${stage === blockwise ? `${humanCount(calibration)} tokens at ` : ''}${tokens(tokensPerSecond)}, ${humanBytes(bytes)} of memory`,
   )
   const all = stages.reduce((sum, { seconds }) => sum + seconds, writing.seconds)
   const how = inMemory ? 'the whole model in memory' : 'one block in memory at a time'
-  const text =
+  const copy = writing.copy > 0 ? ` and ${humanBytes(writing.copy)} for a copy while it writes` : ''
+  const written =
     writing.tokens > 0
-      ? `  text       ${humanCount(writing.tokens)} tokens written by the model, about ${duration(writing.seconds)}, ${humanBytes(writing.text)} of disk in the cache, ${humanBytes(writing.copy)} more meanwhile`
-      : `  text       ${humanCount(textTokens)} tokens`
+      ? `, ${humanCount(writing.tokens)} of them written by the model: about ${duration(writing.seconds)}, ${humanBytes(writing.text)} in the cache${copy}`
+      : ''
   const lines = [
-    `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk until the end`,
-    text,
+    `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk beside the output`,
+    `  text       ${humanCount(textTokens)} tokens${written}`,
   ]
   if (few)
     lines.push(
-      `  ${humanCount(calibration)} tokens are few for matrices with ${few.inputs} inputs: expect less; ${humanCount(few.tokens)} would take about ${duration(few.seconds)}`,
+      `  ${humanCount(calibration)} tokens are few for matrices with ${few.inputs} inputs, so less will be recovered; ${humanCount(few.tokens)} would take about ${duration(few.seconds)}`,
     )
   if (untrained.length > 0) lines.push(`  quantized  only, not trained: ${untrained.join(', ')}`)
   if (teacher.topK > 0)
@@ -58,7 +77,13 @@ export function describePlan({
       `  teacher    its top ${teacher.topK} tokens at each position, ${humanBytes(teacher.bytes)} of that disk`,
     )
   if (momentBytes > 0) lines.push(`  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk`)
-  return [...lines, ...works, `  in all     about ${duration(all)}`]
+  lines.push(...works)
+  if (plan.method === blockwise && method !== blockwise)
+    lines.push('  no training steps after that: they do not fit in the memory, or not in the time')
+  lines.push(`  in all     about ${duration(all)}`)
+  if (asked !== undefined && all > tolerance * asked)
+    lines.push(`  ${duration(asked)} were asked for: this is the least that there is to do`)
+  return lines
 }
 
 /** What the plan's memory, time and disk consist of. */
@@ -84,7 +109,11 @@ export function describeReport(report: TrainReport): Line[] {
   const lines: Line[] = [
     `${report.path}  ${report.type}  ${humanBytes(report.bytes)}  ${report.bitsPerWeight.toFixed(3)} bits/weight`,
     `text: ${describeText(report)}`,
-    `${report.steps} steps, ${humanCount(report.tokens)} tokens, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
+    ...(report.steps > 0
+      ? [
+          `${report.steps} steps, ${humanCount(report.tokens)} tokens, ${report.tokensPerSecond.toFixed(0)} tokens/s`,
+        ]
+      : []),
     ...(untrained.length > 0
       ? [
           `${humanCount(trained)} of ${humanCount(all)} weights trained, ${untrained.join(', ')} quantized only`,
@@ -111,7 +140,7 @@ export function describeReport(report: TrainReport): Line[] {
     )
   if (check.tensors > 0)
     lines.push(
-      `libggml reads back ${humanCount(check.weights)} trained weights, ${check.differing} of them differ`,
+      `checked: libggml decodes ${humanCount(check.weights)} weights of the file, ${check.differing} of them differ from what was trained`,
     )
   return lines
 }
@@ -149,5 +178,8 @@ function kindTable(kinds: TrainReport['kinds']): Line[] {
     new Set([1, 2, 3, 4, 5]),
     2,
   )
-  return headed(lines.map((line) => `  ${line}`))
+  return [
+    ...headed(lines.map((line) => `  ${line}`)),
+    '  stock: plain PTQ of the same type; best stock: that or PTQ with an importance matrix, which loses less',
+  ]
 }

@@ -13,7 +13,7 @@ import { group, jsonOption, progressOption, threadsOption } from '../shared.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
 import { trainOption, trainValues } from './options.js'
-import { describeBlock, describeItems, describePlan, describeReport, tokens } from './text.js'
+import { describeBlock, describeItems, describePlan, describeReport, describeSaved, tokens } from './text.js'
 
 interface Options extends OptionValues {
   type: string
@@ -69,12 +69,13 @@ export function addTrain(program: Command): void {
       if (values.seconds !== undefined && values.steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
       const output = options.output ?? defaultOutput(input, type, (values.resume ?? false) || dryRun === true)
-      const { isFinished } = await import('../../resume/leftovers.js')
+      const { hasLeftovers, isFinished, savedWork } = await import('../../resume/leftovers.js')
       if (values.resume && (await isFinished({ input, output, type }))) {
         if (json) printJson({ path: output, finished: true })
         else print([`${output} is finished: there is nothing to resume`])
         return
       }
+      if (values.resume && !json && hasLeftovers(output)) print([describeSaved(savedWork(output))])
       const { planTraining, train } = await import('../../train/train.js')
       const settings: TrainOptions = {
         ...{ input, output, type, ...values },
@@ -86,21 +87,26 @@ export function addTrain(program: Command): void {
         const plan = await planTraining(settings)
         clearProgress()
         if (json) printJson(plan)
-        else print([...describePlan(plan), ...describeItems(plan), `the file would be ${output}`])
+        else print([...describePlan(plan, values), ...describeItems(plan), `the file would be ${output}`])
         return
       }
       const report = await train({
         ...settings,
         ...(!json && {
-          onPlan: (plan) => say(describePlan(plan)),
+          onPlan: (plan) => say(describePlan(plan, values)),
           onBlock: (measured) => say([describeBlock(measured)]),
         }),
       })
       clearProgress()
       if (json) printJson(report)
-      else print(describeReport(report))
+      else print([...describeReport(report), ...nextStep(input, output)])
     })
 }
+
+/** How the file is measured. */
+const nextStep = (input: string, output: string): string[] => [
+  `to measure it: quench eval ${output} --reference ${input}`,
+]
 
 /** @param continues what is there, or nothing is written */
 const defaultOutput = (input: string, type: string, continues: boolean): string =>
