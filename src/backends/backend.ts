@@ -2,7 +2,7 @@
  * The operations that training needs on a device. A backend owns its buffers: other code passes them around and calls the backend's
  * operations, and never looks inside. On the CPU a buffer is a JavaScript array (cpu/), at no cost.
  *
- * A new device is a folder here with an object of type `Backend`.
+ * A new device takes a folder here with an object of type `Backend`.
  */
 import type { GridLayout } from '../formats/format.js'
 import type { Levels } from '../formats/levels.js'

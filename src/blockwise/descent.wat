@@ -1,5 +1,5 @@
-;; The work of rounding and of coordinate descent on every column of a panel, two or four columns at a time. Operations are in the order of
-;; plain f64 loops, so that results are the same (panels.ts, coordinates.ts). Memory:
+;; The work of rounding and of coordinate descent on every column of a panel, two or four columns at a time, in the order of plain f64
+;; loops, so that results are the same (panels.ts, coordinates.ts). Memory:
 ;;
 ;;        0 H of the panel, (width, width), f32    262144 slopes, f64    264192 directions, f64    of up to 256 columns each
 ;;        (or 0 U of the panel, (width, width), f32, and 262144 the weights of a row yet to be rounded, f32)
@@ -29,7 +29,7 @@
       (local.set $slope (i32.add (local.get $slope) (i32.const 32)))
       (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $end)))))
 
-  ;; left[j] -= error * U[row, j] for the columns after `row`, in f64 and rounded to f32. Columns from the multiple of four at or before
+  ;; left[j] -= error * U[row, j] for the columns after `row`, in f64 and rounded to f32. Columns from the last multiple of four up to
   ;; row + 1 are included: U is zero below its diagonal, and the values of columns already rounded do not matter.
   (func (export "propagate") (param $row i32) (param $width i32) (param $error f64)
     (local $at i32) (local $end i32) (local $left i32) (local $four v128) (local $from v128) (local $factor v128)

@@ -33,8 +33,8 @@ export class HiddenStatesInMemory implements HiddenStates {
 }
 
 /**
- * One file for each batch, and one for each of its side inputs, which is written once, since blocks do not change the outputs of others.
- * A side input is read on demand. The files belong to a process and need not survive it.
+ * One file for each batch, and one for each of its side inputs, which is written once, since no block changes another's outputs. A side
+ * input is read on demand. The files belong to a process and need not survive it.
  */
 export class HiddenStatesOnDisk implements HiddenStates {
   /** Names of the written side inputs of each batch. */
@@ -48,7 +48,7 @@ export class HiddenStatesOnDisk implements HiddenStates {
     try {
       makeFolder(folder)
       for (const name of readdirSync(folder))
-        if (name.startsWith(`${label}-`)) rmSync(join(folder, name), { force: true }) // of a run that was killed
+        if (name.startsWith(`${label}-`)) rmSync(join(folder, name), { force: true }) // left by a killed run
     } catch (error) {
       throw systemError(folder, error)
     }

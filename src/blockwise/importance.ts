@@ -85,7 +85,7 @@ async function intoHead(network: Network, x: DeviceBuffer, weights: DeviceWeight
     const { x, outer, use } = headMatrix(network)
     return { inputs: { x, ...outer }, outputs: { squares: use ? squared(use.input) : x } }
   })
-  // The matrix itself is not needed, and large.
+  // The matrix itself is large and not needed.
   const others = Object.keys(outer).filter((name) => name !== use?.name)
   const values = others.map((name): [string, DeviceBuffer] => [name, weights.get(name) as DeviceBuffer])
   const { squares } = await program.run({ x, ...Object.fromEntries(values) })

@@ -7,7 +7,7 @@ import { type Levels, nearest } from '../formats/levels.js'
 import { Coordinates } from './coordinates.js'
 import { inDescent, kernel } from './descent.js'
 
-/** Rows of a panel to be refined; `width` columns. All arrays are (rows, width), codes as the format stores such a matrix. */
+/** Rows of a panel to be refined, with `width` columns. Arrays are (rows, width); codes are those of a matrix of that shape. */
 export interface RefinePanel {
   readonly kind: 'refine'
   readonly rows: number

@@ -109,7 +109,7 @@ async function sweepApart(
         h: copyPart(h, n, column, width, column, width),
         slopes: copyPart(product, n, row, count, column, width),
         codes: mapCodes(codes, (values) => {
-          const share = values.length / optimum.length // a whole number of blocks is in a panel
+          const share = values.length / optimum.length // a panel has whole blocks
           return copyPart(values, n * share, from + row, count, column * share, width * share)
         }),
       }),

@@ -10,7 +10,7 @@ import type { Activations, Network } from '../engine/network.js'
 import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.js'
 import type { Tensors } from '../models/architecture.js'
 
-/** The input of a group of matrices, X, (tokens, in), and the target of each, Y, (tokens, out), by the name of the matrix in the block. */
+/** The input of a group of matrices, X, (tokens, in), and the target of each, Y, (tokens, out), by its name in the block. */
 export interface GroupSamples {
   readonly inputs: DeviceBuffer
   readonly targets: ReadonlyMap<string, DeviceBuffer>
@@ -57,8 +57,8 @@ export interface Passing {
 }
 
 /**
- * The inputs and targets of a group of matrices of a block, see `groupTensors`. The student is computed up to this group, whose matrices
- * are not rounded yet, and the teacher up to the next one.
+ * The inputs and targets of a group of matrices of a block, see `groupTensors`. The student is computed up to this group, whose
+ * matrices are not rounded yet, and the teacher up to the next one.
  */
 export async function groupSamples(
   network: Network,

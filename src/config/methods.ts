@@ -1,15 +1,15 @@
 /**
- * Training methods. Each begins with the block-wise stage; an entry says what trains end to end after it, if anything, and how much memory
- * that takes. A new method is an entry here. The one that trains most comes first.
+ * Training methods. Each begins with the block-wise stage; an entry gives the end-to-end training after it, if any, and its cost in
+ * memory. A new method is an entry here. The one that trains most comes first.
  */
 
 /** End-to-end training. Bytes are per weight that trains. */
 export interface Training {
-  /** Held in memory: latents, weights, gradients, Adam's moments, and those of scales and norms. */
+  /** In memory: latents, weights, gradients, Adam's moments, and those of scales and norms. */
   readonly weightBytes: number
   /** The same with Adam's moments on disk; absent if that is not supported. */
   readonly weightBytesOnDisk?: number
-  /** Of a checkpoint. */
+  /** In a checkpoint. */
   readonly checkpointBytes: number
   /** Codes stay as the block-wise stage left them, and only scales and norms train. */
   readonly freezesCodes: boolean

@@ -15,7 +15,7 @@ export interface TrainOptions {
   readonly type: string
   /** Text files and folders. */
   readonly data?: readonly string[]
-  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, half without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, else what `general` leaves, or half. */
   readonly selfWritten?: number
   /** Share of the tokens from the general text that ships with quench. Default: half of the others with data, all of them without. */
   readonly general?: number
@@ -56,7 +56,7 @@ export interface TrainOptions {
   readonly seed?: number
   /** Seconds between checkpoints. Default: so that saving takes at most a twentieth of the time. */
   readonly checkpointEvery?: number
-  /** Teacher activations kept by window; share one between runs on the same model and text. */
+  /** Cache of teacher activations by window; share it between runs on the same model and text. */
   readonly teacher?: TeacherCache
   /** The backend that computes. Default: the CPU. */
   readonly backend?: Backend

@@ -32,7 +32,7 @@ export interface Plan {
   readonly method: Method
   /** The whole student is in memory; otherwise one block at a time. */
   readonly inMemory: boolean
-  /** Activations inside a block are kept from one group of matrices to the next; otherwise they are recomputed from the block's input. */
+  /** Activations inside a block are kept from one group of matrices to the next; otherwise each group recomputes them. */
   readonly keepsActivations: boolean
   /** Bytes of the hidden states between blocks on disk; 0 if they fit in memory. */
   readonly spillBytes: number
@@ -48,7 +48,7 @@ export interface Plan {
   readonly momentBytes: number
   /** k of the teacher's top-k tokens and their bytes on disk; 0: its whole distribution. */
   readonly teacher: { readonly topK: number; readonly bytes: number }
-  /** Embedding and output matrices that are only quantized by the reference quantizer. */
+  /** Embedding and output matrices that do not train. */
   readonly untrained: readonly string[]
   /** Tokens of the training text, and those of them that the block-wise stage is calibrated on. */
   readonly tokens: number

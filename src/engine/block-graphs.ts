@@ -45,7 +45,7 @@ export function embedGraph({ architecture, config, batch }: Model): Graph {
   return { inputs: { ...rows, ...w }, results: architecture.embed(config, rows, w) }
 }
 
-/** The name of a block's result in its programs: its residual stream has the same name before and after it. */
+/** The name of a block's result in its programs; the prefix sets it apart from an input of the same name. */
 export const result = (name: string): string => `after ${name}`
 
 /** A block; `w` are the inputs that are weights. */

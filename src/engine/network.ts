@@ -23,9 +23,9 @@ export interface Activations {
   readonly sideInputs: Map<string, DeviceBuffer>
 }
 
-/** How the gradient goes back through a block. */
+/** How the gradient is propagated back through a block. */
 interface BlockBackward {
-  /** Names the program. */
+  /** Prefix of the program's key. */
   readonly key: string
   /** From the block's inputs and the gradients of its results to those of its stream and side inputs, and others. */
   graph(layer: number): ProgramGraph

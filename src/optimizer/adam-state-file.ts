@@ -65,7 +65,7 @@ export class MomentFile implements MomentStore {
       }
       return file
     } catch (error) {
-      await file?.close().catch(() => {}) // the first error tells more
+      await file?.close().catch(() => {}) // the first error is more informative
       throw systemError(path, error)
     }
   }

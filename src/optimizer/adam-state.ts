@@ -9,7 +9,7 @@ export interface Trainable {
   readonly latents: DeviceLatents
   /** The codes are frozen, and only scales train. */
   readonly codesStay: boolean
-  /** In memory, by latent. */
+  /** The moments in memory, by latent. */
   readonly moments: Record<string, Moments>
 }
 
@@ -41,7 +41,7 @@ export const trainedLatents = (p: Trainable): Trained[] =>
     .filter(([, { kind }]) => kind === 'scale' || !p.codesStay)
     .map(([key]) => ({ p, key }))
 
-/** Splits a latent, which has one unit per run of values, into pieces of at most `most` values: whole runs, or parts of a longer run. */
+/** Splits a latent with one unit per run of values into pieces of at most `most` values: whole runs, or parts of a longer run. */
 export function piecesOf(length: number, run: number, most: number): Piece[] {
   const runs = run > most ? run : Math.floor(most / run) * run
   const pieces: Piece[] = []

@@ -169,7 +169,7 @@ const turn = 1 << 22
 
 /** Updates parameters and freezes codes. */
 export class Optimizer {
-  /** Where the moments are. */
+  /** The store of Adam's moments. */
   moments: MomentStore = momentsInMemory
 
   /** One step of Adam on the latents, from `gradient`. */
@@ -233,7 +233,7 @@ export class Optimizer {
   }
 }
 
-/** A grid of steps of one, on which codes round to themselves. */
+/** A grid with scales of one, on which codes round to themselves. */
 function gridOfCodes(backend: Backend, { levels }: GridLayout, groups: number): DeviceGrid {
   const scales = backend.zeros(groups)
   backend.fill(scales, 1)

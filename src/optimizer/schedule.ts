@@ -40,8 +40,8 @@ export function isTimed(seconds: number, { elapsed }: Clock, timing: readonly nu
 }
 
 /**
- * Total number of steps that fit in `seconds`, from the seconds of the steps so far, `timing`; the first compiles programs and is ignored.
- * Time for validations is set aside.
+ * Total number of steps that fit in `seconds`, from the seconds of the steps so far, `timing`; the first compiles programs and is
+ * ignored. Time for validations is set aside.
  */
 export function planSteps(
   seconds: number,

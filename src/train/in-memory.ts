@@ -71,7 +71,7 @@ export class InMemory implements State {
     progress.validated = { plain, weighed, opponent, kept: undefined }
   }
 
-  /** The block-wise solution. */
+  /** The block-wise stage; undefined if it is skipped. */
   private async solve(): Promise<StageResult | undefined> {
     const { run, disk } = this.work
     const { distillation, student, progress } = this

@@ -16,7 +16,7 @@ export interface TrainReport extends Outcome {
   /** Number of weights that train, and of all; embedding and output matrices may be left to the reference quantizer. */
   readonly weights: { readonly trained: number; readonly all: number; readonly untrained: readonly string[] }
   readonly plan: Plan
-  /** Seconds and held-out divergence of each stage, nats per token. */
+  /** Seconds and validation divergence of each stage, nats per token. */
   readonly stages: readonly StageReport[]
   readonly steps: number
   /** Peak resident size of the process so far, bytes. */

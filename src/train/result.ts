@@ -16,7 +16,7 @@ export interface Result {
   readonly after: Divergence
 }
 
-/** Validation on one kind of text. Divergences are in nats per token; `recovered` is the share of `stock` that `file` does not have. */
+/** Validation on one kind of text, in nats per token; `recovered` is the share of `stock` that `file` does not have. */
 interface KindOutcome {
   readonly kind: string
   /** The user's own text, other parts of which the run has trained on: excluded from means and decisions. */

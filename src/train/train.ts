@@ -2,8 +2,8 @@
  * `quench train`: quantization-aware training of a GGUF file.
  *
  *   open the model -> plan by memory and time -> text -> quantize with the reference quantizer (step 0 is PTQ) -> solve block
- *   by block for a better start (blockwise.ts) -> train end to end by distillation, all weights or only scales -> write the codes
- *   of the training graph, checked by libggml
+ *   by block for a better start (blockwise.ts) -> train end to end by distillation, all weights or only scales -> write the
+ *   trained codes, checked by libggml
  */
 
 import { type Release, withCleanup } from '../cleanup.js'

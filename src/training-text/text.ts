@@ -18,7 +18,7 @@ import { generalWindows, inTurns, ofEachKind, splitKinds } from './general-text.
 export interface TextOptions {
   /** Files and folders. */
   readonly data: readonly string[]
-  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, half without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, else what `general` leaves, or half. */
   readonly selfWritten?: number
   /** Share of the tokens from general text. Default: half of the others with files, all of them without. */
   readonly general?: number

@@ -3,8 +3,8 @@
 ;;
 ;;       0 values    16384 gradients    32768 first    49152 second moments    65536 units    (or 16384 weights, 32768 codes)
 ;;   81920 scales    98304 minimums    114688 sums of gradient * code    131072 sums of gradients, of groups
-;;  147456 levels: a value is not clipped if it is at least the first number and below the second; then, for each level but the lowest, the middle
-;;         between it and the one below, and their distance
+;;  147456 levels: the two clipping limits (a value is not clipped if it is at least the first and below the second); then, for each
+;;         level but the lowest, the middle between it and the one below, and their distance
 ;;
 ;; `npx tsx scripts/wasm.ts` makes kernel-wasm.ts from it.
 (module
@@ -49,8 +49,8 @@
         (local.set $groups (i32.sub (local.get $groups) (i32.const 1)))
         (br $next))))
 
-  ;; Replaces gradients of the weights by those of the values, which are zero for clipped codes. Also writes, for each group, the sums of
-  ;; gradient * code and of the gradients.
+  ;; Replaces gradients of the weights by those of the values, which are zero for clipped codes. Also writes the sums of gradient *
+  ;; code and of the gradients, for each group.
   (func (export "gradient")
     (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32) (param $steps i32)
     (local $at i32) (local $group i32) (local $left i32)
