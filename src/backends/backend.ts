@@ -1,8 +1,8 @@
 /**
- * What training needs of a device. A backend owns its buffers: all others name them, pass them on and ask for what is to be done with
- * them, and never look inside. On the processor a buffer is an array of JavaScript (cpu/), at no cost.
+ * The operations that training needs on a device. A backend owns its buffers: other code passes them around and calls the backend's
+ * operations, and never looks inside. On the CPU a buffer is a JavaScript array (cpu/), at no cost.
  *
- * A new device is a folder here with an object of type `Backend`.
+ * A new device takes a folder here with an object of type `Backend`.
  */
 import type { GridLayout } from '../formats/format.js'
 import type { Levels } from '../formats/levels.js'
@@ -10,7 +10,7 @@ import type { ProgramGraph, TypedArray } from '../graph/index.js'
 
 declare const owned: unique symbol
 
-/** Numbers of a backend: f32, or i32 where they are ids of tokens. */
+/** An array on a backend: f32, or i32 for token ids. */
 export interface DeviceBuffer {
   readonly length: number
   readonly [owned]: true
@@ -21,21 +21,21 @@ export type Buffers = Record<string, DeviceBuffer>
 /** A compiled graph. */
 export interface Program {
   /**
-   * Outputs named in `into` are written to those buffers, the others to new ones.
+   * Writes the outputs named in `into` to those buffers, and the others to new ones.
    * @throws QuenchError if an input is missing or a buffer has the wrong length
    */
   run(values: Buffers, into?: Buffers): Promise<Buffers>
   dispose(): Promise<void>
 }
 
-/** Weights by GGUF name, rows of the matrix one after another. */
+/** Weights by GGUF name, row-major. */
 export interface DeviceWeights {
   get(name: string): DeviceBuffer | undefined
-  /** The rows of a table that the tokens choose, (tokens, columns), for tables that are not held whole. */
+  /** The tokens' rows of a table, (tokens, columns), for tables that are not held whole. */
   rows?(name: string, tokens: Int32Array, columns: number): DeviceBuffer | undefined
 }
 
-/** As `Latent` in formats/format.ts. */
+/** Like `Latent` in formats/format.ts. */
 export interface DeviceLatent {
   readonly kind: 'weight' | 'scale'
   readonly values: DeviceBuffer
@@ -43,7 +43,7 @@ export interface DeviceLatent {
 }
 export type DeviceLatents = Record<string, DeviceLatent>
 
-/** As `Grid` in formats/format.ts. */
+/** Like `Grid` in formats/format.ts. */
 export interface DeviceGrid {
   readonly scales: DeviceBuffer
   readonly mins?: DeviceBuffer
@@ -58,9 +58,9 @@ export interface Moments {
 
 export interface AdamStep {
   readonly rate: number
-  /** What multiplies the gradient, for averaging and clipping. */
+  /** Factor of the gradient, for averaging and clipping. */
   readonly gradientScale: number
-  /** 1 for the first step. */
+  /** Number of the step, from 1. */
   readonly number: number
 }
 
@@ -73,43 +73,42 @@ interface GroupSums {
 export interface Backend {
   /** A new buffer of zeros. */
   zeros(length: number): DeviceBuffer
-  /** A buffer of these values. The array may become the buffer: it must not be changed while the buffer is in use. */
+  /** A buffer with these values. The array may become the buffer, so it must not be changed while the buffer is in use. */
   upload(values: TypedArray): DeviceBuffer
-  /** The values of a buffer, in an array that may be the buffer itself: it must not be changed. */
+  /** The values of a buffer. The array may be the buffer itself, so it must not be changed. */
   download<T extends TypedArray = Float32Array>(buffer: DeviceBuffer): Promise<T>
-  /** Writes values over all of a buffer. */
+  /** Overwrites a whole buffer. */
   write(buffer: DeviceBuffer, values: TypedArray): void
-  /** The values from `start` to `end`, exclusive, as a buffer that shares them. */
+  /** The values from `start` to `end`, exclusive, as a buffer that shares memory with the original. */
   view(buffer: DeviceBuffer, start: number, end: number): DeviceBuffer
-  /** Copies a buffer over another of the same length. */
+  /** Copies a buffer to another of the same length. */
   copy(to: DeviceBuffer, from: DeviceBuffer): void
   fill(buffer: DeviceBuffer, value: number): void
-  /** Adds to `total`, element by element. */
+  /** Adds `values` to `total`, element by element. */
   add(total: DeviceBuffer, values: DeviceBuffer): void
-  /** The rows of a table (rows, columns) that the tokens choose, (tokens, columns). @throws RangeError for a token without a row */
+  /** The tokens' rows of a table (rows, columns): (tokens, columns). @throws RangeError for a token without a row */
   gatherRows(table: DeviceBuffer, tokens: Int32Array, columns: number): DeviceBuffer
-  /** Adds rows, (tokens, columns), to those of a table that the tokens choose. */
+  /** Adds rows, (tokens, columns), to the tokens' rows of a table. */
   scatterAddRows(table: DeviceBuffer, tokens: Int32Array, rows: DeviceBuffer): void
-  /** In f64 where the device has it. */
+  /** The sum of squares, in f64 if the device supports it. */
   sumOfSquares(buffer: DeviceBuffer): Promise<number>
-  /** Loads what programs need, so that what is missing is told before any work. @throws QuenchError */
+  /** Loads the libraries that programs need, so that a missing one is reported before any work. @throws QuenchError */
   load?(): Promise<void>
   /**
    * Compiles a graph. Inputs that no output depends on need not be fed.
-   * @param keepsMemory whether the program keeps the memory of its intermediate values from one run to the next, which is faster, or
-   * gives it back
+   * @param keepsMemory whether the program keeps the memory of its intermediate values between runs, which is faster, or frees it
    */
   compile(graph: ProgramGraph, keepsMemory: boolean): Promise<Program>
 
-  /** The grids of all groups, and what a file holds of them besides the codes, by field: the scales of latents as they are stored. */
+  /** The grids of all groups, and the scales of the latents as a file stores them, by field. */
   latentGrid(layout: GridLayout, latents: DeviceLatents): { stored: Buffers; grid: DeviceGrid }
-  /** Rounds values to their grid: writes weights, and their codes where they are wanted. */
+  /** Rounds values to their grid: writes the weights, and their codes to `codes` if it is given. */
   roundToGrid(values: DeviceBuffer, grid: DeviceGrid, weights: DeviceBuffer, codes?: DeviceBuffer): void
-  /** Writes the weights of codes on a grid. */
+  /** Dequantizes codes on a grid into `weights`. */
   weightsOf(codes: DeviceBuffer, grid: DeviceGrid, weights: DeviceBuffer): void
   /**
-   * Takes the gradient of rounded weights back to the values, which go a step of Adam along it, if there is a `step`, and to the
-   * groups, whose sums are written.
+   * Backpropagates the gradient of rounded weights through the rounding. Writes the sums of the groups, and updates the values by a
+   * step of Adam if `step` is given.
    */
   trainOnGrid(
     values: DeviceBuffer,
@@ -120,7 +119,7 @@ export interface Backend {
   ): void
   /** Gradients of the latent scales and minimums, by field, from the sums over their groups. */
   scaleGradients(layout: GridLayout, latents: DeviceLatents, stored: Buffers, sums: GroupSums): Buffers
-  /** A step of Adam: updates values and moments. `unit` holds one value for each run of values.length / unit.length. */
+  /** One step of Adam: updates values and moments. `unit` holds one value for each run of values.length / unit.length. */
   adam(
     values: DeviceBuffer,
     gradient: DeviceBuffer,
@@ -130,7 +129,7 @@ export interface Backend {
   ): void
 }
 
-/** The part of a grid for groups from `start` to `end`. */
+/** The part of a grid for the groups from `start` to `end`, exclusive. */
 export const gridPart = (
   backend: Backend,
   { scales, mins, levels }: DeviceGrid,
@@ -149,7 +148,7 @@ export function copyOf(backend: Backend, buffer: DeviceBuffer): DeviceBuffer {
   return copy
 }
 
-/** Buffers one after another. */
+/** Concatenates buffers; a single one is returned as it is. */
 export function joined(backend: Backend, parts: readonly DeviceBuffer[]): DeviceBuffer {
   if (parts.length === 1) return parts[0]
   const all = backend.zeros(parts.reduce((sum, { length }) => sum + length, 0))

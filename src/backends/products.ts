@@ -1,4 +1,4 @@
-/** Matrix products on a device of plain arrays, for the steps between programs that are linear algebra. */
+/** Matrix products of plain arrays or buffers on a device, for linear algebra between programs. */
 import { input, matmul, type ProgramGraph, slice, type Tensor } from '../graph/index.js'
 import type { Backend, DeviceBuffer, Program } from './backend.js'
 import { Programs } from './programs.js'
@@ -14,8 +14,8 @@ export class Products {
   ) {}
 
   /**
-   * a (m, k) times b (k, n), both f32 and row by row; `transA`, `transB` say that an operand lies transposed.
-   * The result is new.
+   * a (m, k) times b (k, n), both f32 and row-major; `transA`, `transB`: that operand is stored transposed.
+   * The result is a new array.
    */
   async multiply(
     a: Float32Array,
@@ -27,7 +27,7 @@ export class Products {
     return backend.download(await this.ofBuffers(backend.upload(a), backend.upload(b), shape, options))
   }
 
-  /** The same of buffers. */
+  /** The same for buffers. */
   async ofBuffers(
     a: DeviceBuffer,
     b: DeviceBuffer,
@@ -41,7 +41,7 @@ export class Products {
     return (await program.run({ a, b })).y
   }
 
-  /** Of X (rows, n) the part of X'X from row and column `from` on, `width` rows of it: (width, n - from). */
+  /** `width` rows of X'X, for X (rows, n), from row and column `from` on: (width, n - from). */
   async gram(
     x: DeviceBuffer,
     [rows, n]: readonly [number, number],
@@ -61,7 +61,7 @@ export class Products {
     return this.programs.get(key, () => this.backend.compile(graph(), this.keepsMemory))
   }
 
-  /** Seconds that compiling has taken. */
+  /** Total seconds of compilation. */
   get compiling(): number {
     return this.programs.compiling
   }

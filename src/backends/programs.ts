@@ -1,14 +1,13 @@
-/** Programs by name. */
 import { releaseAll } from '../cleanup.js'
 import type { Program } from './backend.js'
 
-/** Programs that are compiled once for each key. */
+/** Cache of compiled programs, one for each key. */
 export class Programs {
-  /** Seconds that compiling has taken. */
+  /** Total seconds of compilation. */
   compiling = 0
   private readonly compiled = new Map<string, Promise<Program>>()
 
-  /** @param compile only called for a key that is new, or whose program could not be compiled */
+  /** @param compile called only for a new key, or one whose compilation failed */
   get(key: string, compile: () => Promise<Program>): Promise<Program> {
     const known = this.compiled.get(key)
     if (known) return known
@@ -25,14 +24,14 @@ export class Programs {
     return program
   }
 
-  /** Frees the program of a key, if there is one; it is compiled anew where it is used again. */
+  /** Frees the program of a key, if there is one; it is recompiled if it is used again. */
   async release(key: string): Promise<void> {
     const program = this.compiled.get(key)
     this.compiled.delete(key)
     await (await program)?.dispose()
   }
 
-  /** Frees all of them; those that are used again are compiled anew. */
+  /** Frees all programs; those that are used again are recompiled. */
   async dispose(): Promise<void> {
     const compiled = await Promise.allSettled(this.compiled.values())
     this.compiled.clear()

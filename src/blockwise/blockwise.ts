@@ -1,10 +1,10 @@
 /**
- * The block-wise method: block after block is solved for (solve.ts) on the hidden states that have passed through the blocks solved
- * before, beside those of the teacher. Where the model does not fit in memory, no more of it than a block and the tensors
- * outside the blocks need be there: weights are read from the file, hidden states may lie on disk.
+ * The block-wise method: one block after another is solved (solve.ts), on hidden states that have passed through the blocks solved
+ * before and on the teacher's. If the model does not fit in memory, only one block and the tensors outside the blocks are held:
+ * weights are read from the file, and hidden states may be on disk.
  *
- * Every finished block is saved (blocks-on-disk.ts). A run that was killed takes those that are there, carries the hidden states
- * through them and goes on with the next, to the same result.
+ * Every finished block is saved (blocks-on-disk.ts). A resumed run loads the saved blocks, passes the hidden states through them and
+ * continues with the next, to the same result.
  */
 
 import type { DeviceBuffer, DeviceWeights } from '../backends/backend.js'
@@ -47,19 +47,19 @@ interface Options {
   readonly teacher: DeviceWeights
   /** Whole batches of tokens to solve on. */
   readonly batches: readonly Int32Array[]
-  /** Batches that decide among the candidates of a matrix, and the tokens at which kinds of text begin and the last one ends. */
+  /** Batches that decide among the candidates of a matrix, and the tokens at which their kinds of text begin and end. */
   readonly trial: { readonly batches: readonly Int32Array[]; readonly bounds: readonly number[] }
-  /** Whether activations inside of a block are kept from one group of matrices to the next. */
+  /** Whether activations inside a block are kept from one group of matrices to the next. */
   readonly keeps: boolean
   /** Where finished blocks are saved. */
   readonly disk: BlocksOnDisk
-  /** The share of blocks that is done is `done / total`. May throw to stop the run. */
+  /** Called with the number of blocks done, which may be fractional, of `total`. May throw to stop the run. */
   readonly onProgress?: (done: number, total: number) => void
-  /** Told of every block that was solved for and passed through, and not of those that an earlier run has left. */
+  /** Called after every block that is solved and passed through, but not for those that an earlier run has saved. */
   readonly onSolved?: (layer: number, seconds: number) => void
 }
 
-/** With the whole student in memory: its parameters take the result. */
+/** With the whole student in memory; its parameters take the result. */
 export interface InMemoryOptions extends Options {
   readonly student: Student
   readonly weights: DeviceWeights
@@ -67,10 +67,10 @@ export interface InMemoryOptions extends Options {
   readonly outputs: ReadonlyMap<string, Float32Array>
 }
 
-/** With one block in memory at a time: the result is on disk. */
+/** With one block in memory at a time; the result is on disk. */
 export interface OneBlockOptions extends Options {
   readonly types: ReadonlyMap<string, number>
-  /** Mean squares of what the matrices read, by tensor. */
+  /** Mean squares of the matrices' inputs, by tensor. */
   readonly importance: ReadonlyMap<string, Float32Array>
   readonly validation: readonly KindWindows[]
   /** A folder for hidden states that do not fit in memory. */
@@ -122,11 +122,11 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
 
 const secondsSince = (began: number): number => (performance.now() - began) / 1000
 
-/** Whether the solution for all of a student is on disk. */
+/** Whether a student's whole solution is on disk. */
 export const hasBlocks = (student: Student, network: Network, disk: BlocksOnDisk): boolean =>
   parts(student, network).every(([name]) => disk.has(name))
 
-/** Gives a student the solution again that is on disk; false where a part of it is not there or damaged. */
+/** Loads a student's solution from disk; returns false if a part of it is missing or damaged. */
 export async function loadBlocks(student: Student, network: Network, disk: BlocksOnDisk): Promise<boolean> {
   try {
     for (const [name, parameters] of parts(student, network))
@@ -138,7 +138,7 @@ export async function loadBlocks(student: Student, network: Network, disk: Block
   }
 }
 
-/** A student in the parts that are saved: what is outside the blocks, and every block. */
+/** The parts in which a student is saved: the tensors outside the blocks, and each block. */
 function parts({ parameters }: Student, { config }: Network): [name: string, parameters: Parameter[]][] {
   const blocks = Array.from({ length: config.layers }, (_, layer): [string, Parameter[]] => [
     `block-${layer}`,
@@ -173,7 +173,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       defer(() => states.dispose())
       return start(network, tokens, weights, states)
     }
-    // Importances are those of matrices in blocks, so outside of them all three are the same.
+    // Only matrices in blocks have importances, so tensors outside the blocks are the same for all three.
     const outer = new Map<string, DeviceBuffer>()
     const [plain, weighed, own] = [1, 2, 3].map(() => new StudentWeights(backend, source, types, outer))
     const { path } = source.gguf
@@ -253,7 +253,7 @@ async function start(
   return states
 }
 
-/** Carries the hidden states of both sides through a block, as far as they have not passed through it. */
+/** Advances the hidden states of both sides through the rest of a block. */
 async function advanceSides(
   network: Network,
   layer: number,
@@ -272,7 +272,7 @@ async function advanceSides(
   }
 }
 
-/** Carries hidden states through a block. */
+/** Advances hidden states through a block. */
 async function advance(
   network: Network,
   layer: number,

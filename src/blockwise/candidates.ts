@@ -1,13 +1,13 @@
 /**
- * A matrix is rounded in several ways and the best of them is taken, by what each gives on tokens that none of them was computed from:
+ * A matrix is rounded in several ways, and the one with the least error on held-out tokens is taken:
  *
- *   as it was     the reference quantizer's, of the model as a whole
- *   importance    the reference quantizer's, its errors weighted by the second moments of what this matrix reads
+ *   as it was     the reference quantizer's codes, as in the whole model
+ *   importance    the reference quantizer's codes, with errors weighted by the second moments of this matrix's inputs
  *   solved        a least-squares target, compensated rounding and coordinate descent (gptq.ts, refine.ts)
  *
- * Few tokens say little of a wide matrix, and what they seem to say of its correlations is mostly noise. So moments are drawn towards
- * their diagonals, which are known from few tokens, and the step to the least-squares target is as long as the held-out tokens allow:
- * with fewer tokens the solution comes nearer to that of the importances alone, and where it is no better those are taken.
+ * Few tokens say little about a wide matrix, and the correlations that they show are mostly noise. So moments are shrunk towards their
+ * diagonals, which few tokens estimate well, and held-out tokens set the length of the step to the least-squares target. With fewer
+ * tokens the solution approaches that of the importances alone, and if it is no better, theirs is taken.
  */
 import type { Codes, Format } from '../formats/format.js'
 import { checkScales, gridOf } from '../formats/grids.js'
@@ -17,54 +17,54 @@ import { leastSquaresStep, roundCompensated } from './gptq.js'
 import { refine } from './refine.js'
 import type { RowPool } from './row-pool.js'
 
-/** Where the linear algebra runs. */
+/** The means of linear algebra: matrix products, and threads for rows. */
 export interface Compute {
   readonly products: Multiplier
   readonly rows: RowPool
 }
 
-/** Tokens that decide: X, (tokens, in), Y, (tokens, out), and the tokens at which kinds of text begin and the last one ends. */
+/** Held-out tokens that decide: X, (tokens, in), Y, (tokens, out), and the tokens at which their kinds of text begin and end. */
 export interface Trial {
   readonly tokens: number
   readonly inputs: Float32Array
-  /** Without it the matrix is to give what it gives in full precision. */
+  /** Without it, the target is the product of the full-precision matrix. */
   readonly target?: Float32Array
   readonly bounds: readonly number[]
 }
 
-/** What a matrix is solved from. */
+/** Statistics that a matrix is solved from. */
 export interface Evidence {
-  /** X'X drawn towards its diagonal, (in, in), and a factor of it. */
+  /** X'X shrunk towards its diagonal, (in, in), and a factor of it. */
   readonly metric: Float32Array
   readonly factor: InputFactor
-  /** X'X as it is. */
+  /** X'X without shrinkage. */
   readonly inputs: Float32Array
-  /** Y'X, (out, in); without it the matrix is to give what it gives. */
+  /** Y'X, (out, in); without it, the target is the matrix itself. */
   readonly wanted?: Float32Array
-  /** Damped second moments of the loss's gradients at the outputs, (out, out); without them all outputs count alike. */
+  /** Damped second moments of the loss's gradients at the outputs, (out, out); without them, all outputs have the same weight. */
   readonly outputs?: Float32Array | undefined
 }
 
 export type Choice = 'as it was' | 'importance' | 'solved'
 
-/** A matrix on its grid, with the values that training would go on from. */
+/** A matrix on its grid, with the latents that training would start from. */
 export interface Chosen {
   readonly choice: Choice
   readonly codes: Codes
   readonly optimum: Float32Array
-  /** Squared error on the trial's tokens as a share of that of the matrix as it was, mean over kinds. */
+  /** Squared error on the trial's tokens relative to that of the matrix as it was, mean over kinds. */
   readonly error: number
 }
 
-/** Numbers of products of rows at once, where there may be many rows. */
+/** Most elements of a product at once, for matrices with many rows. */
 const rowsOfProducts = 1 << 24
 
-/** Times that every number of a matrix is visited; the first two win most (LOG.md). */
+/** Number of times that every number of a matrix is visited; the first two gain most (LOG.md). */
 const sweeps = 4
 
 /**
  * @param weights in full precision, (out, in)
- * @param present the codes of the matrix as it is
+ * @param present the matrix's codes as they are
  */
 export async function chooseCodes(
   format: Format,
@@ -85,7 +85,7 @@ export async function chooseCodes(
   const errors: number[][] = []
   for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
   const shares = errors.map((own) => meanShare(own, errors[0]))
-  // Of activations that are too large for f32 no error is a number, and the matrix stays as it was.
+  // If activations overflow f32, all errors are NaN and the matrix stays as it was.
   const best = shares.reduce((least, share, i) => (share < shares[least] ? i : least), 0)
   return { ...candidates[best], error: shares[best] }
 }
@@ -104,7 +104,7 @@ async function importanceCodes(format: Format, weights: Float32Array, inputs: Fl
   return codes
 }
 
-/** The least-squares target as far as the trial's tokens want it, rounded. @throws RangeError for a format without a grid */
+/** Rounds the least-squares target, as far towards it as the trial's tokens allow. @throws RangeError for a format without a grid */
 async function solve(
   format: Format,
   weights: Float32Array,
@@ -125,7 +125,7 @@ async function solve(
   return { codes, optimum }
 }
 
-/** As far along a step as the trial's tokens want it. */
+/** Goes along a step by the length that is best on the trial's tokens. */
 async function stepped(weights: Float32Array, step: Float32Array, judge: Judge): Promise<Float32Array> {
   const length = await judge.lengthOf(weights, step)
   return weights.map((w, i) => w + length * step[i])
@@ -157,7 +157,7 @@ class Judge {
     return this.sumsByKind(error, await this.weigh(error))
   }
 
-  /** Of what a matrix gives besides what it gave, some rows at a time: the output matrix of a large vocabulary has many. */
+  /** Squared change of the products, some rows at a time: the output matrix of a large vocabulary has many. */
   private async errorsOfChange(matrix: Float32Array): Promise<number[]> {
     const { tokens, n, out, trial, weights } = this
     const sums = trial.bounds.slice(1).map(() => 0)
@@ -173,8 +173,8 @@ class Judge {
   }
 
   /**
-   * How far to go along a step from `weights`, from 0 to 1: where the error is least, each kind as a share of what it is without
-   * a step.
+   * The length of a step from `weights` that minimizes the error, from 0 to 1. The error of each kind counts relative to that
+   * without a step.
    */
   async lengthOf(weights: Float32Array, step: Float32Array): Promise<number> {
     const { tokens, n, out, trial, products } = this
@@ -215,7 +215,7 @@ class Judge {
   }
 }
 
-/** Mean over kinds of errors as shares of others. */
+/** Mean over kinds of the errors relative to `base`. */
 function meanShare(errors: readonly number[], base: readonly number[]): number {
   const shares = errors.map((error, kind) => (base[kind] > 0 ? error / base[kind] : error > 0 ? Infinity : 1))
   return shares.reduce((a, b) => a + b, 0) / shares.length

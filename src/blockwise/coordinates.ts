@@ -1,18 +1,18 @@
 /**
- * The numbers of the rows of a matrix, visited one after another within a panel of columns (refine.ts): each goes to the place on the
- * file's grid at which the error is smallest while all others stay.
+ * Visits the stored numbers of a matrix row by row, within a panel of columns (refine.ts): each is set to the value on the file's grid
+ * that minimizes the error with all others fixed.
  */
 import type { Codes, Factor, GridLayout } from '../formats/format.js'
 import { nearest } from '../formats/levels.js'
 import { roundScale } from '../formats/stored-scale.js'
 import { inDescent, kernel } from './descent.js'
 
-/** A scale that would change by less than this share stays: it is not worth the time. */
+/** A scale that would change by less than this share is left as it is, to save time. */
 const smallest = 0.004
 
 /**
- * The numbers of a row in a panel of columns. Everything is divided by G_ii, so that the curvature is H. The panel lies in the memory of
- * this thread's kernel: only one can be visited at a time, from `enter` to the last `improve`, without waiting in between.
+ * The numbers of a row in a panel of columns. Everything is divided by G_ii, so that the curvature is H. The panel is in the memory of
+ * this thread's kernel, so only one can be visited at a time, from `enter` to the last `improve`, without an await in between.
  */
 export class Coordinates {
   /** Half the gradient with respect to the row's weights in the panel. */
@@ -31,7 +31,7 @@ export class Coordinates {
     private readonly optimum: Float32Array,
   ) {}
 
-  /** Goes to a panel. */
+  /** Loads a panel. */
   enter(column: number, width: number): void {
     this.column = column
     this.width = width
@@ -41,7 +41,7 @@ export class Coordinates {
     }
   }
 
-  /** Visits every number of row `i` in the panel; adds how far each weight has moved to `moved`. */
+  /** Visits every number of row `i` in the panel, and adds the change of each weight to `moved`. */
   improve(i: number, moved: Float32Array): void {
     this.moved = moved
     const { scale, offset, groupSize } = this.layout
@@ -72,7 +72,7 @@ export class Coordinates {
     }
   }
 
-  /** The number of a group, or that of a block that is one group. */
+  /** Improves the number of a group, or that of a block that is one group. */
   private improveFactor(factor: Factor, index: number, group: number, along: (j: number) => number): void {
     const { slope, direction, width, block } = this
     const { groupSize } = this.layout
@@ -87,7 +87,7 @@ export class Coordinates {
       direction[j] = unit * along(j)
       descent += direction[j] * slope[j]
     }
-    // H is symmetric: what lies below its diagonal counts twice.
+    // H is symmetric: elements below its diagonal count twice.
     for (let j = from; j < to; j++) {
       let sum = 0
       let at = j * width + from
@@ -99,7 +99,7 @@ export class Coordinates {
     const value = roundScale(rounding, wanted)
     const by = value - stored[index]
     if (Math.abs(by) < smallest * Math.abs(stored[index])) return
-    // A step that rounding or a range has made too long, or a scale that overflowed.
+    // Rejects a step that rounding or a range has made too long, and a scale that overflowed.
     if (!(by * (2 * descent + by * curvature) < 0)) return
     stored[index] = value
     for (let j = from; j < to; j++) if (direction[j] !== 0) this.moved[j] += by * direction[j]
@@ -107,7 +107,7 @@ export class Coordinates {
   }
 
   /**
-   * The numbers of the blocks that groups share; a panel has whole blocks.
+   * Improves the numbers of blocks of several groups; a panel has whole blocks.
    * @param first the first group of the panel
    */
   private improveShared(factor: Factor, first: number, along: (j: number) => number): void {
@@ -142,13 +142,13 @@ export class Coordinates {
     }
   }
 
-  /** Weight `j` of the panel has changed. */
+  /** Changes weight `j` of the panel. */
   private move(j: number, by: number): void {
     this.moved[j] += by
     kernel.move(j, this.width, by)
   }
 
-  /** Where the weights of a group would lie were each alone not rounded. */
+  /** Writes the unrounded optimum of each weight of a group, with all others fixed. */
   private writeOptimum(at: number, group: number, index: number): void {
     const { codes, slope, block, width, optimum } = this
     const { scale, offset, groupSize } = this.layout
@@ -159,13 +159,13 @@ export class Coordinates {
   }
 }
 
-/** The number of the block that a group is in. */
+/** The number of a group's block. */
 function blockValue(codes: Codes, { block, group }: Factor, index: number): number {
   const stored = codes[block.field]
   return group ? stored[Math.floor(index / (codes[group.field].length / stored.length))] : stored[index]
 }
 
-/** The scale or minimum of a group, as the file holds it. */
+/** The scale or minimum of a group, as the file stores it. */
 function factorValue(codes: Codes, factor: Factor, index: number): number {
   const value = blockValue(codes, factor, index)
   return factor.group ? value * codes[factor.group.field][index] : value

@@ -1,4 +1,4 @@
-/** The kernel of rounding and of the descent on the numbers of a row, descent.wat, and its memory: one for each thread. */
+/** The kernel of rounding and of coordinate descent on a row, descent.wat, and its memory: one for each thread. */
 import { instantiate } from '../backends/wasm.js'
 import { descentWasm } from './descent-wasm.js'
 
@@ -9,7 +9,7 @@ interface Descent {
   readonly memory: { readonly buffer: ArrayBuffer }
   /** slope[k] += by * H[row, k] for `width` columns, a multiple of four. */
   move(row: number, width: number, by: number): void
-  /** left[j] -= error * U[row, j] for the columns behind `row`; those before it do not matter any more. */
+  /** left[j] -= error * U[row, j] for the columns after `row`; those up to it are undefined afterwards. */
   propagate(row: number, width: number, error: number): void
   /** `move` for the rows from `from` to `to`, exclusive, each by `by` times its direction. */
   moveAlong(from: number, to: number, width: number, by: number): void
@@ -18,13 +18,13 @@ interface Descent {
 export const kernel = instantiate<Descent>(descentWasm)
 
 const { buffer } = kernel.memory
-/** Where the kernel reads and writes. */
+/** The kernel's memory. */
 export const inDescent = {
   /** H of a panel, (width, width), or U. */
   block: new Float32Array(buffer, 0, panelColumns ** 2),
   /** One for each column. */
   slope: new Float64Array(buffer, 4 * panelColumns ** 2, panelColumns),
   direction: new Float64Array(buffer, 4 * panelColumns ** 2 + 8 * panelColumns, panelColumns),
-  /** What is left to round of a row. */
+  /** The weights of a row yet to be rounded. */
   left: new Float32Array(buffer, 4 * panelColumns ** 2, panelColumns),
 }

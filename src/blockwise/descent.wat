@@ -1,10 +1,10 @@
-;; What rounding and the descent of a row do for every column of a panel, two or four at a time and in the order of plain loops in f64,
-;; so that they give the same numbers (panels.ts, coordinates.ts). Memory:
+;; The work of rounding and of coordinate descent on every column of a panel, two or four columns at a time, in the order of plain f64
+;; loops, so that results are the same (panels.ts, coordinates.ts). Memory:
 ;;
 ;;        0 H of the panel, (width, width), f32    262144 slopes, f64    264192 directions, f64    of up to 256 columns each
-;;        (or 0 U of the panel, (width, width), f32, and 262144 what is left to round of a row, f32)
+;;        (or 0 U of the panel, (width, width), f32, and 262144 the weights of a row yet to be rounded, f32)
 ;;
-;; `npx tsx scripts/wasm.ts` makes descent-wasm.ts of it.
+;; `npx tsx scripts/wasm.ts` makes descent-wasm.ts from it.
 (module
   (memory (export "memory") 5)
 
@@ -29,8 +29,8 @@
       (local.set $slope (i32.add (local.get $slope) (i32.const 32)))
       (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $end)))))
 
-  ;; left[j] -= error * U[row, j] for the columns behind `row`, in f64 and rounded to f32. Columns from the multiple of four before are
-  ;; gone over too: U is zero below its diagonal, and what is left of a column that is rounded does not matter.
+  ;; left[j] -= error * U[row, j] for the columns after `row`, in f64 and rounded to f32. Columns from the last multiple of four up to
+  ;; row + 1 are included: U is zero below its diagonal, and the values of columns already rounded do not matter.
   (func (export "propagate") (param $row i32) (param $width i32) (param $error f64)
     (local $at i32) (local $end i32) (local $left i32) (local $four v128) (local $from v128) (local $factor v128)
     (local.set $factor (f64x2.splat (local.get $error)))
@@ -63,7 +63,7 @@
         (local.set $left (i32.add (local.get $left) (i32.const 16)))
         (br $next))))
 
-  ;; `move` for all rows from `from` to `to`, exclusive, each by `by` times its direction; those whose direction is 0 are left out.
+  ;; `move` for all rows from `from` to `to`, exclusive, each by `by` times its direction; rows with direction 0 are skipped.
   (func (export "moveAlong") (param $from i32) (param $to i32) (param $width i32) (param $by f64)
     (local $direction f64)
     (loop $next

@@ -1,15 +1,15 @@
 /**
  * The factor that error-compensating rounding needs, for thousands of inputs: with H = R R' for an upper triangular R, it is
- * U = R^-1, in the order in which columns are rounded. Turned around, that is the inverse of the usual Cholesky factor:
+ * U = R^-1, in the order in which columns are rounded. In reversed order, that is the inverse of the usual Cholesky factor:
  * with A the matrix H in reversed order and A = L L', U read backwards is L^-1.
  *
  * Blocks of 128 columns: the triangle on the diagonal in plain loops in f64, the rest as matrix products.
  */
 import { QuenchError } from '../errors.js'
 
-/** What multiplies matrices, row by row. */
+/** Multiplies row-major matrices. */
 export interface Multiplier {
-  /** a (m, k) times b (k, n); `transA`, `transB` say that an operand lies transposed. */
+  /** a (m, k) times b (k, n); `transA`, `transB`: that operand is stored transposed. */
   multiply(
     a: Float32Array,
     b: Float32Array,
@@ -18,19 +18,19 @@ export interface Multiplier {
   ): Promise<Float32Array>
 }
 
-/** A factor of second moments that rounding needs, and the order of columns. */
+/** The factor of second moments that rounding needs, and the order of columns. */
 export interface InputFactor {
-  /** `order[i]` is the column that comes at place i. */
+  /** `order[i]` is the column at position i. */
   readonly order: Int32Array
   /** U, (n, n), upper triangular, in that order: H^-1 = U' U. */
   readonly inverse: Float32Array
 }
 
 const block = 128
-/** Rows that are updated at once. */
+/** Rows updated at once. */
 const chunk = 1024
 
-/** Added to every diagonal, as a share of its mean: of an input that is always zero. */
+/** Added to every diagonal, as a share of its mean, for inputs that are always zero. */
 const least = 1e-6
 
 /** Second moments (n, n) with a share of the mean of their diagonal added to it, so that they can be inverted. */
@@ -43,9 +43,9 @@ export function damp(moments: Float32Array, share: number): Float32Array {
 }
 
 /**
- * Second moments (n, n) of which each number of the diagonal has grown by a share of itself. So correlations are drawn towards zero,
- * as from too few tokens they should be (a shrinkage estimator, as in Ledoit and Wolf 2004, with the diagonal for its target), and it
- * does not matter that a few inputs may be thousands of times as large as all others.
+ * Second moments (n, n) with each element of the diagonal increased by a share of itself. That shrinks correlations towards zero, as is
+ * right for few tokens (a shrinkage estimator, as in Ledoit and Wolf 2004, with the diagonal as its target), and is not distorted by
+ * a few inputs that are thousands of times as large as all others.
  */
 export function shrink(moments: Float32Array, share: number): Float32Array {
   const n = Math.sqrt(moments.length)
@@ -63,8 +63,8 @@ function meanDiagonal(moments: Float32Array): number {
 }
 
 /**
- * Factors damped second moments (n, n). Columns go by falling H_ii, so that those that matter are rounded while the most
- * others can still make up for them. @throws QuenchError if the moments are not positive definite
+ * Factors damped second moments (n, n). Columns are in order of falling H_ii, so that important ones are rounded while most
+ * others can still compensate for them. @throws QuenchError if the moments are not positive definite
  */
 export async function factorize(moments: Float32Array, products: Multiplier): Promise<InputFactor> {
   const n = Math.sqrt(moments.length)
@@ -167,7 +167,7 @@ async function invertLower(
   return inverse
 }
 
-/** Rows and columns of a matrix of n columns, as a matrix of its own. */
+/** Copies a range of rows and columns of a matrix with n columns. */
 export function copyPart(
   a: Float32Array,
   n: number,
@@ -184,7 +184,7 @@ export function copyPart(
   return part
 }
 
-/** Puts it back. */
+/** Copies such a part back. */
 export function pastePart(
   part: Float32Array,
   a: Float32Array,

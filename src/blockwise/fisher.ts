@@ -1,4 +1,4 @@
-/** The Fisher information of a teacher at the outputs of its matrices: what errors there do to its predictions. */
+/** The Fisher information of a teacher at the outputs of its matrices: the effect of errors there on its predictions. */
 import type { DeviceWeights } from '../backends/backend.js'
 import { digest } from '../data/order.js'
 import { joinWindows } from '../data/windows.js'
@@ -6,14 +6,14 @@ import type { Network } from '../engine/network.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
 import { outputMoments } from './samples.js'
 
-/** Tokens from which the gradients' second moments are taken. */
+/** Tokens over which the gradients' second moments are summed. */
 export const fisherTokens = 8192
 
 /**
- * Second moments of the gradients at the outputs of all matrices, (out, out), by tensor. The targets are the next tokens of the text:
- * drawn from the model itself where it wrote the text, and otherwise this is the empirical Fisher information.
- * @param windows a whole number of batches, of which the first `fisherTokens` are taken
- * @param onProgress is told how many tokens are done before each batch and at the end. May throw to stop.
+ * Second moments of the gradients at the outputs of all matrices, (out, out), by tensor. The targets are the next tokens of the text.
+ * If the model wrote the text, they are drawn from the model itself; otherwise this is the empirical Fisher information.
+ * @param windows a whole number of batches, of which the first `fisherTokens` tokens are taken
+ * @param onProgress called with the number of tokens done before each batch and at the end. May throw to stop.
  */
 export async function fisherOf(
   network: Network,
@@ -39,14 +39,14 @@ export async function fisherOf(
   return total
 }
 
-/** What comes after each token of a window; -1 after the last. */
+/** The token after each token of a window; -1 after the last. */
 function nextTokens(window: Int32Array): Int32Array {
   const next = new Int32Array(window.length).fill(-1)
   next.set(window.subarray(1))
   return next
 }
 
-/** Adds to sums that are kept by name; the first values become the sum themselves. */
+/** Adds values to the sum of that name; the first values become the sum itself. */
 function addTo(sums: Map<string, Float32Array>, name: string, values: Float32Array): void {
   const total = sums.get(name)
   if (total) for (let i = 0; i < total.length; i++) total[i] += values[i]

@@ -1,10 +1,10 @@
 /**
- * Error-compensating rounding (GPTQ, arXiv 2210.17323): the columns of a matrix are rounded one after another, and what
- * rounding one does to the output is made up for by the columns that are not rounded yet, in the metric of the second
- * moments H = X'X of the inputs. The grids of the groups stay as they are.
+ * Error-compensating rounding (GPTQ, arXiv 2210.17323): the columns of a matrix are rounded one after another, and the columns
+ * not rounded yet compensate for the output error of each, in the metric of the second moments H = X'X of the inputs. The grids of
+ * the groups are fixed.
  *
  * With U of factor.ts, after column i in its order, w_j -= (w_i - w'_i) / U_ii * U_ij for j > i: at once within a block of
- * columns, and as a matrix product for those behind it.
+ * columns, and by a matrix product for those after it.
  */
 import type { Grid } from '../formats/format.js'
 import { copyPart, type InputFactor, type Multiplier } from './factor.js'
@@ -13,11 +13,11 @@ import { type RowPool, thisThread } from './row-pool.js'
 
 /** Columns of a block. */
 const block = 128
-/** Rows that are worked on at once. */
+/** Rows processed at once. */
 const chunk = 1024
 
 export interface Rounded {
-  /** The weights as they were when each was rounded: rounding them to the grid gives `q`. */
+  /** The value of each weight when it was rounded: rounding it to the grid gives `q`. */
   readonly weights: Float32Array
   readonly q: Float32Array
 }
@@ -52,7 +52,7 @@ async function roundRows(
 ): Promise<void> {
   const n = order.length
   const groupSize = weights.length / grid.scales.length
-  const left = new Float32Array(rows * n) // what is left to round, in the order of the columns
+  const left = new Float32Array(rows * n) // weights yet to be rounded, in the order of the columns
   for (let r = 0; r < rows; r++)
     for (let i = 0; i < n; i++) left[r * n + i] = weights[(row + r) * n + order[i]]
   for (let from = 0; from < n; from += block) {
@@ -96,8 +96,8 @@ async function roundRows(
 }
 
 /**
- * The step from a matrix (out, n) to the least-squares solution for what it should give, drawn towards what it is:
- * (Y'X - W X'X) H^-1, with H the moments that `factor` is of, drawn towards their diagonal.
+ * The step from a matrix (out, n) to the least-squares solution for its target products, regularized towards the matrix:
+ * (Y'X - W X'X) H^-1, with H the moments behind `factor`, shrunk towards their diagonal.
  * @param wanted Y'X, (out, n)
  * @param inputs X'X, (n, n)
  */

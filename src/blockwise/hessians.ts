@@ -1,6 +1,6 @@
 /**
- * Sums of products over tokens that come batch by batch: X'X, of which only the half above the diagonal is computed, and Y'X. Several
- * batches are multiplied at once, since adding products of thousands of inputs up costs as much as making them from a few hundred tokens.
+ * Sums of products over tokens, accumulated batch by batch: X'X, of which only the upper half is computed, and Y'X. Several batches are
+ * multiplied at once, since adding up products of thousands of inputs costs as much as computing them from a few hundred tokens.
  */
 import { type DeviceBuffer, joined } from '../backends/backend.js'
 import type { Products } from '../backends/products.js'
@@ -52,7 +52,7 @@ export class MomentSums {
     if (this.tokens >= tokensAtOnce) await this.flush()
   }
 
-  /** Nothing is to be added any more. */
+  /** Multiplies the remaining samples and returns the sums. */
   async finish(): Promise<Moments> {
     if (this.waiting.length > 0) await this.flush()
     const { backend } = this.products

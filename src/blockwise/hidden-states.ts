@@ -1,5 +1,5 @@
 /**
- * What flows between blocks, for many batches: kept in memory, or in files of f32 in a folder where there is too much of it.
+ * Hidden states between blocks, for many batches: in memory or, if they do not fit, in f32 files in a folder.
  */
 
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ export interface HiddenStates {
   readonly count: number
   get(i: number): Activations
   set(i: number, activations: Activations): Promise<void>
-  /** Removes what is on disk. */
+  /** Removes the files. */
   dispose(): void
 }
 
@@ -33,11 +33,11 @@ export class HiddenStatesInMemory implements HiddenStates {
 }
 
 /**
- * One file for each batch, and one for each of its side inputs, which is written once, since blocks do not change what others produce. A
- * side input is read when a block asks for it. The files belong to a process and need not survive it.
+ * One file for each batch, and one for each of its side inputs, which is written once, since no block changes another's outputs. A side
+ * input is read on demand. The files belong to a process and need not survive it.
  */
 export class HiddenStatesOnDisk implements HiddenStates {
-  /** Names of the side inputs of each batch that are written. */
+  /** Names of the written side inputs of each batch. */
   private readonly written: Set<string>[] = []
 
   constructor(
@@ -48,7 +48,7 @@ export class HiddenStatesOnDisk implements HiddenStates {
     try {
       makeFolder(folder)
       for (const name of readdirSync(folder))
-        if (name.startsWith(`${label}-`)) rmSync(join(folder, name), { force: true }) // of a run that was killed
+        if (name.startsWith(`${label}-`)) rmSync(join(folder, name), { force: true }) // left by a killed run
     } catch (error) {
       throw systemError(folder, error)
     }
@@ -67,7 +67,7 @@ export class HiddenStatesOnDisk implements HiddenStates {
   async set(i: number, { x, sideInputs }: Activations): Promise<void> {
     this.written[i] ??= new Set()
     const known = this.written[i]
-    // Written over the ones before, so that they need no more space than is taken from the start.
+    // Overwrites the previous states, so that no more disk space is needed later.
     write(this.path(i), await this.backend.download(x))
     for (const name of sideInputs.keys())
       if (!known.has(name)) {
@@ -93,7 +93,7 @@ export class HiddenStatesOnDisk implements HiddenStates {
   }
 }
 
-/** Arrays by name, some of which are read when they are asked for. */
+/** Arrays by name, some of which are read on demand. */
 class ReadWhenAsked extends Map<string, DeviceBuffer> {
   private readonly unread: Set<string>
 
@@ -119,7 +119,7 @@ class ReadWhenAsked extends Map<string, DeviceBuffer> {
 function read(path: string): Float32Array {
   try {
     const { buffer, byteOffset, byteLength } = readFileSync(path)
-    // A slice of its own: a file's buffer need not be aligned for f32.
+    // Copied, since a file's buffer need not be aligned for f32.
     return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength))
   } catch (error) {
     throw systemError(path, error)

@@ -1,10 +1,10 @@
 /**
  * An importance matrix: for every matrix of a model the mean square of each of its inputs over many tokens, as `llama-imatrix`
- * collects it. ggml's quantizers take it as the weights of the squared errors in a row.
+ * collects it. ggml's quantizers weight the squared errors of a row by it.
  *
- * It costs a forward pass. One program for each kind of block gives the block's results and the sums of squares of all of its
- * groups of matrices. As many batches as fit in 256 MB pass through a block before the next block is asked for, so weights
- * that are read from a file when they are needed are read once for all of them.
+ * It costs a forward pass. One program for each kind of block computes the block's results and the sums of squares of all of its
+ * groups of matrices. As many batches as fit in 256 MB pass through a block before the next block is loaded, so weights that are
+ * read from a file on demand are read once for all of them.
  */
 
 import { type Buffers, copyOf, type DeviceBuffer, type DeviceWeights } from '../backends/backend.js'
@@ -16,8 +16,8 @@ import { blockMatrices, headMatrix } from './samples.js'
 
 /**
  * @param batches whole batches of the network
- * @param onProgress told how many of the passes of a batch through a block are done. May throw to stop.
- * @param mostBytes of hidden states between two blocks; a single batch may have more
+ * @param onProgress called with the number of passes of a batch through a block that are done. May throw to stop.
+ * @param mostBytes limit of the hidden states between two blocks; a single batch may exceed it
  * @returns the mean squares of the inputs of a matrix, (in), by tensor: the matrices of all blocks and the output matrix (which is
  * `token_embd.weight` where it is tied)
  */
@@ -59,7 +59,7 @@ export async function importanceOf(
   return new Map(Array.from(sums, ([name, total]) => [name, Float32Array.from(total, (s) => s / tokens)]))
 }
 
-/** Moves `activations` to behind the block. @returns the sums of squares of what each `group <number>` of its matrices reads */
+/** Advances `activations` through the block. @returns the sums of squares of the inputs of each `group <number>` of its matrices */
 async function throughBlock(
   network: Network,
   layer: number,
@@ -78,14 +78,14 @@ async function throughBlock(
   return out
 }
 
-/** The sums of squares of what the output matrix reads, from the residual stream after the last block. */
+/** The sums of squares of the output matrix's inputs, from the residual stream after the last block. */
 async function intoHead(network: Network, x: DeviceBuffer, weights: DeviceWeights): Promise<DeviceBuffer> {
   const { outer, use } = headMatrix(network)
   const program = await network.program('head importance', () => {
     const { x, outer, use } = headMatrix(network)
     return { inputs: { x, ...outer }, outputs: { squares: use ? squared(use.input) : x } }
   })
-  // The matrix itself is not needed, and large.
+  // The matrix itself is large and not needed.
   const others = Object.keys(outer).filter((name) => name !== use?.name)
   const values = others.map((name): [string, DeviceBuffer] => [name, weights.get(name) as DeviceBuffer])
   const { squares } = await program.run({ x, ...Object.fromEntries(values) })

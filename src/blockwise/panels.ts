@@ -1,13 +1,13 @@
 /**
- * What is done row by row in rounding and refining a matrix, as work on some rows of a panel of columns that knows of nothing else:
- * so it can be done on any thread (row-pool.ts), to the same result.
+ * Row by row rounding and refining of a matrix, as self-contained work on some rows of a panel of columns. It can run on any thread
+ * (row-pool.ts), with the same result.
  */
 import type { Codes, GridLayout } from '../formats/format.js'
 import { type Levels, nearest } from '../formats/levels.js'
 import { Coordinates } from './coordinates.js'
 import { inDescent, kernel } from './descent.js'
 
-/** Rows of a panel to be refined; `width` columns. All arrays are (rows, width), codes as the format stores such a matrix. */
+/** Rows of a panel to be refined, with `width` columns. Arrays are (rows, width); codes are those of a matrix of that shape. */
 export interface RefinePanel {
   readonly kind: 'refine'
   readonly rows: number
@@ -21,9 +21,9 @@ export interface RefinePanel {
 
 export interface Refined {
   readonly codes: Codes
-  /** How far each weight has moved. */
+  /** The change of each weight. */
   readonly moved: Float32Array
-  /** Where each weight would lie were it alone not rounded. */
+  /** The unrounded optimum of each weight, with all others fixed. */
   readonly optimum: Float32Array
 }
 
@@ -35,14 +35,14 @@ export interface RoundPanel {
   readonly levels: Levels
   /** U of these columns, (width, width). */
   readonly inverse: Float32Array
-  /** What is left to round, and the grid of each weight: (rows, width). */
+  /** The weights yet to be rounded, and the grid of each: (rows, width). */
   readonly left: Float32Array
   readonly scales: Float32Array
   readonly mins: Float32Array | undefined
 }
 
 export interface RoundedPanel {
-  /** The weights as they were when each was rounded, and what was taken for them. */
+  /** The value of each weight when it was rounded, and its code. */
   readonly weights: Float32Array
   readonly q: Float32Array
   /** (w_i - w'_i) / U_ii */

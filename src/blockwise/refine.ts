@@ -1,15 +1,15 @@
 /**
- * Coordinate descent on the stored numbers of a quantized matrix: its codes, and the scales and minimums of its groups, one
- * after another, each to the value that makes
+ * Coordinate descent on the stored numbers of a quantized matrix: its codes, and the scales and minimums of its groups. One after
+ * another is set to the value that minimizes
  *
  *   tr(G (W' - T) H (W' - T)')
  *
- * smallest while the others stay. T (out, n) is what the matrix should be, H (n, n) the second moments of its inputs and G
- * (out, out) those of the loss's gradients at its outputs: the second-order model of the loss with a Kronecker-factored Fisher
- * matrix (K-FAC, arXiv 1503.05671). Nothing is relaxed: every step stays on the grid of the file, and the error never grows.
+ * with the others fixed. T (out, n) is the target of the matrix, H (n, n) the second moments of its inputs and G (out, out) those
+ * of the loss's gradients at its outputs: the second-order model of the loss with a Kronecker-factored Fisher matrix (K-FAC,
+ * arXiv 1503.05671). Nothing is relaxed: every step stays on the grid of the file, and the error never grows.
  *
- * The slope G (W' - T) H of a panel of rows is a matrix product. Within the panel, columns are visited 256 at a time: what a
- * step changes is followed within these columns at once, and for all others by another matrix product when they are done.
+ * The slope G (W' - T) H of a panel of rows is a matrix product. Within the panel, columns are visited 256 at a time: a step updates
+ * the slopes of these columns at once, and another matrix product updates all others when the columns are done.
  */
 import type { Codes, GridLayout } from '../formats/format.js'
 import { Coordinates } from './coordinates.js'
@@ -22,21 +22,21 @@ import { type RowPool, thisThread } from './row-pool.js'
 export interface Metric {
   /** H, (n, n). */
   readonly inputs: Float32Array
-  /** G, (out, out). Without it, the unit matrix: rows do not know of each other. */
+  /** G, (out, out). Without it, the identity matrix: rows are independent. */
   readonly outputs?: Float32Array
 }
 
-/** Rows that are worked on at once: with G, each of them feels the others; without, in turns, so that little memory is used. */
+/** Rows processed at once: with G, rows that are coupled; without, chunks that bound memory. */
 const panelRows = 64
 const chunkRows = 1024
 
 /**
- * Improves `codes` in place. Returns, for each weight, the value at which the error would be smallest were it not rounded and
- * all others as they are: (out, n), within the cell of its code.
+ * Improves `codes` in place. Returns, for each weight, the unrounded value that minimizes the error with all others fixed:
+ * (out, n), within the cell of its code.
  * @param target T, (out, n)
- * @param weights what the codes dequantize to, (out, n)
- * @param sweeps times that every number is visited
- * @param pool threads for rows that do not know of each other
+ * @param weights the dequantized codes, (out, n)
+ * @param sweeps number of times that every number is visited
+ * @param pool threads for independent rows
  */
 export async function refine(
   codes: Codes,
@@ -75,7 +75,7 @@ export async function refine(
   return optimum
 }
 
-/** A matrix whose rows do not know of each other. */
+/** A matrix with independent rows. */
 interface Apart {
   readonly codes: Codes
   readonly layout: GridLayout
@@ -85,7 +85,7 @@ interface Apart {
 }
 
 /**
- * Visits every number of some rows, from row `from` on, each row by itself.
+ * Visits every number of some independent rows, from row `from` on.
  * @param product their rows of (W' - T) H, (rows, n), kept current
  */
 async function sweepApart(
@@ -109,7 +109,7 @@ async function sweepApart(
         h: copyPart(h, n, column, width, column, width),
         slopes: copyPart(product, n, row, count, column, width),
         codes: mapCodes(codes, (values) => {
-          const share = values.length / optimum.length // a whole number of blocks is in a panel
+          const share = values.length / optimum.length // a panel has whole blocks
           return copyPart(values, n * share, from + row, count, column * share, width * share)
         }),
       }),
@@ -133,7 +133,7 @@ const mapCodes = (codes: Codes, map: (values: Float32Array) => Float32Array): Co
   Object.fromEntries(Object.entries(codes).map(([field, values]) => [field, map(values)]))
 
 /**
- * Visits every number of some rows that feel each other, from row `from` on.
+ * Visits every number of some rows that G couples, from row `from` on.
  * @param product their rows of (W' - T) H, (rows, n), kept current
  * @param slopes G (W' - T) H, (rows, n)
  * @param coupling G among them, (rows, rows)
@@ -157,7 +157,7 @@ async function sweepTogether(
       for (let j = 0; j < width; j++) slope[j] = slopes[r * n + column + j] / own
       before.set(slope)
       coordinates.improve(from + r, moved.subarray(r * width, (r + 1) * width))
-      // The rows that come later feel it through G, in these columns at once.
+      // Updates the slopes of later rows in these columns through G.
       for (let j = 0; j < width; j++) before[j] = slope[j] - before[j]
       for (let later = r + 1; later < rows; later++) {
         const x = coupling[later * rows + r]

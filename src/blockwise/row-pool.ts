@@ -1,6 +1,6 @@
 /**
- * Worker threads that take rows of a panel (panels.ts) beside the main thread, which takes its own share: rows do not know of
- * each other, so the result does not depend on how many threads there are. Small panels stay where they are.
+ * Worker threads that process rows of a panel (panels.ts) together with the main thread. Rows are independent, so the result does
+ * not depend on the number of threads. Small panels are not split.
  */
 import { Worker } from 'node:worker_threads'
 import { onceEnded, workerEntry } from '../workers.js'
@@ -13,9 +13,9 @@ import {
   roundPanel,
 } from './panels.js'
 
-/** Splits `count` rows into runs that are worked on at the same time. */
+/** Splits `count` rows into shares that are processed in parallel. */
 export interface RowPool {
-  /** Calls `panelOf` with a first row and a number of rows for every share, and `take` with the row and the result. */
+  /** For every share, calls `panelOf` with its first row and number of rows, and `take` with its first row and the result. */
   run<P extends RefinePanel | RoundPanel>(
     count: number,
     panelOf: (row: number, rows: number) => P,
@@ -29,26 +29,26 @@ export function runPanel<P extends RefinePanel | RoundPanel>(panel: P): ResultOf
   return (panel.kind === 'refine' ? refinePanel(panel) : roundPanel(panel)) as ResultOf<P>
 }
 
-/** Without other threads. */
+/** The calling thread alone. */
 export const thisThread: RowPool = {
   async run(count, panelOf, take) {
     take(0, runPanel(panelOf(0, count)))
   },
 }
 
-/** Rows of a share at least; below that the way to another thread is too long. */
+/** Fewest rows of a share; below that the overhead of another thread is too large. */
 const leastRows = 64
 
 interface RowWorker {
   readonly worker: Worker
-  /** Of what it was asked last. */
+  /** Rejects the last request. */
   reject?: (error: Error) => void
 }
 
 export class WorkerRows implements RowPool {
   private readonly workers = new Map<number, RowWorker>()
 
-  /** @param threads in all, with the main thread; the others start when they are first needed */
+  /** @param threads in all, including the main thread; the others start when they are first needed */
   constructor(private readonly threads: number) {}
 
   async run<P extends RefinePanel | RoundPanel>(
@@ -71,7 +71,7 @@ export class WorkerRows implements RowPool {
     const { worker } = asked
     return new Promise((resolve, reject) => {
       asked.reject = reject
-      worker.ref() // waited for
+      worker.ref() // keeps the process alive until the result is there
       worker.once('message', (result: ResultOf<P>) => {
         worker.unref()
         resolve(result)
@@ -88,7 +88,7 @@ export class WorkerRows implements RowPool {
     this.workers.set(index, made)
     onceEnded(made.worker, 'rounds rows of a matrix', (error) => {
       if (this.workers.get(index) === made) this.workers.delete(index)
-      made.reject?.(error) // of what was done already it changes nothing
+      made.reject?.(error) // no effect if the last request is settled
     })
     return made
   }
@@ -98,7 +98,7 @@ export class WorkerRows implements RowPool {
   }
 }
 
-/** The memory of a panel or a result, which goes to the other thread instead of being copied. */
+/** The buffers of a panel or a result, which are transferred to the other thread instead of copied. */
 export function buffersOf(panel: RefinePanel | RoundPanel | Refined | RoundedPanel): ArrayBuffer[] {
   const arrays = Object.values({ ...panel, ...('codes' in panel ? panel.codes : {}) })
   return arrays.filter((value) => value instanceof Float32Array).map(({ buffer }) => buffer as ArrayBuffer)

@@ -1,4 +1,4 @@
-/** A worker thread of row-pool.ts: a panel comes, its result goes back. */
+/** A worker thread of row-pool.ts: receives panels and returns their results. */
 import { parentPort } from 'node:worker_threads'
 import type { RefinePanel, RoundPanel } from './panels.js'
 import { buffersOf, runPanel } from './row-pool.js'

@@ -1,5 +1,5 @@
 /**
- * What a model's matrices read and what their products should be, and second moments of the gradients of what they give.
+ * Inputs and target products of a model's matrices, and second moments of the gradients at their outputs.
  */
 
 import type { Buffers, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
@@ -11,8 +11,8 @@ import { add, matmul, mean, mul, rsqrt, sub, type Tensor } from '../graph/index.
 import type { Tensors } from '../models/architecture.js'
 
 /**
- * What a group of matrices reads, X, (tokens, in), and what each should give, Y, (tokens, out), by the name of the matrix in the block.
- * Where Y is the teacher's product, the teacher's inputs, (tokens, in), can take the place of all Y under the name `teacherInputs`.
+ * The input of a group of matrices, X, (tokens, in), and the target of each, Y, (tokens, out), by its name in the block. If the targets
+ * are the teacher's products, its inputs, (tokens, in), may stand for all of them under the name `teacherInputs`.
  */
 export interface GroupSamples {
   readonly inputs: DeviceBuffer
@@ -22,17 +22,17 @@ export interface GroupSamples {
 /** No tensor has this name. */
 export const teacherInputs = "teacher's inputs"
 
-/** A model's weights and what goes into one of its blocks. */
+/** A model's weights and the activations of one of its blocks. */
 export interface Side {
   readonly weights: DeviceWeights
   readonly activations: Activations
-  /** How far the block is computed. */
+  /** How far the block has been computed. */
   readonly cut: Cut
 }
 
 /**
- * Values inside of a block from which a group of matrices and all that follows is computed, so that what comes before it need not be computed
- * again. `group` 0 is the beginning of the block, without values.
+ * Values inside a block from which a group of matrices and everything after it is computed, so that the part before it is not
+ * recomputed. `group` 0 is the beginning of the block, without values.
  */
 export interface Cut {
   readonly group: number
@@ -41,32 +41,32 @@ export interface Cut {
 
 export const beginning: Cut = { group: 0, values: {} }
 
-/** The matrices of a block in groups that read the same input, in the order in which they are computed. */
+/** The matrices of a block in groups with the same input, in the order of computation. */
 export function blockMatrices(network: Network, layer: number): readonly (readonly string[])[] {
   const { results, w } = blockGraph(network, layer)
   return matrixGroups(results, w).map((group) => group.map(({ name }) => name))
 }
 
-/** What a group of matrices of a block reads and should give, and where the next group can go on. */
+/** The inputs and targets of a group of matrices of a block, and the cuts from which the next group is computed. */
 export interface GroupStep {
   readonly samples: GroupSamples
   readonly student: Cut
   readonly teacher: Cut
 }
 
-/** How a group of matrices is passed through. */
+/** How a group of matrices is computed. */
 export interface Passing {
   /** Whether cuts are kept; otherwise every group is computed from the beginning of the block. */
   readonly keeps: boolean
-  /** It is the last group to be solved: the teacher's activations are moved to behind the block. */
+  /** Whether this is the last group to be solved, so that the teacher's activations are advanced through the block. */
   readonly last: boolean
   /** Whether the teacher's inputs may stand for its products, where they are narrower. */
   readonly forSums: boolean
 }
 
 /**
- * What a group of matrices of a block reads and should give, see `groupTensors`. The student is computed up to this group, whose matrices are still to be rounded,
- * and the teacher up to the next one.
+ * The inputs and targets of a group of matrices of a block, see `groupTensors`. The student is computed up to this group, whose
+ * matrices are not rounded yet, and the teacher up to the next one.
  */
 export async function groupSamples(
   network: Network,
@@ -113,7 +113,7 @@ export async function groupSamples(
   }
 }
 
-/** Moves a model's activations to behind a block that is computed up to a cut. */
+/** Advances a model's activations through the rest of a block, from a cut. */
 export async function finishBlock(
   network: Network,
   layer: number,
@@ -131,7 +131,7 @@ export async function finishBlock(
   network.take(layer, activations, await program.run(values))
 }
 
-/** Numbers of a token at the largest cut of a block. */
+/** Values per token at the largest cut of a block. */
 export function cutWidth(model: Model, layer: number): number {
   const { groups, cut } = cutGraph(model, layer)
   const tokens = model.batch.windows * model.batch.length
@@ -154,17 +154,17 @@ function cutGraph(model: Model, layer: number) {
   return { inputs, results, groups, cut }
 }
 
-/** Below this mean square a stream counts as no smaller. */
+/** Added to the mean square of a stream, so that it is not 0. */
 const leastSquare = 1e-6
 
 /**
- * What a group of matrices reads, X, and what each of them should give, Y. X is what the student's matrices read. Their products
- * should be the teacher's; where a product is added to the residual stream, it should bring the sum to the teacher's, and so make up
- * for what went wrong before.
+ * The input of a group of matrices, X, and the target of each, Y. X is the input of the student's matrices. The target is the
+ * teacher's product; if the product is added to the residual stream, the target brings the sum to the teacher's, and so compensates
+ * for earlier errors.
  *
- * The next norm divides the stream by its root mean square, so what an error there does is in proportion to that: tokens of such
- * matrices are divided by the root mean square of the teacher's sum. Otherwise the few tokens whose activations are massive, as the
- * first of a text in many models, would outweigh all others.
+ * The next norm divides the stream by its root mean square, so an error there counts relative to it: tokens of such matrices are
+ * divided by the root mean square of the teacher's sum. Otherwise the few tokens with massive activations, such as the first of a
+ * text in many models, would outweigh all others.
  */
 function groupTensors(network: Network, layer: number, group: number, forSums: boolean) {
   const [mine, theirs] = [cutGraph(network, layer), cutGraph(network, layer)]
@@ -184,14 +184,14 @@ function groupTensors(network: Network, layer: number, group: number, forSums: b
   return { x: scaled(own[0].input), wanted, mine, theirs }
 }
 
-/** The graph of what the head reads of all tokens, and its output matrix there; without `use` the head has none. */
+/** The graph of the head on all tokens: its inputs, and the use of its output matrix, undefined if it has none. */
 export function headMatrix(network: Network): { x: Tensor; outer: Tensors; use: MatrixUse | undefined } {
   const { x, outer } = headInputs(network, network.tokens)
   const logits = network.architecture.head(network.config, x, outer)
   return { x, outer, use: matrixGroups({ logits }, outer)[0]?.[0] }
 }
 
-/** X, (tokens, in), that the output matrix reads after the last forward pass. */
+/** The input of the output matrix after the last forward pass, X, (tokens, in). */
 export async function headSamples(network: Network, weights: DeviceWeights): Promise<DeviceBuffer> {
   const program = await network.program('head samples', () => {
     const { x, outer, use } = headMatrix(network)
@@ -242,7 +242,7 @@ export async function outputMoments(
 const prefixed = <T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> =>
   Object.fromEntries(Object.entries(record).map(([key, value]) => [prefix + key, value]))
 
-/** The entries whose names begin so, without that. */
+/** The entries whose names begin with `prefix`, without it. */
 const unprefixed = (prefix: string, record: Readonly<Buffers>): Buffers =>
   Object.fromEntries(
     Object.entries(record).flatMap(([key, value]) =>

@@ -1,15 +1,15 @@
 /**
- * The start of a training run, in closed form. Block by block and matrix by matrix, in the order of computation:
+ * The block-wise solver, in closed form. Block by block and matrix by matrix, in the order of computation:
  *
- *   target   what the matrix should be, now that its inputs have passed through matrices rounded before: the least-squares
- *            solution T for the teacher's products, or for a sum with the residual stream that is the teacher's. So a
- *            matrix makes up for what went wrong before it.
+ *   target   the least-squares solution T for the teacher's products, or for a sum with the residual stream that equals the
+ *            teacher's, given inputs that have passed through the matrices rounded before. So a matrix compensates for
+ *            earlier errors.
  *   scales   by ggml's own search on T, with the inputs' second moments as importance
- *   codes    rounded so that the errors of a row make up for each other (gptq.ts)
- *   refining scales and codes in the metric of the loss itself (refine.ts)
- *   choice   of that or of something simpler, by tokens that it was not computed from (candidates.ts)
+ *   codes    rounded so that the errors of a row compensate for each other (gptq.ts)
+ *   refining of scales and codes in the metric of the loss itself (refine.ts)
+ *   choice   of that or a simpler candidate, by held-out tokens (candidates.ts)
  *
- * It takes the time of some tens of training steps and wins more than hundreds of them.
+ * It takes the time of some tens of training steps and gains more than hundreds of them.
  */
 
 import { type DeviceBuffer, type DeviceWeights, joined } from '../backends/backend.js'
@@ -34,25 +34,25 @@ import {
 } from './samples.js'
 
 /**
- * By how much the diagonals of the inputs' moments grow, as a share of themselves: the fewer tokens there are for each input, the more.
- * With as many tokens as inputs twice the diagonal is best, with six times as many half of it, with very many a tenth (LOG.md).
+ * The share of itself by which the diagonal of the inputs' moments grows: the fewer tokens per input, the more. With as many tokens
+ * as inputs twice the diagonal is best, with six times as many half of it, with very many a tenth (LOG.md).
  */
 export const shrinkageOf = (inputs: number, tokens: number): number =>
   Math.min(10, Math.max(0.1, (3 * inputs) / tokens))
 
 /** Added to the diagonals of the outputs' moments, as a share of their mean. */
 const outputDamping = 1
-/** The output matrix is left as it is where its rounding would take more multiplications than this. */
+/** The output matrix is not solved if its rounding would take more multiplications than this. */
 const mostHeadWork = 1e10
 
-/** A tensor that is solved for. */
+/** A tensor to solve. */
 export interface Solvable {
   readonly name: string
   /** (out, in). */
   readonly shape: Shape
   readonly format: Format | undefined
   codes(): Promise<Codes>
-  /** @param optimum for each weight, a value in the cell of its code that training may go on from */
+  /** @param optimum for each weight, a value in the cell of its code from which training may start */
   take(codes: Codes, optimum: Float32Array): Promise<void>
 }
 
@@ -60,33 +60,33 @@ export interface Solver extends Compute {
   readonly products: Products
   /** The model's weights in full precision. */
   readonly full: Weights
-  /** The model's file, for errors. */
+  /** The model's file, for error messages. */
   readonly path: string
   readonly network: Network
-  /** Second moments of the loss's gradients at the matrices' outputs, by tensor; those that are not there are the unit matrix. */
+  /** Second moments of the loss's gradients at the matrices' outputs, by tensor; missing ones are the identity matrix. */
   readonly outputs: ReadonlyMap<string, Float32Array>
-  /** The tokens of the trial at which kinds of text begin and the last one ends. */
+  /** The tokens of the trial at which its kinds of text begin and end. */
   readonly bounds: readonly number[]
-  /** Whether activations inside of a block are kept from one group of matrices to the next. */
+  /** Whether activations inside a block are kept from one group of matrices to the next. */
   readonly keeps: boolean
-  /** Told what was taken of each matrix. */
+  /** Called with the choice for each matrix. */
   readonly onChoice?: (name: string, choice: Choice, error: number) => void
 }
 
-/** The hidden states of a model before a block, batch by batch, and its weights: of the text to solve from, and of that which decides. */
+/** A model's weights and its hidden states before a block, batch by batch: of the text to solve on, and of the trial that decides. */
 export interface Side {
   readonly weights: DeviceWeights
   readonly states: HiddenStates
   readonly trial: HiddenStates
 }
 
-/** How far text has passed through a block while it was solved for. */
+/** How far the hidden states have advanced through a block while it was solved. */
 export interface Advanced {
   readonly teacherAdvanced: boolean
   readonly student: Cuts
 }
 
-/** How far a block is computed, of every batch. */
+/** How far a block has been computed, for every batch. */
 interface Cuts {
   readonly states: Cut[]
   readonly trial: Cut[]
@@ -98,9 +98,9 @@ export interface Sides {
 }
 
 /**
- * Gives the matrices of a block the codes of the solution.
- * @param byName the tensors; those of other blocks are not looked at
- * @param onMatrix called after each group of matrices, with the share of the block that is done
+ * Solves the matrices of a block and sets their codes.
+ * @param byName the tensors; those of other blocks are ignored
+ * @param onMatrix called before each group of matrices, with the share of the block that is done
  */
 export async function solveBlock(
   solver: Solver,
@@ -194,7 +194,7 @@ async function solveGroup(
   }
 }
 
-/** The output matrix, in the metric of the teacher's own stream: what it reads of the student is not known yet. */
+/** Solves the output matrix on the teacher's stream, since the student's is not known yet. */
 export async function solveHead(
   solver: Solver,
   { batches, trial }: { readonly batches: readonly Int32Array[]; readonly trial: readonly Int32Array[] },
@@ -233,7 +233,7 @@ export async function solveHead(
   }
 }
 
-/** X'X of what the output matrix reads; undefined for one that does not train, has no grid or would take too long. */
+/** X'X of the output matrix's inputs; undefined if it does not train, has no grid or would take too long. */
 async function headSums(
   { network, products }: Solver,
   batches: readonly Int32Array[],
@@ -251,14 +251,14 @@ async function headSums(
   return { p, inputs: (await sums.finish()).inputs }
 }
 
-/** Whether an output matrix (out, in) is small enough to be solved for. */
+/** Whether an output matrix (out, in) is small enough to solve. */
 export const solvesHead = ([out, n]: Shape): boolean => (out * n ** 2) / 2 <= mostHeadWork
 
 /** Whether a tensor is a matrix on a grid. */
 const canRefine = (p: Solvable | undefined): p is Solvable =>
   p?.format?.grid !== undefined && p.shape.length === 2
 
-/** Gives a tensor the codes that are chosen for it. */
+/** Chooses a tensor's codes and sets them. */
 async function roundAnew(
   p: Solvable,
   choose: (format: Format, present: Codes) => Promise<Chosen>,

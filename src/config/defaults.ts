@@ -1,13 +1,13 @@
-/** What a run does where nothing is asked for. What depends on the model, the machine or `seconds` is decided by the plan. */
+/** Default options of a run. The plan decides those that depend on the model, the machine or `seconds`. */
 export const defaults = {
   /** Tokens of each kind of general text that stages are validated on. */
   validation: 1536,
-  /** Share of the tokens that the model writes, without text of the user's. */
+  /** Share of the tokens that the model writes if the user gives no text. */
   selfWritten: 0.5,
   tokens: 131_072,
   calibration: 49_152,
   steps: 300,
-  /** Tokens of a window and of a step. */
+  /** Tokens per window and per step. */
   context: 128,
   batch: 512,
   method: 'auto',

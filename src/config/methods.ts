@@ -1,15 +1,15 @@
 /**
- * The ways to train. Each begins with the block-wise stage; a method says what trains end to end after that, if anything does, and what
- * that takes. A new one is an entry here. The one that trains most comes first.
+ * Training methods. Each begins with the block-wise stage; an entry gives the end-to-end training after it, if any, and its cost in
+ * memory. A new method is an entry here. The one that trains most comes first.
  */
 
-/** Training end to end. Bytes are for each weight that trains. */
+/** End-to-end training. Bytes are per weight that trains. */
 export interface Training {
-  /** Held in memory: latents, weights, gradients, Adam's moments, and those of scales and norms. */
+  /** In memory: latents, weights, gradients, Adam's moments, and those of scales and norms. */
   readonly weightBytes: number
-  /** The same where Adam's moments lie on disk; absent where they cannot. */
+  /** The same with Adam's moments on disk; absent if that is not supported. */
   readonly weightBytesOnDisk?: number
-  /** Of a checkpoint. */
+  /** In a checkpoint. */
   readonly checkpointBytes: number
   /** Codes stay as the block-wise stage left them, and only scales and norms train. */
   readonly freezesCodes: boolean
@@ -37,13 +37,12 @@ const table = [
 
 export type Method = (typeof table)[number]['name']
 
-/** Names of the methods. */
 export const methods: readonly Method[] = table.map(({ name }) => name)
 
-/** The stage that all methods begin with, and the method that has no other. */
+/** The stage that every method begins with, and the method that has no other. */
 export const blockwise = 'blockwise' satisfies Method
 
-/** What trains after the block-wise stage; undefined where nothing does. */
+/** The training after the block-wise stage; undefined if there is none. */
 export function trainingOf(method: Method): Training | undefined {
   const entry: Entry | undefined = table.find(({ name }) => name === method)
   return entry?.training

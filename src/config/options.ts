@@ -1,4 +1,4 @@
-/** What a training run is told, what it tells while it runs, and what it gives. */
+/** Options, progress events and stage reports of a training run. */
 
 import type { Backend } from '../backends/backend.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
@@ -15,62 +15,62 @@ export interface TrainOptions {
   readonly type: string
   /** Text files and folders. */
   readonly data?: readonly string[]
-  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, half without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, else what `general` leaves, or half. */
   readonly selfWritten?: number
-  /** Share of the tokens that are general text, which ships with quench. Default: half of the others with data, all of them without. */
+  /** Share of the tokens from the general text that ships with quench. Default: half of the others with data, all of them without. */
   readonly general?: number
   /** Tokens of each kind of general text that stages are validated on. Default 1,536. */
   readonly validation?: number
-  /** Most distinct training tokens. Default 131,072, or fewer where the model has to write them and `seconds` are short. */
+  /** Size of the training set in tokens. Default 131,072, or fewer if the model has to write them and `seconds` is short. */
   readonly tokens?: number
   /** Optimizer steps. Default 300, unless `seconds` is given. */
   readonly steps?: number
   /**
-   * Take about this long in all, text to be written included: that and the block-wise start are cut down to fit, and the number of
-   * steps is set after the first of them were timed. How fast the machine is decides then, so such a run does not make the same file
-   * each time; a resumed one keeps what was decided.
+   * Approximate total time, including self-written text. That text and the block-wise stage are cut down to fit, and the number of
+   * steps is set after the first of them were timed. The result then depends on the speed of the machine, so such a run does not make
+   * the same file each time; a resumed run keeps the decisions.
    */
   readonly seconds?: number
-  /** Go on from the checkpoint beside the output. */
+  /** Resume from the checkpoint next to the output. */
   readonly resume?: boolean
-  /** Tokens of a window. Default 128, or the model's context if that is smaller. */
+  /** Window length in tokens. Default 128, or the model's context if that is smaller. */
   readonly context?: number
   /** Whether embedding and output matrices train or are only quantized. Default: `auto`, see untrained.ts. */
   readonly embeddings?: EmbeddingChoice
   /**
    * Train from the teacher's top-k tokens at each position, computed once and cached on disk; 0: from its whole
-   * distribution. Default: 256 where that saves a fifth of the time or more.
+   * distribution. Default: 256 if that saves a fifth of the time or more.
    */
   readonly teacherTopK?: number
-  /** What trains after the block-wise start. Default: `auto`, the most that fits in the memory. */
+  /** What trains after the block-wise stage. Default: `auto`, the first method that fits in memory and time. */
   readonly method?: Method | 'auto'
-  /** Bytes that the process may take. Default: a fixed share of the machine's memory (memory.ts). */
+  /** Memory limit of the process in bytes. Default: a fixed share of the machine's memory (memory.ts). */
   readonly memory?: number
-  /** Tokens from which the block-wise start is computed; 0 for none. Default 49,152, or fewer where `seconds` are short. */
+  /** Calibration tokens of the block-wise stage; 0 skips it. Default 49,152, or fewer if `seconds` is short. */
   readonly calibration?: number
-  /** Tokens of a step. Default 512. */
+  /** Tokens per step. Default 512. */
   readonly batch?: number
-  /** Highest rates, in units of a quantization step (weights) and relative (scales, norms). */
+  /** Peak learning rates: in quantization steps (weights), relative (scales, norms). */
   readonly weightRate?: number
   readonly scaleRate?: number
   readonly seed?: number
-  /** Seconds between checkpoints. Default: as often as they take a twentieth of the time. */
+  /** Seconds between checkpoints. Default: so that saving takes at most a twentieth of the time. */
   readonly checkpointEvery?: number
-  /** Teacher activations kept by window; share one between runs on the same model and text. */
+  /** Cache of teacher activations by window; share it between runs on the same model and text. */
   readonly teacher?: TeacherCache
-  /** Where it computes. Default: the processor. */
+  /** The backend that computes. Default: the CPU. */
   readonly backend?: Backend
   readonly onPlan?: (plan: Plan) => void
-  /** Called with a sentence for a person. */
+  /** Called with a human-readable sentence. */
   readonly onWarning?: (warning: string) => void
   readonly onProgress?: (event: TrainEvent) => void
-  /** Called once, after the first block: a better projection than the plan's. */
+  /** Called once, after the first block, with a better projection than the plan's. */
   readonly onBlock?: (measured: MeasuredBlock) => void
   /** Stops after the current step, with a checkpoint. */
   readonly signal?: AbortSignal
 }
 
-/** What decides how a file turns out, of any input, output and type. */
+/** The options that shape the result, apart from input, output and type. */
 export type TrainSettings = Omit<
   TrainOptions,
   | 'input'
@@ -86,7 +86,7 @@ export type TrainSettings = Omit<
   | 'signal'
 >
 
-/** What a run is doing: `done` of `total`, in parts of a sample, tokens, batches, blocks or steps. */
+/** Progress of a run: `done` of `total`, in parts of the probe, tokens, batches, blocks or steps. */
 export interface TrainEvent {
   readonly stage:
     | 'measure'
@@ -99,30 +99,30 @@ export interface TrainEvent {
     | 'train'
   readonly done: number
   readonly total: number
-  /** What `total` is in tokens. */
+  /** `total` in tokens. */
   readonly tokens: number
   /** Mean KL divergence of the last step, in nats per token. */
   readonly loss?: number
 }
 
-/** The first block that was solved for, and what follows from it. */
+/** Measurements of the first solved block, and the projection from them. */
 export interface MeasuredBlock {
   readonly seconds: number
-  /** Tokens a second that pass through the whole stage at this rate. */
+  /** Throughput of the whole stage at this rate, tokens per second. */
   readonly tokensPerSecond: number
-  /** Seconds for the blocks that are left, and how many they are. */
+  /** Projected seconds for the remaining blocks, and their number. */
   readonly left: number
   readonly blocksLeft: number
-  /** Largest resident size of the process so far. */
+  /** Peak resident size of the process so far, bytes. */
   readonly peakBytes: number
 }
 
-/** A stage as it was. */
+/** The report of a finished stage. */
 export interface StageReport {
   readonly stage: Method
   readonly seconds: number
   /** Mean KL divergence on the validation text after it, nats per token, mean over kinds. */
   readonly kld: MeanError
-  /** Whether its result stays: only where it is better than before it, by more than chance and on no kind of text worse. */
+  /** Whether its result is kept: only if it beats the state before it by more than chance, and is worse on no kind of text. */
   readonly taken: boolean
 }

@@ -1,6 +1,6 @@
 /**
- * The options of a run, once: the command line and the API check by it, help is made of it, and a resumed run compares by it. A new one
- * is a line in `TrainOptions`, which documents it for callers of the API, an entry here, and its use.
+ * The table of a run's options: the command line and the API check values against it, help is generated from it, and a resumed run
+ * compares settings by it. A new option is a line in `TrainOptions`, which documents it for the API, an entry here, and its use.
  */
 import { UsageError } from '../errors.js'
 import { aboveZero, checkChoice, checkNumbers, fromZero, type Range, share, whole } from '../option-checks.js'
@@ -8,7 +8,7 @@ import { defaults } from './defaults.js'
 import { methods, methodsHelp } from './methods.js'
 import type { TrainOptions } from './options.js'
 
-/** What an option takes on the command line. */
+/** The kind of value that an option takes on the command line. */
 export type Takes =
   | 'count'
   | 'positive count'
@@ -21,7 +21,7 @@ export type Takes =
   | 'nothing'
   | readonly string[]
 
-/** Groups of options in the help, in its order, with their titles. */
+/** Titles of the groups of options, in the order of the help. */
 export const optionGroups = {
   text: 'Training text',
   size: 'Time and memory',
@@ -31,15 +31,15 @@ export const optionGroups = {
 
 export interface OptionEntry {
   readonly group: keyof typeof optionGroups
-  /** As commander takes them. */
+  /** In commander's syntax. */
   readonly flags: string
   readonly help: string
   readonly takes: Takes
-  /** What the API takes, where that is a number. */
+  /** Valid numbers in the API. */
   readonly range?: Range
-  /** Ends the sentence "default: ". */
+  /** Follows "default: " in the help. */
   readonly default?: string
-  /** A resumed run must have the same. */
+  /** A resumed run must have the same value. */
   readonly same?: true
 }
 
@@ -199,7 +199,7 @@ export const optionEntries: readonly (readonly [name: OptionName, entry: OptionE
   table,
 ) as [OptionName, OptionEntry][]
 
-/** @throws UsageError that names an option whose value no run can have */
+/** @throws UsageError that names an option with an invalid value */
 export function checkOptions(options: TrainOptions): void {
   const ranges = optionEntries.flatMap(([name, { range }]) => (range ? [[name, range]] : []))
   checkNumbers(options, Object.fromEntries(ranges))
@@ -209,7 +209,7 @@ export function checkOptions(options: TrainOptions): void {
     throw new UsageError('steps and seconds exclude each other; give one of them')
 }
 
-/** What a resumed run must have the same: what was given, or the default, or null. */
+/** The options that a resumed run must share: the value given, the default, or null. */
 export function sameOnResume(options: TrainOptions): Record<string, number | string | null> {
   const values: Partial<Record<OptionName, unknown>> = { ...defaults, ...options }
   return Object.fromEntries(

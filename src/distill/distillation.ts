@@ -3,8 +3,8 @@
  * divergence from the teacher's next-token distribution to the student's, at every position, so no labels are needed
  * and the model is not changed into another one.
  *
- * The teacher's residual stream after the last block is kept for windows that come again: it is exact, and smaller
- * than its logits by the ratio of vocabulary to width. Or its top-k tokens are, in a file (top-k.ts).
+ * The teacher's residual stream after the last block is cached for repeated windows: it is exact, and smaller than its
+ * logits by the ratio of vocabulary to width. Or its top-k tokens are cached, in a file (top-k.ts).
  */
 
 import { copyOf, type DeviceWeights, joined } from '../backends/backend.js'
@@ -26,7 +26,7 @@ import type { TopKCache } from './top-k.js'
 
 export class Distillation {
   private gradients: Gradients | undefined
-  /** Where it is set, steps train from these instead of the teacher's whole distribution. */
+  /** If set, steps train from these instead of the teacher's whole distribution. */
   top: TopKCache | undefined
 
   constructor(
@@ -35,17 +35,17 @@ export class Distillation {
     readonly cache: TeacherCache,
     readonly parameters: readonly Parameter[],
     readonly optimizer: Optimizer,
-    /** Weights of the student as its forward pass uses them: rounded ones of the parameters, and what is frozen. */
+    /** Weights that the student's forward pass uses: the parameters' rounded weights, and the frozen tensors. */
     readonly student: DeviceWeights,
   ) {}
 
-  /** Rounds the latents; to be called before the first step and after latents were changed from outside. */
+  /** Rounds the latents. Call it before the first step and after latents were changed from outside. */
   async round(): Promise<void> {
     for (const p of this.parameters) await p.round()
   }
 
   /**
-   * One optimizer step. `windows` are a whole number of batches, whose gradients are accumulated.
+   * Takes one optimizer step. `windows` are a whole number of batches, whose gradients are accumulated.
    * Returns the mean KL divergence before the step, in nats per token.
    */
   async step(
@@ -71,7 +71,7 @@ export class Distillation {
 
   /**
    * Mean KL divergence of each window, by kind of text.
-   * @param mayStop is called before each batch
+   * @param onProgress called with the number of batches done before each batch and at the end. May throw to stop.
    */
   async validate(
     text: readonly KindWindows[],
@@ -106,7 +106,7 @@ export class Distillation {
       const parts = known.map((stream) => backend.upload(stream))
       return { kind: 'teacher', weights: teacher, hidden: joined(backend, parts) }
     }
-    // The student's pass writes over what this one gives.
+    // Copied, since the student's pass overwrites the result of this one.
     const hidden = copyOf(backend, await network.forward(joinWindows(batch), teacher))
     const size = network.batch.length * network.config.width
     const values = await backend.download(hidden)

@@ -1,6 +1,6 @@
 /**
- * The steps of training end to end, from wherever a run is to its last one. What has been done is saved as it goes (checkpoint.ts);
- * the order of windows depends on seed and step alone.
+ * The steps of end-to-end training, from the current one to the last. Progress is saved in checkpoints (checkpoint.ts); the order
+ * of windows depends on seed and step alone.
  */
 import { withCleanup } from '../cleanup.js'
 import type { TrainOptions } from '../config/options.js'
@@ -21,18 +21,18 @@ interface Steps {
   readonly order: WindowOrder
   readonly validation: readonly KindWindows[]
   readonly options: TrainOptions
-  /** Highest rates. */
+  /** Peak learning rates. */
   readonly rates: { readonly weightRate: number; readonly scaleRate: number }
   readonly settings: Settings
   /** The teacher's top-k tokens and the file where they are cached; absent: its whole distribution. */
   readonly top: (TopKOptions & { readonly path: string }) | undefined
-  /** It came from a checkpoint, so that none has to be written at first. */
+  /** Whether the run resumed from a checkpoint, so that none has to be written first. */
   readonly resumed: boolean
-  /** When the run began, on the clock of `performance.now`, had it not been interrupted. */
+  /** When the run began, by `performance.now`, shifted as if it had not been interrupted. */
   readonly began: number
 }
 
-/** Takes all steps that are left; `progress` is kept current. */
+/** Takes the remaining steps and keeps `progress` up to date. */
 export async function trainSteps(steps: Steps, progress: Progress): Promise<void> {
   if (progress.step === progress.steps) return
   const { distillation, options, settings, resumed, top } = steps
@@ -48,7 +48,7 @@ export async function trainSteps(steps: Steps, progress: Progress): Promise<void
   })
 }
 
-/** Computes the teacher's top-k tokens where they are not cached. */
+/** Computes the teacher's top-k tokens that are not cached. */
 async function askTeacher(
   top: TopKOptions & { readonly path: string },
   { distillation, options }: Steps,

@@ -1,12 +1,12 @@
 /**
- * The teacher's top-k tokens at every position of the training text, computed once and kept in a file: where windows come
- * again, the teacher need not run again, and above all not its head, whose product with a large vocabulary is a third of the
- * head's. They take 8 bytes a token and rank, whatever the width of the model.
+ * The teacher's top-k tokens at every position of the training text, computed once and cached in a file. For repeated windows the
+ * teacher does not run again, above all not its head, whose product with a large vocabulary is a third of the head's work. A token
+ * takes 8 bytes per rank, whatever the width of the model.
  *
- * All windows are computed before the first step, in the order of the text, so that every epoch and a run that goes on train from the
- * very same numbers. Everything in the file is checked before it is believed.
+ * All windows are computed before the first step, in the order of the text, so that every epoch and a resumed run train from the
+ * same numbers. Everything in the file is checked before it is used.
  *
- * File: SHA-256 of what it belongs to (32 bytes); then for each window a CRC-32 and its ids (i32), log-probabilities (f32) and
+ * File: SHA-256 of teacher, text and k (32 bytes); then for each window a CRC-32 and its ids (i32), log-probabilities (f32) and
  * rests (f32), see `TopK`. A window that has not been written yet is zeros, whose CRC is not zero.
  */
 
@@ -28,12 +28,12 @@ const checkBytes = 4
 /** Bytes of a window in the file. */
 const slotBytes = (length: number, k: number): number => checkBytes + length * (8 * k + 4)
 
-/** Bytes of the file for so many windows. */
+/** Bytes of the file for a number of windows. */
 export const topKBytes = (windows: number, length: number, k: number): number =>
   headerBytes + windows * slotBytes(length, k)
 
 export interface TopKOptions {
-  /** Names the teacher: a file of another is not used. */
+  /** Identifies the teacher: another teacher's file is not used. */
   readonly teacher: string
   /** The text, windows of one length. */
   readonly windows: readonly Int32Array[]
@@ -54,7 +54,7 @@ export class TopKCache {
     for (const [i, window] of windows.entries()) this.slots.set(keyOf(window), i)
   }
 
-  /** Opens a file, a new one if there is none of this teacher and text. @throws FileError */
+  /** Opens the file, and starts it afresh if it is not of this teacher, text and k. @throws FileError */
   static async open(path: string, { teacher, windows, k }: TopKOptions): Promise<TopKCache> {
     const hash = createHash('sha256').update(JSON.stringify([teacher, k, windows.length, windows[0].length]))
     for (const { buffer, byteOffset, byteLength } of windows)
@@ -77,7 +77,7 @@ export class TopKCache {
     }
   }
 
-  /** Computes what is not there yet. `onProgress` is told the tokens done, and may throw to stop. */
+  /** Computes the missing windows. `onProgress` is called with the tokens done, and may throw to stop. */
   async fill(
     network: Network,
     weights: DeviceWeights,
@@ -101,7 +101,7 @@ export class TopKCache {
     onProgress(windows.length * length, windows.length * length)
   }
 
-  /** Those of some windows of the text, one after another. @throws FileError if they are not as they were written */
+  /** The top-k tokens of some windows of the text, one after another. @throws FileError if they are not as they were written */
   async get(windows: readonly Int32Array[]): Promise<TopK> {
     const { k, length } = this
     const size = windows.length * length
@@ -126,7 +126,7 @@ export class TopKCache {
     await this.handle.close()
   }
 
-  /** A window that was written whole; undefined for any other. */
+  /** Reads a window; undefined if it was not written completely. */
   private async read(slot: number): Promise<TopK | undefined> {
     const { length, k } = this
     const bytes = new Uint8Array(slotBytes(length, k))

@@ -1,4 +1,4 @@
-/** The graphs of a model's parts as programs take them: inputs and results by name. */
+/** The graphs of a model's parts, with inputs and results by name, as programs take them. */
 import {
   add,
   clip,
@@ -36,7 +36,7 @@ interface Graph {
 const inputsOf = (shapes: Shapes): Tensors =>
   Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, input(shape)]))
 
-/** The embedding: from the rows of its tables and its other tensors to what the first block and later ones read. */
+/** The embedding: from the rows of its tables and its other tensors to the inputs of the first block and of later ones. */
 export function embedGraph({ architecture, config, batch }: Model): Graph {
   const tokens = batch.windows * batch.length
   const tables = Object.entries(architecture.tables(config))
@@ -45,10 +45,10 @@ export function embedGraph({ architecture, config, batch }: Model): Graph {
   return { inputs: { ...rows, ...w }, results: architecture.embed(config, rows, w) }
 }
 
-/** The name of a block's result in its programs: its residual stream has the same name before and after it. */
+/** The name of a block's result in its programs; the prefix sets it apart from an input of the same name. */
 export const result = (name: string): string => `after ${name}`
 
-/** A block; `w` are those of its inputs that are weights. */
+/** A block; `w` are the inputs that are weights. */
 export function blockGraph({ architecture, config, batch }: Model, layer: number): Graph & { w: Tensors } {
   const reads = Object.entries(architecture.consumes(config, layer, batch))
   const activations = {
@@ -62,7 +62,7 @@ export function blockGraph({ architecture, config, batch }: Model, layer: number
   return { inputs: { ...activations, ...w }, results, w }
 }
 
-/** Equal for blocks whose graphs are equal: they share their programs. */
+/** The same key for blocks with the same graph: they share their programs. */
 export function blockKey({ architecture, config, batch }: Model, layer: number): string {
   const reads = Object.entries(architecture.consumes(config, layer, batch))
   return JSON.stringify([
@@ -73,18 +73,18 @@ export function blockKey({ architecture, config, batch }: Model, layer: number):
   ])
 }
 
-/** What the head reads of a slice of `slice` tokens: the residual stream and its own tensors. */
+/** The head's inputs for a slice of `slice` tokens: the residual stream and its own tensors. */
 export function headInputs({ architecture, config }: Model, slice: number): { x: Tensor; outer: Tensors } {
   return { x: input([slice, config.width]), outer: inputsOf(architecture.headTensors(config)) }
 }
 
-/** The probability of all tokens but the top k counts as this at least, so that its logarithm is one. */
+/** Lower bound of the probability of all tokens but the top k, so that its logarithm is finite. */
 export const leastRest = 1e-6
 
-/** What the loss compares with, see head.ts. */
+/** The target of the loss, see head.ts. */
 type Goal = { readonly kind: 'teacher' | 'tokens' } | { readonly kind: 'top'; readonly k: number }
 
-/** The loss summed over a slice, and at each of its positions, (slice). */
+/** The loss of a slice: its sum, and at each position, (slice). */
 export function lossGraph(
   model: Model,
   slice: number,
@@ -119,14 +119,14 @@ export function lossGraph(
       mul(rest, sub(log(rest), log(own))),
     ])
   }
-  // A next token of -1 matches no column: a position that is not scored.
+  // A next token of -1 matches no column: the position is not scored.
   const next = input([slice], 'int32')
   const columns = constant(Int32Array.from({ length: config.vocabulary }, (_, i) => i))
   const picked = where(equal(columns, reshape(next, [slice, 1])), logProbabilities, 0)
   return withLoss({ x, ...outer, next }, [neg(picked)])
 }
 
-/** From gradients of all results, read as `d <result>`, to those of the tensors `wrt`, given as `d <name>`. */
+/** From the gradients of all results, inputs `d <result>`, to those of the tensors `wrt`, outputs `d <name>`. */
 export function backwardGraph(
   inputs: Tensors,
   results: Tensors,

@@ -1,8 +1,8 @@
-/** Weights of a file or of the processor on a device. */
+/** Weights on a device, uploaded from a file or from host memory. */
 import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import type { Weights } from '../models/weights.js'
 
-/** Each array is uploaded once, for as long as it is kept where it comes from. */
+/** Each array is uploaded once, as long as its source keeps it. */
 export function onDevice(backend: Backend, weights: Weights): DeviceWeights {
   const uploaded = new WeakMap<Float32Array, DeviceBuffer>()
   return {

@@ -1,12 +1,11 @@
 /**
- * Sums of gradients, by GGUF name, laid out as the weights are. A sum that was cleared is zero whatever its buffer holds: what comes
- * first is written over it, by the very program that computes it where possible, so that no pass over memory is spent on zeros and on
- * adding to them.
+ * Sums of gradients, by GGUF name, laid out as the weights are. A cleared sum is zero whatever its buffer holds: the first gradient
+ * overwrites it, if possible directly from the program that computes it, which saves a pass of zeros and one of adding.
  */
 import type { Backend, Buffers, DeviceBuffer } from '../backends/backend.js'
 
 export class GradientSum {
-  /** Whether it is zero, so that what the buffer holds does not count. */
+  /** Whether the sum is zero and the contents of the buffer are ignored. */
   private zero = true
   private readonly buffer: DeviceBuffer
 
@@ -17,19 +16,19 @@ export class GradientSum {
     this.buffer = backend.zeros(length)
   }
 
-  /** Makes it zero. */
+  /** Sets the sum to zero. */
   clear(): void {
     this.zero = true
   }
 
-  /** The buffer of a sum that is zero, for a program to write to, which then is what it holds; undefined for others. */
+  /** The buffer of a zero sum, to which a program writes the new sum; undefined if the sum is not zero. */
   target(): DeviceBuffer | undefined {
     if (!this.zero) return undefined
     this.zero = false
     return this.buffer
   }
 
-  /** Adds values. Those that a program has written to its target are in it already. */
+  /** Adds values; those that a program has written to `target` are in the sum already. */
   add(values: DeviceBuffer): void {
     if (values === this.buffer) return
     if (this.zero) this.backend.copy(this.buffer, values)
@@ -37,7 +36,7 @@ export class GradientSum {
     this.zero = false
   }
 
-  /** Adds rows, (tokens, columns), to those that the tokens choose. */
+  /** Adds rows, (tokens, columns), to the rows of the tokens. */
   addRows(tokens: Int32Array, rows: DeviceBuffer): void {
     this.backend.scatterAddRows(this.values, tokens, rows)
   }
@@ -50,10 +49,10 @@ export class GradientSum {
   }
 }
 
-/** Gradients that are not there are not computed. */
+/** Gradients of tensors that are missing here are not computed. */
 export type Gradients = ReadonlyMap<string, GradientSum>
 
-/** The buffers of sums that are zero, for a program to write to, by the names `d <name>` of its outputs. */
+/** The buffers of zero sums, for a program to write to, by the names `d <name>` of its outputs. */
 export function targetsOf(gradients: Gradients, names: readonly string[], prefix = ''): Buffers {
   const targets: Buffers = {}
   for (const name of names) {

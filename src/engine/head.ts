@@ -1,8 +1,8 @@
 /**
- * The head of a network and the loss behind it, in slices of tokens, since tokens x vocabulary does not fit for real vocabularies.
+ * The head of a network and its loss, in slices of tokens, since tokens x vocabulary does not fit in memory for real vocabularies.
  *
  * The loss is the KL divergence from a teacher, whose head runs in the same program; or from the teacher's top-k tokens,
- * computed once, with everything else as one lump (a lower bound of the divergence, by the log-sum inequality); or the
+ * computed once, with all other tokens lumped together (a lower bound of the divergence, by the log-sum inequality); or the
  * cross-entropy of the next tokens.
  */
 
@@ -31,18 +31,18 @@ export interface TopK {
   readonly rest: Float32Array
 }
 
-/** What the head compares with: the teacher's residual stream, its top-k tokens, or the next tokens. */
+/** The target of the loss: the teacher's residual stream, its top-k tokens, or the next tokens. */
 export type Target =
   | { readonly kind: 'teacher'; readonly weights: DeviceWeights; readonly hidden: DeviceBuffer }
   | ({ readonly kind: 'top'; readonly k: number } & TopK)
   | { readonly kind: 'tokens'; readonly tokens: Int32Array }
 
-/** Logits of one slice are to stay near this size, in bytes, so that they live in a processor's cache. */
+/** Approximate size of one slice's logits in bytes, so that they stay in the processor's cache. */
 const sliceBytes = 4 << 20
-/** Programs that run rarely stay where logits of a slice are no larger. */
+/** Programs that run rarely are kept if a slice's logits are no larger. */
 const keptBytes = 4 * sliceBytes
 
-/** What a head uses of the network that it belongs to. */
+/** The part of a network that its head uses. */
 export interface HeadHost extends Model {
   readonly backend: Backend
   /** Tokens of a batch. */
@@ -70,7 +70,7 @@ export class Head {
       const { inputs, losses } = lossGraph(network, slice, target)
       return { inputs, outputs: { losses } }
     }
-    // It keeps its memory, since what logits of a large vocabulary give back from run to run falls to pieces (LOG.md).
+    // It keeps its memory, since freeing logits of a large vocabulary after every run fragments the heap (LOG.md).
     const head = await network.program(lossKey(target), lossProgram, true)
     const { backend } = network
     const all = backend.zeros(network.tokens)
@@ -79,15 +79,15 @@ export class Head {
     return backend.download(all)
   }
 
-  /** Frees what losses keep of logits of a large vocabulary, which are asked for rarely. */
+  /** Frees the loss program of a large vocabulary, which runs rarely and keeps the memory of its logits. */
   async release(target: Pick<Target, 'kind'> & { readonly k?: number }): Promise<void> {
     if (4 * this.slice * this.network.config.vocabulary > keptBytes)
       await this.network.release(lossKey(target))
   }
 
   /**
-   * The loss, its gradient with respect to the residual stream, written to `dx`, and those with respect to the tensors of the
-   * head that are in `gradients`, added to them.
+   * Returns the loss. Writes its gradient with respect to the residual stream to `dx`, and adds those with respect to the head's
+   * tensors to the sums in `gradients`.
    */
   async backward(
     weights: DeviceWeights,
@@ -186,7 +186,7 @@ export class Head {
   }
 }
 
-/** Targets of one name share their programs. */
+/** Targets with the same name share their programs. */
 const nameOf = ({ kind, k }: Pick<Target, 'kind'> & { readonly k?: number }): string =>
   kind === 'top' ? `top ${k}` : kind
 const lossKey = (target: Parameters<typeof nameOf>[0]): string => `loss ${nameOf(target)}`

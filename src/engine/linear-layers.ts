@@ -1,4 +1,4 @@
-/** Finds in a graph what its matrices are multiplied with and what becomes of the products, so that an architecture need not say it. */
+/** Finds the inputs of a graph's matrices and the uses of their products, so that an architecture need not declare them. */
 import { topological } from '../graph/grad.js'
 import { sameShape, type Tensor } from '../graph/tensor.js'
 import type { Tensors } from '../models/architecture.js'
@@ -6,15 +6,15 @@ import type { Tensors } from '../models/architecture.js'
 /** A matrix in a graph. */
 export interface MatrixUse {
   readonly name: string
-  /** What it is multiplied with, (tokens, in). */
+  /** Its input, (tokens, in). */
   readonly input: Tensor
   /** The product, (tokens, out). */
   readonly product: Tensor
-  /** Where the product is only added to something of its own shape, such as the residual stream: that, and the sum. */
+  /** If the product is only added to a tensor of its own shape, such as the residual stream: that tensor, and the sum. */
   readonly residual?: { readonly other: Tensor; readonly sum: Tensor }
 }
 
-/** The matrices of a graph in groups that read the same input, in the order in which they are computed. */
+/** The matrices of a graph in groups with the same input, in the order of computation. */
 export function matrixGroups(results: Tensors, weights: Tensors): MatrixUse[][] {
   const matrices = new Map(Object.entries(weights).map(([name, tensor]) => [tensor, name]))
   const nodes = topological(Object.values(results))
@@ -39,8 +39,8 @@ function residualOf(product: Tensor, nodes: readonly Tensor[]): Pick<MatrixUse, 
 }
 
 /**
- * The tensors at which a graph can be cut before a group of matrices: everything from that group on is computed from them, from leaves,
- * and from what does not depend on `activations`. They depend on no product of that group or of a later one.
+ * The tensors at which a graph can be cut before a group of matrices. That group and everything after it is computed from them, from
+ * leaves, and from tensors that do not depend on `activations`. They depend on no product of that group or of a later one.
  */
 export function cutBefore(
   results: Tensors,

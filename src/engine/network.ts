@@ -1,9 +1,9 @@
 /**
- * A model as compiled programs. One block is one program, compiled once and run for every layer with that layer's
- * weights as inputs. The forward pass keeps the input of every block; the backward pass computes a block again from
- * its input, so memory is one block's activations. The head runs on slices of tokens (head.ts).
+ * A model as compiled programs. A kind of block is one program, compiled once and run for its layers with each layer's
+ * weights as inputs. The forward pass keeps the input of every block; the backward pass recomputes a block from its
+ * input, so memory is one block's activations. The head runs on slices of tokens (head.ts).
  *
- * Measured on two cores (width 256, 2,048 tokens): keeping the activations of a block instead of computing them again
+ * Measured on two cores (width 256, 2,048 tokens): keeping the activations of a block instead of recomputing them
  * costs 23 ms in the forward pass, which writes them, and saves 14 ms in the backward pass.
  */
 
@@ -15,37 +15,37 @@ import { backwardGraph, blockGraph, blockKey, embedGraph, result } from './block
 import { type Gradients, targetsOf } from './gradients.js'
 import { Head, type Target } from './head.js'
 
-/** What passes from block to block. */
+/** The values that pass from block to block. */
 export interface Activations {
   /** The residual stream, (windows * length, width). */
   x: DeviceBuffer
-  /** What later blocks read besides it, by name. */
+  /** Further inputs of later blocks, by name. */
   readonly sideInputs: Map<string, DeviceBuffer>
 }
 
-/** How the gradient goes back through a block. */
+/** How the gradient is propagated back through a block. */
 interface BlockBackward {
-  /** Names the program. */
+  /** Prefix of the program's key. */
   readonly key: string
-  /** From what the block reads and the gradients of its results to those of its stream and of what it reads, and others. */
+  /** From the block's inputs and the gradients of its results to those of its stream and side inputs, and others. */
   graph(layer: number): ProgramGraph
   /** Buffers that the program is to write to, by the names of its outputs. */
   into?(layer: number): Buffers
-  /** Takes what a program gave; other buffers than those are written to again. */
+  /** Takes the program's outputs; the next run overwrites the buffers that are not in `into`. */
   take(layer: number, out: Buffers): void | Promise<void>
 }
 
 export class Network {
   /** Input of every block, and the output of the last: (windows * length, width) each. */
   private readonly stream: DeviceBuffer[]
-  /** What blocks of the last forward pass read besides their stream, and its gradients. */
+  /** Side inputs of the blocks in the last forward pass, and their gradients. */
   private readonly sideInputs = new Map<string, DeviceBuffer>()
   private readonly sideGradients = new Map<string, DeviceBuffer>()
   private readonly programs = new Programs()
   private readonly scratch = new Map<Program, Buffers>()
   readonly head: Head
   readonly tokens: number
-  /** Whether programs that are compiled from now on keep their memory, unless they are told otherwise; see `Backend.compile`. */
+  /** Default for programs compiled from now on: whether they keep their memory; see `Backend.compile`. */
   keepsMemory = true
 
   constructor(
@@ -60,7 +60,7 @@ export class Network {
     this.stream = Array.from({ length: config.layers + 1 }, () => backend.zeros(size))
   }
 
-  /** The residual stream after the last block, (windows * length, width), valid until the next pass. */
+  /** Returns the residual stream after the last block, (windows * length, width), valid until the next pass. */
   async forward(tokens: Int32Array, weights: DeviceWeights): Promise<DeviceBuffer> {
     await this.embed(tokens, weights, { x: this.stream[0], sideInputs: this.sideInputs })
     for (let layer = 0; layer < this.config.layers; layer++) {
@@ -70,7 +70,7 @@ export class Network {
     return this.stream[this.config.layers]
   }
 
-  /** What goes into the first block, written to the buffers of `into` where it has them. */
+  /** Returns the inputs of the first block, written to the buffers of `into` if it has them. */
   async embed(tokens: Int32Array, weights: DeviceWeights, into?: Activations): Promise<Activations> {
     const embed = await this.program('embed', () => {
       const { inputs, results } = embedGraph(this)
@@ -83,7 +83,7 @@ export class Network {
     return { x, sideInputs }
   }
 
-  /** One block: the residual stream after it. What it gives besides is written to `activations.sideInputs`. */
+  /** Runs one block. Returns the residual stream after it; its side outputs are set in `activations.sideInputs`. */
   async block(
     layer: number,
     activations: Activations,
@@ -105,7 +105,7 @@ export class Network {
     return out[result('x')]
   }
 
-  /** Moves activations to behind a block whose results a program gave. */
+  /** Advances activations through a block, given its results. */
   take(layer: number, activations: Activations, results: Buffers): void {
     activations.x = results[result('x')]
     for (const [name, to] of Object.entries(this.architecture.produces(this.config, layer)))
@@ -150,8 +150,8 @@ export class Network {
   }
 
   /**
-   * Takes the gradient of the loss back through head and blocks. Returns the loss and the gradient at the embedding;
-   * gradients of the head's tensors are added to `gradients`.
+   * Backpropagates the loss through head and blocks. Returns the loss and the gradient at the embedding; gradients of the
+   * head's tensors are added to `gradients`.
    */
   async backwardThrough(
     weights: DeviceWeights,
@@ -184,8 +184,8 @@ export class Network {
   }
 
   /**
-   * Runs a program whose results are used at once: but for those with a buffer in `into` they are written to buffers that the next
-   * run overwrites.
+   * Runs a program whose results are used at once: those without a buffer in `into` are written to buffers that the next run
+   * overwrites.
    */
   async runIntoScratch(program: Program, values: Buffers, into: Buffers = {}): Promise<Buffers> {
     const scratch = this.scratch.get(program) ?? {}
@@ -195,7 +195,7 @@ export class Network {
     return results
   }
 
-  /** Frees the compiled programs and what they keep; those that are used again are compiled anew. */
+  /** Frees the compiled programs and their buffers; a program that is used again is recompiled. */
   async dispose(): Promise<void> {
     this.scratch.clear()
     await this.programs.dispose()
@@ -225,7 +225,7 @@ export class Network {
       else gradients.get(name)?.add(out[`d ${name}`])
   }
 
-  /** The gradient of what blocks read besides their stream, to be added to. */
+  /** The gradient of a side input, to be added to. */
   private sideGradient(name: string): DeviceBuffer {
     const known = this.sideGradients.get(name)
     if (known) return known
@@ -256,7 +256,7 @@ export class Network {
     return Object.fromEntries(names.map((name) => [name, weight(weights, name)]))
   }
 
-  /** What goes into a block, as its programs take it. */
+  /** A block's inputs as its programs take them. */
   blockValues(layer: number, { x, sideInputs }: Activations, weights: DeviceWeights): Buffers {
     const { architecture, config, batch } = this
     const values: Buffers = { x }
@@ -267,7 +267,7 @@ export class Network {
     return values
   }
 
-  /** What a block reads of something that is given to several blocks. */
+  /** A block's part of a value that several blocks share. */
   private pieceOf(values: DeviceBuffer, { shape, piece }: Source): DeviceBuffer {
     if (piece === undefined) return values
     const size = shape.reduce((n, d) => n * d, 1)
@@ -279,7 +279,7 @@ export class Network {
     return this.programs.compiling
   }
 
-  /** Frees a program and what it keeps. */
+  /** Frees a program and its buffers. */
   release(key: string): Promise<void> {
     return this.programs.release(key)
   }

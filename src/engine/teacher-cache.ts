@@ -1,7 +1,7 @@
-/** What one teacher gave for windows of text; residual streams up to a number of bytes. */
+/** Cache of one teacher's residual streams by window, up to a number of bytes, and of its Fisher information. */
 export class TeacherCache {
   private readonly streams = new Map<string, Float32Array>()
-  /** Fisher information at the outputs of the matrices, by the windows that it comes from. */
+  /** Fisher information at the outputs of the matrices, by the digest of the windows that it was computed on. */
   readonly fisher = new Map<string, Map<string, Float32Array>>()
   private free: number
 

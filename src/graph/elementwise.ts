@@ -1,10 +1,10 @@
-/** Elementwise ops. Two-operand ops broadcast as ONNX and numpy do: shapes are aligned at the right, 1 stretches. */
+/** Elementwise ops. Binary ops broadcast as in ONNX and NumPy: shapes are aligned at the right, and axes of length 1 stretch. */
 import { sumTo } from './broadcast.js'
 import { apply, type Op, type Operand, type Shape, sameShape, type Tensor, toTensor } from './tensor.js'
 
 type Unary = Op<undefined>
 
-/** Shape of two broadcast shapes, or why there is none. */
+/** The broadcast of two shapes, or the reason why there is none. */
 export function broadcastShape(a: Shape, b: Shape): Shape | string {
   const rank = Math.max(a.length, b.length)
   const shape: number[] = []
@@ -65,9 +65,9 @@ const roundOp: Unary = {
     emit.node('Floor', [emit.node('Add', [x, emit.constant(Float32Array.of(0.5), [])])]),
 }
 /**
- * To the nearest integer, halves up: floor(x + 0.5), which unlike ONNX's Round gives no negative zero (integers that
- * are read back from a file have none) and runs on every device. The gradient is straight-through: rounding counts as
- * the identity.
+ * Rounds to the nearest integer, halves up: floor(x + 0.5), which unlike ONNX's Round gives no negative zero (integers
+ * that are read back from a file have none) and runs on every device. The gradient is straight-through: rounding counts
+ * as the identity.
  */
 export const round = (x: Tensor): Tensor => apply(roundOp, [x], undefined)
 
@@ -107,7 +107,7 @@ const clipOp: Op<{ lo: number; hi: number }> = {
   lower: (emit, { attributes: { lo, hi } }, [x]) =>
     emit.node('Clip', [x, emit.constant(Float32Array.of(lo), []), emit.constant(Float32Array.of(hi), [])]),
 }
-/** Clamps to [lo, hi]; the gradient passes where nothing was clamped. */
+/** Clamps to [lo, hi]; the gradient of clamped elements is 0. */
 export const clip = (x: Tensor, lo: number, hi: number): Tensor => apply(clipOp, [x], { lo, hi })
 
 const float16Op: Unary = {
@@ -119,7 +119,7 @@ const float16Op: Unary = {
     return emit.node('Cast', [half], { to: 1n })
   },
 }
-/** To the nearest value that an IEEE half holds, ties to even; the gradient is straight-through. */
+/** Rounds to the nearest IEEE half, ties to even; the gradient is straight-through. */
 export const roundToFloat16 = (x: Tensor): Tensor => apply(float16Op, [x], undefined)
 
 function comparison(name: string, onnx: string) {
@@ -140,7 +140,7 @@ const toFloatOp: Unary = {
   dtype: () => 'float32',
   lower: (emit, _node, inputs) => emit.node('Cast', inputs, { to: 1n }),
 }
-/** 1 for true, 0 for false. A product with it takes a third of the time of `where(x, y, 0)`. */
+/** 1 for true, 0 for false. Multiplying by it takes a third of the time of `where(x, y, 0)`. */
 export const toFloat = (x: Tensor): Tensor => apply(toFloatOp, [x], undefined)
 
 const whereOp: Op<undefined> = {
@@ -169,7 +169,7 @@ const straightOp: Op<undefined> = {
   gradient: (node, dy) => [dy, mul(dy, node.inputs[2]), undefined],
   lower: (_emit, _node, [value]) => value,
 }
-/** `value`, whose gradient, times `passes`, also goes straight to `x`, from which it was rounded. */
+/** `value`, whose gradient times `passes` also goes straight to `x`, from which `value` was rounded. */
 export const straightThrough = (value: Tensor, x: Tensor, passes: Tensor): Tensor =>
   apply(straightOp, [value, x, passes], undefined)
 

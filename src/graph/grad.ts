@@ -2,7 +2,7 @@
 import { add } from './elementwise.js'
 import { constant, GraphError, type Shape, sameShape, sizeOf, type Tensor } from './tensor.js'
 
-/** Nodes that `roots` depend on, inputs before users; does not look behind the tensors in `stop`. */
+/** Nodes that `roots` depend on, inputs before users; the inputs of the tensors in `stop` are not visited. */
 export function topological(roots: readonly Tensor[], stop: ReadonlySet<Tensor> = new Set()): Tensor[] {
   const order: Tensor[] = []
   const seen = new Set<Tensor>()
@@ -22,12 +22,12 @@ export function topological(roots: readonly Tensor[], stop: ReadonlySet<Tensor> 
 /**
  * Gradients of `y` with respect to each tensor of `wrt`, as new graph nodes of their shapes.
  * `dy` is the gradient with respect to `y` (its shape); without it, `y` must hold one element and counts as the loss.
- * @throws GraphError if nothing flows from `y` to one of `wrt`
+ * @throws GraphError if `y` does not depend on one of `wrt`
  */
 export const grad = (y: Tensor, wrt: readonly Tensor[], dy: Tensor = one(y.shape)): Tensor[] =>
   gradOfAll([[y, dy]], wrt)
 
-/** The same for several results, each with its gradient: what flows back from all of them is added up. */
+/** The same for several results, each with its gradient: their contributions are added up. */
 export function gradOfAll(
   results: readonly (readonly [y: Tensor, dy: Tensor])[],
   wrt: readonly Tensor[],

@@ -1,14 +1,13 @@
 /**
- * Lowering: a graph becomes an ONNX model. Every op emits its own nodes; this file walks the graph, `onnx.ts` writes the
- * bytes. Any tensor can be named as an input, not only leaves: the program is cut there and what lies behind it is left
- * out. That is how a backward program takes the activations that the forward program has kept, and how one graph gives
- * several programs.
+ * Lowering of a graph to an ONNX model. Every op emits its own nodes; this file walks the graph, and `onnx.ts` writes the
+ * bytes. Any tensor can be an input, not only leaves: the program is cut there, and the nodes before it are left out. So
+ * a backward program can take activations that the forward program has kept, and one graph can give several programs.
  */
 import { topological } from './grad.js'
 import { elementTypes, encodeModel, type Initializer, type Node, type Value } from './onnx.js'
 import { type Emitter, GraphError, type Tensor } from './tensor.js'
 
-/** What a program reads and gives, by name. */
+/** The inputs and outputs of a program, by name. */
 export interface ProgramGraph {
   readonly inputs: Readonly<Record<string, Tensor>>
   readonly outputs: Readonly<Record<string, Tensor>>
@@ -50,7 +49,7 @@ export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
       ),
     )
   }
-  // A node's output takes the name of the program's output; only what is an input itself, or stands twice, is copied.
+  // A node's output takes the name of the program's output; only inputs, constants and repeated outputs are copied.
   const renamed = new Map<string, string>()
   for (const [name, tensor] of Object.entries(outputs)) {
     if (name in inputs) throw new GraphError(`lower: "${name}" names an input and an output`)
@@ -64,7 +63,7 @@ export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
     node.outputs = node.outputs.map(rename)
   }
 
-  // An op may not have used all that it was given; what no output needs is left out.
+  // Leaves out nodes that no output needs: an op need not use all of its inputs.
   const used = new Set(Object.keys(outputs))
   const needed = nodes.toReversed().filter((node) => {
     const kept = node.outputs.some((name) => used.has(name))

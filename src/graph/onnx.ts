@@ -1,13 +1,13 @@
 /**
- * ONNX models as bytes: the few messages of the ONNX specification that programs are made of, with its field numbers
- * (onnx.proto, IR version 8), in the wire format of Protocol Buffers. A field that is left out has its default there.
+ * Serializes ONNX models: the few messages of the ONNX specification that programs need, with its field numbers
+ * (onnx.proto, IR version 8), in the wire format of Protocol Buffers. A missing field has its default value.
  */
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 
 /** AttributeProto: an array of integers, an integer given as bigint, a float, or a string. */
 export type Attribute = readonly number[] | bigint | number | string
 
-/** NodeProto: an op of a domain, and the names of what it reads and makes. */
+/** NodeProto: an op of a domain, and the names of its inputs and outputs. */
 export interface Node {
   readonly type: string
   readonly domain: string
@@ -23,7 +23,7 @@ export interface Initializer {
   readonly values: Float32Array | Int32Array | BigInt64Array
 }
 
-/** ValueInfoProto with the type of a tensor: what a model reads or gives. */
+/** ValueInfoProto with the type of a tensor: an input or output of a model. */
 export interface Value {
   readonly name: string
   readonly elementType: number
@@ -47,7 +47,7 @@ export const elementTypes = { float32: 1, int32: 6, int64: 7, bool: 9 }
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 }
 const irVersion = 8
 
-/** Bytes in pieces, so that those of a large tensor are copied once, when all are put together. */
+/** Bytes in pieces, so that a large tensor is copied only once, when all pieces are joined. */
 type Pieces = readonly Uint8Array[]
 
 /** The model, serialized. */
@@ -119,7 +119,7 @@ function elementTypeOf(values: Initializer['values']): number {
   return values instanceof Int32Array ? elementTypes.int32 : elementTypes.int64
 }
 
-/** Every integer that is written here has the same bytes as int32, int64 and enum. */
+/** All integers written here have the same encoding as int32, int64 and enum. */
 const integer = (to: BinaryWriter, field: number, value: number | bigint): BinaryWriter =>
   to.tag(field, WireType.Varint).int64(value)
 
@@ -132,7 +132,7 @@ function message(to: BinaryWriter, field: number, write: () => void): void {
   to.join()
 }
 
-/** A field that holds other bytes. */
+/** A length-delimited field with the given content. */
 function nested(field: number, content: Pieces): Pieces {
   const length = content.reduce((sum, { byteLength }) => sum + byteLength, 0)
   return [new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish(), ...content]

@@ -1,4 +1,4 @@
-/** Ops that move elements without changing them: reshape, transpose, slice, roll, concat, rows of a table, elements of rows. */
+/** Ops that move elements: reshape, transpose, slice, roll, concat, rows of a table, elements of rows. */
 import { apply, constant, type Op, type Shape, sameShape, sizeOf, type Tensor } from './tensor.js'
 
 const int64 = (...values: number[]): BigInt64Array => BigInt64Array.from(values, BigInt)
@@ -76,7 +76,7 @@ const rollOp: Op<{ shift: number }> = {
     return emit.node('Concat', [part(length - shift, length), part(0, length - shift)], { axis: -1n })
   },
 }
-/** Moves elements `shift` places on along the last axis; what leaves at the end comes in at the start. */
+/** Moves elements by `shift` places along the last axis; those shifted off the end reappear at the start. */
 export const roll = (x: Tensor, shift: number): Tensor => apply(rollOp, [x], { shift })
 
 const concatOp: Op<{ axis: number }> = {
@@ -136,7 +136,7 @@ const scatterAddOp: Op<{ rows: number }> = {
     return emit.node('ScatterND', [table, indices, values], { reduction: 'add' })
   },
 }
-/** A table of zeros to whose rows the values are added, the inverse direction of `gather`. */
+/** A table of zeros with the values added to its rows: the reverse of `gather`. */
 export const scatterAdd = (rows: Tensor, values: Tensor, count: number): Tensor =>
   apply(scatterAddOp, [rows, values], { rows: count })
 
@@ -152,7 +152,7 @@ const gatherElementsOp: Op<undefined> = {
   },
   lower: (emit, _node, inputs) => emit.node('GatherElements', inputs, { axis: 1n }),
 }
-/** Elements of each row of a matrix (R, C) by the numbers of their columns, (R, K). */
+/** Elements of each row of a matrix (R, C) by their column numbers, (R, K). */
 export const gatherElements = (x: Tensor, ids: Tensor): Tensor => apply(gatherElementsOp, [x, ids], undefined)
 
 const scatterElementsOp: Op<{ columns: number }> = {
@@ -169,7 +169,7 @@ const scatterElementsOp: Op<{ columns: number }> = {
     return emit.node('ScatterElements', [zeros, ids, values], { axis: 1n, reduction: 'add' })
   },
 }
-/** Zeros (R, `columns`) to whose elements the values, (R, K), are added: the inverse direction of `gatherElements`. */
+/** Zeros (R, `columns`) with the values, (R, K), added to their elements: the reverse of `gatherElements`. */
 export const scatterElements = (ids: Tensor, values: Tensor, columns: number): Tensor =>
   apply(scatterElementsOp, [ids, values], { columns })
 
@@ -186,5 +186,5 @@ const topKOp: Op<{ k: number }> = {
     return emit.node('Cast', [ids], { to: 6n })
   },
 }
-/** Column numbers of the `k` largest elements of each row of a matrix, the largest first; of equal ones the first. */
+/** Column numbers of the `k` largest elements of each row of a matrix, the largest first; ties go to the lower column. */
 export const topK = (x: Tensor, k: number): Tensor => apply(topKOp, [x], { k })

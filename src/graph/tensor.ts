@@ -1,7 +1,7 @@
 /**
- * Symbolic tensors. A `Tensor` is a node of an expression graph: the op that makes it, what the op reads, and the
- * shape, which is known at the time the graph is built. Nothing is computed here; `lower.ts` turns a graph into ONNX
- * and the runtime runs it.
+ * Symbolic tensors. A `Tensor` is a node of an expression graph: the op that makes it, the op's inputs, and the shape,
+ * which is known when the graph is built. Nothing is computed here; `lower.ts` turns a graph into ONNX and the runtime
+ * runs it.
  *
  * An op is one definition: its shape rule, its gradient rule and its ONNX lowering. Errors name the op and the shapes.
  */
@@ -12,14 +12,14 @@ export type DType = 'float32' | 'int32' | 'bool'
 export type Shape = readonly number[]
 export type TypedArray = Float32Array | Int32Array
 
-/** A graph that does not fit together: a bug in the caller, named by op and shapes. */
+/** An inconsistent graph, named by op and shapes: a bug in the caller. */
 export class GraphError extends QuenchError {
   override name = 'GraphError'
 }
 
 /** Writes ONNX nodes; handed to `Op.lower`. */
 export interface Emitter {
-  /** Adds a node and returns the name of its first output, or of that with the number `output`. */
+  /** Adds a node and returns the name of its output number `output`, by default 0. */
   node(
     type: string,
     inputs: string[],
@@ -33,13 +33,13 @@ export interface Emitter {
 
 export interface Op<A = undefined> {
   readonly name: string
-  /** Shape of the result, or a sentence about why the inputs do not fit. */
+  /** Shape of the result, or the reason why the inputs do not fit. */
   shape(inputs: readonly Tensor[], attributes: A): Shape | string
   /** Type of the result; without it, that of the first input. */
   readonly dtype?: (inputs: readonly Tensor[], attributes: A) => DType
   /**
-   * Gradients with respect to the inputs, given that with respect to the result: reverse-mode differentiation.
-   * `undefined` for an input through which nothing flows. Absent: the op is not differentiable and stops gradients.
+   * Gradients with respect to the inputs, given that with respect to the result (reverse-mode differentiation);
+   * `undefined` for an input without a gradient. Absent: the op is not differentiable and stops gradients.
    */
   readonly gradient?: (node: Tensor<A>, dy: Tensor) => (Tensor | undefined)[]
   /** Emits ONNX for the op and returns the name of the result. */
@@ -68,7 +68,7 @@ export const sizeOf = (shape: Shape): number => shape.reduce((n, d) => n * d, 1)
 export const sameShape = (a: Shape, b: Shape): boolean =>
   a.length === b.length && a.every((d, i) => d === b[i])
 
-/** Makes a node: runs the op's shape rule and reports what does not fit. */
+/** Makes a node. @throws GraphError if the inputs do not fit the op's shape rule */
 export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   const shape = op.shape(inputs, attributes)
   if (typeof shape === 'string') {
@@ -76,7 +76,7 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): T
     throw new GraphError(`${op.name}(${shapes}): ${shape}`)
   }
   const dtype = op.dtype?.(inputs, attributes) ?? inputs[0].dtype
-  // A node is only ever handed back to its own op, so forgetting the type of its attributes is safe.
+  // A node is only passed back to its own op, so erasing the type of its attributes is safe.
   return new Tensor(op, inputs, attributes, shape, dtype) as Tensor
 }
 

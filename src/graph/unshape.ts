@@ -1,7 +1,6 @@
 /**
- * Programs read and write flat arrays, so a reshape right behind an input or before an output does nothing for the caller; but
- * onnxruntime copies there, since it may not hand out the same memory under two names. Here such a graph is cut behind the
- * reshape of an input and before that of an output.
+ * Programs read and write flat arrays, so a reshape right after an input or right before an output has no effect for the caller; but
+ * onnxruntime copies there, since two of its values may not share memory. This module cuts such reshapes off.
  */
 import { topological } from './grad.js'
 import type { ProgramGraph } from './lower.js'
@@ -9,7 +8,7 @@ import type { Tensor } from './tensor.js'
 
 const isReshape = (tensor: Tensor): boolean => tensor.op.name === 'reshape'
 
-/** The same program for flat arrays: inputs and outputs may have other shapes of the same size. */
+/** The same program for flat arrays: the shapes of inputs and outputs may differ, but not their sizes. */
 export function unshape({ inputs, outputs }: ProgramGraph): ProgramGraph {
   const named = new Set(Object.values(inputs))
   const before = (tensor: Tensor): Tensor =>

@@ -1,7 +1,7 @@
 /**
- * Adam's moments in a file, two thirds of what training holds of a weight besides the weight itself. Every step reads and writes
- * them once, in order, through one buffer. The file belongs to a process: a run that goes on fills it from the checkpoint, which
- * is a copy of its own, so that a kill in the middle of a step does no harm.
+ * Adam's moments in a file: two thirds of what training holds per weight in addition to the weight itself. Every step reads and
+ * writes them once, in order, through one buffer. The file belongs to a process: a resumed run fills it from the checkpoint, which
+ * holds a copy, so a kill in the middle of a step does no harm.
  *
  * File: f32, for each latent of each parameter its pieces, for each piece the first moments of its values and then the second.
  */
@@ -22,11 +22,11 @@ import {
   trainedLatents,
 } from './adam-state.js'
 
-/** Values of a piece at most. */
+/** Most values of a piece. */
 const pieceValues = 1 << 20
 
 export class MomentFile implements MomentStore {
-  /** Where a latent's moments begin, in bytes. */
+  /** Offsets of each latent's moments, in bytes. */
   private readonly offsets = new Map<Trainable, Map<string, number>>()
   private readonly buffer: Float32Array
 
@@ -39,9 +39,9 @@ export class MomentFile implements MomentStore {
   }
 
   /**
-   * A new file with moments of zero for all that trains of the parameters.
-   * @param most values of a piece; no fewer than a group of weights has
-   * @throws FileError, also where the disk has no room for it
+   * Creates a file with zero moments for all trained latents of the parameters.
+   * @param most values of a piece; at least those of a group of weights
+   * @throws FileError, also if the disk is full
    */
   static async create(
     path: string,
@@ -58,14 +58,14 @@ export class MomentFile implements MomentStore {
         const own = file.offsets.get(p) ?? new Map<string, number>()
         file.offsets.set(p, own.set(key, bytes))
         for (const piece of file.pieces(trained)) {
-          // Really written, so that the disk cannot become full in the middle of a step.
+          // Zeros are written, so that the disk cannot become full in the middle of a step.
           await file.write(trained, piece, file.part(0, 2 * lengthOf(piece)))
           bytes += 8 * lengthOf(piece)
         }
       }
       return file
     } catch (error) {
-      await file?.close().catch(() => {}) // the first error tells more
+      await file?.close().catch(() => {}) // the first error is more informative
       throw systemError(path, error)
     }
   }
@@ -97,7 +97,7 @@ export class MomentFile implements MomentStore {
     }
   }
 
-  /** Closes and removes it. */
+  /** Closes and removes the file. */
   async close(): Promise<void> {
     try {
       await this.handle.close()
@@ -110,7 +110,7 @@ export class MomentFile implements MomentStore {
     return this.buffer.subarray(start, end)
   }
 
-  /** Where a piece begins, in bytes. */
+  /** Offset of a piece, in bytes. */
   private at({ p, key }: Trained, [start]: Piece): number {
     const offset = this.offsets.get(p)?.get(key)
     if (offset === undefined) throw new RangeError(`${p.name} has no moments of ${key}`)

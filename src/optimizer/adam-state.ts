@@ -1,19 +1,19 @@
-/** Where Adam's moments are: in the parameters themselves, or in a file (adam-state-file.ts). They are used piece by piece. */
+/** Stores of Adam's moments: in the parameters themselves, or in a file (adam-state-file.ts). They are used piece by piece. */
 import { setImmediate } from 'node:timers/promises'
 import type { Backend, DeviceBuffer, DeviceLatents, Moments } from '../backends/backend.js'
 
-/** What Adam keeps moments of. */
+/** A parameter as far as Adam's moments are concerned. */
 export interface Trainable {
   readonly name: string
   readonly backend: Backend
   readonly latents: DeviceLatents
-  /** Codes stay, and only scales train. */
+  /** The codes are frozen, and only scales train. */
   readonly codesStay: boolean
-  /** In memory, by latent. */
+  /** The moments in memory, by latent. */
   readonly moments: Record<string, Moments>
 }
 
-/** A latent of a parameter that trains. */
+/** A trained latent of a parameter. */
 export interface Trained {
   readonly p: Trainable
   /** Its name among the latents. */
@@ -26,22 +26,22 @@ export type Piece = readonly [start: number, end: number]
 export interface MomentStore {
   /** The pieces in which a latent's moments are used, in order. Each is whole runs of one unit or lies within one. */
   pieces(of: Trained): readonly Piece[]
-  /** One of the moments of a piece; to be used before the next call. */
+  /** One of the moments of a piece, valid until the next call. */
   get(of: Trained, which: keyof Moments, piece: Piece): Promise<Float32Array>
   set(of: Trained, which: keyof Moments, piece: Piece, values: Float32Array): Promise<void>
-  /** Calls `work` with the moments of each piece, which it may change. */
+  /** Calls `work` with the moments of each piece, and stores its changes. */
   update(of: Trained, work: (moments: Moments, piece: Piece) => void): Promise<void>
-  /** Gives back what it takes besides the parameters. */
+  /** Frees resources outside the parameters. */
   close?(): Promise<void>
 }
 
-/** The latents of a parameter that train. */
+/** The trained latents of a parameter. */
 export const trainedLatents = (p: Trainable): Trained[] =>
   Object.entries(p.latents)
     .filter(([, { kind }]) => kind === 'scale' || !p.codesStay)
     .map(([key]) => ({ p, key }))
 
-/** A latent of runs of one unit in pieces of about `most` values: whole runs, or parts of one that is longer. */
+/** Splits a latent with one unit per run of values into pieces of at most `most` values: whole runs, or parts of a longer run. */
 export function piecesOf(length: number, run: number, most: number): Piece[] {
   const runs = run > most ? run : Math.floor(most / run) * run
   const pieces: Piece[] = []
@@ -51,7 +51,7 @@ export function piecesOf(length: number, run: number, most: number): Piece[] {
   return pieces
 }
 
-/** Values that are updated before other work has its turn. */
+/** Values updated before yielding to the event loop. */
 const turn = 1 << 20
 
 export const momentsInMemory: MomentStore = {
@@ -69,6 +69,6 @@ export const momentsInMemory: MomentStore = {
   },
 }
 
-/** The memory of an array, as it goes into files. */
+/** The bytes of an array, as written to files. */
 export const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength)

@@ -11,7 +11,7 @@ export interface StepRates {
  * Updates the latents of all parameters from their gradients, which are sums over `tokens` tokens, rounds the new
  * weights, and clears the gradients. Returns the norm of the mean gradient before clipping.
  * @param clip largest norm of the mean gradient over all weights together
- * @param number 1 for the first step
+ * @param number of the step, from 1
  */
 export async function optimize(
   parameters: readonly Parameter[],

@@ -1,6 +1,6 @@
 /**
- * What training changes: one `Parameter` for each tensor, with its latent values, its rounded weights, its gradient and
- * Adam's moments. A step takes the gradient back through the rounding, moves the latents and rounds them.
+ * The parameters of training: one `Parameter` for each tensor, with its latents, rounded weights, gradient and Adam's moments.
+ * A step backpropagates the gradient through the rounding, updates the latents and rounds them.
  */
 import { setImmediate } from 'node:timers/promises'
 import {
@@ -19,17 +19,17 @@ import type { Codes, Format, GridLayout, Latent, Latents } from '../formats/form
 import type { Shape } from '../graph/index.js'
 import { type MomentStore, momentsInMemory, type Piece, piecesOf, trainedLatents } from './adam-state.js'
 
-/** Learning rates of one step, and what multiplies every gradient (for clipping and averaging). */
+/** Learning rates of one step, and the factor of every gradient (for clipping and averaging). */
 export interface Step {
   readonly weightRate: number
   readonly scaleRate: number
   readonly gradientScale: number
-  /** 1 for the first step: Adam's bias correction. */
+  /** Number of the step, from 1, for Adam's bias correction. */
   readonly number: number
 }
 
 export class Parameter {
-  /** Whether the codes stay while scales train. They are then what is in place of the weights' latents. */
+  /** Whether the codes are frozen and only scales train. The codes then replace the weights' latents. */
   codesStay = false
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: DeviceBuffer
@@ -41,7 +41,7 @@ export class Parameter {
     readonly backend: Backend,
     readonly name: string,
     readonly shape: Shape,
-    /** Absent: a tensor that is stored as it is trained, such as a norm. */
+    /** Absent for a tensor that is stored unrounded, such as a norm. */
     readonly format: Format | undefined,
     latents: Latents,
   ) {
@@ -59,13 +59,13 @@ export class Parameter {
     return this.format?.grid
   }
 
-  /** Gradient of the loss with respect to `weights`, made when it is first asked for. */
+  /** Gradient of the loss with respect to `weights`, allocated on first use. */
   get gradient(): GradientSum {
     this.ownGradient ??= new GradientSum(this.backend, this.weights.length)
     return this.ownGradient
   }
 
-  /** Adam's moments of every latent that trains, made when they are first asked for. */
+  /** Adam's moments of every trained latent, allocated on first use. */
   get moments(): Record<string, Moments> {
     this.ownMoments ??= Object.fromEntries(
       trainedLatents(this).map(({ key }) => {
@@ -138,14 +138,14 @@ export class Parameter {
     return codes
   }
 
-  /** Takes codes, and the values within their cells that training goes on from. */
+  /** Sets the codes, and the values within their cells from which training starts. */
   async take(codes: Codes, optimum: Float32Array): Promise<void> {
     if (!this.format?.latents) throw new RangeError(`${this.name} is not quantized`)
     this.setLatents(this.format.latents(optimum, codes))
     await this.round()
   }
 
-  /** Takes the latents of another parameter of the same tensor and format. Not after the first step: the moments stay. */
+  /** Copies the latents of another parameter of the same tensor and format. The moments are not reset. */
   takeLatents({ latents }: Parameter): void {
     for (const [key, { values, unit }] of Object.entries(latents)) {
       this.backend.copy(this.latents[key].values, values)
@@ -164,12 +164,12 @@ export class Parameter {
 const rootMeanSquare = (x: Float32Array): number =>
   Math.sqrt(x.reduce((s, v) => s + v * v, 0) / x.length) || 1
 
-/** Values after which other work has its turn. */
+/** Values processed before yielding to the event loop. */
 const turn = 1 << 22
 
-/** What is done to parameters. */
+/** Updates parameters and freezes codes. */
 export class Optimizer {
-  /** Where the moments are. */
+  /** The store of Adam's moments. */
   moments: MomentStore = momentsInMemory
 
   /** One step of Adam on the latents, from `gradient`. */
@@ -180,7 +180,7 @@ export class Optimizer {
     for (const trained of trainedLatents(p)) {
       const latent = p.latents[trained.key]
       const gradient = gradients[trained.key]
-      if (!gradient) continue // has moved already
+      if (!gradient) continue // updated together with the rounding
       const { values } = latent
       await this.moments.update(trained, (moments, [start, end]) => {
         const { backend } = p
@@ -195,7 +195,7 @@ export class Optimizer {
     }
   }
 
-  /** Moves the weights' latents, unless the codes stay, and gives the gradients of the scales' latents. */
+  /** Updates the weights' latents, unless the codes are frozen, and returns the gradients of the scales' latents. */
   private async throughRounding(p: Parameter, layout: GridLayout, step: Step): Promise<Buffers> {
     const { backend } = p
     const { w } = p.latents
@@ -221,7 +221,7 @@ export class Optimizer {
     return backend.scaleGradients(layout, p.latents, stored, sums)
   }
 
-  /** From here on only the scales of a quantized parameter train: its codes stay as they are. */
+  /** Freezes the codes of a quantized parameter, so that only its scales train. */
   async freezeCodes(p: Parameter): Promise<void> {
     if (!p.layout || p.codesStay) return
     p.backend.write(p.latents.w.values, (await p.codes()).q)
@@ -233,7 +233,7 @@ export class Optimizer {
   }
 }
 
-/** A grid of steps of one, on which codes round to themselves. */
+/** A grid with scales of one, on which codes round to themselves. */
 function gridOfCodes(backend: Backend, { levels }: GridLayout, groups: number): DeviceGrid {
   const scales = backend.zeros(groups)
   backend.fill(scales, 1)

@@ -1,4 +1,4 @@
-/** How long parts of a run take, from what was measured of a little of the work. */
+/** The cost model: how long parts of a run take, from the probe's measurements. */
 
 import type { Backend } from '../backends/backend.js'
 import { Products } from '../backends/products.js'
@@ -9,7 +9,7 @@ import { sizesOf } from './memory.js'
 import type { PlanOptions } from './plan-options.js'
 import type { BlockSeconds } from './probe.js'
 
-/** What the block-wise stage does in all blocks, in seconds; every block that differs from the first counts by its weights. */
+/** Seconds of the block-wise stage in all blocks, item by item; most items scale with the weights of blocks relative to the first. */
 export function solvingWork(
   model: Model,
   { calibration, importance, validation, trial, batch }: PlanOptions,
@@ -29,7 +29,7 @@ export function solvingWork(
     { what: 'Hessians (second moments of inputs)', amount: blocks * batches * moments },
     { what: 'Cholesky factors of the Hessians', amount: blocks * factors },
     { what: 'least-squares targets and rounding', amount: model.config.layers * rounding },
-    // One block at a time the validation text goes along, also through what the reference quantizer makes.
+    // With one block at a time, the validation text passes through the blocks too, also through the reference quantizer's.
     {
       what: 'validation of teacher, student and both stock files',
       amount: inMemory ? 0 : blocks * 4 * Math.ceil(validation / batch) * forward,
@@ -52,7 +52,7 @@ function passSeconds(
   }
 }
 
-/** Seconds of what a run with the whole student in memory does besides: Fisher information, and held-out text through both models. */
+/** Seconds of further work with the whole student in memory: Fisher information, and a validation with both models. */
 export function otherSeconds(
   model: Model,
   { batch, validation }: PlanOptions,
@@ -66,16 +66,16 @@ export function otherSeconds(
   }
 }
 
-/** How much faster than with f32 products a copy at eight bits writes, many sequences side by side (Gemma 3 270M, LOG.md). */
+/** Speedup of writing many sequences in parallel with an eight-bit copy over f32 products (Gemma 3 270M, LOG.md). */
 const writingGain = 1.4
 
-/** Tokens a second that the model writes. */
+/** Tokens per second that the model writes. */
 export function writingSpeed(model: Model, batch: number, forward: number, speed: number): number {
   const { blocks, head } = passSeconds(model, batch, forward, speed)
   return (writingGain * batch) / (blocks + head)
 }
 
-/** Operations a second of f32 products as wide as the model. */
+/** Operations per second of f32 products as wide as the model. */
 export async function productSpeed(backend: Backend, width: number): Promise<number> {
   const products = new Products(backend)
   const [m, n] = [512, Math.min(width, 2048)]

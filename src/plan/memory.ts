@@ -1,4 +1,4 @@
-/** What a run holds in memory and on the disk, by the sizes of the model; and in which way a method fits. */
+/** Memory and disk space of a run, from the sizes of the model, and how a method fits. */
 
 import { cutWidth } from '../blockwise/samples.js'
 import { solvesHead } from '../blockwise/solve.js'
@@ -9,25 +9,25 @@ import { type Model, rowTables } from '../student/source.js'
 import { vocabularyMatrices } from '../student/untrained.js'
 import type { PlanOptions } from './plan-options.js'
 
-/** Node, onnxruntime and libllama with nothing loaded, and what garbage collection leaves lying about. */
+/** Node, onnxruntime and libllama with nothing loaded, and garbage that is not collected yet. */
 const processBytes = 400e6
 
 export interface Sizes {
-  /** Weights in all, of the first and of the largest block, outside the blocks, and of the largest matrix of a block. */
+  /** Number of weights: in total, of the first and of the largest block, outside the blocks, and of the largest matrix of a block. */
   readonly all: number
   readonly first: number
   readonly block: number
   readonly outside: number
   readonly matrix: number
-  /** Weights that train, those of other tensors that are held whole, and those of the output matrix that train. */
+  /** Weights that train, those of frozen tensors that are held whole, and trained ones of the output matrix. */
   readonly trained: number
   readonly frozen: number
   readonly trainedHead: number
-  /** Weights of the output matrix if it is solved for. */
+  /** Weights of the output matrix if it is solved. */
   readonly solvedHead: number
-  /** Weights of the largest tensor that is made a parameter whole. */
+  /** Weights of the largest tensor that is quantized whole. */
   readonly largest: number
-  /** Most inputs of a matrix of a block, and the sum of the squares of all outputs. */
+  /** Most inputs of a matrix of a block, and the sum of the squared numbers of outputs. */
   readonly inputs: number
   readonly squares: number
 }
@@ -70,14 +70,14 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
   }
 }
 
-/** Weights outside the blocks that are held with one block in memory: all but tables of which tokens choose rows. */
+/** Weights outside the blocks that are held with one block in memory: all but tables for row lookups. */
 export function heldOutside(model: Model): number {
   const matrices = vocabularyMatrices(model)
   const byRows = rowTables(model, new Set(matrices.keys()))
   return byRows.reduce((left, name) => left - (matrices.get(name) ?? 0), sizesOf(model).outside)
 }
 
-/** Values of a token that flow between blocks: the residual stream, and all that blocks read besides it. */
+/** Values per token between blocks: the residual stream and all side inputs. */
 export function hiddenWidth({ architecture, config }: Model): number {
   const sizes = new Map<string, number>()
   for (let layer = 0; layer < config.layers; layer++)
@@ -88,7 +88,7 @@ export function hiddenWidth({ architecture, config }: Model): number {
   return [...sizes.values()].reduce((a, b) => a + b, config.width)
 }
 
-/** Bytes of activations inside of a block, of the text of both models, where they are kept from one group of matrices to the next. */
+/** Bytes of activations inside a block, for teacher and student, if they are kept from one group of matrices to the next. */
 export function keptBytes(model: Model, { calibration, trial }: Held): number {
   const batch = { windows: 1, length: 1 }
   const layers = Array.from({ length: model.config.layers }, (_, layer) => layer)
@@ -96,18 +96,18 @@ export function keptBytes(model: Model, { calibration, trial }: Held): number {
   return 4 * 2 * (calibration + trial) * width
 }
 
-/** Fisher information at the outputs of all matrices may take so many bytes; what it wins is little (LOG.md). */
+/** Memory limit of Fisher information at the outputs of all matrices; it gains little (LOG.md). */
 const mostFisherBytes = 256 << 20
 
-/** Whether the block-wise start weighs errors of outputs by Fisher information, where the whole student is in memory. */
+/** Whether the block-wise stage weights output errors by Fisher information, if the whole student is in memory. */
 export const usesFisher = (model: Model): boolean => 4 * sizesOf(model).squares <= mostFisherBytes
 
-/** What holds memory: the block-wise stage, in memory or one block at a time, or training of so many bytes a weight. */
+/** A holder of memory: the block-wise stage, in memory or one block at a time, or training with some bytes per weight. */
 export type Holder = 'solving in memory' | 'solving one block at a time' | Pick<Training, 'weightBytes'>
 
 type Held = Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>
 
-/** Bytes of what is held. */
+/** Total bytes in memory. */
 export const bytesOf = (
   holder: Holder,
   model: Model,
@@ -117,7 +117,7 @@ export const bytesOf = (
 
 export const totalOf = (items: readonly Item[]): number => items.reduce((sum, { amount }) => sum + amount, 0)
 
-/** What is held, item by item, in bytes. */
+/** Bytes in memory, item by item. */
 export function memoryOf(
   holder: Holder,
   model: Model,
@@ -133,7 +133,7 @@ export function memoryOf(
     { what: 'activations of two copies of a block', amount: activations },
   ]
   const head = 'logits of teacher and student, their exponentials and gradients'
-  // What a group of matrices reads and gives of the tokens that decide, and errors there.
+  // Inputs and outputs of a group of matrices on the tokens that decide, and output errors.
   const deciding: Item = {
     what: 'inputs and outputs of a group of matrices on the trial tokens',
     amount: 4 * o.trial * (inputs + 4 * Math.ceil(matrix / width)),
@@ -147,7 +147,7 @@ export function memoryOf(
         what: 'tensors outside the blocks, in full precision and quantized',
         amount: 8 * heldOutside(model),
       },
-      // While moments are factored there is no target yet, and while a matrix is rounded the factor is done.
+      // While moments are factored there are no targets yet, and while a matrix is rounded the factor is finished.
       {
         what: 'Hessians and their factors, or a matrix being rounded',
         amount: Math.max(16 * inputs ** 2 + 4 * matrix, 12 * inputs ** 2 + 32 * matrix),
@@ -169,7 +169,7 @@ export function memoryOf(
       },
     ]
   const held: Item = { what: 'weights of teacher and student, and latents', amount: 12 * trained }
-  if (o.calibration === 0) return [...whole, held] // nothing is solved for
+  if (o.calibration === 0) return [...whole, held] // nothing is solved
   return [
     ...whole,
     held,
@@ -187,7 +187,7 @@ export function memoryOf(
   ]
 }
 
-/** How a method fits in memory: which tensors are left untrained, and whether the optimizer's moments lie on disk. */
+/** How a method fits in memory: the tensors left untrained, and the bytes of the optimizer's moments on disk. */
 export interface Fit {
   readonly untrained: ReadonlySet<string>
   readonly momentBytes: number
@@ -210,24 +210,24 @@ export function fitting(model: Model, options: PlanOptions, method: Method): Fit
   return onDisk && { untrained: onDisk, momentBytes: momentBytesOf(model, onDisk) }
 }
 
-/** Two for each weight and each scale of its format. */
+/** Bytes of two moments for each weight and each scale of its format. */
 const momentBytesOf = (model: Model, untrained: ReadonlySet<string>): number =>
   9.6 * sizesOf(model, untrained).trained
 
-/** At least what a file takes besides its tensors. */
+/** Upper bound of the bytes of a file without its tensors. */
 const headBytes = 96 << 10
 
-/** Of two checkpoints. */
+/** Bytes of two checkpoints. */
 export function checkpointBytesOf(model: Model, method: Method, untrained: ReadonlySet<string>): number {
   const training = trainingOf(method)
   return training ? 2 * (headBytes + sizesOf(model, untrained).trained * training.checkpointBytes) : 0
 }
 
-/** Bytes for each weight of finished blocks: latents of weights and scales with their units, or tensors as they go to the output. */
+/** Bytes per weight of finished blocks: latents of weights and scales with their units, or tensors packed as in the output. */
 const latentBytes = 5.3
 const tensorBytes = 1.1
 
-/** Of finished blocks; in memory also of what trains outside them. */
+/** Bytes of finished blocks; with the whole student in memory, also of trained tensors outside them. */
 export function blockBytesOf(model: Model, inMemory: boolean, untrained: ReadonlySet<string>): number {
   const { all, outside, trained } = sizesOf(model, untrained)
   const { layers } = model.config

@@ -1,4 +1,4 @@
-/** What a run is planned from. */
+/** The inputs of a plan. */
 import type { Backend } from '../backends/backend.js'
 import type { Method } from '../config/methods.js'
 import type { Writing } from '../config/plan.js'
@@ -8,30 +8,31 @@ import type { Adjustable } from './time-budget.js'
 export interface PlanOptions {
   readonly backend: Backend
   readonly method: Method | 'auto'
-  /** Bytes that the process may take. */
+  /** Memory limit of the process in bytes. */
   readonly memory: number
-  /** Tokens of a step, of the block-wise start and of the validation text. */
+  /** Tokens of a step, of calibration and of the validation text. */
   readonly batch: number
   readonly calibration: number
   readonly validation: number
-  /** Tokens that importances are computed from, and those that decide among the candidates of a matrix. */
+  /** Tokens for importances, and tokens that decide among the candidates of a matrix. */
   readonly importance: number
   readonly trial: number
   readonly steps: number | undefined
   readonly seconds: number | undefined
-  /** Tokens of the training text, and of a window of it. */
+  /** Tokens of the training text. */
   readonly text: number
-  /** What is to be written of it. Default: nothing. */
+  /** The part of it that the model has to write. Default: nothing. */
   readonly writing?: Writing
-  /** What may be less so that the run fits in `seconds`. Default: nothing. */
+  /** Values that may be reduced so that the run fits in `seconds`. Default: none. */
   readonly adjustable?: ReadonlySet<Adjustable>
-  /** Whether the whole student is in memory, where that is decided; otherwise it is if it fits. */
+  /** Whether the whole student is in memory, if that is decided already. Default: if it fits. */
   readonly inMemory?: boolean
+  /** Tokens of a window. */
   readonly length: number
-  /** k of the teacher's top-k tokens; undefined: to be decided. */
+  /** k of the teacher's top-k tokens; undefined: the plan decides. */
   readonly topK: number | undefined
-  /** Sets of tensors that may be left untrained, the one to be preferred first; without it all tensors train. */
+  /** Sets of tensors that may be left untrained, the preferred one first; without it, all tensors train. */
   readonly untrained?: readonly ReadonlySet<string>[]
-  /** How fast the block-wise method is here, with the whole student in memory or one block at a time, and with or without kept activations. */
+  /** Times the block-wise method, with the whole student in memory or one block at a time, and with or without kept activations. */
   readonly speeds: (inMemory: boolean, keepsActivations: boolean) => Promise<BlockSeconds>
 }

@@ -1,7 +1,6 @@
 /**
- * What a run will do on this model with this much memory and time, decided and told before it starts (bytes: memory.ts; seconds:
- * cost-model.ts and step-cost.ts). The figures are
- * estimates: bytes from the sizes of what is held, seconds from a little of the work, measured on the spot.
+ * Plans a run within the given memory and time, before it starts (bytes: memory.ts; seconds: cost-model.ts and step-cost.ts). The
+ * figures are estimates: bytes from the sizes of buffers, seconds from a probe on this machine.
  */
 
 import { blockwise, type Method, methods, trainingOf } from '../config/methods.js'
@@ -31,10 +30,10 @@ import type { BlockSeconds } from './probe.js'
 import { trainingCost } from './step-cost.js'
 import { budgetTime } from './time-budget.js'
 
-/** From so many tokens for each input on, more of them win little (LOG.md). */
+/** Tokens per input beyond which more of them gain little (LOG.md). */
 const tokensPerInput = 8
 
-/** The most that fits in memory and, unlike what was planned, in so many bytes of the disk. */
+/** The first method after the planned one that fits in memory and in `disk` bytes on disk. */
 export function methodWithin(
   disk: number,
   model: Model,
@@ -51,7 +50,7 @@ export function methodWithin(
   })
 }
 
-/** Decides. @throws QuenchError naming what would fit where nothing that was asked for does */
+/** Makes the plan. @throws QuenchError if the method does not fit, naming one that does */
 export async function planRun(model: Model, options: PlanOptions): Promise<Plan> {
   const { memory, method } = options
   const fits = (m: Method): boolean => fitting(model, options, m) !== undefined
@@ -89,20 +88,20 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   return alone ? layOut(model, options, blockwise, alone, holding, measured) : plan
 }
 
-/** Bytes of hidden states where one block at a time is in memory: of teacher and student, and of both stock files. */
+/** Bytes of hidden states with one block in memory: of teacher and student, and of both stock files. */
 const streamBytesOf = (model: Model, { calibration, trial, validation }: PlanOptions): number =>
   4 * 2 * (calibration + trial + 2 * validation) * hiddenWidth(model)
 
-/** Fewer steps than that win nothing after the block-wise start, and the time is better spent on that. */
+/** Fewer steps than this gain nothing after the block-wise stage, and the time is better spent on that stage. */
 const fewestSteps = 100
 
-/** Steps that fit in the time that is planned for them. */
+/** Steps that fit in their planned time. */
 function stepsOf({ method, stages }: Plan, { batch }: PlanOptions): number {
   const training = trainingOf(method) && stages.at(-1)
   return training ? (training.seconds * training.tokensPerSecond) / batch : Number.POSITIVE_INFINITY
 }
 
-/** What a method takes, stage by stage, and how it shares the time. */
+/** Lays out a method's cost stage by stage, and divides the time among the stages. */
 function layOut(
   model: Model,
   options: PlanOptions,
@@ -114,7 +113,7 @@ function layOut(
   const { memory } = options
   const held = (holder: Holder): Item[] => memoryOf(holder, model, options, untrained)
   const { fisher, validating } = otherSeconds(model, options, speeds.forward, product)
-  // The reference quantizer's two files are validated before it, and the result.
+  // The reference quantizer's two files are validated before the block-wise stage, and its result after it.
   const beside: Item[] = [
     { what: 'Fisher information', amount: options.calibration > 0 && usesFisher(model) ? fisher : 0 },
     { what: 'validation of both stock files and the result', amount: 3 * validating },

@@ -1,9 +1,9 @@
 /**
- * How fast this machine does what the block-wise method consists of: the very programs of the first block, on tensors of their real
- * sizes, one batch of random tokens and some rows of a matrix of each kind. The plan's estimates of time come from here.
+ * Times the work of the block-wise method on this machine: the real programs of the first block, on tensors of their real sizes, one
+ * batch of random tokens and some rows of a matrix of each kind. The plan's estimates of time come from here.
  *
- * What runs for every batch is run once to compile it and get warm, and then timed several times; the median counts. What runs once
- * for a block is long enough to be timed once, but for the products that it compiles, which the blocks have in common.
+ * Work done for every batch runs once to compile and warm up, and is then timed several times; the median counts. Work done once per
+ * block takes long enough to be timed once, without compiling its products, which the blocks share.
  */
 
 import type { DeviceWeights } from '../backends/backend.js'
@@ -33,33 +33,33 @@ import type { Source } from '../student/source.js'
 import { makeBlock } from '../student/student.js'
 import { threadCount } from '../threads.js'
 
-/** Seconds that the block-wise method takes for a block. */
+/** Seconds of the block-wise method for one block. */
 export interface BlockSeconds {
-  /** Reading it, quantizing it by the reference quantizer, and checking and packing the result. */
+  /** Reading it, quantizing it with the reference quantizer, and checking and packing the result. */
   readonly prepare: number
-  /** The way of a batch through it. */
+  /** The forward pass of a batch. */
   readonly forward: number
-  /** All moments of a batch, and the teacher's way through the block. */
+  /** All moments of a batch, and the teacher's forward pass. */
   readonly moments: number
-  /** The student's way of a batch through what is left of the block then. */
+  /** The student's forward pass of a batch through the rest of the block after that. */
   readonly rest: number
   /** Factoring the moments. */
   readonly factors: number
-  /** Rounding its matrices; the mean over all blocks, whose types differ. */
+  /** Rounding its matrices, mean over all blocks, whose types differ. */
   readonly rounding: number
-  /** Compiling what the blocks have in common, once. */
+  /** Compiling the programs that the blocks share, once. */
   readonly compiling: number
 }
 
-/** Rows of the smaller sample of a matrix: at least so many, and for each thread as many as its share has (row-pool.ts). */
+/** Rows of the smaller sample of a matrix: a minimum, and a minimum for each thread, which is that of a share (row-pool.ts). */
 const sampleRows = { least: 128, ofThread: 64 }
 
 export interface ProbeOptions {
   /** Tokens that decide among candidates. */
   readonly trial: number
-  /** Whether activations inside of a block are kept from one group of matrices to the next. */
+  /** Whether activations inside a block are kept from one group of matrices to the next. */
   readonly keeps: boolean
-  /** Whether errors of outputs are weighed by Fisher information. */
+  /** Whether output errors are weighted by Fisher information. */
   readonly fisher: boolean
 }
 
@@ -141,15 +141,15 @@ export function probeBlock(
   })
 }
 
-/** Seconds that rounding a matrix of so many rows takes. */
+/** Seconds of rounding a matrix by its number of rows. */
 type RowSeconds = (rows: number) => number
 
 /**
- * Rounds some rows of a matrix of each width and format that the blocks have, and twice as many: a part of the time does not depend on
- * the rows, such as laying out the moments for products with them.
+ * Rounds some rows, and twice as many, of a matrix of each width and format in the blocks: part of the time does not depend on the
+ * rows, such as laying out the moments for products.
  */
 class Rounding {
-  /** Of all blocks. */
+  /** Total of all blocks. */
   seconds = 0
   private readonly known = new Map<string, RowSeconds>()
   private readonly kinds = new Map<string, readonly (readonly string[])[]>()
@@ -162,7 +162,7 @@ class Rounding {
     private readonly compute: { readonly products: Products; readonly rows: RowPool },
   ) {}
 
-  /** The matrices of a block in their groups, of which few kinds differ. */
+  /** The groups of matrices of a block, cached by kind of block. */
   private groups(layer: number): readonly (readonly string[])[] {
     const key = blockKey(this.network, layer)
     const known = this.kinds.get(key) ?? blockMatrices(this.network, layer)
@@ -170,7 +170,7 @@ class Rounding {
     return known
   }
 
-  /** Adds what the matrices of a group take in all blocks. */
+  /** Adds the seconds of a group's matrices in all blocks. */
   async sample(group: number, moments: Moments, metric: Float32Array, factor: InputFactor): Promise<void> {
     const { source, network, types } = this
     const { inputs } = moments
@@ -202,7 +202,7 @@ class Rounding {
   }
 }
 
-/** @param round rounds so many rows, and says how long that took */
+/** @param round rounds a number of rows and returns the seconds */
 export async function rowSeconds(
   round: (rows: number) => Promise<number>,
   rows: number,
@@ -212,7 +212,7 @@ export async function rowSeconds(
   const more = Math.min(rows, 2 * few)
   await round(few)
   const [short, long] = [more > few ? await round(few) : 0, await round(more)]
-  // Of two times that other work has lengthened the difference may be anything.
+  // Other load may lengthen either time, so their difference is clamped.
   const [least, most] = [long / more / 4, long / more]
   const each = more > few ? Math.min(most, Math.max(least, (long - short) / (more - few))) : most
   return (count) => Math.max(0, long + each * (count - more))
@@ -224,7 +224,7 @@ function identity(n: number): Float32Array {
   return matrix
 }
 
-/** Tokens that decide among candidates, of no meaning. */
+/** Dummy tokens that decide among candidates. */
 function trialOf(tokens: number, n: number, out: number): Trial {
   return {
     tokens,
@@ -234,7 +234,7 @@ function trialOf(tokens: number, n: number, out: number): Trial {
   }
 }
 
-/** @param products what these take to compile does not count */
+/** @param products whose compilation time is not counted */
 async function timed(work: () => Promise<unknown>, products?: Products): Promise<number> {
   const compiled = products?.compiling ?? 0
   const began = performance.now()
@@ -242,7 +242,7 @@ async function timed(work: () => Promise<unknown>, products?: Products): Promise
   return (performance.now() - began) / 1000 - ((products?.compiling ?? 0) - compiled)
 }
 
-/** Of three runs or more, until a twentieth of a second has passed; after one that does not count. */
+/** Median seconds of at least three runs that take a twentieth of a second, or of 25, after a warm-up run. */
 async function median(work: () => Promise<unknown>): Promise<number> {
   await work()
   const times: number[] = []

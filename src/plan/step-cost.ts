@@ -1,19 +1,19 @@
-/** Estimates for training end to end: how long a step takes, and whether the teacher's answers are worth keeping on disk. */
+/** Estimates for end-to-end training: the time of a step, and whether the teacher's top-k tokens are worth caching on disk. */
 
 import { topKBytes } from '../distill/top-k.js'
 import type { ModelConfig } from '../models/architecture.js'
 import type { Sizes } from './memory.js'
 import type { PlanOptions } from './plan-options.js'
 
-/** Default k of the teacher's top-k tokens; what they leave out is in LOG.md. */
+/** Default k of the teacher's top-k tokens; LOG.md has the mass that they leave out. */
 const defaultTopK = 256
-/** They are kept where that saves so much of the time, of vocabularies so many times as large. */
+/** They are cached if that saves this share of the time, and the vocabulary is this many times larger than k. */
 const worthwhile = { share: 0.2, vocabulary: 8 }
 
-/** Operations a second of an ordinary machine, for decisions that must not depend on a measurement. */
+/** Operations per second of an ordinary machine, for decisions that must not depend on a measurement. */
 const nominalSpeed = 1e11
 
-/** Bytes a second at which moments are read and written again, most of them from the system's cache of files. */
+/** Bytes per second at which moments are read and written, mostly through the system's page cache. */
 const diskSpeed = 1e9
 
 type TrainingOptions = PlanOptions & {
@@ -21,18 +21,18 @@ type TrainingOptions = PlanOptions & {
   readonly momentBytes: number
 }
 
-/** Seconds of a step by what does the work. */
+/** Seconds of a step by component. */
 interface StepSeconds {
-  /** The student forward, once more and backward, its head, and passes over what trains. */
+  /** The student's forward pass, recomputation and backward pass, its head, and the optimizer. */
   readonly student: number
-  /** The teacher through the blocks, and its head. */
+  /** The teacher's forward pass through the blocks, and its head. */
   readonly teacher: number
   readonly teacherHead: number
 }
 
 /**
  * @param forward seconds of a batch through the first block
- * @param speed operations a second of a product
+ * @param speed operations per second of a product
  */
 function stepSeconds(
   { vocabulary, width }: ModelConfig,
@@ -54,7 +54,7 @@ interface TrainingPlan {
   readonly teacher: { readonly topK: number; readonly bytes: number }
 }
 
-/** Seconds of all steps, with what the teacher takes besides or before them. */
+/** Seconds of all steps, including the teacher's work during or before them. */
 export function trainingCost(
   config: ModelConfig,
   sizes: Sizes,
@@ -80,7 +80,7 @@ export function trainingCost(
 
 const total = ({ student, teacher, teacherHead }: StepSeconds): number => student + teacher + teacherHead
 
-/** Steps of a run and their seconds: with the whole teacher, and with its top-k tokens computed before. */
+/** Steps of a run and their seconds: with the whole teacher, and with its top-k tokens computed first. */
 function runSeconds(
   { width }: ModelConfig,
   { batch, text, memory, steps: wanted, seconds = 0 }: TrainingOptions,
@@ -88,7 +88,7 @@ function runSeconds(
 ): { steps: number; without: number; kept: number } {
   const { student, teacher, teacherHead } = step
   const steps = wanted ?? seconds / total(step)
-  // HiddenStates that are kept in memory spare the teacher's blocks from the second epoch on.
+  // Residual streams that are cached in memory save the teacher's blocks from the second epoch on.
   const inMemory = 4 * text * width <= teacherCacheBytes(memory)
   const epoch = Math.min(steps, text / batch)
   return {
@@ -99,8 +99,8 @@ function runSeconds(
 }
 
 /**
- * Whether the top-k tokens are worth caching. Counted in operations at one speed instead of what was measured, so that the
- * same command decides the same each time, and a run that goes on trains as it began.
+ * Whether the top-k tokens are worth caching. Operations are counted at a nominal speed, not a measured one, so that the same
+ * command always decides the same, and a resumed run trains as it began.
  */
 function pays(config: ModelConfig, sizes: Sizes, options: TrainingOptions): boolean {
   const step = stepSeconds(
@@ -114,5 +114,5 @@ function pays(config: ModelConfig, sizes: Sizes, options: TrainingOptions): bool
   return kept < (1 - worthwhile.share) * without && config.vocabulary >= worthwhile.vocabulary * defaultTopK
 }
 
-/** Bytes of the teacher's residual streams that are kept in memory. */
+/** Bytes of the teacher's residual streams that are cached in memory. */
 export const teacherCacheBytes = (memory: number): number => Math.min(256 << 20, memory / 20)

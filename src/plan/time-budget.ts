@@ -1,27 +1,27 @@
 import type { Writing } from '../config/plan.js'
-/** How a run shares the time that it is given: text that the model writes, the block-wise start, and what is left to train in. */
+/** How a run divides its time budget: self-written text, the block-wise stage, and the rest for steps. */
 
-/** What may be less than asked for by default, so that a run fits in its time. */
+/** Defaults that may be reduced so that a run fits in its time. */
 export type Adjustable = 'tokens' | 'calibration'
 
 /**
- * Most that writing and solving may take, as shares of all the time and of what writing leaves. Solving from more tokens wins more in the
- * same time than steps do, as long as it has not as many as it wants. Where no steps follow, a little is left for the output.
+ * Largest shares of writing (of the total time) and of solving (of the time after writing). Until solving has enough tokens, more of
+ * them gain more in the same time than steps do. If no steps follow, a little is left for the output.
  */
 const shares = { writing: 0.1, solving: 0.85, solvingAlone: 0.95 }
-/** They are not cut below these tokens; less is worth little, however short the time. */
+/** They are not cut below these tokens, however short the time: fewer are worth little. */
 const least = { tokens: 16_384, calibration: 8192 }
 
 interface Wanted {
-  /** Tokens of text, those of the block-wise start and of a step. */
+  /** Tokens of the training text, of calibration and of a step. */
   readonly text: number
   readonly calibration: number
   readonly batch: number
-  /** Time for all; undefined: as long as it takes. */
+  /** Total time; undefined: unlimited. */
   readonly seconds: number | undefined
   readonly writing?: Writing
   readonly adjustable?: ReadonlySet<Adjustable>
-  /** Whether steps follow the block-wise start; otherwise text that it does not take has no use. Default true. */
+  /** Whether steps follow the block-wise stage; otherwise text beyond calibration is useless. Default true. */
   readonly trains?: boolean
 }
 
@@ -29,14 +29,14 @@ interface TimeBudget {
   readonly tokens: number
   readonly calibration: number
   readonly writing: Writing & { readonly seconds: number }
-  /** Seconds of the block-wise start. */
+  /** Seconds of the block-wise stage. */
   readonly solving: number
-  /** Seconds that are left to train in; undefined: any. */
+  /** Seconds left for steps; undefined: unlimited. */
   readonly left: number | undefined
 }
 
 /**
- * @param rates tokens a second that the model writes, and seconds of the block-wise start from so many tokens, which grow linearly
+ * @param rates tokens per second that the model writes, and seconds of the block-wise stage by calibration tokens, assumed linear
  */
 export function budgetTime(
   { text, calibration: asked, batch, seconds, writing: unwritten, adjustable, trains = true }: Wanted,
@@ -45,7 +45,7 @@ export function budgetTime(
   const may = (what: Adjustable): boolean => seconds !== undefined && (adjustable?.has(what) ?? false)
   const useful = trains || !adjustable?.has('tokens') ? text : Math.min(text, Math.max(asked, batch))
   const { tokens: all, ...bytes } = unwritten ?? { tokens: 0, text: 0, copy: 0 }
-  // Of the text this share is written, however much of it there is.
+  // This share of the text is unwritten, also if the text is cut.
   const unwrittenShare = all / text
   const fitting = (shares.writing * (seconds ?? 0) * rates.writing) / unwrittenShare
   const tokens = all > 0 && may('tokens') ? cut(useful, fitting, least.tokens, batch) : useful
@@ -73,7 +73,7 @@ export function budgetTime(
   }
 }
 
-/** Less of `wanted` where less fits, but not below `least`; a whole number of batches where it is cut. */
+/** Cuts `wanted` to a number of whole batches that fits, but not below `least`. */
 function cut(wanted: number, fits: number, least: number, batch: number): number {
   if (wanted <= Math.max(fits, least)) return wanted
   return Math.ceil(Math.max(fits, least) / batch) * batch

@@ -1,7 +1,7 @@
 /**
- * Finished blocks of a block-wise run, each in a file of its own in a folder beside the output, so that a run that was killed
- * need not solve them again. With the whole student in memory a file holds the latents, which training goes on from;
- * otherwise it holds the codes, packed as they go to the output.
+ * Finished blocks of a block-wise run, each in a file of its own in a folder next to the output, so that a resumed run need not
+ * solve them again. With the whole student in memory a file holds the latents, from which training starts; otherwise it holds
+ * the codes, packed as in the output.
  */
 
 import { existsSync, rmSync } from 'node:fs'
@@ -28,7 +28,7 @@ export class BlocksOnDisk {
     return join(this.folder, `${name}.gguf`)
   }
 
-  /** Whether a run left something here. */
+  /** Whether the folder exists. */
   get exists(): boolean {
     return existsSync(this.folder)
   }
@@ -37,7 +37,7 @@ export class BlocksOnDisk {
     return existsSync(this.path(name))
   }
 
-  /** Reads the latents of a finished block; false if it is not there. @throws UsageError for other settings */
+  /** Loads the latents of a finished block; false if it is missing. @throws UsageError for other settings */
   async loadLatents(name: string, parameters: readonly Parameter[]): Promise<boolean> {
     if (!this.has(name)) return false
     await loadCheckpoint(this.path(name), parameters, this.settings)
@@ -45,7 +45,7 @@ export class BlocksOnDisk {
     return true
   }
 
-  /** Reads the codes of a finished block; false if it is not there. @throws UsageError for other settings */
+  /** Loads the codes of a finished block; false if it is missing. @throws UsageError for other settings */
   async loadCodes(name: string, tensors: readonly CodedTensor[]): Promise<boolean> {
     if (!this.has(name)) return false
     const gguf = await this.part(name)
@@ -54,7 +54,7 @@ export class BlocksOnDisk {
     return true
   }
 
-  /** Takes room for the latents of a block before it is solved for. @throws FileError where the disk is full */
+  /** Reserves disk space for the latents of a block before it is solved. @throws FileError if the disk is full */
   reserveLatents(name: string, parameters: readonly Parameter[]): Promise<void> {
     return this.reserve(name, stateBytes(parameters))
   }
@@ -69,12 +69,12 @@ export class BlocksOnDisk {
     await reserveSpace(this.path(name), bytes)
   }
 
-  /** Saves the latents of a block for which room has been taken. */
+  /** Saves the latents of a block into the reserved space. */
   saveLatents(name: string, parameters: readonly Parameter[]): Promise<void> {
     return saveCheckpoint(this.path(name), parameters, {}, this.settings)
   }
 
-  /** Saves the tensors of a block as they go to the output. */
+  /** Saves the tensors of a block, packed as in the output. */
   async saveCodes(name: string, tensors: readonly CodedTensor[], check: ExportCheck): Promise<void> {
     const path = this.path(name)
     const metadata = new Metadata(path, [
@@ -96,7 +96,7 @@ export class BlocksOnDisk {
     }
   }
 
-  /** The bytes of a tensor of a block that was saved as tensors; undefined if it is in none. */
+  /** The bytes of a tensor in a block saved by `saveCodes`; undefined if it is missing. */
   async bytes(name: string, tensor: string): Promise<Uint8Array | undefined> {
     if (!this.has(name)) return undefined
     const gguf = await this.part(name)
@@ -130,7 +130,7 @@ export class BlocksOnDisk {
   }
 }
 
-/** At least the bytes of a file of tensors as they go to the output. */
+/** Upper bound of the bytes of a file of packed tensors. */
 function packedSize(tensors: readonly CodedTensor[]): number {
   const sizes = tensors.map(({ weights, format }) =>
     format ? (weights.length / format.blockSize) * format.blockBytes : 4 * weights.length,

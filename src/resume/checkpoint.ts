@@ -1,7 +1,7 @@
 /**
- * Checkpoints: the whole state of a run, written beside the output as a GGUF file, so that a run that was killed goes
- * on to the same result. Latents and moments are F32 tensors named `<number>/<latent>/<value|unit|first|second>`; the
- * settings that must not change between the runs are one JSON string, compared key by key on resuming.
+ * Checkpoints: the whole state of a run, written next to the output as a GGUF file, so that a killed run can be resumed to
+ * the same result. Latents and moments are F32 tensors named `<number>/<latent>/<value|unit|first|second>`; the settings
+ * that the runs must share are one JSON string, compared key by key on resume.
  */
 
 import { rm, stat } from 'node:fs/promises'
@@ -19,21 +19,21 @@ import type { Validated } from '../validation/opponent.js'
 import type { Divergence } from '../validation/validation.js'
 import { checkSettings, parseState, type Settings } from './settings.js'
 
-/** What, besides the parameters, a run must know to go on. */
+/** The state of a run apart from its parameters. */
 export interface Progress {
   /** Steps done. */
   step: number
-  /** Steps in all, once that is known. */
+  /** Total number of steps, once it is set. */
   steps: number | undefined
-  /** Seconds spent in training: solving and steps. */
+  /** Seconds of the stages: solving and steps. */
   seconds: number
-  /** Seconds since the command began, with those of the processes that were killed up to their last checkpoints. */
+  /** Seconds since the command began, including those of interrupted processes up to their last checkpoints. */
   elapsed: number
   /** Seconds that a validation takes. */
   validating: number
   /** Validation so far: step, mean KL divergence and standard error. */
   curve: { step: number; mean: number; se: number }[]
-  /** Stages that are done, and what was validated before the first step and last. */
+  /** Finished stages, the validations before training, and the last one. */
   stages?: StageReport[]
   validated?: Validated
   last?: Divergence
@@ -49,23 +49,23 @@ export async function checkpointExists(output: string): Promise<boolean> {
 }
 
 export async function removeCheckpoint(output: string): Promise<void> {
-  await discardReserved(checkpointPath(output)) // of a run that was killed
+  await discardReserved(checkpointPath(output)) // left by a killed run
   await rm(checkpointPath(output), { force: true })
 }
 
-/** Saving may take this share of the time where nothing else is asked for. */
+/** Share of the time that saving may take by default. */
 const savingShare = 0.05
 
 /**
- * The checkpoint of a run while it trains. There is room for two of them from the start, so that a disk that becomes full meanwhile
- * cannot lose a step: each is written over the one before the last.
+ * The checkpoints of a training run. Disk space for two of them is reserved from the start, so that a disk that becomes full later
+ * cannot lose a step: each overwrites the one before the last.
  */
 export class Checkpoints {
   private readonly path: string
   private saved = Number.NEGATIVE_INFINITY
   private cost = 0
 
-  /** @param every seconds between checkpoints; by default as often as it takes a twentieth of the time */
+  /** @param every seconds between checkpoints; by default, saving takes a twentieth of the time */
   constructor(
     output: string,
     private readonly parameters: readonly Parameter[],
@@ -76,12 +76,12 @@ export class Checkpoints {
     this.path = checkpointPath(output)
   }
 
-  /** Whether the run saves anything by itself. */
+  /** Whether the run saves checkpoints. */
   get wanted(): boolean {
     return this.every !== Number.POSITIVE_INFINITY
   }
 
-  /** Saves where a run starts, unless a checkpoint says that already, and takes room for the next. */
+  /** Saves the initial state unless the run resumed from a checkpoint, and reserves disk space for the next checkpoint. */
   async begin(progress: Progress, resumed: boolean): Promise<void> {
     if (!resumed) await this.save(progress)
     this.saved = performance.now()
@@ -100,14 +100,14 @@ export class Checkpoints {
     this.cost = (this.saved - began) / 1000
   }
 
-  /** Gives the room back. The checkpoint stays. */
+  /** Frees the reserved space and keeps the checkpoint. */
   async end(): Promise<void> {
     await discardReserved(this.path)
   }
 }
 
 /**
- * Writes the state, without a store of moments the latents alone; the checkpoint before it stays until the new one is whole and on
+ * Writes the state, or only the latents without a store of moments. The previous checkpoint is kept until the new one is completely on
  * disk.
  */
 export async function saveCheckpoint(
@@ -137,7 +137,7 @@ export async function saveCheckpoint(
 }
 
 /**
- * Reads the state into the parameters and returns the progress.
+ * Loads the state into the parameters and returns the progress.
  * @throws UsageError if the run was started with other settings, FileError if the file is damaged
  */
 export async function loadCheckpoint<P>(
@@ -166,7 +166,7 @@ export async function loadCheckpoint<P>(
   }
 }
 
-/** An array of the state by a name that fits in a GGUF file whatever the tensors are called, in pieces. */
+/** An array of the state, in pieces. Its name is valid in a GGUF file whatever the tensors are called. */
 interface StateArray {
   readonly name: string
   readonly length: number
@@ -175,7 +175,7 @@ interface StateArray {
   set(piece: Piece, values: Float32Array): Promise<void>
 }
 
-/** Every array of the state; without a store those of the latents alone. */
+/** Every array of the state; without a store, only the latents. */
 function stateArrays(parameters: readonly Parameter[], store: MomentStore | undefined): StateArray[] {
   return parameters.flatMap((p, i) => {
     const trained = store ? trainedLatents(p).map(({ key }) => key) : []
@@ -196,7 +196,7 @@ function stateArrays(parameters: readonly Parameter[], store: MomentStore | unde
   })
 }
 
-/** One that a backend holds. */
+/** An array in a backend's buffer. */
 const held = (name: string, backend: Backend, values: DeviceBuffer): StateArray => ({
   name,
   length: values.length,
@@ -205,7 +205,7 @@ const held = (name: string, backend: Backend, values: DeviceBuffer): StateArray 
   set: async (_, from) => backend.write(values, from),
 })
 
-/** At least the bytes of a file of the state; without a store that of the latents alone. */
+/** Upper bound of the bytes of a file of the state; without a store, of the latents alone. */
 export function stateBytes(parameters: readonly Parameter[], store?: MomentStore): number {
   return stateArrays(parameters, store).reduce(
     (bytes, { length }) => bytes + 4 * length + tensorHeaderBytes,
@@ -213,8 +213,8 @@ export function stateBytes(parameters: readonly Parameter[], store?: MomentStore
   )
 }
 
-/** Progress takes this much however far it is, so that a checkpoint fits where the one before was. */
+/** Progress is padded to this size, so that a checkpoint fits into the space of an earlier one. */
 const progressBytes = 32 << 10
-/** Metadata with the validation so far, and what says of a tensor where it lies. */
+/** Bounds of the bytes of the metadata, with progress, and of a tensor's entry in the directory. */
 export const headerBytes = 64 << 10
 export const tensorHeaderBytes = 192

@@ -1,4 +1,4 @@
-/** What a run takes on the disk beside its output, and what an earlier one has left there. */
+/** Disk space and files of a run in addition to its output, and those that an earlier run has left. */
 
 import { lstatSync, readdirSync } from 'node:fs'
 import { lstat, readdir, statfs } from 'node:fs/promises'
@@ -18,7 +18,7 @@ import { checkpointPath } from './checkpoint.js'
 /** The folder of finished blocks. */
 export const blocksFolder = (output: string): string => besidePath(output, '.blocks')
 
-/** What a run has decided (resolve-resume.ts). */
+/** The decisions of a run (resolve-resume.ts). */
 export const decisionsPath = (output: string): string => join(blocksFolder(output), 'decisions.json')
 
 /** The teacher's top-k tokens (top-k.ts). */
@@ -27,10 +27,10 @@ export const teacherPath = (output: string): string => join(blocksFolder(output)
 /** Adam's moments while a run trains (adam-state-file.ts). */
 export const momentsPath = (output: string): string => join(blocksFolder(output), 'moments')
 
-/** What flows between blocks (hidden-states.ts). */
+/** Hidden states between blocks (hidden-states.ts). */
 export const hiddenStatesFolder = (output: string): string => join(blocksFolder(output), 'streams')
 
-/** Whether an earlier run left more than what it had decided. A link in place of it counts, wherever it leads. */
+/** Whether an earlier run left more than its decisions. A link in place of a file or folder counts, wherever it points. */
 export function holdsWork(output: string): boolean {
   const folder = blocksFolder(output)
   const [checkpoint, blocks] = [checkpointPath(output), folder].map((path) =>
@@ -45,9 +45,9 @@ export function holdsWork(output: string): boolean {
 }
 
 /**
- * Free disk decides nothing by itself, since the same command has to make the same file.
- * @param fitting a method that makes do with so many bytes beside the output
- * @throws FileError if the disk of the output has too little room for it, finished blocks, hidden states and checkpoints
+ * Checks the free disk space. It never changes the method, since the same command has to make the same file.
+ * @param fitting returns a method that fits in a number of bytes in addition to the output
+ * @throws FileError if the output's disk has too little space for it, finished blocks, hidden states and checkpoints
  */
 export async function checkDisk(
   output: string,
@@ -70,10 +70,10 @@ export async function checkDisk(
   )
 }
 
-/** A run that never saves leaves nothing behind to go on from. */
+/** Whether a run can be resumed: one that never saves cannot. */
 export const keepsState = ({ checkpointEvery = 0 }: TrainOptions): boolean => Number.isFinite(checkpointEvery)
 
-/** Does what a full disk interrupts and `--resume` goes on with. @throws FileError that says so */
+/** Does work that can be resumed after a full disk. @throws FileError that says so if the disk is full */
 export async function resumable<T>(options: TrainOptions, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
@@ -84,18 +84,18 @@ export async function resumable<T>(options: TrainOptions, work: () => Promise<T>
   }
 }
 
-/** Bytes that a run may take on the disk of its output. */
+/** Bytes available to a run on the output's disk. */
 async function freeBytes(output: string): Promise<number> {
   const { bavail, bsize } = await statfs(dirname(output))
   return bavail * bsize + (await takenBytes(output))
 }
 
-/** Bytes that an earlier run has taken already of what this one needs: what it reserved, too. */
+/** Bytes of an earlier run's files, including reserved space, which this run can reuse. */
 export async function takenBytes(output: string): Promise<number> {
   const folder = blocksFolder(output)
   const names = await readdir(folder, { recursive: true }).catch(() => [])
   const checkpoint = checkpointPath(output)
-  const sizes = new Map<string, number>() // by file, whatever the number of its names
+  const sizes = new Map<string, number>() // by file, so that hard links count once
   for (const path of [checkpoint, reservedPath(checkpoint), ...names.map((name) => join(folder, name))]) {
     const found = await lstat(path).catch(() => undefined)
     if (found?.isFile()) sizes.set(`${found.dev}:${found.ino}`, found.size)

@@ -1,6 +1,6 @@
 /**
- * What a run keeps beside its output until it is done, and what one that did not end has left there: a checkpoint, a folder of
- * finished blocks, and hidden files that none goes on from.
+ * Files that a run keeps next to its output until it is done, and that an interrupted run has left there: a checkpoint, a folder of
+ * finished blocks, and hidden files that no run resumes from.
  */
 import { lstatSync, readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -16,29 +16,29 @@ import { discardReserved, reservedPath } from '../reserve.js'
 import { checkpointPath } from './checkpoint.js'
 import { blocksFolder, hiddenStatesFolder, holdsWork, keepsState, momentsPath } from './disk.js'
 
-/** Names the full-precision file that a trained file was made from. */
+/** Metadata key for the fingerprint of the full-precision file that a trained file was made from. */
 export const inputKey = 'quench.input'
 
 /**
- * Does the work of a run while nobody else may write its output, with what an earlier run left as the options say.
- * @throws UsageError for an output that is an input, for what is left where nothing is to be resumed, and for nothing to resume
+ * Does the work of a run with its output locked, after dealing with an earlier run's leftovers as the options say.
+ * @throws UsageError for an output that is an input, for leftovers without --resume, and for --resume without leftovers
  */
 export async function withRun<T extends { readonly path: string }>(
   asked: TrainOptions,
   work: (options: TrainOptions) => Promise<T>,
 ): Promise<T> {
-  // Where a link leads is where there is room for what is kept beside it.
+  // A link is followed: files kept next to the output go to the disk of its target.
   const target = targetOf(asked.output)
   const checkpoint = checkpointPath(target)
   return withOutputs(filesOf(asked), async () => {
-    if (!keepsState(asked) && !exists(checkpoint)) remove(blocksFolder(target)) // nobody goes on from it
+    if (!keepsState(asked) && !exists(checkpoint)) remove(blocksFolder(target)) // nothing resumes from it
     if (asked.resume) await checkResumable(asked)
     else await checkLeftovers(target)
     return { ...(await begun(asked, target, work)), path: asked.output }
   })
 }
 
-/** What would refuse a run before its work, without taking anything. @throws as `withRun` does */
+/** Makes the checks of `withRun` without locking or running anything. @throws as `withRun` does */
 export async function checkRun(asked: TrainOptions): Promise<void> {
   await checkOutputs(filesOf(asked))
   if (asked.resume) await checkResumable(asked)
@@ -51,7 +51,7 @@ function filesOf({ input, output, data = [] }: TrainOptions): Files {
   return { writes: [write], reads }
 }
 
-/** Does the work. What one that failed leaves, and not for --resume, is removed. */
+/** Does the work. If it fails and leaves nothing to resume from, its folder is removed. */
 async function begun<T>(
   asked: TrainOptions,
   output: string,
@@ -66,13 +66,13 @@ async function begun<T>(
   }
 }
 
-/** What a run keeps beside its output until it is done. */
+/** The files that a run keeps next to its output until it is done. */
 export function keptBeside(output: string): Pick<Output, 'files' | 'folder'> {
   const target = targetOf(output)
   return { files: [checkpointPath(target)], folder: blocksFolder(target) }
 }
 
-/** Whether an earlier run left something to go on from. */
+/** Whether an earlier run left a checkpoint or a folder of blocks. */
 export function hasLeftovers(output: string): boolean {
   const target = targetOf(output)
   return exists(checkpointPath(target)) || exists(blocksFolder(target))
@@ -89,7 +89,7 @@ export function savedWork(output: string): { readonly blocks: number; readonly c
 }
 
 /**
- * Whether a file is what a run of this input and type has made that left nothing to do.
+ * Whether the output is the result of a finished run of this input and type.
  * @throws FileError for an input that cannot be read
  */
 export async function isFinished({
@@ -116,11 +116,11 @@ export async function isFinished({
   }
 }
 
-/** @throws UsageError if an earlier run left something that this one would go on from only if told to */
+/** @throws UsageError if an earlier run left work that only --resume may use */
 async function checkLeftovers(output: string): Promise<void> {
   const [checkpoint, folder] = [checkpointPath(output), blocksFolder(output)]
   if (!holdsWork(output)) {
-    // Of a run that had only decided, or whose checkpoint was deleted to start anew.
+    // Left by a run that had only decided, or whose checkpoint was deleted to start over.
     remove(folder)
     await discardReserved(checkpoint)
     return
@@ -131,7 +131,7 @@ async function checkLeftovers(output: string): Promise<void> {
   )
 }
 
-/** @throws UsageError if there is nothing to go on from, FileError for a link where a run has files of its own */
+/** @throws UsageError if there is nothing to resume, FileError for a symbolic link in place of a run's own file */
 async function checkResumable(asked: TrainOptions): Promise<void> {
   const output = targetOf(asked.output)
   const [checkpoint, folder] = [checkpointPath(output), blocksFolder(output)]
@@ -142,7 +142,7 @@ async function checkResumable(asked: TrainOptions): Promise<void> {
     )
   }
   try {
-    // What belongs to a process: it would be counted as space that this one need not take.
+    // Files of a dead process: their space would be counted as reserved for this one.
     remove(momentsPath(output))
     remove(hiddenStatesFolder(output))
     for (const path of exists(folder) ? [folder, ...within(folder)] : []) {
@@ -157,13 +157,13 @@ async function checkResumable(asked: TrainOptions): Promise<void> {
   }
 }
 
-/** What is in a folder; nothing where there is none, or a link in its place. */
+/** The paths in a folder; none if it is missing or a link. */
 function within(folder: string): string[] {
   const isFolder = lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()
   return isFolder ? readdirSync(folder).map((name) => join(folder, name)) : []
 }
 
-/** A link that leads nowhere counts. */
+/** A dangling link counts as existing. */
 const exists = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined
 const remove = (path: string): void => rmSync(path, { recursive: true, force: true })
 

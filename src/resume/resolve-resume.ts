@@ -1,9 +1,9 @@
 /**
- * What a run has decided: written down before any work depends on it, and read again by the run that goes on with that work instead
- * of being decided anew. There may be another budget of memory then, and speeds are never measured the same twice.
+ * The decisions of a run: saved before any work depends on them, and reused by a resumed run. A new decision could differ, since the
+ * memory budget may have changed and measured speeds vary.
  *
- * It is a file of its own in the folder of finished blocks, since a run can be killed before there is any block or checkpoint; a
- * checkpoint says the same.
+ * They are in a file of their own in the folder of finished blocks, since a run can be killed before there is any block or checkpoint.
+ * A checkpoint contains them too.
  */
 
 import { existsSync } from 'node:fs'
@@ -17,19 +17,19 @@ import { openGguf } from '../gguf/index.js'
 import { checkpointExists, checkpointPath } from './checkpoint.js'
 import { blocksFolder, decisionsPath } from './disk.js'
 
-/** What is not among the options, or may be left to the run. */
+/** Decisions that are no options, or that an option may leave to the run. */
 export interface Decisions {
   readonly method: Method
   /** The whole student is in memory. */
   readonly inMemory: boolean
-  /** Names of the tensors that do not train, with blanks between them. */
+  /** Names of the tensors that do not train, separated by spaces. */
   readonly untrained: string
   readonly tokens: number
   readonly calibration: number
   readonly teacherTopK: number
 }
 
-/** The file holds a few numbers and names of tensors. */
+/** Size limit: the file holds a few numbers and names of tensors. */
 const mostBytes = 1 << 20
 
 export async function saveDecisions(output: string, decisions: Decisions): Promise<void> {
@@ -37,7 +37,7 @@ export async function saveDecisions(output: string, decisions: Decisions): Promi
   await atomicWrite(decisionsPath(output), JSON.stringify(decisions))
 }
 
-/** Decisions of the run that was stopped; undefined where it left none. @throws FileError for a file that is damaged */
+/** Decisions of an interrupted run; undefined if there are none. @throws FileError for a damaged file */
 async function savedDecisions(output: string): Promise<Decisions | undefined> {
   const path = decisionsPath(output)
   if (existsSync(path)) return parsed(path, await readSmall(path))
@@ -84,8 +84,8 @@ function parsed(path: string, json: string): Decisions {
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
 /**
- * The options with what an earlier run decided where nothing is asked for. What was asked for stays, and is refused later where the
- * earlier run had it otherwise.
+ * Fills in options that were not given with the decisions of an earlier run. Options that were given are kept; if they differ from the
+ * earlier run's, they are refused later.
  * @throws FileError for a file that is damaged or of another version
  */
 export async function resolveResume(options: TrainOptions): Promise<{

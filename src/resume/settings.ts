@@ -1,9 +1,9 @@
-/** The settings that a run and the one that goes on from its state must have alike. */
+/** The settings that a run and one that resumes it must share. */
 import { FileError, UsageError } from '../errors.js'
 
 /**
- * Of checkpoints and finished blocks, by the key `layout`; another number where they hold something else than before. 2: codes that stay
- * are stored as codes.
+ * Version of checkpoints and finished blocks, under the key `layout`; increased when their contents change. 2: frozen codes are stored
+ * as codes.
  */
 export const stateLayout = 2
 
@@ -11,8 +11,8 @@ export type Settings = Readonly<Record<string, string | number | boolean | null>
 
 /**
  * @param saved the settings of a file, as JSON
- * @param stale what to delete to start anew
- * @throws UsageError that says which setting is another, FileError for what is not JSON
+ * @param stale what to delete to start over
+ * @throws UsageError that names the setting that differs, FileError for invalid JSON
  */
 export function checkSettings(path: string, saved: string, settings: Settings, stale: string): void {
   const before = parseState(path, saved) as Settings | null
@@ -27,7 +27,7 @@ export function checkSettings(path: string, saved: string, settings: Settings, s
     )
 }
 
-/** @throws FileError for what is not JSON */
+/** @throws FileError for invalid JSON */
 export function parseState(path: string, json: string): unknown {
   try {
     return JSON.parse(json)

@@ -1,4 +1,4 @@
-/** A tensor of the student that is codes and nothing else: where no training follows, there is nothing to train from. */
+/** A tensor of the student that holds only codes, without latents, for runs in which no training follows. */
 import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import type { Codes, Format } from '../formats/format.js'
 import type { Shape } from '../graph/index.js'
@@ -12,7 +12,7 @@ export class CodedTensor {
     readonly name: string,
     /** (out, in). */
     readonly shape: Shape,
-    /** Absent: it is stored as F32, and so are the codes, as `w`. */
+    /** Absent for a tensor that is stored as F32, whose values are the codes `w`. */
     readonly format: Format | undefined,
     private stored: Codes,
   ) {
@@ -23,7 +23,7 @@ export class CodedTensor {
     return this.stored
   }
 
-  /** Takes other codes in place of its own. */
+  /** Replaces the codes. */
   async take(codes: Codes): Promise<void> {
     this.stored = codes
     this.backend.write(this.weights, this.format ? this.format.dequantize(codes) : codes.w)

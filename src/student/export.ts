@@ -1,7 +1,7 @@
 /**
- * Writes a trained model. The bytes of a quantized tensor are the codes that the training graph itself gives, and every
- * tensor is checked before it is written: libggml's own dequantizer must turn the bytes into exactly the weights of the
- * last forward pass.
+ * Writes a trained model. The bytes of a quantized tensor are packed from the codes of training itself, and every tensor is
+ * checked before it is written: libggml's own dequantizer must turn the bytes into exactly the weights of the last forward
+ * pass.
  */
 
 import type { Backend, DeviceBuffer } from '../backends/backend.js'
@@ -14,7 +14,7 @@ import { readWeights } from '../models/weights.js'
 import type { Parameter } from '../optimizer/parameter.js'
 import type { Importance } from './student.js'
 
-/** What the check of an export has seen. */
+/** Counts of the check of an export. */
 export interface ExportCheck {
   /** Quantized tensors compared with libggml's dequantizer. */
   tensors: number
@@ -24,7 +24,7 @@ export interface ExportCheck {
   differing: number
 }
 
-/** A tensor that is to be packed. */
+/** A tensor to pack. */
 interface Packable {
   readonly backend: Backend
   readonly name: string
@@ -35,7 +35,7 @@ interface Packable {
   codes(): Promise<Codes>
 }
 
-/** The bytes of a tensor, compared with libggml where it is quantized. @throws QuenchError if a weight differs */
+/** The bytes of a tensor, compared with libggml if it is quantized. @throws QuenchError if a weight differs */
 export async function packedBytes(p: Packable, check: ExportCheck): Promise<Uint8Array> {
   const used = await p.backend.download(p.weights)
   if (!p.format) return unrounded.encode({ w: used })
@@ -91,7 +91,7 @@ export function assignedBytes(gguf: Gguf, types: ReadonlyMap<string, number>): n
 /** The bytes of a trained tensor; undefined for one that did not train. */
 export type TrainedTensors = (name: string) => Promise<Uint8Array | undefined>
 
-/** Those of parameters in memory. */
+/** The trained tensors of parameters in memory. */
 export function trainedParameters(parameters: readonly Parameter[], check: ExportCheck): TrainedTensors {
   const byName = new Map(parameters.map((p) => [p.name, p]))
   return async (name) => {
@@ -102,7 +102,7 @@ export function trainedParameters(parameters: readonly Parameter[], check: Expor
 
 /**
  * Writes `gguf` to `output` with the given metadata and a type for each tensor. Tensors that did not train are converted by
- * ggml's quantizer, with importances where they are given.
+ * ggml's quantizer, with importances if they are given.
  */
 export async function exportModel(
   gguf: Gguf,

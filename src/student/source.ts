@@ -1,4 +1,4 @@
-/** The model that is to be trained: its file, architecture and weights, and the type each tensor gets. */
+/** The model to train: its file, architecture and weights, and the target type of each tensor. */
 import { FileError, UsageError } from '../errors.js'
 import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
@@ -12,7 +12,7 @@ import { architectureOf } from '../models/table.js'
 import { FileWeights, modelTensors } from '../models/weights.js'
 import { readInputWeights } from '../quantize/input-weights.js'
 
-/** An architecture with the numbers of a model. */
+/** An architecture with the hyperparameters of a model. */
 export interface Model {
   readonly architecture: Architecture
   readonly config: ModelConfig
@@ -27,8 +27,8 @@ export interface Source extends Model {
 }
 
 /**
- * Opens a model; its weights are read when they are needed.
- * @throws FileError if it is damaged or of an architecture not known
+ * Opens a model; its weights are read on demand.
+ * @throws FileError if it is damaged or of an unknown architecture
  */
 export async function openSource(path: string): Promise<Source> {
   const gguf = await openGguf(path)
@@ -46,7 +46,7 @@ export async function openSource(path: string): Promise<Source> {
   }
 }
 
-/** The recipes that have something to learn. */
+/** The recipes that can be trained. */
 const trainableTypes: readonly string[] = Object.keys(recipes).filter(
   (name) => formatOf(recipes[name].type)?.latents,
 )
@@ -97,7 +97,7 @@ function modelFacts({ metadata }: Gguf): ModelFacts {
   }
 }
 
-/** Tables that do not train and that nothing reads but tokens that choose rows. */
+/** Tables that do not train and are only used for row lookups. */
 export const rowTables = ({ architecture, config }: Model, untrained: ReadonlySet<string>): string[] =>
   Object.keys(architecture.tables(config)).filter(
     (name) => untrained.has(name) && !(name in architecture.headTensors(config)),

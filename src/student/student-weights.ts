@@ -1,13 +1,13 @@
 /**
- * The weights of a student of which only one block is in memory: those of the block as they were given, and those outside the
- * blocks as the reference quantizer rounds them, made when they are needed.
+ * The weights of a student with one block in memory: the block's as they are given, and those outside the blocks as the
+ * reference quantizer rounds them, made on demand.
  */
 import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { aboutTensors } from '../errors.js'
 import { dequantizeRows, quantizeRows } from '../llama/index.js'
 import type { Source } from './source.js'
 
-/** The weights of a block: of what trains, and of what does not. */
+/** The weights of a block: of trained and of frozen tensors. */
 export interface BlockWeights {
   readonly parameters: readonly { readonly name: string; readonly weights: DeviceBuffer }[]
   readonly frozen: ReadonlyMap<string, DeviceBuffer>
@@ -16,7 +16,7 @@ export interface BlockWeights {
 export class StudentWeights implements DeviceWeights {
   private readonly block = new Map<string, DeviceBuffer>()
 
-  /** @param outer the tensors outside the blocks, as far as they were made: the same for all students of a source that share it */
+  /** @param outer the tensors outside the blocks made so far; students of one source may share it */
   constructor(
     private readonly backend: Backend,
     private readonly source: Source,
@@ -24,7 +24,7 @@ export class StudentWeights implements DeviceWeights {
     private readonly outer = new Map<string, DeviceBuffer>(),
   ) {}
 
-  /** Takes the weights of a block in place of those of the block before. */
+  /** Replaces the weights of the previous block by those of this one. */
   take({ parameters, frozen }: BlockWeights): void {
     this.block.clear()
     for (const p of parameters) this.block.set(p.name, p.weights)
@@ -48,7 +48,7 @@ export class StudentWeights implements DeviceWeights {
   }
 }
 
-/** The rows of a table that the tokens choose, (tokens, columns), as the reference quantizer rounds them. */
+/** The tokens' rows of a table, (tokens, columns), as the reference quantizer rounds them. */
 export function roundedRows(
   source: Source,
   types: ReadonlyMap<string, number>,

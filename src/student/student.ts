@@ -1,4 +1,4 @@
-/** The student: the parameters that train, and what is only quantized. */
+/** The student: the parameters that train, and the tensors that are only quantized. */
 import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
@@ -11,15 +11,15 @@ import { CodedTensor } from './coded-tensor.js'
 import { rowTables, type Source } from './source.js'
 import { type BlockWeights, roundedRows } from './student-weights.js'
 
-/** Mean squares of what the matrices read, (in), by tensor. */
+/** Mean squares of the matrices' inputs, (in), by tensor. */
 export type Importance = ReadonlyMap<string, Float32Array>
 
 export interface Student extends BlockWeights {
-  /** What trains, in the order of the model. */
+  /** The tensors that train, in the order of the model. */
   readonly parameters: Parameter[]
   /**
-   * Weights of matrices that do not train, as ggml rounds them: those left out, and those whose type has nothing to train (F16, for
-   * rows that no block divides).
+   * Weights of matrices that do not train, as ggml rounds them: those left out, and those whose type has no trainable values (F16, for
+   * rows that are not whole blocks).
    */
   readonly frozen: Map<string, DeviceBuffer>
 }
@@ -32,9 +32,9 @@ export interface WholeStudent extends Student {
 
 /**
  * Quantizes the model with the reference quantizer and makes a parameter of every tensor that can be trained.
- * @param untrained tensors that are only quantized; tables among them that the head does not read are not held at all, their rows
- * are rounded when tokens choose them
- * @param importance mean squares of what the matrices read
+ * @param untrained tensors that are only quantized; tables among them that the head does not read are not held in memory, their rows
+ * are rounded on demand
+ * @param importance mean squares of the matrices' inputs
  */
 export async function makeStudent(
   backend: Backend,
@@ -65,7 +65,7 @@ export async function makeStudent(
   return { parameters, frozen, weights }
 }
 
-/** Gives a parameter the codes of the reference quantizer again. */
+/** Resets a parameter to the codes of the reference quantizer. */
 export async function restart(
   source: Source,
   types: ReadonlyMap<string, number>,
@@ -78,12 +78,12 @@ export async function restart(
   parameter.takeLatents(parameters[0])
 }
 
-/** A block of a student that does not train any further. */
+/** A block of a student without end-to-end training. */
 export interface CodedBlock extends BlockWeights {
   readonly parameters: readonly CodedTensor[]
 }
 
-/** A block of a student as the reference quantizer makes it. */
+/** Makes a block of a student with the reference quantizer. */
 export async function makeBlock(
   backend: Backend,
   source: Source,
@@ -124,7 +124,7 @@ async function studentOf(
   return { parameters, frozen }
 }
 
-/** A tensor as the reference quantizer makes it: its weights in full precision, or rounded where it is frozen. */
+/** A tensor made by the reference quantizer. `weights` are in full precision, or rounded if it is frozen. */
 type Made = { readonly name: string; readonly shape: readonly number[]; readonly weights: Float32Array } & (
   | { readonly is: 'coded'; readonly format: Format; readonly codes: Codes }
   | { readonly is: 'plain' }

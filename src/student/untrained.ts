@@ -1,19 +1,19 @@
 /**
- * Matrices with a row for each token of the vocabulary: embeddings and the output matrix. They are rounded to six bits and more
- * in most files, so that little is lost there, and where the vocabulary is large they are what most of a step goes into: the
- * product for the gradient of the output matrix and a pass of the optimizer over every row, few of which the tokens of a step
- * have chosen. A run can leave them as the reference quantizer makes them.
+ * Matrices with a row for each token of the vocabulary: embeddings and the output matrix. They have six bits and more in most files,
+ * so they lose little, and if the vocabulary is large they take most of a step: the product for the gradient of the output matrix,
+ * and a pass of the optimizer over every row, few of which occur in a step. A run can leave them as the reference quantizer makes
+ * them.
  */
 import { formatOf } from '../formats/table.js'
 import { modelTensors } from '../models/weights.js'
 import type { Model } from './source.js'
 
-/** Whether they train; `auto`: unless they cost more than they win, or do not fit in memory. */
+/** Whether they train; `auto`: unless they cost more than they gain, or do not fit in memory. */
 export type EmbeddingChoice = 'yes' | 'no' | 'auto'
 
 /**
- * Of all weights, the share of these matrices from which on one is left out (LOG.md): where rounding to eight bits leaves nothing
- * to win, where it leaves little, and where tokens only choose rows of a table, of which a run sees few, whatever its bits.
+ * Share of all weights in these matrices above which one is left out (LOG.md): at eight bits, with nothing to gain; at six bits,
+ * with little to gain; and, at any number of bits, if it is a table for row lookups only, of which a run sees few rows.
  */
 const largeShares = { eightBits: 1 / 3, sixBits: 0.6, table: 1 / 3 }
 
@@ -25,8 +25,7 @@ export function vocabularyMatrices({ architecture, config }: Model): Map<string,
 }
 
 /**
- * The sets of matrices that a run may leave untrained, the one to be preferred first; others are for where there is too little
- * memory.
+ * The sets of matrices that a run may leave untrained, the preferred one first; the others are for too little memory.
  * @param types ggml_type of every tensor in the file to be written
  */
 export function untrainedSets(
@@ -52,7 +51,7 @@ export function untrainedSets(
   return spared.size < all.size ? [spared, all] : [all]
 }
 
-/** Bits per weight of a type; of one that is not known it is those of F32. */
+/** Bits per weight of a type; 32 for an unknown type. */
 function bitsOf(type: number | undefined): number {
   const format = type === undefined ? undefined : formatOf(type)
   return format ? (8 * format.blockBytes) / format.blockSize : 32

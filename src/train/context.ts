@@ -1,4 +1,4 @@
-/** What all parts of a run share. */
+/** State that all parts of a run share. */
 import type { DeviceWeights } from '../backends/backend.js'
 import { importanceOf } from '../blockwise/importance.js'
 import { defaults } from '../config/defaults.js'
@@ -26,7 +26,7 @@ export class RunContext {
   readonly types: ReadonlyMap<string, number>
   readonly rates: { readonly weightRate: number; readonly scaleRate: number }
   readonly settings: Settings
-  /** Whether `onBlock` was told of a block. */
+  /** Whether `options.onBlock` has been called. */
   private told = false
   private known: Promise<Map<string, Float32Array>> | undefined
 
@@ -38,7 +38,7 @@ export class RunContext {
     readonly network: Network,
     readonly optimizer: Optimizer,
     readonly text: RunText,
-    /** When the command began, on the clock of `performance.now`. */
+    /** When the command began, by `performance.now`. */
     readonly began: number,
   ) {
     this.types = targetTypes(source, options.type)
@@ -49,7 +49,7 @@ export class RunContext {
     this.settings = this.settingsOf(text)
   }
 
-  /** What a run that goes on must have the same. */
+  /** Settings that a resumed run must share. */
   private settingsOf({ windows, importance, trial, validation }: RunText): Settings {
     return {
       layout: stateLayout,
@@ -66,7 +66,7 @@ export class RunContext {
     }
   }
 
-  /** Mean squares of what the matrices of the blocks read in general text. */
+  /** Mean squares of the inputs of the blocks' matrices on general text. */
   async importance(): Promise<Importance> {
     const { network, teacher, text } = this
     this.known ??= importanceOf(
@@ -78,7 +78,7 @@ export class RunContext {
     return new Map([...(await this.known)].filter(([name]) => name.startsWith('blk.')))
   }
 
-  /** The batches that decide among candidates of a matrix, and where their kinds of text begin and end. */
+  /** The batches that decide among candidates of a matrix, and the tokens at which their kinds of text begin and end. */
   get trial(): { batches: Int32Array[]; bounds: number[] } {
     const { text, network } = this
     const bounds = [0]
@@ -87,7 +87,7 @@ export class RunContext {
     return { batches: batchesOf(text.trial, network.batch), bounds }
   }
 
-  /** Tells of parts of `tokens` tokens each. */
+  /** Reports progress in parts of `tokens` tokens each. */
   during(stage: TrainEvent['stage'], tokens: number): (done: number, total: number) => void {
     return (done, total) => {
       this.mayStop()
@@ -101,7 +101,7 @@ export class RunContext {
     this.options.onProgress?.({ stage: blockwise, done, total, tokens: this.solvingTokens })
   }
 
-  /** After the first block that is solved here, what is left is projected from it and not from the plan. */
+  /** The first block that this process solves corrects the plan's projection. */
   readonly onSolved = (layer: number, seconds: number): void => {
     if (this.told) return
     this.told = true
@@ -116,12 +116,12 @@ export class RunContext {
     })
   }
 
-  /** Tokens that blocks are solved on. */
+  /** Tokens that each block is solved on. */
   private get solvingTokens(): number {
     return this.text.calibration.length * this.network.batch.length
   }
 
-  /** @throws QuenchError where the run is to stop */
+  /** @throws QuenchError if the run is to stop */
   private mayStop(block?: number): void {
     if (!this.options.signal?.aborted) return
     const where =
@@ -130,7 +130,7 @@ export class RunContext {
   }
 }
 
-/** What a run works with while it has its folder of blocks. */
+/** A run and its folder of finished blocks. */
 export interface Work {
   readonly run: RunContext
   readonly disk: BlocksOnDisk

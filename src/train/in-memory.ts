@@ -25,11 +25,11 @@ export class InMemory implements State {
     private readonly student: WholeStudent,
     private readonly distillation: Distillation,
     readonly progress: Progress,
-    /** It goes on from a checkpoint: stock and block-wise solution are validated, and the parameters are what they were. */
+    /** Resumed from a checkpoint: stock and the block-wise solution are validated already, and the parameters restored. */
     private readonly resumed: boolean,
   ) {}
 
-  /** Makes the student, and takes the state of a checkpoint where there is one to go on from. */
+  /** Makes the student, and loads the checkpoint if the run resumes from one. */
   static async open(work: Work): Promise<InMemory> {
     const { source, teacher, network, optimizer, plan, options, types } = work.run
     const student = await makeStudent(network.backend, source, types, new Set(plan.untrained))
@@ -53,7 +53,7 @@ export class InMemory implements State {
     return [...(this.resumed ? [] : [solving]), ...(trainingOf(method) ? [training] : [])]
   }
 
-  /** Leaves the parameters as the better of the reference quantizer's files has them. */
+  /** Validates the reference quantizer's files, and sets the parameters to the better one. */
   async prepare(): Promise<void> {
     if (this.resumed) return
     const { distillation, progress } = this
@@ -71,7 +71,7 @@ export class InMemory implements State {
     progress.validated = { plain, weighed, opponent, kept: undefined }
   }
 
-  /** The block-wise solution. */
+  /** The block-wise stage; undefined if it is skipped. */
   private async solve(): Promise<StageResult | undefined> {
     const { run, disk } = this.work
     const { distillation, student, progress } = this
@@ -82,7 +82,7 @@ export class InMemory implements State {
     const outputs = usesFisher(source)
       ? await fisherOf(network, teacher, distillation.cache, windows, run.during('fisher', 1))
       : new Map<string, Float32Array>()
-    await network.dispose() // of what only that needed
+    await network.dispose() // of the programs that only Fisher information needs
     run.onBlock(0, network.config.layers)
     await solveInMemory({
       source,
@@ -103,14 +103,14 @@ export class InMemory implements State {
     const validated = performance.now()
     const validating = run.during('validate', network.tokens)
     const divergence = await distillation.validate(text.validation, validating)
-    // The first one compiled more, and let the teacher read the held-out text.
+    // The first validation also compiled programs and ran the teacher on the held-out text.
     progress.validating = Math.min(progress.validating, (performance.now() - validated) / 1000)
     const seconds = (performance.now() - began) / 1000
     progress.seconds += seconds
     return { seconds, divergence }
   }
 
-  /** All steps that are left. */
+  /** The remaining steps. */
   private async train(): Promise<StageResult | undefined> {
     const { distillation, progress, resumed, student } = this
     const { source, optimizer, plan, options, text, rates, settings, began } = this.work.run
@@ -150,7 +150,7 @@ export class InMemory implements State {
     return trainedParameters(this.student.parameters, check)
   }
 
-  /** Gives the parameters the reference quantizer's codes. */
+  /** Sets the parameters to the reference quantizer's codes. */
   private async quantize(importance: Importance | undefined): Promise<void> {
     const { source, types } = this.work.run
     for (const p of this.student.parameters) {
@@ -160,17 +160,17 @@ export class InMemory implements State {
   }
 }
 
-/** Of a run that begins. */
+/** The progress of a new run. */
 function begun({ run: { plan, options } }: Work): Progress {
   const asked = options.steps ?? (options.seconds === undefined ? defaults.steps : undefined)
   const steps = trainingOf(plan.method) ? asked : 0
   return { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
 }
 
-/** Takes the state of a checkpoint. */
+/** Loads the state of the checkpoint. */
 async function loaded({ run }: Work, { parameters }: WholeStudent): Promise<Progress> {
   const { options, plan, optimizer, settings } = run
   const path = checkpointPath(options.output)
-  if (trainingOf(plan.method)?.freezesCodes) for (const p of parameters) await optimizer.freezeCodes(p) // those of the checkpoint take their place
+  if (trainingOf(plan.method)?.freezesCodes) for (const p of parameters) await optimizer.freezeCodes(p) // the checkpoint's replace them
   return loadCheckpoint<Progress>(path, parameters, settings, optimizer.moments)
 }

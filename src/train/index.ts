@@ -1,4 +1,4 @@
-/** Training: what a run would take, and the run. */
+/** Training: planning a run, and running it. */
 export type { Method } from '../config/methods.js'
 export type { MeasuredBlock, StageReport, TrainEvent, TrainOptions } from '../config/options.js'
 export type { Item, Plan } from '../config/plan.js'

@@ -1,4 +1,4 @@
-/** A run with one block in memory at a time: what is solved for goes to the disk, block by block, and from there into the file. */
+/** A run with one block in memory at a time: solved blocks are saved on disk, and the export reads them from there. */
 
 import { solveOneBlockAtATime } from '../blockwise/blockwise.js'
 import { blockwise } from '../config/methods.js'
@@ -17,7 +17,7 @@ export class OneBlock implements State {
 
   constructor(private readonly work: Work) {}
 
-  /** The stock files are validated as the blocks pass by. */
+  /** The stock files are validated during the block-wise stage. */
   async prepare(): Promise<void> {}
 
   private async solve(): Promise<StageResult> {
@@ -51,7 +51,7 @@ export class OneBlock implements State {
     return true
   }
 
-  /** The reference quantizer's tensors are made when they are written. */
+  /** The reference quantizer's tensors are made by the export. */
   async restore(to: 'blocks' | 'stock'): Promise<boolean> {
     return to === 'stock'
   }

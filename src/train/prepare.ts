@@ -1,4 +1,4 @@
-/** What a run needs before its first stage: the model, the text as far as it can be read, and the plan. */
+/** Prepares a run: opens the model, reads the text that exists already, and plans. */
 
 import type { DeviceWeights } from '../backends/backend.js'
 import { cpu } from '../backends/cpu/cpu.js'
@@ -24,7 +24,7 @@ import { untrainedSets } from '../student/untrained.js'
 import { textOptions, textTokens } from '../training-text/run-text.js'
 import { type ReadText, readText, type TextOptions, writingOf } from '../training-text/text.js'
 
-/** A run that is planned. */
+/** A planned run. */
 export interface Prepared {
   readonly options: TrainOptions
   readonly source: Source
@@ -41,8 +41,8 @@ export interface Prepared {
 
 /**
  * Opens the model, reads the text and plans the run. Nothing is written.
- * @param defer is given what is to be closed when the run ends
- * @throws UsageError, FileError or QuenchError of one sentence, also where memory or disk are too small
+ * @param defer registers what is closed when the run ends
+ * @throws UsageError, FileError or QuenchError of one sentence, also if memory or disk space is too small
  */
 export async function prepare(asked: TrainOptions, defer: (release: Release) => void): Promise<Prepared> {
   for (const path of asked.data ?? []) await checkReadable(path)
@@ -111,7 +111,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   return { options, source, teacher, network, optimizer, read, wanted, tokens: tokens.train, plan }
 }
 
-/** What was not asked for in so many words. */
+/** Options that were not given, so the plan may adjust them. */
 function adjustable({ tokens, calibration }: TrainOptions): Set<Adjustable> {
   const set = new Set<Adjustable>()
   if (tokens === undefined) set.add('tokens')

@@ -1,4 +1,4 @@
-/** What a run tells at its end. */
+/** The report of a finished run. */
 import type { Method } from '../config/methods.js'
 import type { StageReport } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
@@ -10,22 +10,21 @@ export interface TrainReport extends Outcome {
   readonly type: string
   readonly bytes: number
   readonly bitsPerWeight: number
-  /** What the file holds: trained weights, or those of the reference quantizer (see `opponent`) because training did not help. */
+  /** Whether the file holds trained weights, or the reference quantizer's (see `opponent`) because training did not help. */
   readonly written: 'qat' | 'ptq'
   readonly method: Method
-  /** Weights of tensors that a method changes, and of all; embedding and output matrices may be left to the reference quantizer. */
+  /** Number of weights that train, and of all; embedding and output matrices may be left to the reference quantizer. */
   readonly weights: { readonly trained: number; readonly all: number; readonly untrained: readonly string[] }
-  /** What was planned. */
   readonly plan: Plan
-  /** Seconds and held-out divergence of each stage, nats per token. */
+  /** Seconds and validation divergence of each stage, nats per token. */
   readonly stages: readonly StageReport[]
   readonly steps: number
-  /** Largest resident size of the process so far, bytes. */
+  /** Peak resident size of the process so far, bytes. */
   readonly peakBytes: number
   /** Tokens seen in training, counting repetitions, and distinct ones. */
   readonly tokens: number
   readonly distinctTokens: number
-  /** Tokens of the text by where it is from, and how little it repeats itself (distinct sequences of four). */
+  /** Tokens of the text by source, and its share of distinct 4-grams. */
   readonly textTokens: {
     readonly files: number
     readonly general: number

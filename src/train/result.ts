@@ -1,4 +1,4 @@
-/** What a run gives: how good the file is on validation text, by kind, beside what the reference quantizer makes of the model. */
+/** The result of a run: validation loss by kind of text, compared with the reference quantizer's files. */
 
 import type { StageReport, TrainOptions } from '../config/options.js'
 import { recipes } from '../formats/recipes.js'
@@ -12,14 +12,14 @@ import { type Divergence, gains, meanGain, meanOf } from '../validation/validati
 export interface Result {
   readonly plain: Divergence
   readonly opponent: Opponent
-  /** Of what is written. */
+  /** Of the written file. */
   readonly after: Divergence
 }
 
-/** How a file does on a kind of text. Divergences are in nats a token; `recovered` is the share of what `stock` loses that is gone. */
+/** Validation on one kind of text, in nats per token; `recovered` is the share of `stock` that `file` does not have. */
 interface KindOutcome {
   readonly kind: string
-  /** Of the user's own text, of which the run has trained on other parts: it is in no mean, and decided nothing. */
+  /** The user's own text, other parts of which the run has trained on: excluded from means and decisions. */
   readonly apart?: true
   /** The reference quantizer without importances. */
   readonly stock: MeanError
@@ -27,7 +27,7 @@ interface KindOutcome {
   readonly opponent: MeanError
   readonly file: MeanError
   readonly recovered: MeanError
-  /** By how much the file loses less than the opponent, as a share of what that loses. */
+  /** Relative reduction of the opponent's divergence. */
   readonly gain: MeanError
 }
 
@@ -37,7 +37,7 @@ export interface Outcome {
   /** Mean over kinds. */
   readonly recovered: number
   readonly recoveredError: number
-  /** The kind of which least is recovered. */
+  /** The kind that recovers least. */
   readonly worst: string
 }
 
@@ -62,7 +62,7 @@ export function outcomeOf({ plain, opponent, after }: Result): Outcome {
   return { opponent: opponent.kind, kinds, recovered: mean, recoveredError: se, worst: worst.kind }
 }
 
-/** Metadata of the written file. @param tokens that were trained on, counting repetitions */
+/** Metadata of the written file. @param tokens trained on, counting repetitions */
 export function resultMetadata(
   { gguf, fingerprint }: Source,
   { output, type }: TrainOptions,
@@ -76,7 +76,7 @@ export function resultMetadata(
     .set(inputKey, { type: 'string', value: fingerprint })
   const taken = stages.filter((stage) => stage.taken).map(({ stage }) => stage)
   if (taken.length === 0) return metadata
-  // Of a last stage that was undone nothing is in the file.
+  // A last stage that was undone leaves nothing in the file.
   const kept = stages.at(-1)?.taken ?? false
   return metadata
     .set('quench.method', { type: 'string', value: taken.join('+') })

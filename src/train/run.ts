@@ -1,8 +1,8 @@
 /**
- * A training run from the text to the file. What a stage has made stays only where it is better than before it on text of several kinds
- * that is from other sources than what it was made from; and before the first stage there is the better of the reference quantizer's
- * files, with and without importances. Where no stage helps, that is written and the report says so. Finished blocks and, every now and
- * then, the whole state are saved, and a resumed run ends with the same file: the order of windows depends on seed and step alone.
+ * A training run, from text to file. A stage's result is kept only if it lowers validation loss on several kinds of text, from sources
+ * that training does not use. The first stage has to beat both of the reference quantizer's files, with and without importances. If no
+ * stage helps, the better of them is written and the report says so. Finished blocks and periodic checkpoints are saved, and a resumed
+ * run ends with the same file: the order of windows depends on seed and step alone.
  */
 import { rm } from 'node:fs/promises'
 import { withCleanup } from '../cleanup.js'
@@ -38,13 +38,13 @@ export async function runTraining(run: RunContext): Promise<TrainReport> {
   })
 }
 
-/** Leaves what a stage has made where it is better than what there was, and takes it back otherwise. */
+/** Keeps a stage's result if it is better than the state before it; otherwise restores that state. */
 async function keepIfBetter(state: State, { name }: Stage, result: StageResult): Promise<void> {
   const { progress } = state
   const { seconds, divergence } = result
   const { kept, ...stock } = progress.validated as Validated
   const beats = beatsStock(stock.plain, divergence) && beatsStock(stock.weighed, divergence)
-  // Where the finished blocks are gone by then, what was trained stays if it is at least better than stock.
+  // If the finished blocks are lost, the trained result is kept as long as it beats stock.
   const taken = kept ? isBetter(kept, divergence) || (beats && !state.holdsBlocks()) : beats
   const stages = progress.stages ?? []
   const report = { stage: name, seconds, kld: meanOf(divergence), taken }

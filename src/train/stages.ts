@@ -1,4 +1,4 @@
-/** The stages of a run, and the student as they leave it: in memory, or one block at a time. */
+/** The stages of a run, and the state that they change: in memory, or one block at a time. */
 import { blockwise } from '../config/methods.js'
 import type { StageReport } from '../config/options.js'
 import type { Progress } from '../resume/checkpoint.js'
@@ -12,22 +12,22 @@ export interface StageResult {
 
 export interface Stage {
   readonly name: StageReport['stage']
-  /** Does the work and validates; undefined where there is nothing to do. `progress.validated` is known afterwards. */
+  /** Does the work and validates; undefined if there is nothing to do. Sets `progress.validated` if `prepare` did not. */
   run(): Promise<StageResult | undefined>
 }
 
 export interface State {
-  /** Kept current; a resumed run has that of its checkpoint. */
+  /** Kept up to date; a resumed run starts with its checkpoint's. */
   readonly progress: Progress
-  /** The stages that are left, in their order. */
+  /** The remaining stages, in order. */
   readonly stages: readonly Stage[]
-  /** Validates what the reference quantizer makes, where that is not known yet. */
+  /** Validates the reference quantizer's files, unless a stage or an earlier run does. */
   prepare(): Promise<void>
-  /** Whether the result of the block-wise stage can be had again. */
+  /** Whether the result of the block-wise stage can be restored. */
   holdsBlocks(): boolean
-  /** Takes back what was done since: to the block-wise solution, false where that is lost, or to the better stock file. */
+  /** Restores the block-wise solution or the better stock file. Returns false if the block-wise solution is lost. */
   restore(to: 'blocks' | 'stock'): Promise<boolean>
-  /** What goes into the file. */
+  /** The tensors to export. */
   tensors(): TrainedTensors
 }
 

@@ -2,8 +2,8 @@
  * `quench train`: quantization-aware training of a GGUF file.
  *
  *   open the model -> plan by memory and time -> text -> quantize with the reference quantizer (step 0 is PTQ) -> solve block
- *   by block for a better start (blockwise.ts) -> train end to end by distillation, all weights or only scales -> write the codes
- *   of the training graph, checked by libggml
+ *   by block for a better start (blockwise.ts) -> train end to end by distillation, all weights or only scales -> write the
+ *   trained codes, checked by libggml
  */
 
 import { type Release, withCleanup } from '../cleanup.js'
@@ -30,7 +30,7 @@ export async function train(asked: TrainOptions): Promise<TrainReport> {
   return withRun(asked, (options) => withCleanup((defer) => trainTo(options, began, defer)))
 }
 
-/** What a run with these options would take. Nothing is written. @throws as `train` does */
+/** Plans a run with these options. Nothing is written. @throws as `train` does */
 export async function planTraining(asked: TrainOptions): Promise<Plan> {
   checkOptions(asked)
   checkTrainable(asked.type)
@@ -70,7 +70,7 @@ async function trainTo(
   })
 }
 
-/** Free memory decides nothing, so that the same command makes the same file on a busy machine. */
+/** Low free memory is only a warning, so that the same command makes the same file on a busy machine. */
 function warnOfMemory({ stages }: Plan, { onWarning }: TrainOptions): void {
   const [needed, reachable] = [Math.max(...stages.map(({ bytes }) => bytes)), reachableMemory()]
   if (needed > reachable)

@@ -1,4 +1,4 @@
-/** The end of a run: the file, and what is to be said of it. */
+/** The end of a run: the file and the report. */
 import { summarizeFile } from '../gguf/summary.js'
 import { sizesOf } from '../plan/memory.js'
 import { exportModel } from '../student/export.js'
@@ -8,7 +8,7 @@ import type { TrainReport } from './report.js'
 import { outcomeOf, resultMetadata } from './result.js'
 import { type State, solvingSeconds } from './stages.js'
 
-/** Writes the file, that of the reference quantizer where no stage stays, and reports. */
+/** Writes the file, or the reference quantizer's if no stage was kept, and returns the report. */
 export async function writeResult(run: RunContext, state: State): Promise<TrainReport> {
   const { source, options, plan, network, types, check, text } = run
   const { progress } = state

@@ -1,6 +1,6 @@
 /**
- * The texts that ship with quench, as windows of a model's tokens: five kinds of text, so that what a run computes and what it
- * is validated on are not the text of one kind only.
+ * The texts that ship with quench, as windows of a model's tokens: five kinds of text, so that neither calibration nor validation is
+ * limited to one kind.
  */
 import { windowsOfKinds } from '../data/kinds.js'
 import { shippedFolder } from '../data/shipped-texts.js'
@@ -20,11 +20,11 @@ export async function generalWindows(
   return Array.from(kinds, ([kind, windows]) => ({ kind, windows }))
 }
 
-/** As many windows of each kind, up to `count` of each, evenly spread over it. */
+/** Up to `count` windows of each kind, evenly spread over it. */
 export const ofEachKind = (text: readonly KindWindows[], count: number): KindWindows[] =>
   text.map(({ kind, windows }) => ({ kind, windows: spread(windows, count) }))
 
-/** Splits windows of each kind in `count` of them, evenly spread, and the others. */
+/** Splits the windows of each kind into `count` evenly spread ones and the rest. */
 export function splitKinds(
   text: readonly KindWindows[],
   count: number,
@@ -37,7 +37,7 @@ export function splitKinds(
   return { taken, rest }
 }
 
-/** At most `count` windows, as many of each kind as possible, in turns. */
+/** At most `count` windows, in equal numbers of each kind as far as possible, interleaved. */
 export function inTurns(text: readonly KindWindows[], count: number): Int32Array[] {
   const longest = Math.max(0, ...text.map(({ windows }) => windows.length))
   const counts = text.map(() => 0)

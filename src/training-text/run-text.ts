@@ -1,4 +1,4 @@
-/** The text of a run: windows to train on, those of them that the start is computed from, and general text to decide by. */
+/** The text of a run: training windows, those of them for calibration, and general text for decisions. */
 
 import { defaults } from '../config/defaults.js'
 import type { TrainOptions } from '../config/options.js'
@@ -14,7 +14,7 @@ export interface RunText {
   readonly report: TextReport
   readonly order: WindowOrder
   readonly windows: readonly Int32Array[]
-  /** Windows of the block-wise start: a whole number of batches. */
+  /** Windows of the block-wise stage: a whole number of batches. */
   readonly calibration: readonly Int32Array[]
   /** General text for importances, whatever the run trains on. */
   readonly importance: readonly KindWindows[]
@@ -24,8 +24,8 @@ export interface RunText {
 }
 
 /**
- * Tokens of a run's text by what they are for, in whole batches where the run takes whole batches. They follow from the options and
- * the files alone, so a run decides the same whether the model's own text is in the cache or still to be written.
+ * Tokens of a run's text by purpose; those for calibration are whole batches. They depend only on the options and the files, so a run
+ * decides the same whether the self-written text is cached or still to be written.
  */
 export function textTokens(
   read: ReadText,
@@ -48,8 +48,8 @@ const tokensOf = (text: readonly KindWindows[], length: number): number =>
   text.reduce((sum, { windows }) => sum + windows.length * length, 0)
 
 /**
- * Makes the text: the windows of what was read, and what the model writes.
- * @param calibration tokens of the block-wise start
+ * Makes the text: the windows that were read, and those that the model writes.
+ * @param calibration tokens of the block-wise stage
  * @throws UsageError for too little text
  */
 export async function runText(
@@ -74,7 +74,7 @@ export async function runText(
   }
 }
 
-/** The text of a run as it is to be read and written. */
+/** The options for reading and writing the text of a run. */
 export function textOptions(
   { fingerprint }: Source,
   { batch: { length } }: Network,

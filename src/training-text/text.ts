@@ -1,8 +1,8 @@
 /**
- * The windows that a run trains on: general text that ships with quench, text that the model writes itself, and the user's own. Which
- * windows decide among candidates of a matrix, and which a run is validated on: general text from other documents, and from other
- * sources, whatever it trains on, so that nothing counts as better that is so on its own text only. A part of the user's own text is
- * held out besides, to say how the file does there.
+ * The windows that a run trains on: general text that ships with quench, self-written text, and the user's own. Other windows of the
+ * general text decide among the candidates of a matrix, and a run is validated on general text from other sources, whatever it trains
+ * on, so that a result has to be better on text that it was not made from. A part of the user's own text is also held out, to report
+ * the divergence on it.
  */
 
 import { defaults } from '../config/defaults.js'
@@ -18,57 +18,57 @@ import { generalWindows, inTurns, ofEachKind, splitKinds } from './general-text.
 export interface TextOptions {
   /** Files and folders. */
   readonly data: readonly string[]
-  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, half without. */
+  /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with files, else what `general` leaves, or half. */
   readonly selfWritten?: number
-  /** Share of the tokens that are general text. Default: half of the others with files, all of them without. */
+  /** Share of the tokens from general text. Default: half of the others with files, all of them without. */
   readonly general?: number
   /**
-   * Tokens of each kind of general text that a run is validated on, and of those that importances are computed from; a third as many
-   * decide among candidates. Default 1,536.
+   * Tokens of each kind of general text for validation, and as many for importances; a third as many decide among candidates.
+   * Default 1,536.
    */
   readonly validation?: number
-  /** Most training tokens to read and to write. */
+  /** Most training tokens. */
   readonly tokens: number
   /** Tokens of a window. */
   readonly length: number
   readonly seed: number
   readonly fingerprint: string
-  /** Bytes that the process may take while the model writes. Default: any. */
+  /** Memory limit of the process in bytes while the model writes. Default: none. */
   readonly memory?: number
   readonly onProgress?: (tokens: number, total: number) => void
   readonly onWarning?: (warning: string) => void
   readonly signal?: AbortSignal
 }
 
-/** Tokens that decide among candidates, as a share of those that a run is validated on. */
+/** Tokens that decide among candidates, as a share of the validation tokens. */
 const trialShare = 1 / 3
 /** Most windows of a kind. */
 const mostOfKind = 48
 
-/** What a text consists of, in tokens. */
+/** The composition of a text, in tokens. */
 export interface TextReport {
   readonly fileTokens: number
   readonly generalTokens: number
   readonly selfWrittenTokens: number
-  /** Different sequences of four tokens within a window, as a share of all; low where text repeats itself. */
+  /** Share of distinct 4-grams within a window; low for repetitive text. */
   readonly distinct4: number
-  /** Bytes of the cache of what was written. */
+  /** Bytes of the self-written text in the cache. */
   readonly cacheBytes: number
 }
 
-/** Text that is read and not written: what there is of it, before a run takes its share. */
+/** Text that is read, not written: all of it, before a run takes its share. */
 export interface ReadText {
   readonly files: readonly Int32Array[]
   readonly general: readonly KindWindows[]
-  /** That of the general text which importances are computed from. */
+  /** The part of the general text for importances. */
   readonly importance: readonly KindWindows[]
   /** General text that decides among candidates. */
   readonly trial: readonly KindWindows[]
-  /** General text that a run is validated on, and a part of the files that it does not train on. */
+  /** General text for validation, and a held-out part of the files. */
   readonly validation: readonly KindWindows[]
 }
 
-/** Reads the files in `data` and the general text. @throws UsageError for shares that do not go with `data` or with each other */
+/** Reads the files in `data` and the general text. @throws UsageError for shares that conflict with `data` or each other */
 export async function readText(path: string, options: TextOptions): Promise<ReadText> {
   const { length, validation: tokens = defaults.validation } = options
   const shares = sharesOf(options)
@@ -76,7 +76,7 @@ export async function readText(path: string, options: TextOptions): Promise<Read
   try {
     const windows = shares.files > 0 ? await fileWindows(model, options) : []
     const { held, files } = heldOut(windows, perKind(tokens, length))
-    // Where the model writes too, it is told there that a chat template fails.
+    // If the model also writes, a failing chat template is reported there.
     const told = shares.selfWritten > 0 ? undefined : options.onWarning
     const calibration = await generalWindows('calibration', path, model, length, told)
     const { taken, rest } = splitKinds(calibration, perKind(trialShare * tokens, length))
@@ -93,14 +93,14 @@ export async function readText(path: string, options: TextOptions): Promise<Read
   }
 }
 
-/** Windows of a kind; short ones are not as many as fill so many tokens. */
+/** Windows of a kind that hold `tokens`, at most `mostOfKind`. */
 const perKind = (tokens: number, length: number): number =>
   Math.min(mostOfKind, Math.max(1, Math.round(tokens / length)))
 
-/** Of the user's text at most a tenth is held out, and nothing of one that is too short to tell much by it. */
+/** Largest share of the user's text that is held out; nothing is if the text is too short to be informative. */
 const heldShare = 0.1
 
-/** @param most windows that are held out */
+/** @param most windows to hold out */
 export function heldOut(
   windows: readonly Int32Array[],
   most: number,
@@ -127,7 +127,7 @@ async function fileWindows(
   return windows
 }
 
-/** Windows that a run takes of each kind of text. */
+/** Windows of each source of text. */
 interface Counts {
   readonly files: number
   readonly general: number
@@ -135,8 +135,8 @@ interface Counts {
 }
 
 /**
- * They depend on the options and on what there is to read alone, not on what is in the cache. Where there is less general text than
- * its share, files or else the model's own text make up for it; files that hold less than their share are not made up for.
+ * They depend only on the options and the text to read, not on the cache. If there is less general text than its share, the rest comes
+ * from the files, or else from self-written text; files with less than their share are not supplemented.
  */
 export function countsOf(read: Pick<ReadText, 'files' | 'general'>, options: TextOptions): Counts {
   const wanted = Math.ceil(options.tokens / options.length)
@@ -153,7 +153,7 @@ export function countsOf(read: Pick<ReadText, 'files' | 'general'>, options: Tex
   }
 }
 
-/** The windows to train on. @throws UsageError for shares that do not go with `data` or with each other, or without any text */
+/** The windows to train on. @throws UsageError for shares that conflict with `data` or each other, or without any text */
 export async function trainingText(
   path: string,
   options: TextOptions,
@@ -201,7 +201,7 @@ async function write(
   }
 }
 
-/** @throws UsageError for shares that do not go with `data`, QuenchError if writing takes more than `memory` */
+/** @throws UsageError for shares that conflict with `data`, QuenchError if writing takes more than `memory` */
 export async function writingOf(path: string, options: TextOptions, read: ReadText): Promise<Writing> {
   const nothing = { tokens: 0, text: 0, copy: 0 }
   const { selfWritten: sequences } = countsOf(read, options)
@@ -249,7 +249,7 @@ function sharesOf({
   return { files: files ? left : 0, general: common, selfWritten: own }
 }
 
-/** Share of different sequences of `n` tokens within a window, mean over windows. */
+/** Share of distinct sequences of `n` tokens within a window, mean over windows. */
 function distinct(windows: readonly Int32Array[], n: number): number {
   const shares = windows.map((window) => {
     const count = window.length - n + 1

@@ -4,7 +4,7 @@ export interface MeanError {
   readonly se: number
 }
 
-/** Of the means of batches of equal size. */
+/** The mean of equally large samples, and its standard error, from their means. */
 export function meanError(means: readonly number[]): MeanError {
   const mean = means.reduce((a, b) => a + b, 0) / means.length
   const squares = means.reduce((s, m) => s + (m - mean) ** 2, 0)

@@ -1,20 +1,20 @@
-/** What a trained file has to beat: what the reference quantizer makes of the model. */
+/** The opponent of a trained file: the reference quantizer's files. */
 import { type Divergence, meanGain } from './validation.js'
 
-/** What a trained file has to be better than: the better of the reference quantizer's files. */
+/** The better of the reference quantizer's files. */
 export interface Opponent {
   readonly kind: 'plain' | 'importance'
   readonly divergence: Divergence
 }
 
-/** Divergences that a run knows. */
+/** The validations of a run. */
 export interface Validated {
   /** Of the reference quantizer without importances. */
   readonly plain: Divergence
-  /** With them. */
+  /** Of the reference quantizer with importances. */
   readonly weighed: Divergence
   readonly opponent: Opponent
-  /** Of what the last stage that stays has made. */
+  /** Of the last stage whose result is kept. */
   readonly kept: Divergence | undefined
 }
 

@@ -1,12 +1,12 @@
 /**
- * Validation on text of several kinds. What a run has made is compared window by window with what it had before, so that a difference
- * counts only where it is larger than what chance makes of so few windows, and each kind counts alike, however much it loses.
+ * Validation on text of several kinds. A result is compared with the one before it in paired windows, so that only a difference larger
+ * than chance counts, and every kind has the same weight, however large its divergence.
  */
 import { type MeanError, meanError } from './estimate.js'
 
 interface Kind {
   readonly kind: string
-  /** It is reported, but decides nothing and is in no mean: text of the same source as what a run trains on. */
+  /** Text from the same source as the training text: it is reported, but excluded from means and decisions. */
   readonly apart?: true
 }
 
@@ -15,12 +15,12 @@ export interface KindWindows extends Kind {
   readonly windows: readonly Int32Array[]
 }
 
-/** Mean KL divergence of each window, nats per token, by kind; the windows of the kinds one after another. */
+/** Mean KL divergence of each window, nats per token, by kind. */
 export interface Divergence {
   readonly kinds: readonly (Kind & { readonly windows: readonly number[] })[]
 }
 
-/** @param means of the windows of all kinds in their order; those beyond are of windows that fill up the last batch */
+/** @param means of the windows of all kinds, in order; further ones are of windows that fill up the last batch and are ignored */
 export function divergenceOf(text: readonly KindWindows[], means: readonly number[]): Divergence {
   let at = 0
   const kinds = text.map(({ windows, ...kind }) => {
@@ -31,14 +31,14 @@ export function divergenceOf(text: readonly KindWindows[], means: readonly numbe
   return { kinds }
 }
 
-/** Mean over kinds; the standard error is that of the means of the kinds. */
+/** Mean over kinds, with the standard error from those of the kinds. */
 export function meanOf({ kinds }: Divergence): MeanError {
   return pooled(kinds.filter(decides).map(({ windows }) => meanError(windows)))
 }
 
 const decides = ({ apart }: Kind): boolean => !apart
 
-/** Each kind counts alike. */
+/** The mean of parts with equal weights. */
 function pooled(parts: readonly MeanError[]): MeanError {
   const { length } = parts
   return {
@@ -47,10 +47,10 @@ function pooled(parts: readonly MeanError[]): MeanError {
   }
 }
 
-/** A kind of text, and by how much one result loses less on it than another: the share of the other's divergence that is gone. */
+/** A kind of text, and the relative reduction of divergence on it. */
 export interface KindGain extends Kind, MeanError {}
 
-/** By how much `after` loses less than `before`, by kind, from paired windows; a share of what `before` loses on that kind. */
+/** The reduction of divergence from `before` to `after` by kind, from paired windows, relative to that of `before`. */
 export function gains(before: Divergence, after: Divergence): KindGain[] {
   return before.kinds.map(({ windows, ...kind }, k) => {
     const base = meanError(windows).mean
@@ -60,33 +60,33 @@ export function gains(before: Divergence, after: Divergence): KindGain[] {
   })
 }
 
-/** Mean over kinds. */
+/** Mean gain over kinds. */
 export const meanGain = (before: Divergence, after: Divergence): MeanError =>
   pooled(gains(before, after).filter(decides))
 
 /**
- * Whether `after` is better: over all kinds by more than the standard error of the paired difference, and on no kind worse by more than
- * that of the kind. A single window tells nothing of chance, so its difference counts as it is.
+ * Whether `after` is better: on the mean over kinds by more than the standard error of the paired difference, and on no kind worse by
+ * more than that kind's. A single window has no standard error, so its difference counts as it is.
  */
 export function isBetter(before: Divergence, after: Divergence): boolean {
   return isAhead(before, after, chanceOf)
 }
 
-/** The same of a file that stands in for one of the reference quantizer: on no kind is it worse at all, as far as can be seen. */
+/** The same against a file of the reference quantizer, but stricter: on no kind may the measured mean be worse at all. */
 export function beatsStock(stock: Divergence, after: Divergence): boolean {
   return isAhead(stock, after, () => 0)
 }
 
 const chanceOf = ({ se }: MeanError): number => (Number.isFinite(se) ? se : 0)
 
-/** @param leeway by how much the gain on a kind may fall short of nothing */
+/** @param leeway by how much the gain on a kind may be below 0 */
 function isAhead(before: Divergence, after: Divergence, leeway: (gain: MeanError) => number): boolean {
   const all = meanGain(before, after)
   const own = gains(before, after).filter(decides)
   return all.mean > chanceOf(all) && own.every((gain) => gain.mean >= -leeway(gain))
 }
 
-/** The windows of all kinds in whole batches of `size`; the last is filled up by windows from the beginning. */
+/** The windows of all kinds in whole batches of `size`; the last is filled up with windows from the beginning. */
 export function inWholeBatches(text: readonly KindWindows[], size: number): Int32Array[][] {
   const all = text.flatMap(({ windows }) => windows)
   return Array.from({ length: Math.ceil(all.length / size) }, (_, batch) =>

@@ -1,9 +1,9 @@
 /**
  * Adam (arXiv 1412.6980) with f32 moments, bias correction and rates in the natural units of the values: with u the
- * unit of a value, the step is taken on value / u, so the gradient is multiplied by u and the move too.
+ * unit of a value, the step is taken on value / u, so both the gradient and the update are multiplied by u.
  *
- * One pass over memory, four values at a time (kernel.wat), by pieces that are copied into the kernel's memory and back. The same
- * as graph ops takes some fifteen passes, and a loop of JavaScript, which computes in f64, four times as long.
+ * One pass over memory, four values at a time (kernel.wat), in pieces that are copied to the kernel's memory and back. The same
+ * as graph ops takes about fifteen passes, and a JavaScript loop, which computes in f64, four times as long.
  */
 import type { AdamStep } from '../backend.js'
 import { inKernel, kernel, pieceSize } from './kernel.js'
@@ -18,7 +18,7 @@ const beta2 = 0.95
 /** Gradients of a loss per token with respect to quantization steps are small; this is far below them. */
 const epsilon = 1e-15
 
-/** What the first moment is multiplied with, besides the unit, before it is divided by the root of the second. */
+/** Factor of first moment / root of the second moment, apart from the unit: the learning rate with bias correction. */
 export function moveOf({ rate, number }: AdamStep): number {
   const correction = 1 / (1 - beta1 ** number)
   // The correction of the second moment is folded into the move: m / sqrt(v c) = m / sqrt(v) / sqrt(c).
@@ -37,7 +37,7 @@ export function adam(
   const { gradientScale } = step
   const move = moveOf(step)
   const run = values.length / unit.length
-  // Pieces hold whole runs, or a run holds many pieces; the kernel takes four values with one unit, or each with its own.
+  // Pieces hold whole runs, or a run spans several pieces; in the kernel four values share a unit, or each has its own.
   const size = run > pieceSize ? pieceSize : Math.floor(pieceSize / run) * run
   const fits = run === 1 || run % 4 === 0
   for (let start = 0; start < values.length; ) {

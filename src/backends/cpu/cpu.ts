@@ -1,6 +1,6 @@
 /**
- * The processor: buffers are arrays of JavaScript, programs are sessions of onnxruntime, rounding and Adam are a kernel. What
- * compiles programs is loaded by the first of them: most commands have none.
+ * The CPU backend: buffers are JavaScript arrays, programs are onnxruntime sessions, rounding and Adam are a kernel. onnxruntime is
+ * loaded on demand, since most commands have no programs.
  */
 
 import type { Codes, Grid, Latents } from '../../formats/format.js'
@@ -11,7 +11,7 @@ import { latentGrid, roundToGrid, scaleGradients, trainOnGrid, weightsOf } from 
 import { sumOfSquares } from './kernel.js'
 
 const buffer = (values: TypedArray): DeviceBuffer => values as unknown as DeviceBuffer
-/** What is held as i32 is only copied, and so counts as f32 here. */
+/** i32 buffers are only copied, so they are typed as f32 here. */
 const array = (held: DeviceBuffer): Float32Array => held as unknown as Float32Array
 const grid = (held: DeviceGrid): Grid => held as unknown as Grid
 const latentsOf = (held: DeviceLatents): Latents => held as unknown as Latents

@@ -1,16 +1,16 @@
 /**
- * Rounding of latents to the grid of their format and the way of the gradient back through it. The grid is what the format's
- * `grid` says, in the f32 operations of its dequantizer, so a rounded weight is equal to the dequantized one bit for bit:
+ * Rounding of latents to the grid of their format, and its gradient. The grid is the format's `grid`, in the f32 operations of its
+ * dequantizer, so a rounded weight equals the dequantized one bit for bit:
  *
  *   q = the level nearest to (w + m) / s      w' = s * q - m
  *
- * with s the stored scale and m the stored minimum of a group: a number of the block, times one of the group where there is one. Of
- * integers q = clip(floor((w + m) / s + 0.5), lo, hi). What there is to do for every weight is a kernel (kernel.wat); what there is for
- * a group or a block is plain code here.
+ * with s the stored scale and m the stored minimum of a group: a number of the block, times one of the group if the format has it. With
+ * integer levels, q = clip(floor((w + m) / s + 0.5), lo, hi). Work on every weight is a kernel (kernel.wat); work on groups and blocks
+ * is plain code here.
  *
- * Gradients: rounding is straight-through, and a weight whose code is clipped gets none (one behind a scale of zero may get some,
- * which changes nothing). For scales the codes count as constants, so dw'/ds = q and dw'/dm = -1, the gradient of what the file
- * holds (EfficientQAT's second phase, arXiv 2407.11062; that of LSQ, arXiv 1902.08153, was measured to be no better).
+ * Gradients: rounding is straight-through, and a weight with a clipped code gets none (one with a scale of zero may get some, which
+ * has no effect). For scales the codes count as constants, so dw'/ds = q and dw'/dm = -1, the gradient of the stored weights
+ * (EfficientQAT's second phase, arXiv 2407.11062; that of LSQ, arXiv 1902.08153, was measured to be no better).
  */
 
 import type { Codes, Factor, Grid, GridLayout, Latents } from '../../formats/format.js'
@@ -21,7 +21,7 @@ import type { AdamStep } from '../backend.js'
 import { type HostMoments, moveOf } from './adam.js'
 import { inKernel, kernel, pieceSize } from './kernel.js'
 
-/** What a file holds besides the codes of the weights, by field. */
+/** The scales and minimums as a file stores them, by field. */
 function storedScales(layout: GridLayout, latents: Latents): Codes {
   const stored: Codes = {}
   for (const { block, group } of factorsOf(layout))
@@ -30,7 +30,7 @@ function storedScales(layout: GridLayout, latents: Latents): Codes {
   return stored
 }
 
-/** Values of a group, and of the pieces that the kernel takes: whole groups. */
+/** Values of a group, and of a piece for the kernel, which is whole groups. */
 function sizes(values: Float32Array, { scales }: Grid): { group: number; piece: number } {
   const group = values.length / scales.length
   if (group % 4 !== 0) throw new RangeError(`groups of ${group} weights are no multiple of 4`)
@@ -39,14 +39,14 @@ function sizes(values: Float32Array, { scales }: Grid): { group: number; piece: 
   return { group, piece: Math.floor(pieceSize / group) * group }
 }
 
-/** The groups of a grid to the kernel. */
+/** Copies the groups of a grid to the kernel. */
 function loadGrid({ scales, mins }: Grid, start: number, end: number): void {
   inKernel.scales.set(scales.subarray(start, end))
   if (mins) inKernel.mins.set(mins.subarray(start, end))
   else inKernel.mins.fill(0, 0, end - start)
 }
 
-/** The levels of a grid to the kernel; gives what it is told of them. */
+/** Copies the levels of a grid to the kernel, and returns its arguments for them. */
 function loadLevels(levels: Levels): [lo: number, hi: number, steps: number] {
   const { lo, hi, table } = levels
   if (!table) return [lo, hi, 0]
@@ -58,7 +58,7 @@ function loadLevels(levels: Levels): [lo: number, hi: number, steps: number] {
   return [lo, hi, middles.length]
 }
 
-/** The values on their grid: the weights are written to `weights`, and their integers to `codes` where they are wanted. */
+/** Rounds values to their grid: writes the weights, and their codes to `codes` if it is given. */
 export function roundToGrid(
   values: Float32Array,
   grid: Grid,
@@ -83,7 +83,7 @@ export interface HostSums {
   readonly gradients: Float32Array
 }
 
-/** Writes the weights of codes on a grid. */
+/** Dequantizes codes on a grid into `weights`. */
 export function weightsOf(codes: Float32Array, { scales, mins }: Grid, weights: Float32Array): void {
   const group = codes.length / scales.length
   for (let g = 0, i = 0; g < scales.length; g++) {
@@ -93,8 +93,8 @@ export function weightsOf(codes: Float32Array, { scales, mins }: Grid, weights: 
 }
 
 /**
- * Takes the gradient of rounded weights back to the values, which go a step of Adam along it, if there is a `step`, and to the
- * groups, whose sums are written.
+ * Backpropagates the gradient of rounded weights through the rounding. Writes the sums of the groups, and updates the values by a step
+ * of Adam if `step` is given.
  */
 export function trainOnGrid(
   values: Float32Array,
@@ -141,7 +141,7 @@ export function scaleGradients(
     : gradients
 }
 
-/** Those of a number of the block and one of the group, from the gradient, up to its sign, of their product. */
+/** Gradients of a number of the block and one of the group, from the gradient of their product up to its sign. */
 function factorGradients(
   { block, group }: Factor,
   latents: Latents,
@@ -170,7 +170,7 @@ function factorGradients(
   return { [block.field]: ofBlocks, [group.field]: ofGroups }
 }
 
-/** The grid of each group as the latents have it. */
+/** The grid of each group, from the latents. */
 export function latentGrid(layout: GridLayout, latents: Latents): { stored: Codes; grid: Grid } {
   const stored = storedScales(layout, latents)
   return { stored, grid: gridOf(layout, stored) }

@@ -1,21 +1,21 @@
 /**
- * The kernel of training, kernel.wat, and its memory. It works on pieces of up to `pieceSize` values, which are copied there and
- * back: they fit in a processor's cache, and the weights of a model do not fit in the 4 GB that such a memory can have.
+ * The kernel of training, kernel.wat, and its memory. Pieces of up to `pieceSize` values are copied there and back: they fit in a
+ * processor's cache, while the weights of a model do not fit in the 4 GB limit of such a memory.
  */
 import { instantiate } from '../wasm.js'
 import { kernelWasm } from './kernel-wasm.js'
 
-/** Values of a piece at most. */
+/** Most values of a piece. */
 export const pieceSize = 4096
 
 /** Groups are runs of 4 * vectors values. */
 interface Kernel {
   readonly memory: { readonly buffer: ArrayBuffer }
-  /** `values` to `weights` and `codes`: to the integers from `lo` to `hi`, or to `steps` + 1 `levels`. */
+  /** Rounds `values` to `weights` and `codes`: to the integers from `lo` to `hi`, or to `steps` + 1 `levels`. */
   round(groups: number, vectors: number, lo: number, hi: number, steps: number): void
-  /** `gradient` of the weights to that of the values; `products` and `sums` of the groups. */
+  /** Turns the `gradient` of the weights into that of the values; writes `products` and `sums` of the groups. */
   gradient(groups: number, vectors: number, lo: number, hi: number, steps: number): void
-  /** One step of `values` and moments along `gradient`. Each of `units` units is for 4 * vectors values, or `own`: for one. */
+  /** One step of `values` and moments along `gradient`. Each of `units` units is for 4 * vectors values; with `own`, for one. */
   adam(units: number, vectors: number, own: number, gradientScale: number, rate: number): void
   /** The sum of the squares of 4 * vectors values of `gradient`. */
   squares(vectors: number): number
@@ -25,7 +25,7 @@ export const kernel = instantiate<Kernel>(kernelWasm)
 const place = (index: number): Float32Array =>
   new Float32Array(kernel.memory.buffer, 4 * pieceSize * index, pieceSize)
 
-/** Where the kernel reads and writes. */
+/** The kernel's memory. */
 export const inKernel = {
   values: place(0),
   gradient: place(1),
@@ -38,7 +38,7 @@ export const inKernel = {
   mins: place(6),
   products: place(7),
   sums: place(8),
-  /** Two limits, then the middle below and the distance to the level below for each level but the lowest. */
+  /** The two clipping limits; then, for each level but the lowest, the middle between it and the one below, and their distance. */
   levels: place(9),
 }
 

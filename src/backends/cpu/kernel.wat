@@ -1,18 +1,18 @@
-;; What training does to every weight, four at a time: rounding to a grid, the gradient through it, one step of Adam, and
-;; sums of squares. Each works on a piece of up to 4096 values in memory of its own, which kernel.ts lays out:
+;; The work of training on every weight, four at a time: rounding to a grid, the gradient through it, one step of Adam, and
+;; sums of squares. Each function works on a piece of up to 4096 values in the kernel's memory, which kernel.ts lays out:
 ;;
 ;;       0 values    16384 gradients    32768 first    49152 second moments    65536 units    (or 16384 weights, 32768 codes)
 ;;   81920 scales    98304 minimums    114688 sums of gradient * code    131072 sums of gradients, of groups
-;;  147456 levels: a value is not clipped if it is at least the first number and below the second; then, for each level but the lowest, the middle
-;;         between it and the one below, and their distance
+;;  147456 levels: the two clipping limits (a value is not clipped if it is at least the first and below the second); then, for each
+;;         level but the lowest, the middle between it and the one below, and their distance
 ;;
-;; `npx tsx scripts/wasm.ts` makes kernel-wasm.ts of it.
+;; `npx tsx scripts/wasm.ts` makes kernel-wasm.ts from it.
 (module
   (memory (export "memory") 3)
 
-  ;; The grid of a group: values x become q, the level nearest to (x + min) / scale, or to zero where the scale is zero, and
-  ;; scale * q - min. Levels are the integers from lo to hi, or `steps` + 1 of the table, from lo on. `groups` groups follow one
-  ;; another, each of `vectors` times four values.
+  ;; Rounds values x to the grid of their group: code q, the level nearest to (x + min) / scale, or to zero if the scale is zero, and
+  ;; weight scale * q - min. Levels are the integers from lo to hi, or `steps` + 1 levels of the table, starting at lo. `groups`
+  ;; groups of `vectors` times four values are contiguous.
   (func (export "round") (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32) (param $steps i32)
     (local $at i32) (local $group i32) (local $left i32)
     (local $least v128) (local $most v128) (local $scale v128) (local $min v128) (local $inverse v128) (local $q v128)
@@ -49,8 +49,8 @@
         (local.set $groups (i32.sub (local.get $groups) (i32.const 1)))
         (br $next))))
 
-  ;; Gradients of the weights become those of the values: zero where the code was clipped. Of each group, the sums of gradient *
-  ;; code and of the gradients.
+  ;; Replaces gradients of the weights by those of the values, which are zero for clipped codes. Also writes the sums of gradient *
+  ;; code and of the gradients, for each group.
   (func (export "gradient")
     (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32) (param $steps i32)
     (local $at i32) (local $group i32) (local $left i32)
@@ -98,7 +98,7 @@
         (local.set $groups (i32.sub (local.get $groups) (i32.const 1)))
         (br $next))))
 
-  ;; The levels of the table, the lowest of which is `least`, that are nearest to four values.
+  ;; The nearest levels of the table to four values; `least` is the lowest level.
   (func $nearest (param $x v128) (param $least v128) (param $steps i32) (result v128)
     (local $at i32)
     (local.set $at (i32.const 147464))
@@ -134,8 +134,8 @@
     (local.set $a (f64x2.add (local.get $a) (local.get $b)))
     (f64.add (f64x2.extract_lane 0 (local.get $a)) (f64x2.extract_lane 1 (local.get $a))))
 
-  ;; One step of Adam; adam.ts says what it computes.
-  ;; `units` natural units follow one another, each for `vectors` times four values; with `own` every value has its own.
+  ;; One step of Adam; see adam.ts.
+  ;; `units` natural units are contiguous, each for `vectors` times four values; with `own`, every value has its own.
   (func (export "adam")
     (param $units i32) (param $vectors i32) (param $own i32) (param $gradientScale f32) (param $rate f32)
     (local $at i32) (local $unit i32) (local $left i32)
@@ -163,7 +163,7 @@
             (f32x4.add
               (f32x4.mul (v128.load offset=49152 (local.get $at)) (v128.const f32x4 0.95 0.95 0.95 0.95))
               (f32x4.mul (f32x4.mul (local.get $g) (local.get $g)) (v128.const f32x4 0.05 0.05 0.05 0.05))))
-          ;; What is as good as zero becomes zero: denormal numbers are a hundred times slower.
+          ;; Flushes tiny values to zero: denormal numbers are a hundred times slower.
           (local.set $m
             (v128.and (local.get $m)
               (f32x4.gt (f32x4.abs (local.get $m)) (v128.const f32x4 1e-30 1e-30 1e-30 1e-30))))

@@ -1,8 +1,8 @@
 /**
- * The only module that loads onnxruntime, when a program is compiled for the first time, with its telemetry switched off.
+ * The only module that loads onnxruntime, on the first use of a program, with its telemetry disabled.
  *
- * Left to itself onnxruntime 1.30 stores a device id and a database under the user's home, writes a log into the temporary
- * folder and uploads usage events. It reads `ORT_DISABLE_TELEMETRY` with getenv(3) when the first session is made, so the
+ * By default onnxruntime 1.30 stores a device id and a database in the user's home, writes a log to the temporary folder
+ * and uploads usage events. It reads `ORT_DISABLE_TELEMETRY` with getenv(3) when the first session is made, so the
  * variable has to be in the environment of the process by then.
  */
 import { createRequire } from 'node:module'
@@ -48,7 +48,7 @@ function load(): typeof OnnxRuntime {
 function switchTelemetryOff(): void {
   process.env.ORT_DISABLE_TELEMETRY = '1'
   if (isMainThread || process.platform === 'win32') return
-  // The process.env of a worker thread is a copy that getenv does not see.
+  // In a worker thread, process.env is a copy that getenv does not see.
   const koffi = require('koffi') as typeof import('koffi')
   koffi.load(null).func('int setenv(const char *name, const char *value, int overwrite)')(
     'ORT_DISABLE_TELEMETRY',

@@ -1,6 +1,6 @@
 /**
- * A graph compiled to an onnxruntime session. Runs read typed arrays and write typed arrays; a caller that
- * passes its own output arrays has them filled in place, which keeps thousands of training steps free of garbage.
+ * A graph compiled to an onnxruntime session. Runs read and write typed arrays; output arrays that the caller passes are
+ * filled in place, which keeps thousands of training steps free of garbage.
  */
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { QuenchError } from '../../errors.js'
