@@ -26,7 +26,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-const settings = ['--context', '64', '--batch', '128', '--tokens', '2048', '--validation', '512']
+const settings = ['--context', '64', '--batch', '128', '--tokens', '2048', '--validation', '192']
 const typed = (...args: string[]) => quench('train', ...args)
 
 test('trains, says what was won, and leaves only the file', async () => {

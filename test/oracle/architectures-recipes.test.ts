@@ -85,7 +85,7 @@ describe('training of rows of 64', () => {
       tokens: 1024,
       context: 32,
       batch: 64,
-      validation: 512,
+      validation: 128,
       type,
     }
     const settings = { ...options, output, steps: 0 }

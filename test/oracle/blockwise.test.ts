@@ -24,7 +24,7 @@ let input: string
 let text: string
 /** Memory in which a block fits, but not the whole student. */
 let little: number
-const small = { tokens: 4096, context: 64, batch: 128, calibration: 2048, validation: 512 }
+const small = { tokens: 2048, context: 64, batch: 128, calibration: 1024, validation: 256 }
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-blockwise-'))
@@ -50,14 +50,14 @@ const planned = {
   backend: cpu,
   method: 'auto' as const,
   batch: 128,
-  calibration: 2048,
-  // Eight windows of each kind, and three that decide.
-  validation: 2560,
-  importance: 2560,
-  trial: 960,
+  calibration: 1024,
+  // Four windows of each kind, and one that decides.
+  validation: 1280,
+  importance: 1280,
+  trial: 320,
   steps: 0,
   seconds: undefined,
-  ...{ text: 4096, length: 64, topK: undefined },
+  ...{ text: 2048, length: 64, topK: undefined },
   speeds: slowSpeeds,
 }
 
@@ -134,7 +134,7 @@ describe('the block-wise method', () => {
       run(output, { ...auto, ...more, resume: true })
     await expect(again({ memory: little })).rejects.toThrow(/^(?=.*takes about)(?=.*allowed)/)
     await expect(again({ method: 'scales' })).rejects.toThrow('method: distill, now scales')
-    await expect(again({ calibration: 1024 })).rejects.toThrow('calibration: 2048, now 1024')
+    await expect(again({ calibration: 512 })).rejects.toThrow('calibration: 1024, now 512')
     for (const damage of ['', '{"method":"distill"', '{"method":"distill","tokens":-1}', 'null']) {
       await writeFile(join(folder, `${output}.blocks`, 'decisions.json'), damage)
       await expect(again({})).rejects.toThrow(/decisions\.json: is damaged or of another version; delete it/)

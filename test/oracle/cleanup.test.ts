@@ -99,7 +99,7 @@ describe('work that fails within a tensor', () => {
       context: 64,
       batch: 128,
       calibration: 2048,
-      validation: 512,
+      validation: 128,
       method: 'blockwise' as const,
     }
     const error = await train({

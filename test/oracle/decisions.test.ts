@@ -30,7 +30,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const output = (name: string): string => join(folder, name)
 const run = (name: string, more: Partial<TrainOptions>): Promise<TrainReport> =>
-  train({ input, output: output(name), type: 'Q4_0', context: 32, batch: 128, validation: 512, ...more })
+  train({ input, output: output(name), type: 'Q4_0', context: 32, batch: 128, validation: 128, ...more })
 
 /** Runs until the model begins to write its text. */
 async function stopped(name: string, more: Partial<TrainOptions>): Promise<string> {

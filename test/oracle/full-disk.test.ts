@@ -43,8 +43,8 @@ beforeAll(async () => {
   const model = { architecture: llama, config: await llama.read(gguf) }
   await gguf.close()
   const speeds = slowSpeeds
-  // Sixteen windows of each kind, and five that decide.
-  const tokens = { batch: 256, calibration: 512, validation: 2560, trial: 800 }
+  // Four windows of each kind, and one that decides.
+  const tokens = { batch: 256, calibration: 512, validation: 640, trial: 160 }
   const plan = { method: 'auto', memory: 0, ...tokens } as const
   little =
     Math.ceil(
@@ -67,7 +67,7 @@ const run = (output: string, more: Partial<TrainOptions>): Promise<TrainReport> 
     context: 32,
     batch: 256,
     calibration: 512,
-    validation: 512,
+    validation: 128,
     steps,
     ...more,
   })

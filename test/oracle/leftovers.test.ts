@@ -51,7 +51,7 @@ const options = (output: string, more: Partial<TrainOptions> = {}): TrainOptions
   context: 32,
   batch: 256,
   calibration: 512,
-  validation: 512,
+  validation: 128,
   steps: 4,
   ...more,
 })

@@ -89,7 +89,7 @@ describe('steps', () => {
   })
 })
 
-const small = { tokens: 2048, context: 64, batch: 128, validation: 512 }
+const small = { tokens: 2048, context: 64, batch: 128, validation: 256 }
 const options = { type: 'Q4_0', ...small, calibration: 256, steps: 8 }
 const run = (output: string, more: Partial<TrainOptions> = {}): Promise<TrainReport> => {
   const [input, data] = [join(folder, 'model.gguf'), [join(folder, 'text.txt')]]

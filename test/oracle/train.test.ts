@@ -31,7 +31,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-const small = { tokens: 2048, context: 64, batch: 128, validation: 512 }
+const small = { tokens: 2048, context: 64, batch: 128, validation: 256 }
 const optionsOf = (more: Partial<TrainOptions>) => ({
   ...{ input, output: '', type: 'Q4_0', data: [text], ...small },
   ...more,
