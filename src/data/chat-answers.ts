@@ -93,7 +93,7 @@ function answerByAnswer(
   asked: readonly number[],
   whole: string,
 ): ChatText[] {
-  const half = asked.length / 2 // // the average share of the whole that is rendered per answer
+  const half = asked.length / 2 // the average share of the whole that is rendered per answer
   if (whole.length * half > mostCharacters || messages.length * half > mostMessages)
     throw new QuenchError(
       `it makes a text of its own of each of ${asked.length} answers; split the conversation into shorter ones`,
@@ -115,7 +115,7 @@ function startOf(render: Render, before: readonly Message[], message: Message, t
   const at = marked?.indexOf(mark(0)) ?? -1
   if (marked !== undefined && at >= 0 && text.startsWith(marked.slice(0, at))) return at
   const common = commonLength(text, render(before, true))
-  const tag = /<[^<>\s]*$/.exec(text.slice(Math.max(0, common - 64), common)) // // a tag that begins like another one
+  const tag = /<[^<>\s]*$/.exec(text.slice(Math.max(0, common - 64), common)) // a tag that begins like another one
   return common - (tag?.[0].length ?? 0)
 }
 
