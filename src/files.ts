@@ -95,7 +95,7 @@ export function checkWritable(path: string): void {
 
 /**
  * Opens a new temporary file of `path`, on the space reserved for it (reserve.ts) if there is any: truncate it after writing.
- * Its permissions never exceed those of the file that it replaces.
+ * Except for its owner, only users who can read the file that it replaces can read it.
  */
 export async function openTemporary(path: string): Promise<{ temporary: string; handle: FileHandle }> {
   const temporary = temporaryPath(path)

@@ -1,7 +1,7 @@
 /**
  * Type numbers of GGUF files: ggml tensor types (how weights are packed) and GGUF value types (the type of a metadata value).
- * Ids that ggml has removed (4, 5, 31-33, 36-38) are unknown here too. Source: ggml.h and ggml-common.h of llama.cpp v0.5.0;
- * the oracle test compares every line with libggml.
+ * Ids that ggml has removed (4, 5, 31-33, 36-38) are unknown here too.
+ * Source: ggml.h and ggml-common.h of llama.cpp v0.5.0; the oracle test compares every line with libggml.
  */
 
 /** How a tensor is packed: rows are split into blocks of `blockSize` weights that take `blockBytes` bytes each. */
