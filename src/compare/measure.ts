@@ -20,7 +20,7 @@ export interface Measurable {
   readonly hash: string
 }
 
-/** How models are run. Omitted fields have llama.cpp's defaults and are not part of a measurement's key. */
+/** How models are run. Omitted fields have llama.cpp's defaults, in the keys of measurements too. */
 export interface Running {
   readonly threads?: number
   readonly gpuLayers?: number

@@ -115,7 +115,7 @@ async function writeGroup(
     contextSize: length,
     sequences: count,
     batchSize: Math.min(2048, length * count),
-    // Never computes more logits at once than there are sequences.
+    // At most one row of logits per sequence is needed at a time.
     microBatchSize: Math.min(512, Math.max(count, 64)),
     ...(threads ? { threads } : {}),
     ...(kvType !== undefined && { kvType }),

@@ -64,7 +64,7 @@ export interface GenerationOptions extends ModelsOptions {
   readonly tokens?: number
 }
 
-/** Context that every model supports, in tokens. */
+/** Tokens that every model may run, even beyond its training context. */
 const leastContext = 4096
 
 /** @throws FileError for files that cannot be run or compared, or for conversations without a chat template */
@@ -133,7 +133,7 @@ async function promptTexts(reference: string, prompts: readonly Prompt[]) {
   return { texts, ordinary: all }
 }
 
-/** @throws QuenchError for a prompt longer than the model's training context */
+/** @throws QuenchError if a prompt and its continuation exceed the training context, or `leastContext` if that is more */
 async function tokenizeAll(
   model: LlamaModel,
   texts: readonly PromptText[],
