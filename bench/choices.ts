@@ -1,10 +1,11 @@
 /**
- * `evaluateChoices` beside llama-perplexity on the same questions, as HellaSwag and as multiple choice: accuracy of both.
+ * Compares `evaluateChoices` with llama-perplexity on the same questions, as HellaSwag and as multiple choice: accuracy of
+ * both.
  *
  *   npx tsx bench/choices.ts PATH_OF_LLAMA_PERPLEXITY QUESTIONS MODEL.gguf...
  *
- * QUESTIONS is a file of any form that quench reads; it is rewritten in llama-perplexity's two forms. Only the first 400
- * questions are asked, and for HellaSwag only those with four choices.
+ * QUESTIONS is a file in any format that quench reads; it is rewritten in llama-perplexity's two formats. Only the first 400
+ * questions are used, and for HellaSwag only those with four choices.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

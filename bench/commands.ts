@@ -1,6 +1,6 @@
 /**
- * Times commands against what they are to be compared with, in turn (A B A B ...), and prints medians and ratios:
- * `quench inspect` against Node's own start, and `quench quantize` against llama-quantize.
+ * Times commands against their baselines, interleaved (A B A B ...), and prints medians and ratios: `quench inspect` against
+ * the start-up of Node, and `quench quantize` against llama-quantize.
  *
  *   npx tsx bench/commands.ts MODEL.gguf [path of llama-quantize]
  */

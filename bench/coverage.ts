@@ -1,6 +1,6 @@
 /**
- * Whether 95 % intervals hold what they promise on real figures: files are evaluated on a text, its windows are taken as
- * the whole truth, and of `n` windows drawn from them it is counted how often the interval holds the mean of all.
+ * Measures the coverage of 95 % intervals on real data: files are evaluated on a text, all of its windows are taken as the
+ * population, and for samples of `n` windows it is counted how often the interval contains the population mean.
  *
  *   npx tsx bench/coverage.ts REFERENCE.gguf TEXT.txt FILE.gguf...
  */

@@ -1,6 +1,6 @@
 /**
- * Damaged copies of the model that ships, through the work of `inspect`, `quantize` and `eval`: how many are refused, and
- * what must be zero: signals, errors that are bugs, messages of several lines, and output of native code.
+ * Runs damaged copies of the shipped model through the work of `inspect`, `quantize` and `eval`: counts refusals, and what
+ * must be zero: signals, errors that are bugs, multi-line messages, and output of native code.
  *
  *     npx tsx bench/damaged.ts [copies] [first]
  */

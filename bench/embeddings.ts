@@ -1,7 +1,8 @@
 /**
- * What it is worth to train the embedding, which is the output matrix too: the model that ships, and the same with its first
- * block only, in which the embedding is 40 % of all weights. Both are trained with and without it for the same number of steps from
- * the reference quantizer's codes; the share of the KL divergence that is won back on held-out windows, and the time of a step.
+ * Measures the benefit of training the embedding, which is the output matrix too: for the shipped model, and for its first
+ * block only, in which the embedding is 40 % of all weights. Both are trained with and without it for the same number of steps
+ * from the reference quantizer's codes; prints the share of the KL divergence recovered on held-out windows, and the time per
+ * step.
  *
  *   npx tsx bench/embeddings.ts [steps = 60] [types = Q4_0,Q2_K]
  */
@@ -15,7 +16,7 @@ const shipped = 'models/quench-5m-f16.gguf'
 const steps = Number(process.argv[2] ?? 60)
 const types = (process.argv[3] ?? 'Q4_0,Q2_K').split(',')
 
-/** The same model with its first `layers` blocks. */
+/** The same model, truncated to its first `layers` blocks. */
 async function shorten(output: string, layers: number): Promise<void> {
   const gguf = await openGguf(shipped)
   const tensors = gguf.tensors.filter(({ name }) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? 0) < layers)

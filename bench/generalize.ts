@@ -1,12 +1,12 @@
 /**
- * Whether a trained file is better on text of every kind: KL divergence to the model, as libllama runs the files, of trained
- * files beside the plainly quantized one, the same with an importance matrix, and the IQ types next to it in size. Differences
- * are paired, window by window.
+ * Measures whether a trained file is better on text of every kind: KL divergence from the model, as run by libllama, of
+ * trained files against the PTQ file, the PTQ file with an importance matrix, and the IQ types next to it in size. Differences
+ * are paired by window.
  *
  *   npx tsx bench/generalize.ts MODEL.gguf TYPE [TRAINED.gguf...] [options, see --help]
  *
- * Without trained files one is trained with the defaults. A folder of texts has a file of JSON lines for each kind (src/data/kinds.ts).
- * In `--folder` the files that were made and their losses are found again by the next run.
+ * Without trained files, one is trained with the defaults. A folder of texts has one JSON Lines file per kind
+ * (src/data/kinds.ts). The next run reuses the files in `--folder` and their losses.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -47,9 +47,9 @@ interface Options {
   readonly json?: true
 }
 
-/** Tokens of a window. */
+/** Tokens per window. */
 const length = 512
-/** llama.cpp's types that are made for an importance matrix, by size, with their nominal bits per weight. */
+/** llama.cpp's types that are designed for an importance matrix, by size, with their nominal bits per weight. */
 const lattices = Object.entries({
   ...{ IQ1_S: 1.56, IQ1_M: 1.75, IQ2_XXS: 2.06, IQ2_XS: 2.31, IQ2_S: 2.5, IQ2_M: 2.7 },
   ...{ IQ3_XXS: 3.06, IQ3_XS: 3.3, IQ3_S: 3.44, IQ3_M: 3.66, IQ4_XS: 4.25, IQ4_NL: 4.5 },
@@ -118,7 +118,7 @@ await withCleanup(async (defer) => {
   process.exitCode = 1
 })
 
-/** Whether another file has the same name in another folder. */
+/** Whether another file in another folder has the same name. */
 function namesake(path: string, paths: readonly string[]): boolean {
   return paths.some((other) => other !== path && basename(other) === basename(path))
 }
@@ -140,7 +140,7 @@ async function readTexts() {
   }
 }
 
-/** Makes a file of a type, with or without importance, unless the folder has it already. */
+/** Makes a file of a type, with or without importance, unless the folder already has it. */
 async function maker(folder: string, calibration: readonly Int32Array[]) {
   const hash = createHash('sha256')
   const { gguf, fingerprint } = await openSource(model)
@@ -175,7 +175,7 @@ function collect(windows: readonly Int32Array[]): Promise<Map<string, Float32Arr
   })
 }
 
-/** The largest file of the other types that is not larger than `plain`, and the smallest that is. */
+/** The largest file of the other types that is not larger than `plain`, and the smallest that is larger. */
 async function neighbours(plain: string, make: (type: string) => Promise<string>) {
   const gguf = await openGguf(plain)
   const matrices = gguf.tensors.filter(({ name, shape }) => name.startsWith('blk.') && shape.length > 1)
@@ -211,7 +211,7 @@ async function trainOne(folder: string): Promise<string> {
   return output
 }
 
-/** Losses on a kind of text. Those of the files that were made here are kept beside them, for the next run. */
+/** Losses on one kind of text. Those of files made here are stored next to them, for the next run. */
 async function measure(
   kind: string,
   windows: readonly Int32Array[],

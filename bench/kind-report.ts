@@ -1,4 +1,4 @@
-/** Losses of files on several kinds of text, and what a trained file has won on each over its opponents. */
+/** Losses of files on several kinds of text, and the gains of a trained file over its baselines on each kind. */
 import { basename } from 'node:path'
 import { type FileEvaluation, recovered } from '../src/evaluate/index.js'
 import { type Estimate, ratio } from '../src/evaluate/statistics.js'
@@ -14,13 +14,15 @@ export interface Kind {
   })[]
 }
 
-/** A difference, what its 95 % interval says of it, and the opponent. */
+/** A difference, the verdict of its 95 % interval, and the baseline. */
 interface Difference extends Estimate {
   readonly opponent: string
   readonly verdict: 'better' | 'worse' | 'not significant'
 }
 
-/** What a file has won on a kind of text: of the loss of the first file, and in nats per token less those of each opponent. */
+/**
+ * The gain of a file on one kind of text: relative to the loss of the first file, and in nats per token against each baseline.
+ */
 interface Won {
   readonly kind: string
   readonly recovered: Estimate
@@ -34,7 +36,7 @@ export interface Comparison {
   readonly worst: Pick<Won, 'kind' | 'recovered'>
 }
 
-/** Compares a file, by its place, with the first ones. */
+/** Compares a file, given by index, with the first files. */
 export function compare(kinds: readonly Kind[], file: number, opponents: readonly string[]): Comparison {
   const won = kinds.map(({ kind, files }): Won => {
     const { tokens, kld } = files[file].windowSums
@@ -61,7 +63,7 @@ export function compare(kinds: readonly Kind[], file: number, opponents: readonl
   return { kinds: won, mean, worst: { kind: worst.kind, recovered: worst.recovered } }
 }
 
-/** The mean of independent estimates, each of which has a normal error nearly. */
+/** The mean of independent estimates, each with a nearly normal error. */
 function meanOf(estimates: readonly Estimate[]): Estimate {
   const n = estimates.length
   const mean = estimates.reduce((sum, each) => sum + each.mean, 0) / n
@@ -96,7 +98,7 @@ export function lossLines(model: string, kinds: readonly Kind[], names: readonly
   ]
 }
 
-/** The table of a trained file, and sentences on it. @param type of the first file */
+/** The table of a trained file, and sentences about it. @param type of the first file */
 export function comparisonLines(type: string, name: string, { kinds, mean, worst }: Comparison): string[] {
   const opponents = mean.differences.map(({ opponent }) => opponent)
   const counts = opponents.map((opponent, i) => {

@@ -1,6 +1,6 @@
 /**
- * Every method on the model that ships: what it recovers of PTQ's KL divergence on held-out text, as libllama runs the files,
- * and how long it takes, side by side in one run.
+ * Compares all methods on the shipped model: the share of PTQ's KL divergence that each recovers on held-out text, as run by
+ * libllama, and its duration, in one run.
  *
  *   npx tsx bench/methods.ts [distill steps = 300] [scales steps = 20] [types = Q4_0,Q3_K_M,Q2_K]
  */
@@ -26,7 +26,7 @@ const methods: { name: string; options: Partial<TrainOptions> }[] = [
 
 const folder = await mkdtemp(join(tmpdir(), 'quench-methods-'))
 try {
-  // The model writes its text once, before the clock runs.
+  // The model writes its text once, before timing starts.
   await train({ input: model, output: join(folder, 'warm.gguf'), type: 'Q4_0', tokens: 49_152, steps: 0 })
   console.log(
     '| type | method | seconds | recovered | share of the last | of its time |\n|---|---|---:|---:|---:|---:|',

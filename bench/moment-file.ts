@@ -1,6 +1,6 @@
 /**
- * What it costs to have the optimizer's moments on disk: steps of the model that ships, or of another, in turns, and how much
- * of a step the optimizer is.
+ * Measures the cost of keeping the optimizer's moments on disk: interleaved steps of the shipped model, or of another, and the
+ * optimizer's share of a step.
  *
  *   npx tsx bench/moment-file.ts [steps = 12] [turns = 3] [model = models/quench-5m-f16.gguf]
  */

@@ -1,7 +1,7 @@
 /**
- * `evaluateFiles` beside llama-perplexity, on five quantized files of a model: every figure of both, the time of both (A
- * B in turn, best of each, with the same threads), how long a turn of the event loop ever took, and the resident memory of a
- * process for a text and for four times as much.
+ * Compares `evaluateFiles` with llama-perplexity on five quantized files of a model: every metric of both, the time of both
+ * (interleaved, best of each, with the same threads), the longest turn of the event loop, and the resident memory of a process
+ * for a text and for one four times as long.
  *
  *   npx tsx bench/perplexity.ts PATH_OF_LLAMA_PERPLEXITY MODEL.gguf TEXT.txt [context] [windows] [rounds] [threads]
  */
@@ -32,7 +32,7 @@ function evaluate({ model, files, text, context, windows, threads }: Setting): P
   return evaluateFiles({ reference: model, files, text: content, context, maxTokens, threads })
 }
 
-/** Resident memory of this process at its peak. */
+/** Peak resident memory of this process. */
 async function reportMemory(setting: Setting): Promise<void> {
   const { tokens } = await evaluate(setting)
   console.log(`memory: ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MB for ${tokens} scored tokens`)
@@ -91,8 +91,8 @@ async function bench(setting: Setting, tool: string, base: string, rounds: numbe
 }
 
 /**
- * Watches the event loop until the function it returns is called: the longest turn by the clock, and by what the thread
- * computed in it (Linux), which waiting for a core on a busy machine does not lengthen.
+ * Monitors the event loop until the returned function is called: the longest turn by the clock, and by the thread's CPU time
+ * (Linux), which waiting for a core on a busy machine does not lengthen.
  */
 function watchTurns(): () => string {
   const computed = (): number => {
@@ -117,7 +117,7 @@ function watchTurns(): () => string {
   }
 }
 
-/** Prints each figure: ours, theirs, the difference. */
+/** Prints each metric: ours, theirs, the difference. */
 function compare({ files }: Evaluation, outputs: readonly string[]): void {
   for (const [i, file] of files.entries()) {
     const { kld } = file
@@ -147,7 +147,7 @@ function compare({ files }: Evaluation, outputs: readonly string[]): void {
   }
 }
 
-/** The first number after the last place of a label. */
+/** The first number after the last occurrence of a label. */
 function numberAfter(output: string, label: string): number {
   const at = output.lastIndexOf(label)
   if (at < 0) throw new Error(`llama-perplexity does not say "${label}"`)

@@ -1,7 +1,6 @@
 /**
- * What the plan of a block-wise run says before it starts, beside what one block then takes: time, tokens per second and
- * memory. Stops after the first block and leaves nothing behind. Plans once more at the end: where the two plans differ, other work had
- * the machine meanwhile.
+ * Compares the plan of a block-wise run with the actual cost of one block: time, tokens per second and memory. Stops after the
+ * first block and removes all files. Plans again at the end: if the two plans differ, other processes loaded the machine.
  *
  *   npx tsx scripts/random-model.ts 1.1B random-1.1b.gguf
  *   npx tsx bench/plan.ts random-1.1b.gguf 4GB [type = Q4_0] [calibration = 8192] [text = models/quench-5m.test.txt]
@@ -22,7 +21,7 @@ if (!input || !allowed) {
 }
 const output = `${input}.plan.gguf`
 
-/** Plans, and goes on to the end of the first block or, with `planOnly`, no further. */
+/** Plans, and then runs to the end of the first block unless `planOnly`. */
 async function run(
   planOnly: boolean,
 ): Promise<{ plan: Plan; planned: number; seconds: number; layers: number }> {

@@ -1,13 +1,13 @@
 /**
- * A training step of `quench train --method distill` beside the same in PyTorch 2 on the cpu, eager and compiled, in turns: the
- * same model, tokens, rounding with learned scales, loss, clipping and Adam, f32, the same number of threads. The teacher runs in
- * every step, on both sides. PyTorch keeps activations, as a user would have it; quench computes blocks again.
+ * Compares a training step of `quench train --method distill` with the same in PyTorch 2 on the CPU, eager and compiled,
+ * interleaved: the same model, tokens, rounding with learned scales, loss, clipping and Adam, f32, the same number of threads.
+ * The teacher runs in every step on both sides. PyTorch keeps activations, as is its default; quench recomputes blocks.
  *
  *   npx tsx bench/pytorch.ts [types = Q4_0,Q2_K] [windows of 128 tokens = 4,16] [turns = 15] [model = the one that ships | block]
  *
  * `block` is one block of a model of 1.1 billion random weights (width 2048). Python 3 with venv must be installed; PyTorch is
- * installed once into QUENCH_PYTORCH, by default a folder in the temporary one. Where the package index gives a build with GPU
- * libraries, that takes 5 GB; pip's own settings (PIP_INDEX_URL) choose another. First both sides must agree on the loss and
+ * installed once into QUENCH_PYTORCH, by default a folder in the temporary folder. If the package index has a build with GPU
+ * libraries, that takes 5 GB; pip's own settings (PIP_INDEX_URL) select another. Both sides must first agree on the loss and
  * the gradients of the first step.
  */
 
@@ -26,7 +26,7 @@ const [types = 'Q4_0,Q2_K', sizes = '4,16', turns = '15', model = 'shipped'] = p
 const modes = ['eager', 'compiled'] as const
 type Seconds = Record<'quench' | (typeof modes)[number], number[]>
 
-/** Loss per token and gradients of the first step, as the optimizer gets them: sums over the tokens. */
+/** Loss per token and gradients of the first step, as the optimizer receives them: sums over the tokens. */
 async function firstStep(trainer: Trainer, windows: readonly Int32Array[]) {
   const { network, distillation, parameters } = trainer
   const { teacher, student } = distillation
@@ -39,7 +39,7 @@ async function firstStep(trainer: Trainer, windows: readonly Int32Array[]) {
   return { loss: loss / network.tokens, gradients }
 }
 
-/** Prints how far apart both sides are. @throws Error where that is more than the order of f32 sums explains */
+/** Prints the differences between both sides. @throws Error if they exceed those of another f32 summation order */
 async function checkSame(trainer: Trainer, windows: readonly Int32Array[], torch: PyTorch, folder: string) {
   const { loss, gradients } = await firstStep(trainer, windows)
   const other = await torch.ask({ command: 'check' })

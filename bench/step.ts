@@ -1,8 +1,8 @@
 /**
- * A training step of `quench train --method distill` against the matrix products in it, in one run: what share it keeps of the speed
- * that onnxruntime reaches when it does nothing but these products, each shape alone, its output array ready, right after a
- * run of the same. Two figures: forward and backward pass of student and head; and the whole step with the teacher's forward
- * pass, clipping, Adam and rounding. Products of attention and rotation count as work around the products.
+ * Compares a training step of `quench train --method distill` with its matrix products, in one run: the share it reaches of
+ * the speed of onnxruntime when that computes only these products, each shape alone, with its output array allocated, right
+ * after a run of the same. Two figures: forward and backward pass of student and head; and the whole step with the teacher's
+ * forward pass, clipping, Adam and rounding. Products of attention and rotation count as overhead.
  *
  *   npx tsx bench/step.ts [models = shipped,block] [types = Q4_0,Q2_K] [windows of 128 tokens = 4] [rounds = 9]
  *
@@ -31,7 +31,7 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000
 }
 
-/** A product of the step, and how often it occurs in forward and backward pass and in a whole step. */
+/** A product of the step, and how often it occurs in a forward and backward pass and in a whole step. */
 interface Product {
   readonly operations: number
   passes: number
@@ -40,7 +40,7 @@ interface Product {
   dispose(): Promise<void>
 }
 
-/** Forward, backward to the input and to the matrix: of every shape, once. */
+/** Products for the forward pass and the gradients of input and matrix, once per shape. */
 async function products({ source, network }: Trainer): Promise<Product[]> {
   const random = new Random(1)
   const found = new Map<string, Product>()
@@ -50,7 +50,7 @@ async function products({ source, network }: Trainer): Promise<Product[]> {
     const inBlock = name.startsWith('blk.')
     const [w, x, dy] = [input(shape), input([tokens, width]), input([tokens, out])]
     const kinds = {
-      // Blocks are computed again on the way back, and by the teacher; the head runs for the teacher beside the student's.
+      // Blocks run again in the backward pass and for the teacher; the head runs for the teacher and the student.
       forward: { y: matmul(x, w, { transB: true }), passes: 2, step: inBlock ? 3 : 2 },
       dx: { y: matmul(dy, w), passes: 1, step: 1 },
       dw: { y: matmul(dy, x, { transA: true }), passes: 1, step: 1 },

@@ -1,4 +1,4 @@
-/** What the benches of training share: a student of a model as `quench train --method distill` makes and trains it. */
+/** Shared by the training benches: a student of a model as `quench train --method distill` makes and trains it. */
 
 import { spawnSync } from 'node:child_process'
 import { join as joinPath } from 'node:path'
@@ -15,7 +15,7 @@ import { Random } from '../src/random.js'
 import { openSource, type Source, targetTypes } from '../src/student/source.js'
 import { makeStudent } from '../src/student/student.js'
 
-/** Rates and the largest norm of the gradient, those of `quench train`. */
+/** Learning rates and gradient clipping norm of `quench train`. */
 export const rates = { weightRate: 0.003, scaleRate: 0.0005 }
 export const clip = 1
 
@@ -28,7 +28,10 @@ export interface Trainer {
   dispose(): Promise<void>
 }
 
-/** A student in the codes of the reference quantizer. No stream of the teacher is kept, so that it is computed in every step. */
+/**
+ * A student initialized with the reference quantizer's codes. The teacher's stream is not kept, so it is computed in every
+ * step.
+ */
 export async function makeTrainer(model: string, type: string, batch: Batch): Promise<Trainer> {
   const source = await openSource(model)
   const network = new Network(cpu, source.architecture, source.config, batch)
@@ -54,7 +57,7 @@ export async function makeTrainer(model: string, type: string, batch: Batch): Pr
 
 const inProject = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
-/** The model that ships, or `block`: one block at the size of a real one, of random weights, written to `folder`. */
+/** The shipped model, or `block`: one full-size block of random weights, written to `folder`. */
 export function modelPath(model: string, folder: string): string {
   if (model === 'shipped') return inProject('models/quench-5m-f16.gguf')
   const path = joinPath(folder, `${model}.gguf`)
@@ -64,13 +67,13 @@ export function modelPath(model: string, folder: string): string {
   return path
 }
 
-/** Windows of tokens drawn from the whole vocabulary. */
+/** Windows of random tokens from the whole vocabulary. */
 export function randomWindows({ windows, length }: Batch, vocabulary: number, seed: number): Int32Array[] {
   const random = new Random(seed)
   return Array.from({ length: windows }, () => Int32Array.from({ length }, () => random.int(vocabulary)))
 }
 
-/** The middle of sorted values, and a quarter of them from below and from above. */
+/** Median and quartiles. */
 export function quartiles(values: readonly number[]): { low: number; median: number; high: number } {
   const sorted = values.toSorted((a, b) => a - b)
   const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))]

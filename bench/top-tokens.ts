@@ -1,7 +1,7 @@
 /**
- * What the teacher's k likeliest tokens leave out of the KL divergence, for the model that ships: the share of the mean divergence
- * of the reference quantizer's file that the bound sees, its bytes a token, and what training from it wins on held-out windows
- * beside training from the whole distribution.
+ * Measures the part of the KL divergence that the teacher's top-k tokens miss, for the shipped model: the share of the mean
+ * divergence of the reference quantizer's file that the bound covers, its bytes per token, and the gain of training from it on
+ * held-out windows against training from the whole distribution.
  *
  *   npx tsx bench/top-tokens.ts [steps = 60] [type = Q2_K] [ks = 16,64,128,256] [model] [text = the validation text that ships]
  */
@@ -28,7 +28,7 @@ const ks = (process.argv[4] ?? '16,64,128,256').split(',').map(Number)
 const input = process.argv[5] ?? 'models/quench-5m-f16.gguf'
 const data = process.argv.slice(6, 7)
 
-/** The mean divergence of the rounded model, and the bound of it by k. */
+/** The mean divergence of the rounded model, and its bound for each k. */
 async function bounds(): Promise<{ exact: number; bounds: number[] }> {
   const source = await openSource(input)
   const teacher = onDevice(cpu, source.weights)

@@ -1,7 +1,7 @@
 /**
- * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the model
- * that ships and `text.txt` its held-out text. `npm ci` is left out (it has just run), and long times are cut short. Compiles
- * all ```ts blocks against the sources. A block that fails, or a link to a file that is not there, fails the check.
+ * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the
+ * shipped model and `text.txt` its held-out text. `npm ci` is skipped (it has just run), and long times are shortened.
+ * Compiles all ```ts blocks against the sources. A block that fails, or a link to a missing file, fails the check.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -43,7 +43,7 @@ function compile(file: string, text: string): void {
   const blocks = Array.from(text.matchAll(/```ts\n([\s\S]*?)```/g), ([, block]) => block)
   if (blocks.length === 0) return
   ran += blocks.length
-  // Inside of the checkout, so that types of packages are found.
+  // Within the checkout, so that types of packages are found.
   const own = mkdtempSync(join(root, '.docs-'))
   try {
     for (const [i, block] of blocks.entries()) writeFileSync(join(own, `block-${i}.ts`), block)

@@ -1,6 +1,6 @@
 /**
- * Packs the package, installs it into an empty folder with nothing but its dependencies and without their install scripts, and
- * uses it there: the command, with a short demo, and the public interface from a module, whole and by its parts.
+ * Packs the package, installs it into an empty folder with only its dependencies and without install scripts, and uses it
+ * there: the command, with a short demo, and the public API from a module, through all entry points.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

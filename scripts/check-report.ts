@@ -1,10 +1,10 @@
 /**
- * Opens a report in headless Chromium, as a person would from disk: every picture is there with the right number of marks,
- * the table sorts, nothing is written to the console and nothing is fetched, in light and dark, on a phone, and printed.
+ * Opens a report from disk in headless Chromium and checks that every plot has the right number of marks, the table sorts,
+ * nothing is written to the console and nothing is fetched, in light and dark mode, on a phone, and printed.
  *
  *   npx tsx scripts/check-report.ts REPORT.html REPORT.json [--screenshots FOLDER]
  *
- * Without files it makes a small comparison of the model that ships. QUENCH_CHROMIUM names the browser (default
+ * Without files it makes a small comparison of the shipped model. QUENCH_CHROMIUM names the browser (default
  * /usr/bin/chromium; on Debian `apt-get install chromium`).
  */
 import { execFileSync } from 'node:child_process'
@@ -28,7 +28,7 @@ const check = (what: string, holds: boolean): void => {
   if (!holds) problems.push(what)
 }
 
-/** A report with every kind of picture, and what it tells of. */
+/** A report with every kind of plot, and its JSON. */
 function smallReport(): [html: string, json: string] {
   const html = join(folder, 'report.html')
   const run = (...more: string[]) =>

@@ -1,12 +1,12 @@
 /**
- * Disturbs `quench train` in every way that a machine can, goes on with --resume each time, and compares the final file with that of
- * an undisturbed run, byte for byte: SIGKILL at random moments of all stages, and a disk that becomes full. Both with the
- * whole model in memory and with one block at a time, its streams on disk. Takes some minutes.
+ * Interrupts `quench train` in many ways, resumes it with --resume each time, and compares the final file with that of an
+ * uninterrupted run, byte for byte: SIGKILL at random moments of all stages, and a full disk. Both with the whole model in
+ * memory and with one block at a time and hidden states on disk. Takes a few minutes.
  *
  *   npm run build && npx tsx scripts/check-resume.ts [kills = 20] [fills = 5] [seed = 1] [model.gguf]
  *
- * The model (Llama) is a tiny one of random weights unless one is named.
- * The disk is a small one in memory, mounted in a namespace of its own; that needs Linux and `unshare` (util-linux).
+ * The model (Llama) is a tiny one of random weights unless one is named. The disk is a small tmpfs, mounted in a separate
+ * namespace; this needs Linux and `unshare` (util-linux).
  */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
@@ -40,7 +40,7 @@ interface Ended {
   readonly seconds: number
 }
 
-/** A moment of a run: so many seconds after something has come into its folder. */
+/** A moment of a run: a number of seconds after a file has appeared in its folder. */
 interface Moment {
   readonly stage: string
   readonly reached: (folder: string) => boolean
@@ -53,7 +53,7 @@ const blocksIn = (folder: string): string[] => {
 }
 const has = (folder: string, name: RegExp): boolean => readdirSync(folder).some((each) => name.test(each))
 
-/** Stages of a run that takes `length` seconds, each with a random moment of it. */
+/** Stages of a run that takes `length` seconds, each with a random moment within it. */
 function moments(length: number, whole: boolean): Moment[] {
   const within = (share: number): number => share * length * random.uniform()
   const blocks = 1 + random.int(3)
@@ -69,7 +69,7 @@ function moments(length: number, whole: boolean): Moment[] {
   ].filter(({ stage }) => whole || stage !== 'steps')
 }
 
-/** Runs to the end unless `disturb`, called at a moment, does something about it. */
+/** Runs to the end unless `disturb`, called at a moment, prevents it. */
 async function run(
   folder: string,
   more: readonly string[],
@@ -97,7 +97,7 @@ async function run(
   return { code, stderr, seconds: (performance.now() - began) / 1000 }
 }
 
-/** Takes all that is free. */
+/** Takes all free space. */
 function fill(path: string): void {
   const file = openSync(path, 'w')
   try {
@@ -112,7 +112,7 @@ function fill(path: string): void {
   }
 }
 
-/** The file is the undisturbed one and nothing else is left; then both are away. */
+/** Checks that the file equals the uninterrupted run's and that nothing else is left; then removes both. */
 async function compare(folder: string, whole: Buffer): Promise<void> {
   const file = await readFile(join(folder, 'out.gguf'))
   if (!file.equals(whole)) throw new Error('the file of the disturbed run differs')
@@ -126,7 +126,7 @@ async function reset(folder: string): Promise<void> {
   await mkdir(folder)
 }
 
-/** @param length seconds of a run from beginning to end */
+/** @param length duration of an uninterrupted run in seconds */
 async function killed(folder: string, more: readonly string[], whole: Buffer, length: number): Promise<void> {
   let files = 0
   for (let done = 0, turn = 0; done < kills; turn++) {
@@ -148,7 +148,7 @@ async function killed(folder: string, more: readonly string[], whole: Buffer, le
 async function filled(folder: string, more: readonly string[], whole: Buffer, length: number): Promise<void> {
   const ballast = `${folder}.ballast`
   for (let i = 0, turn = 0; i < fills; turn++) {
-    const all = moments(length, more.length === 0).slice(0, -1) // an export that has begun may end
+    const all = moments(length, more.length === 0).slice(0, -1) // an export that has begun may complete
     const moment = all[turn % all.length]
     const { code, stderr } = await run(folder, more, moment, () => fill(ballast))
     rmSync(ballast, { force: true })
@@ -171,7 +171,7 @@ async function filled(folder: string, more: readonly string[], whole: Buffer, le
   }
 }
 
-/** What there is to go on from. */
+/** The state that a run resumes from. */
 function leftIn(folder: string): string {
   if (has(folder, /checkpoint$/)) return 'a checkpoint'
   const blocks = blocksIn(folder).length
@@ -179,7 +179,7 @@ function leftIn(folder: string): string {
   return has(folder, /^out\.gguf$/) ? 'the file' : 'text at most'
 }
 
-/** The least memory in which a block fits, and no streams. */
+/** The smallest memory limit in which a block fits and hidden states do not. */
 async function littleMemory(): Promise<number> {
   const gguf = await openGguf(input)
   const model = { architecture: llama, config: await llama.read(gguf) }
@@ -202,7 +202,7 @@ async function check(disk: string): Promise<void> {
     input = join(disk, 'tiny.gguf')
     await writeTinyGguf(input, { layers: 4, width: 256, heads: 4, headsKV: 2, feedForward: 512 })
   }
-  const little = ['--memory', `${(await littleMemory()) / 1e6}MB`, '--data', 'models/quench-5m.test.txt'] // writing takes more
+  const little = ['--memory', `${(await littleMemory()) / 1e6}MB`, '--data', 'models/quench-5m.test.txt'] // writing text takes more
   for (const [name, more] of [
     ['whole model in memory', []],
     ['one block in memory, streams on disk', little],

@@ -1,6 +1,6 @@
 /**
- * A small set of questions from held-out text: a passage, and which of four passages continues it. The wrong ones are
- * continuations of other places of the same text, of about the same length, so that only sense tells them apart.
+ * Makes a small set of questions from held-out text: a passage, and which of four passages continues it. The wrong ones are
+ * continuations of other passages of the same text, of about the same length, so that only their meaning distinguishes them.
  *
  *   npx tsx scripts/choices.ts [TEXT.txt] [OUTPUT.jsonl] [questions]
  */

@@ -1,11 +1,12 @@
 /**
- * SHA-256 of the tensor data of what training makes and the divergence after every stage, for each way of training, so that what a change of structure leaves alone
- * can be shown. The same on one kind of machine with the same number of threads; compare the output of two versions there.
+ * Prints the SHA-256 of the tensor data that training makes and the divergence after every stage, for each way of training, to
+ * show that a refactoring changes neither. Equal on one kind of machine with the same number of threads; compare the output of
+ * two versions there.
  *
  *   npx tsx scripts/freeze.ts [--demo] > before.txt
  *
- * A small random model is trained by each method, in memory and one block at a time, at one go and stopped in a block or step and
- * resumed. `--demo` adds the files of `quench demo`, which takes minutes.
+ * A small random model is trained by each method, in memory and one block at a time, without interruption and stopped in a
+ * block or step and resumed. `--demo` adds the files of `quench demo`, which takes minutes.
  */
 
 import { createHash } from 'node:crypto'
@@ -67,7 +68,7 @@ await withCleanup(async (defer) => {
       const options = { ...small, input, output, type, ...more }
       const { stages } = await train(options)
       print([`${await tensorHash(output)}  ${type} ${name}`])
-      // A stage that is undone leaves no trace in the file; what it came to is as exact.
+      // A stage that is undone does not show in the file; its divergence is as exact.
       for (const { stage, kld, taken } of stages) print([`  ${stage} ${kld.mean}${taken ? '' : ', undone'}`])
       const stop = new AbortController()
       const onProgress: TrainOptions['onProgress'] = (event) => {

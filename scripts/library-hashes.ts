@@ -1,6 +1,6 @@
 /**
- * Writes src/llama/library-hashes.ts: the SHA-256 of every library of llama.cpp's packages in the pinned release, by which they are
- * checked before they are loaded. `npx tsx scripts/library-hashes.ts`, after a change of the release.
+ * Writes src/llama/library-hashes.ts: the SHA-256 of every library of llama.cpp's packages in the pinned release, checked
+ * before they are loaded. Run `npx tsx scripts/library-hashes.ts` after a change of the release.
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'

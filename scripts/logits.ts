@@ -1,6 +1,6 @@
 /**
- * Compares quench's forward pass of a model with libllama's, on real text: what to run on a real file after an architecture
- * was added. The file should be F32, F16 or BF16, since libllama rounds activations where weights are quantized.
+ * Compares quench's forward pass of a model with libllama's on real text. Run it on a real file after adding an architecture.
+ * The file should be F32, F16 or BF16, since libllama rounds activations if weights are quantized.
  *
  *   npx tsx scripts/logits.ts model-f16.gguf text.txt [tokens]
  */

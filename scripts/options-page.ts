@@ -1,5 +1,5 @@
 /**
- * Prints docs/options.md: every command with its arguments and options, as they are declared. A test compares the page with it.
+ * Prints docs/options.md: every command with its declared arguments and options. A test compares the page with it.
  *
  *   npx tsx scripts/options-page.ts > docs/options.md
  */
@@ -10,7 +10,7 @@ import { createProgram } from '../src/cli/program.js'
 const escaped = (text: string): string => text.replace(/\|/g, '\\|')
 const row = (term: string, text: string): string => `| ${escaped(`\`${term}\``)} | ${escaped(text)} |`
 
-/** What help says of an option, with its choices and its default. */
+/** The help text of an option, with its choices and its default. */
 function described(command: Command, option: Option): string {
   return command.createHelp().optionDescription(option)
 }

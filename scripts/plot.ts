@@ -1,6 +1,6 @@
 /**
- * Draws the picture of the README and docs/demo.md from the JSON of the demo: loss against size, PTQ as a line, QAT as points above the
- * files they replace.
+ * Draws the plot of the README and docs/demo.md from the demo's JSON: loss against size, PTQ as a line, QAT as points above
+ * the files they replace.
  *
  *   npx quench demo --json > demo.json && npx tsx scripts/plot.ts demo.json docs/demo.svg
  */
@@ -56,7 +56,7 @@ const svg = Plot.plot({
     }),
     Plot.dot(ptq, { x: 'megabytes', y: 'kld', fill: blue, r: 4 }),
     Plot.dot(qat, { x: 'megabytes', y: 'kld', fill: orange, r: 5 }),
-    // 95 % intervals, over the dots since most are smaller.
+    // 95 % intervals, drawn over the dots since most are smaller.
     Plot.ruleX(points, { x: 'megabytes', y1: 'low', y2: 'high', stroke: '#222222', strokeWidth: 1.5 }),
     Plot.tickY(
       points.flatMap(({ megabytes, low, high }) => [

@@ -1,12 +1,12 @@
 /**
- * Writes a Llama-shaped F16 model of random weights with the tokenizer of the model that ships, to see what training takes in
- * memory and time at real sizes:
+ * Writes a Llama-shaped F16 model of random weights with the shipped model's tokenizer, to measure the memory and time of
+ * training at real sizes:
  *
  *   npx tsx scripts/random-model.ts 1.1B random-1.1b.gguf
  *   npx quench train random-1.1b.gguf --type Q4_0 -o out.gguf --data README.md --memory 4GB
  *
- * Weights are normal with a standard deviation of 1 / sqrt(inputs), so that activations stay of order one. They are drawn from a
- * pool of four million, each tensor from places of its own.
+ * Weights are normal with a standard deviation of 1 / sqrt(inputs), so that activations stay of order one. They are drawn from
+ * a pool of four million, each tensor at its own offset.
  */
 import { fileURLToPath } from 'node:url'
 import { floatsToHalves } from '../src/formats/half.js'
@@ -14,7 +14,7 @@ import { createGguf, type Metadata, openGguf } from '../src/gguf/index.js'
 import { Random } from '../src/random.js'
 
 const shapes = {
-  block: { layers: 1, width: 2048, feedForward: 5632, heads: 32, headsKv: 4 }, // one of 1.1B, for the benches
+  block: { layers: 1, width: 2048, feedForward: 5632, heads: 32, headsKv: 4 }, // one block of 1.1B, for the benches
   '0.1B': { layers: 12, width: 768, feedForward: 2048, heads: 12, headsKv: 4 },
   '1.1B': { layers: 25, width: 2048, feedForward: 5632, heads: 32, headsKv: 4 },
   '1.5B': { layers: 28, width: 1536, feedForward: 8960, heads: 12, headsKv: 2 },

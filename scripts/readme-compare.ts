@@ -1,11 +1,11 @@
 /**
- * The example of a comparison: makes it with `quench compare` on the model that ships, and puts table and pictures into
- * docs/compare.md. Takes some five minutes on two quiet cores.
+ * Makes the example comparison with `quench compare` on the shipped model, and puts its table and plots into docs/compare.md.
+ * Takes about five minutes on two idle cores.
  *
  *   npx tsx scripts/readme-compare.ts [--folder FOLDER]
  *
- * Writes docs/compare.svg, the screenshots docs/report-*.png (if Chromium is there) and the part of docs/compare.md between its
- * markers. What was measured stays in FOLDER (default quench-compare), so that a second run takes seconds.
+ * Writes docs/compare.svg, the screenshots docs/report-*.png (if Chromium is installed) and the part of docs/compare.md
+ * between its markers. Measurements are kept in FOLDER (default quench-compare), so that a second run takes seconds.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -29,7 +29,7 @@ const json = execFileSync(
       join(root, 'models/quench-5m.test.txt'),
     ],
     ...['--train', 'Q4_0,Q3_K_M,Q2_K', '--steps', '100', '--train-tokens', '49152', '--tokens', '16384'],
-    // One thread: two that wait for each other say more about what else the machine does.
+    // One thread: two threads that wait for each other would mostly measure the machine's load.
     ...['--threads', '1', '--prompt', '256', '--generate', '64', '--folder', values.folder],
     ...['--store', join(values.folder, 'measurements.db'), '-o', report, '--json'],
   ],
@@ -38,7 +38,7 @@ const json = execFileSync(
 writeFileSync(join(values.folder, 'report.json'), json)
 const comparison = JSON.parse(json) as Comparison
 
-// The picture stands alone, on a page of either colour.
+// The plot is shown without its page, on a background of either colour.
 const { document } = parseHTML(readFileSync(report, 'utf8'))
 const colours: Record<string, string> = { ptq: '#2f5fc4', qat: '#c2410c', front: '#5f6670' }
 const picture = document.querySelector('#plot-size svg')

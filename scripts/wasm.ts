@@ -1,4 +1,4 @@
-/** Assembles the kernels of WebAssembly, each NAME.wat into NAME-wasm.ts beside it: `npx tsx scripts/wasm.ts`. */
+/** Assembles the WebAssembly kernels, each NAME.wat into NAME-wasm.ts next to it: `npx tsx scripts/wasm.ts`. */
 import { readFile, writeFile } from 'node:fs/promises'
 import wabt from 'wabt'
 

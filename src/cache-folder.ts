@@ -1,6 +1,6 @@
 /**
- * The folder of what quench keeps for itself between runs: texts that models wrote, measurements. It is made for its user alone, and
- * what another user put there counts for nothing.
+ * The folder of data that quench keeps between runs: self-written texts and measurements. It is private to its user; files of
+ * other users in it are not used.
  */
 
 import { lstatSync } from 'node:fs'
@@ -10,7 +10,10 @@ import { FileError } from './errors.js'
 import { makeFolder } from './folders.js'
 import { isOwnersOwn } from './own-files.js'
 
-/** `QUENCH_CACHE`, else `quench` in the user's cache folder, which the XDG specification lets `XDG_CACHE_HOME` name by a whole path. */
+/**
+ * `QUENCH_CACHE`, else `quench` in the user's cache folder, which `XDG_CACHE_HOME` may set to an absolute path (XDG
+ * specification).
+ */
 export function cacheFolder(): string {
   const { QUENCH_CACHE: own, XDG_CACHE_HOME: xdg } = process.env
   if (own) return own
@@ -18,8 +21,8 @@ export function cacheFolder(): string {
 }
 
 /**
- * The cache folder, or one within it, made where it is not there.
- * @throws FileError for a folder that is of another user, or cannot be made
+ * The cache folder, or one within it, created if missing.
+ * @throws FileError for a folder of another user, or one that cannot be created
  */
 export function ownCacheFolder(...names: string[]): string {
   let folder = cacheFolder()
@@ -31,7 +34,7 @@ export function ownCacheFolder(...names: string[]): string {
   return folder
 }
 
-/** @throws FileError for a file or folder of the cache that another user put there; none is no error */
+/** @throws FileError for a file or folder of the cache that belongs to another user; a missing one is no error */
 export function checkOwner(path: string, within = true): void {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (!found) return

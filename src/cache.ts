@@ -1,4 +1,4 @@
-/** What lies in the cache folder, and how it is cleared: of nothing but what quench put there, and never through a link. */
+/** Lists and clears the cache folder. Only files made by quench are removed, and never through a link. */
 import { type Dirent, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheFolder, checkOwner } from './cache-folder.js'
@@ -6,7 +6,7 @@ import { FileError } from './errors.js'
 import { isTemporary, systemError } from './files.js'
 import { type Lock, lockPath, ofProcess, tryLock } from './locks.js'
 
-/** Texts that models wrote, one in a folder; the store of measurements; files that quench did not put there. */
+/** Self-written texts, one folder each; the store of measurements; files not made by quench. */
 export type CacheKind = 'text' | 'measurements' | 'other'
 
 export interface CacheEntry {
@@ -14,7 +14,7 @@ export interface CacheEntry {
   readonly path: string
   readonly files: number
   readonly bytes: number
-  /** When it was last read or written, as far as the disk knows; ISO 8601. */
+  /** When it was last read or written, by the file's times; ISO 8601. */
   readonly lastUse: string
 }
 
@@ -55,8 +55,8 @@ export function listCache(): CacheListing {
 }
 
 /**
- * Removes what quench put into the cache folder, and returns that.
- * @throws FileError, and removes nothing, while another process uses any of it
+ * Removes quench's files from the cache folder, and returns a list of them.
+ * @throws FileError, and removes nothing, while another process uses any of them
  */
 export async function clearCache(): Promise<CacheListing> {
   const listing = listCache()
@@ -86,12 +86,12 @@ export async function clearCache(): Promise<CacheListing> {
   return { ...listing, entries, bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0) }
 }
 
-/** Removes a folder that has nothing in it. */
+/** Removes a folder if it is empty. */
 function removeEmpty(folder: string): void {
   try {
     rmdirSync(folder)
   } catch {
-    // A person put something there, or there is none.
+    // It contains other files, or does not exist.
   }
 }
 
@@ -102,7 +102,7 @@ function found(): Found[] {
   const inFolder = within(folder)
   const written = within(join(folder, texts))
   const isText = ({ name }: Dirent): boolean => /^[0-9a-f]{32}$/.test(name)
-  // A killed process leaves its lock, which goes with what it is of, even if that is not there any more.
+  // A killed process leaves its lock, which is removed with its text, even if that no longer exists.
   const names = written.filter((entry) => isText(entry) && entry.isDirectory()).map(({ name }) => name)
   const locked = written.flatMap(({ name }) => /^\.([0-9a-f]{32})\.lock$/.exec(name)?.[1] ?? [])
   const all = [...new Set([...names, ...locked])].map((name) => textIn(join(folder, texts, name)))
@@ -128,14 +128,14 @@ const textIn = (path: string): Found => ({
   files: within(path).filter(isPart).map(pathOf),
 })
 
-/** A part of a text (text-cache.ts), space that was reserved for one, or a copy of the model that writes. */
+/** A part of a text (text-cache.ts), space reserved for one, or a copy of the model that writes. */
 const isPart = (entry: Dirent): boolean =>
   entry.isFile() &&
   (/^\d+-\d+\.tokens$/.test(entry.name) ||
     /^\.\d+-\d+\.tokens\.room$/.test(entry.name) ||
     isTemporary(entry.name))
 
-/** The store, and what SQLite keeps beside it. */
+/** The store, and SQLite's auxiliary files. */
 const isMeasured = (entry: Dirent): boolean =>
   entry.isFile() &&
   (['', '-wal', '-shm', '-journal'].some((ending) => entry.name === store + ending) ||

@@ -1,13 +1,15 @@
 /**
- * Clean-up that runs to its end: everything that was opened is given back in reverse order, also when giving back a part of it
- * fails, and what failed first is the error that is told. (`await using` would tell the last one, and Node 20 has no
- * `AsyncDisposableStack`.)
+ * Clean-up that always completes: everything that was opened is released in reverse order, even if releasing a part of it
+ * fails, and the first error is thrown. (`await using` would throw the last one, and Node 20 has no `AsyncDisposableStack`.)
  */
 
-/** Gives something back. */
+/** Releases something. */
 export type Release = () => unknown
 
-/** Runs `work`; what it hands to `defer` is called when it has ended, the last first. @throws the first error of them all */
+/**
+ * Runs `work`; the functions that it passes to `defer` are called when it has ended, the last first. @throws the first error
+ * of all
+ */
 export async function withCleanup<T>(work: (defer: (release: Release) => void) => Promise<T>): Promise<T> {
   const releases: Release[] = []
   try {
@@ -15,12 +17,12 @@ export async function withCleanup<T>(work: (defer: (release: Release) => void) =
     await releaseAll(releases.splice(0))
     return result
   } catch (error) {
-    await releaseAll(releases).catch(() => {}) // the first error is told
+    await releaseAll(releases).catch(() => {}) // the first error is thrown
     throw error
   }
 }
 
-/** Calls all of them, one after another. @throws the first error, after the last call */
+/** Calls all functions, one after another. @throws the first error, after the last call */
 export async function releaseAll(releases: Iterable<Release>): Promise<void> {
   const errors: unknown[] = []
   for (const release of releases) {

@@ -1,14 +1,14 @@
 /**
- * Errors that are meant for a person: one sentence that names the file, tensor or option and says what to do.
- * The command line prints `message` and nothing else; anything that is not a `QuenchError` is a bug in quench.
+ * Errors meant for the user: one sentence that names the file, tensor or option and says what to do. The command line prints
+ * `message` and nothing else; anything that is not a `QuenchError` is a bug in quench.
  */
 export class QuenchError extends Error {
   override name = 'QuenchError'
-  /** Exit code of the command: 1 the work failed, 2 the command was used wrongly. */
+  /** Exit code of the command: 1 failure, 2 usage error. */
   readonly exitCode: 1 | 2 = 1
 }
 
-/** A wrong option or argument. */
+/** An invalid option or argument. */
 export class UsageError extends QuenchError {
   override name = 'UsageError'
   override readonly exitCode = 2
@@ -27,7 +27,7 @@ export class FileError extends QuenchError {
 }
 
 /**
- * An error of work on tensors of a file, to be thrown: one that names no file gets the names of both.
+ * The error to throw for work on tensors of a file: one that names no file gets the names of both.
  * @param tensors one name or several, e.g. `blk.0.ffn_up.weight`
  */
 export function aboutTensors(path: string, tensors: string | readonly string[], error: unknown): unknown {

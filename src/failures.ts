@@ -1,4 +1,4 @@
-/** Work on several files of which some are bad: the others are not left undone. */
+/** Work on several files of which some are bad: the others are still processed. */
 import { FileError, QuenchError } from './errors.js'
 
 /** A file that could not be used, and why. */
@@ -8,8 +8,8 @@ export interface Failure {
 }
 
 /**
- * Does work on files; one that turns out to be bad is left out, and the work is done again without it.
- * @throws QuenchError if none is left, and whatever is no fault of one of the files
+ * Runs work on files; if one turns out to be bad, it is dropped and the work runs again without it.
+ * @throws QuenchError if none is left, and any error that is not due to one of the files
  */
 export async function withoutBad<T>(
   files: readonly string[],

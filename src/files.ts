@@ -1,10 +1,10 @@
 /**
- * Output files that are either whole or absent. Everything quench writes goes to a temporary file beside its final
- * name, is flushed to the disk, and is then renamed onto it, so a crash, a full disk or Ctrl-C never leaves half a
- * file under the name a person asked for.
+ * Output files that are either complete or absent. Everything quench writes goes to a temporary file next to its final name,
+ * is flushed to disk, and is then renamed, so a crash, a full disk or Ctrl-C never leaves a partial file under the requested
+ * name.
  *
- * Temporary files are registered while they exist; the command line's signal handler calls
- * `removeTemporaryFiles()` before it exits.
+ * Temporary files are registered while they exist; the command line's signal handler calls `removeTemporaryFiles()` before it
+ * exits.
  */
 import { randomBytes } from 'node:crypto'
 import { accessSync, constants, readdirSync, rmSync, type Stats, statSync } from 'node:fs'
@@ -19,12 +19,13 @@ import { systemError } from './system-errors.js'
 export { isDiskFull, systemError } from './system-errors.js'
 
 const chunkBytes = 1 << 20
-/** Temporary files that exist, with the files that they are of. */
+/** Existing temporary files, with their targets. */
 const temporaries = new Map<string, { readonly target: string; readonly replaced: Stats | undefined }>()
 
 /**
- * A new hidden name in the folder of `path`, registered for removal; of a symbolic link in the folder that it leads to. For code that
- * writes the file by itself; follow with `commitTemporary` or `discardTemporary`. A `path` that exists and is not a file is a FileError.
+ * A new hidden name in the folder of `path`, registered for removal; for a symbolic link, in the folder of its target. For
+ * code that writes the file itself; follow with `commitTemporary` or `discardTemporary`. A `path` that exists and is not a
+ * file is a FileError.
  */
 export function temporaryPath(path: string): string {
   try {
@@ -37,7 +38,7 @@ export function temporaryPath(path: string): string {
   }
 }
 
-/** Where an output is written, and what is there. @throws FileError if that is no file */
+/** The path that an output is written to, and the file there. @throws FileError if it is not a file */
 function fileOf(path: string): { target: string; found: Stats | undefined } {
   const target = targetOf(path)
   const found = statSync(target, { throwIfNoEntry: false })
@@ -47,14 +48,14 @@ function fileOf(path: string): { target: string; found: Stats | undefined } {
 }
 
 /**
- * Removes temporary files of `path` whose process was killed before it could do so. Only who has the lock of `path` may call it: the
- * number in their names does not tell, since another process may have it by now, or one of another container.
+ * Removes temporary files of `path` whose process was killed before it could do so. The caller must hold the lock of `path`:
+ * the process number in their names is not reliable, since another process, perhaps in another container, may have it by now.
  */
 export function removeAbandoned(path: string): void {
   removeTemporariesIn(dirname(targetOf(path)), path)
 }
 
-/** The same for all files of a folder, or for one of them. */
+/** Removes the temporary files of a folder, or those of one file in it. */
 export function removeTemporariesIn(folder: string, path?: string): void {
   try {
     for (const name of readdirSync(folder)) {
@@ -66,13 +67,13 @@ export function removeTemporariesIn(folder: string, path?: string): void {
   }
 }
 
-/** Whether a file has the name of a temporary file, of `path` if that is given. */
+/** Whether a file has the name of a temporary file (of `path`, if given). */
 export function isTemporary(temporary: string, path?: string): boolean {
   const [, stem] = /^(\..*\.)\d+\.[0-9a-f]{8}\.tmp$/s.exec(basename(temporary)) ?? []
   return stem !== undefined && (path === undefined || stem === basename(hiddenPath(targetOf(path), '.')))
 }
 
-/** Says before a long job whether a file or folder is there. @throws FileError if not */
+/** Checks before a long job that a file or folder exists. @throws FileError if not */
 export async function checkReadable(path: string): Promise<void> {
   try {
     await access(path, constants.R_OK)
@@ -81,7 +82,7 @@ export async function checkReadable(path: string): Promise<void> {
   }
 }
 
-/** Says before a long job whether a file can be written there at all. @throws FileError if not */
+/** Checks before a long job that a file can be written. @throws FileError if not */
 export function checkWritable(path: string): void {
   let folder = path
   try {
@@ -93,8 +94,8 @@ export function checkWritable(path: string): void {
 }
 
 /**
- * Opens a new temporary file of `path`, on the space that was reserved for it (reserve.ts) if there is any: cut it to size when it
- * is written. Nobody may read it who may not read the file that it replaces.
+ * Opens a new temporary file of `path`, on the space reserved for it (reserve.ts) if there is any: truncate it after writing.
+ * Except for its owner, only users who can read the file that it replaces can read it.
  */
 export async function openTemporary(path: string): Promise<{ temporary: string; handle: FileHandle }> {
   const temporary = temporaryPath(path)
@@ -111,9 +112,9 @@ export async function openTemporary(path: string): Promise<{ temporary: string; 
 }
 
 /**
- * Flushes a closed temporary file to the disk and renames it onto `path`. On failure it is removed: FileError. Permissions are those
- * of the file that is replaced.
- * @param keep the file that is replaced stays as room for the next one
+ * Flushes a closed temporary file to disk and renames it to `path`. If that fails, it is removed: FileError. It keeps the
+ * permissions of the file that it replaces.
+ * @param keep keeps the replaced file as the reserve of the next one
  */
 export async function commitTemporary(temporary: string, path: string, keep = false): Promise<void> {
   const { target, replaced } = temporaries.get(temporary) ?? { target: targetOf(path), replaced: undefined }
@@ -124,7 +125,7 @@ export async function commitTemporary(temporary: string, path: string, keep = fa
     } finally {
       await handle.close()
     }
-    // Some file systems have no permissions to set.
+    // Some file systems have no permissions.
     if (replaced) await chmod(temporary, replaced.mode & 0o777).catch(() => {})
     if (keep) await keepReserved(target)
     await rename(temporary, target)
@@ -136,38 +137,38 @@ export async function commitTemporary(temporary: string, path: string, keep = fa
   }
 }
 
-/** So that the new name is still there after a loss of power. Not every system can do this to a folder. */
+/** Makes the new name survive a loss of power. Not every system supports this for folders. */
 async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, 'r').catch(() => undefined)
   await handle?.sync().catch(() => {})
   await handle?.close()
 }
 
-/** Removes a temporary file, if it is there. */
+/** Removes a temporary file, if it exists. */
 export async function discardTemporary(temporary: string): Promise<void> {
   await rm(temporary, { force: true })
   temporaries.delete(temporary)
 }
 
-/** Each ends another process that may be about to make a temporary file of this one. */
+/** Functions that each end another process which may be about to create a temporary file of this one. */
 export const writers = new Set<() => void>()
 
-/** Removes every temporary file at once, without waiting: for the handlers of SIGINT and SIGTERM. */
+/** Removes every temporary file synchronously: for the handlers of SIGINT and SIGTERM. */
 export function removeTemporaryFiles(): void {
   for (const end of writers) end()
   for (const temporary of temporaries.keys()) {
     try {
       rmSync(temporary, { force: true })
     } catch {
-      // The process is ending: the other files matter more than the reason of this one.
+      // The process is ending: removing the other files matters more than this error.
     }
   }
   temporaries.clear()
 }
 
 /**
- * Writes `path` whole or not at all. `data` is the content, or a function that writes it to an open file.
- * A full disk, a missing folder or a missing permission is a FileError.
+ * Writes `path` completely or not at all. `data` is the content, or a function that writes it to an open file. A full disk, a
+ * missing folder or a missing permission is a FileError.
  */
 export async function atomicWrite(
   path: string,
@@ -193,7 +194,10 @@ export async function atomicWrite(
   await commitTemporary(temporary, path)
 }
 
-/** Takes `bytes` of room for the file `path`, with what it has already. @throws FileError where the disk is full */
+/**
+ * Reserves `bytes` of disk space for the file `path`, including any space it already has. @throws FileError if the disk is
+ * full
+ */
 export async function reserveSpace(path: string, bytes: number): Promise<void> {
   const room = reservedPath(path)
   try {

@@ -1,11 +1,11 @@
-/** Folders for what quench writes. */
+/** Folders for outputs. */
 import { lstatSync, mkdirSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { systemError } from './system-errors.js'
 
 /**
- * Makes a folder and those around it, where they are not there. Node's own way to do so never ends in a folder like /proc, where
- * nothing can be made and the system says that there is no such file.
+ * Creates a folder and its missing parents. Node's own recursive `mkdir` never returns in a folder like /proc, where nothing
+ * can be created and the system reports that the path does not exist.
  * @throws FileError
  */
 export function makeFolder(path: string, mode = 0o777): void {
@@ -20,7 +20,7 @@ export function makeFolder(path: string, mode = 0o777): void {
   }
 }
 
-/** Another process may make the same folder at the same time. */
+/** Another process may create the same folder at the same time. */
 function makeOne(folder: string, mode: number): void {
   try {
     mkdirSync(folder, { mode })

@@ -1,15 +1,15 @@
-/** Numbers and tables for people. */
+/** Numbers, tables and text for display. */
 
-/** Decimal units, as disks and downloads are sold: `986 B`, `12.3 MB`, `1.24 GB`. */
+/** Decimal units, as used for disks and downloads: `986 B`, `12.3 MB`, `1.24 GB`. */
 export function humanBytes(bytes: number): string {
   if (bytes < 1000) return `${Math.round(bytes)} B`
   return `${scaled(bytes)}B`
 }
 
-/** `6.2 GB`, of memory and disks. */
+/** `6.2 GB`, for memory and disks. */
 export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
 
-/** `260k`, `1.24M`, `7.24G` of something. */
+/** `260k`, `1.24M`, `7.24G`. */
 export function humanCount(count: number): string {
   return count < 1000 ? String(Math.round(count)) : scaled(count).replace(' ', '')
 }
@@ -30,9 +30,9 @@ function scaled(value: number): string {
 }
 
 /**
- * Rows as lines with aligned columns, two spaces apart; columns named in `right` end flush, the others start flush. What
- * cannot be seen in a cell is escaped. A table that is wider than `width` characters becomes a list: the first cell of a row on a line
- * of its own, and the others below it, each beside the heading of its column.
+ * Rows as lines with aligned columns, two spaces apart; columns named in `right` are aligned right, the others left. Invisible
+ * characters in a cell are escaped. A table wider than `width` characters becomes a list: the first cell of a row on its own
+ * line, and the others below it, each after its column's heading.
  */
 export function table(
   rows: readonly (readonly string[])[],
@@ -49,7 +49,7 @@ export function table(
   return full > width && widths.length > 2 ? listed(cells) : cells.map((row) => line(row).trimEnd())
 }
 
-/** A column without a heading belongs to the one before it, e.g. the error of a figure. */
+/** A column without a heading belongs to the one before it, e.g. the error of a value. */
 function listed([header = [], ...rows]: readonly (readonly string[])[]): string[] {
   const longest = header.slice(1).reduce((most, { length }) => Math.max(most, length), 0)
   const lines = rows.map((row) => {
@@ -66,15 +66,15 @@ function listed([header = [], ...rows]: readonly (readonly string[])[]): string[
 }
 
 /**
- * Control characters, line and paragraph separators, lone surrogates, and characters without a shape of their own that turn
- * text around or hide in it; not the joiners, which words of some languages and emoji are spelled with.
+ * Control characters, line and paragraph separators, lone surrogates, and invisible format characters, including bidirectional
+ * controls; not the joiners, which the spelling of some languages and emoji needs.
  */
 const unseen = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 const named: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
 /**
- * Text from a stranger on one line: every character that a terminal would act upon, or that nobody would see, is written as
- * its escape, e.g. `\n`, `\x1b` or `\u202e`. What has been made visible stays as it is.
+ * Untrusted text on one line: every character that a terminal would act upon, or that is invisible, is written as its escape,
+ * e.g. `\n`, `\x1b` or `\u202e`. Applying it again changes nothing.
  */
 export function visible(text: string): string {
   return text.replace(unseen, (character) => {
@@ -85,23 +85,23 @@ export function visible(text: string): string {
   })
 }
 
-/** Text out of a file, for a terminal: made visible, and at most `length` characters. */
+/** Text from a file, for a terminal: made visible, and at most `length` characters. */
 export function plain(text: string, length = 80): string {
   const shown = visible(text.slice(0, length + 1))
   return shown.length > length ? `${withoutHalf(shown.slice(0, length - 3))}...` : shown
 }
 
-/** A sentence that may quote a text of any length: what is too much is cut from its middle. */
+/** A sentence that may quote a text of any length: excess is cut from its middle. */
 export function shortened(text: string, length: number): string {
   if (text.length <= length) return text
   const half = Math.floor((length - 5) / 2)
   return `${withoutHalf(text.slice(0, half))} ... ${text.slice(-half).replace(/^[\udc00-\udfff]/, '')}`
 }
 
-/** A cut can fall between the two halves of a character. */
+/** Drops half of a surrogate pair left by a cut. */
 const withoutHalf = (text: string): string => text.replace(/[\ud800-\udbff]$/, '')
 
-/** A value as JSON in which only what can be seen stands as it is. @param indent 0: on one line */
+/** A value as JSON with invisible characters escaped. @param indent 0: on one line */
 export function visibleJson(value: unknown, indent = 2): string {
   return JSON.stringify(value, undefined, indent).replace(unseen, (character) =>
     character === '\n' ? character : character.split('').map(jsonEscape).join(''),
@@ -110,6 +110,6 @@ export function visibleJson(value: unknown, indent = 2): string {
 
 const jsonEscape = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-/** A standard error, in the unit of what stands before it; one window alone gives none. */
+/** A standard error, in the unit of the value before it; unknown for a single window. */
 export const plusMinus = (se: number, digits: number): string =>
   `± ${Number.isFinite(se) ? se.toFixed(digits) : 'unknown'}`

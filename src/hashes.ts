@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { systemError } from './files.js'
 
-/** Of a file's bytes. @throws FileError */
+/** SHA-256 of a file's bytes. @throws FileError */
 export async function fileHash(path: string): Promise<string> {
   const hash = createHash('sha256')
   try {
@@ -14,6 +14,6 @@ export async function fileHash(path: string): Promise<string> {
   return hash.digest('hex')
 }
 
-/** Of texts, documents and the like. */
+/** SHA-256 of texts, documents and other JSON values. */
 export const contentHash = (value: unknown): string =>
   createHash('sha256').update(JSON.stringify(value)).digest('hex')

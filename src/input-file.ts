@@ -1,6 +1,6 @@
 /**
- * Files that are read. A name on the command line or in a stranger's file can be that of a pipe, a device or an entry of
- * /proc, which may never end or never begin: only regular files are read, and no more of them than they had when opened.
+ * Reads files safely. A path on the command line or in an untrusted file may name a pipe, a device or an entry of /proc, which
+ * may never end or never begin: only regular files are read, and no more than their size when opened.
  */
 import { constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
@@ -9,15 +9,15 @@ import { systemError } from './files.js'
 
 export interface InputFile {
   readonly handle: FileHandle
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number
 }
 
-/** Opens a regular file for reading, without ever waiting. @throws FileError for anything else */
+/** Opens a regular file for reading, without ever blocking. @throws FileError for anything else */
 export async function openInput(path: string): Promise<InputFile> {
   try {
-    checkRegular(path, await stat(path)) // before opening, which can already have an effect on a device
-    // Not to wait for the writer of a pipe that has taken the place of the file meanwhile.
+    checkRegular(path, await stat(path)) // before opening, which may already affect a device
+    // Does not block if a pipe has replaced the file in the meantime.
     const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
     try {
       const found = await handle.stat()
@@ -32,7 +32,7 @@ export async function openInput(path: string): Promise<InputFile> {
   }
 }
 
-/** @throws FileError for anything that is not a regular file, by what `stat` says of it */
+/** @throws FileError for anything that is not a regular file according to `stat` */
 export function checkRegular(path: string, found: { isDirectory(): boolean; isFile(): boolean }): void {
   if (found.isDirectory()) throw new FileError(path, 'this is a folder; give the name of a file')
   if (!found.isFile())
@@ -42,7 +42,7 @@ export function checkRegular(path: string, found: { isDirectory(): boolean; isFi
     )
 }
 
-/** All bytes of a regular file. @param most bytes that it may have. @throws FileError */
+/** All bytes of a regular file. @param most limit of its size in bytes. @throws FileError */
 export async function readInput(path: string, most: number): Promise<Buffer> {
   const { handle, size } = await openInput(path)
   try {
@@ -52,7 +52,7 @@ export async function readInput(path: string, most: number): Promise<Buffer> {
     let done = 0
     while (done < size) {
       const { bytesRead } = await handle.read(bytes, done, size - done, done)
-      if (bytesRead === 0) break // shortened meanwhile
+      if (bytesRead === 0) break // truncated in the meantime
       done += bytesRead
     }
     return bytes.subarray(0, done)

@@ -1,9 +1,9 @@
 /**
- * Locks between processes: a hidden file beside what is locked, `.NAME.lock`, that holds `quench PID` for the message. The lock is
- * the system's (flock, on Windows an open file that nobody else may open), so it ends with its process however that ends, and a
- * number that another process has by now means nothing. Node closes its files in child processes, so none of them keeps a lock.
+ * Locks between processes: a hidden file next to the locked one, `.NAME.lock`, which contains `quench PID` for the message.
+ * The lock is the system's (flock; on Windows, a file opened exclusively), so it ends with its process however that ends, and
+ * a reused process number means nothing. Node closes its files in child processes, so they do not inherit the lock.
  *
- * The file is removed by who holds it. Who has opened it before that holds the lock of a file without a name then, and tries again.
+ * The holder removes the file. A process that opened it before that locks a file without a name, and tries again.
  */
 import {
   closeSync,
@@ -23,13 +23,13 @@ import { hiddenPath, targetOf } from './paths.js'
 import { systemError } from './system-errors.js'
 
 export interface Lock {
-  /** Whether nobody else can have it: false on a file system that has no locks. */
+  /** Whether the lock is exclusive: false on a file system without locks. */
   readonly held: boolean
-  /** Gives it back and removes the file. A second call does nothing. */
+  /** Releases the lock and removes the file. A second call does nothing. */
   release(): void
 }
 
-/** Who has a lock: undefined where the system does not tell. */
+/** Process that holds a lock; undefined if the system does not report it. */
 export type Holder = number | undefined
 
 export const lockPath = (path: string): string => hiddenPath(targetOf(path), '.lock')
@@ -37,7 +37,7 @@ export const lockPath = (path: string): string => hiddenPath(targetOf(path), '.l
 /**
  * Locks the file or folder of this name, which need not exist.
  * @param doing what the other process does with it, for the message, e.g. `writing this file`
- * @throws FileError that names the process that has it; FileError where the lock cannot be made
+ * @throws FileError that names the process that holds it; FileError if the lock cannot be created
  */
 export async function lockFile(path: string, doing: string): Promise<Lock> {
   const lock = await tryLock(path)
@@ -45,7 +45,7 @@ export async function lockFile(path: string, doing: string): Promise<Lock> {
   throw new FileError(path, `another quench${ofProcess(lock.holder)} is ${doing}; wait until it is done`)
 }
 
-/** The same, but waits for whoever has it. @param onWait called once if there is somebody to wait for */
+/** Like `lockFile`, but waits for the holder. @param onWait called once if the lock is held */
 export async function waitForLock(
   path: string,
   onWait: (holder: Holder) => void,
@@ -62,7 +62,7 @@ export async function waitForLock(
   }
 }
 
-/** The lock, or who has it. @throws FileError where it cannot be made */
+/** The lock, or its holder. @throws FileError if it cannot be created */
 export async function tryLock(path: string): Promise<Lock | { holder: Holder }> {
   const flock = await systemLock()
   try {
@@ -78,7 +78,7 @@ export async function tryLock(path: string): Promise<Lock | { holder: Holder }> 
         return { holder }
       }
       if (!isStill(file, fd)) {
-        closeSync(fd) // removed by who had it before
+        closeSync(fd) // removed by its previous holder
         continue
       }
       ftruncateSync(fd)
@@ -95,14 +95,14 @@ export const ofProcess = (holder: Holder): string => (holder === undefined ? '' 
 const held = new Set<Lock>()
 
 function own(file: string, fd: number, isHeld: boolean): Lock {
-  // Before what ends the process at once while a native call is under way.
+  // Prepended, to run before the handler that ends the process at once during a native call.
   if (held.size === 0) process.prependListener('exit', releaseAll)
   const lock: Lock = {
     held: isHeld,
     release: () => {
       if (!held.delete(lock)) return
       if (held.size === 0) process.off('exit', releaseAll)
-      if (isWindows) closeSync(fd) // an open file has to keep its name
+      if (isWindows) closeSync(fd) // the name of an open file cannot be removed
       rmSync(file, { force: true })
       if (!isWindows) closeSync(fd)
     },
@@ -122,10 +122,10 @@ function releaseAll(): void {
 }
 
 const isWindows = process.platform === 'win32'
-/** libuv's flag for a file that nobody else may open meanwhile; Windows only. */
+/** libuv's flag to open a file exclusively; Windows only. */
 const UV_FS_O_EXLOCK = 0x10000000
 
-/** Opens the file of a lock. Undefined: what stood in the way is gone, try again. */
+/** Opens a lock file. Undefined: the obstacle is gone, try again. */
 function openLock(file: string): number | 'busy' | undefined {
   const found = lstatSync(file, { throwIfNoEntry: false })
   if (found?.isDirectory())
@@ -166,7 +166,7 @@ function holderOf(fd: number): Holder {
   return pid === undefined ? undefined : Number(pid)
 }
 
-/** Whether the name is still that of the open file. */
+/** Whether the name still refers to the open file. */
 function isStill(file: string, fd: number): boolean {
   const [named, opened] = [lstatSync(file, { throwIfNoEntry: false }), fstatSync(fd)]
   return named !== undefined && named.ino === opened.ino && named.dev === opened.dev
@@ -176,11 +176,11 @@ type SystemLock = (fd: number) => 'held' | 'busy' | 'without'
 
 let loaded: SystemLock | undefined
 
-/** flock(2) through koffi, which takes some 10 ms to load and is there already where a model is used. */
+/** flock(2) through koffi, which takes about 10 ms to load and is already loaded if a model is used. */
 async function systemLock(): Promise<SystemLock> {
   if (loaded) return loaded
   if (isWindows) {
-    loaded = () => 'held' // by how it was opened
+    loaded = () => 'held' // by opening it
     return loaded
   }
   const { default: koffi } = await import('koffi')

@@ -1,14 +1,14 @@
-/** Options as a program gives them to the functions of quench: what the types cannot say is checked before any work. */
+/** Checks of API options, before any work, of constraints that types cannot express. */
 import { UsageError } from './errors.js'
 
-/** What a number may be. */
+/** Constraint on a number. */
 export interface Range {
   readonly holds: (value: number) => boolean
-  /** Ends the sentence "it must be". */
+  /** Completes the sentence "it must be". */
   readonly text: string
 }
 
-/** A whole number. */
+/** An integer in a range. */
 export const whole = (least: number, most = Number.MAX_SAFE_INTEGER): Range => ({
   holds: (value) => Number.isSafeInteger(value) && value >= least && value <= most,
   text: `a whole number from ${least}${most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`}`,
@@ -26,13 +26,10 @@ export const fromZero: Range = {
 
 export const share: Range = { holds: (value) => value >= 0 && value <= 1, text: 'a number from 0 to 1' }
 
-/** As many as libllama takes. */
+/** The range that libllama accepts. */
 export const threadRange = whole(1, 512)
 
-/**
- * Checks the options that are given, and every number of a list.
- * @throws UsageError that names the option and says what it must be
- */
+/** Checks the given options, and every number of a list. @throws UsageError that names the option and its constraint */
 export function checkNumbers<Options extends object>(
   options: Options,
   ranges: { readonly [Name in keyof Options]?: Range },
@@ -46,7 +43,7 @@ export function checkNumbers<Options extends object>(
   }
 }
 
-/** Checks an option that takes one of a few words. @throws UsageError that names them */
+/** Checks an option with a fixed set of values. @throws UsageError that lists them */
 export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
   if (value !== undefined && !choices.includes(value as string))
     throw new UsageError(`${name} is ${String(value)}; it must be one of ${choices.join(', ')}`)

@@ -1,7 +1,8 @@
 /**
- * What a command writes beside what it reads. Before any work, an output is refused that is a file which the command reads, under
- * whatever name: another spelling, a symbolic or hard link, another part of a split model, a file of a folder of texts, or what is kept
- * beside an output until it is done. Then every output is locked, so that a second run on it is refused while the first one works.
+ * A command's outputs against its inputs. Before any work, an output is refused if it is a file that the command reads, under
+ * any name: another spelling, a symbolic or hard link, another part of a split model, a file of a folder of texts, or a file
+ * kept next to an output until it is complete. Then every output is locked, so that a second run on it is refused during the
+ * first.
  */
 import { dirname, sep } from 'node:path'
 import { listFiles } from './data/texts.js'
@@ -15,18 +16,18 @@ import { warn } from './warnings.js'
 
 interface Input {
   readonly path: string
-  /** What a person calls it, e.g. `--data`. */
+  /** The user's name for it, e.g. `--data`. */
   readonly by: string
 }
 
 export interface Output extends Input {
-  /** Other files that are written beside it. */
+  /** Other files that are written next to it. */
   readonly files?: readonly string[]
-  /** A folder beside it that is removed in the end. */
+  /** A folder next to it that is removed at the end. */
   readonly folder?: string
-  /** Somebody else locks it when it is written. */
+  /** Another function locks it when it is written. */
   readonly lockedLater?: boolean
-  /** What the message calls writing it. */
+  /** Description of writing it, for the message. */
   readonly doing?: string
 }
 
@@ -62,8 +63,8 @@ export async function checkOutputs({ writes, reads }: Files): Promise<void> {
 }
 
 /**
- * Checks outputs, locks them, removes what killed runs left half written, and does the work.
- * @throws UsageError as `checkOutputs` does; FileError for an output that cannot be written, or that another process is writing
+ * Checks outputs, locks them, removes partial files of killed runs, and runs the work.
+ * @throws UsageError like `checkOutputs`; FileError for an output that cannot be written, or that another process is writing
  */
 export async function withOutputs<T>(files: Files, work: () => Promise<T>): Promise<T> {
   await checkOutputs(files)
@@ -83,7 +84,7 @@ export async function withOutputs<T>(files: Files, work: () => Promise<T>): Prom
   }
 }
 
-/** The files that an output takes while it is written. */
+/** The files that an output occupies while it is written. */
 class Claim {
   private readonly identity: string
   private readonly beside: ReadonlyMap<string, string>
@@ -97,7 +98,7 @@ class Claim {
     this.beside = new Map(names.map((name) => [identityOf(name), name]))
   }
 
-  /** Undefined unless a file is one of them; else why, as the end of a sentence, empty for the output itself. */
+  /** Undefined unless the file is one of them; else the reason, as the end of a sentence, empty for the output itself. */
   covers(path: string): string | undefined {
     const { output, target } = this
     const identity = identityOf(path)
@@ -112,9 +113,9 @@ class Claim {
   }
 }
 
-/** A file that is read, with the other parts of its model, or those of a folder. */
+/** An input file with the other parts of its model, or the files of an input folder. */
 async function filesOf({ path, by }: Input): Promise<Input[]> {
-  // What cannot be read is told by whoever reads it.
+  // Files that cannot be read are reported by their reader.
   const files = await listFiles(path).catch(() => [])
   const all = files.length === 1 && files[0] === path ? partsByName(path) : [path, ...files]
   return all.map((name) => ({ path: name, by: name === path ? by : `part of ${by}` }))

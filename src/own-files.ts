@@ -1,6 +1,6 @@
 /**
- * Files that quench keeps for itself beside a person's: reserved space, locks, what a killed run left. Their names can be known
- * beforehand, so an archive or a shared folder may hold a link of that name: they are never opened through one.
+ * quench's own files next to the user's: reserved space, locks, files left by a killed run. Their names are predictable, so an
+ * archive or a shared folder may contain a link of that name: they are never opened through one.
  */
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, lstat, open, unlink } from 'node:fs/promises'
@@ -10,7 +10,7 @@ import { FileError } from './errors.js'
 export const noFollow = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
 
 /**
- * Opens a regular file of this user's that has no other name, for reading and writing. A link or another user's file of that name is
+ * Opens a regular file of this user with a single name, for reading and writing. A link or another user's file of that name is
  * removed and counts as absent.
  * @returns undefined if there is none
  * @throws FileError for a folder of that name, system errors
@@ -31,7 +31,7 @@ export async function openOwn(path: string): Promise<FileHandle | undefined> {
   return undefined
 }
 
-/** Makes a new file, in place of a link or anything else of that name. @throws FileError for a folder, system errors */
+/** Creates a file, replacing a link or any other file of that name. @throws FileError for a folder, system errors */
 export async function createOwn(path: string): Promise<FileHandle> {
   const old = await openOwn(path)
   if (old) {
@@ -41,15 +41,15 @@ export async function createOwn(path: string): Promise<FileHandle> {
   return open(path, 'wx+')
 }
 
-/** Removes a symbolic link of this name, so that what is written next is a file. */
+/** Removes a symbolic link of this name, so that the next write creates a file. */
 export async function removeLink(path: string): Promise<void> {
   if ((await lstat(path).catch(absent))?.isSymbolicLink()) await unlink(path)
 }
 
-/** A regular file of this user with one name. */
+/** A regular file of this user with a single name. */
 export const isOwn = (found: Stats): boolean => found.isFile() && found.nlink === 1 && isOwnersOwn(found)
 
-/** Whether it belongs to this user, or to root, who can do anything anyway. */
+/** Whether it belongs to this user, or to root, who has all permissions anyway. */
 export const isOwnersOwn = ({ uid }: Pick<Stats, 'uid'>): boolean =>
   process.getuid === undefined || uid === process.getuid() || uid === 0
 

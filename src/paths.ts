@@ -1,7 +1,6 @@
 /**
- * Names of files: where an output's symbolic links lead, what else bears the same name, and names for what quench keeps
- * beside an output. A name has at most 255 bytes on the usual file systems, so derived names of long ones are cut and
- * told apart by a hash.
+ * File names: targets of symbolic links, equality of names, and names of quench's own files next to an output. A name has at
+ * most 255 bytes on the usual file systems, so derived names of long ones are truncated and made unique by a hash.
  */
 import { createHash } from 'node:crypto'
 import { lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs'
@@ -9,14 +8,14 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { systemError } from './system-errors.js'
 
 const mostNameBytes = 255
-/** Of a hidden name, without what is put in front of it and behind it. */
+/** Limit for a hidden name, without its prefix and ending. */
 const mostStemBytes = 200
-/** Links that lead to links, as many as Linux follows. */
+/** Limit of links to links, as in Linux. */
 const mostLinks = 40
 
 /**
- * The file that is written for an output of this name: where symbolic links lead, also if there is nothing yet.
- * @throws FileError for a name that is too long, links that lead to each other, and the like
+ * The path that is written for an output of this name: the target of symbolic links, even if it does not exist.
+ * @throws FileError for a name that is too long, links that lead to each other, etc.
  */
 export function targetOf(path: string): string {
   let target = path
@@ -31,18 +30,18 @@ export function targetOf(path: string): string {
   return target
 }
 
-/** Equal for two names of one file, whether by spelling, symbolic or hard link, and whether it is there or not. */
+/** Equal for two names of one file, whether by spelling, symbolic or hard link, and whether it exists or not. */
 export function identityOf(path: string): string {
   try {
     const found = statSync(path, { bigint: true, throwIfNoEntry: false })
     if (found) return `${found.dev}:${found.ino}`
     return realPath(targetOf(path))
   } catch {
-    return resolve(path) // what cannot be looked at is refused by whoever opens it
+    return resolve(path) // a file that cannot be examined is refused when it is opened
   }
 }
 
-/** The path without links, of which the last parts need not exist. */
+/** The path without links; its last parts need not exist. */
 export function realPath(path: string): string {
   const whole = resolve(path)
   try {
@@ -68,7 +67,7 @@ export function hiddenPath(path: string, ending: string): string {
 function stemOf(name: string): string {
   if (Buffer.byteLength(name) <= mostStemBytes) return name
   const hash = `~${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
-  const characters = Array.from(name) // none is cut in two
+  const characters = Array.from(name) // so that no character is split
   while (Buffer.byteLength(characters.join('')) + hash.length > mostStemBytes) characters.pop()
   return characters.join('') + hash
 }

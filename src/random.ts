@@ -1,9 +1,9 @@
 /**
  * Seeded random numbers, so that a run can be repeated exactly on any machine.
  *
- * The generator is sfc32 ("small fast counting", Chris Doty-Humphrey, PractRand): 128 bits of state, a period of at
- * least 2^32 from any start, and integer operations that JavaScript does exactly. A `stream` number gives
- * independent generators of one seed, e.g. one for each text that is written.
+ * The generator is sfc32 ("small fast counting", Chris Doty-Humphrey, PractRand): 128 bits of state, a period of at least 2^32
+ * from any start, and integer operations that are exact in JavaScript. A `stream` number selects independent generators of one
+ * seed, e.g. one for each text that is written.
  */
 export class Random {
   private a: number
@@ -12,7 +12,9 @@ export class Random {
   private counter = 1
   private spare: number | undefined
 
-  /** @param seed any number; its integer part counts, modulo 2^53. @param stream picks one of many generators of the seed. */
+  /**
+   * @param seed any number; its integer part counts, modulo 2^53. @param stream selects one of many generators of the seed.
+   */
   constructor(seed: number, stream = 0) {
     const whole = Math.abs(Math.trunc(seed)) % 2 ** 53
     this.a = whole | 0
@@ -46,7 +48,7 @@ export class Random {
     }
   }
 
-  /** Normal with mean 0 and variance 1, by the polar method of Marsaglia. */
+  /** Normal with mean 0 and variance 1, by Marsaglia's polar method. */
   normal(): number {
     if (this.spare !== undefined) {
       const value = this.spare

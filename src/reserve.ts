@@ -1,26 +1,26 @@
 /**
- * Room on the disk that is taken before it is needed, so that a full disk is found out before the work whose result it would
- * lose. The room for a file is a hidden file beside it that was really written; whoever then writes the file writes over that.
- * File systems that compress, or that never write over what is there, may still run full. It is taken by `reserveSpace` of files.ts.
+ * Disk space reserved before a long computation, so that ENOSPC is raised before the work and not after it. The reserve of a
+ * file is a hidden file next to it that was really written; the file is then written over it. File systems that compress or
+ * copy on write may still run full. `reserveSpace` of files.ts reserves the space.
  *
- * Only a file with one name is written over: a process that is killed between `keepReserved` and the renaming that follows leaves the file
- * itself as its own room.
+ * Only a file with a single name is written over: a process killed between `keepReserved` and the following rename leaves the
+ * file itself as its own reserve.
  */
 import { type FileHandle, link, lstat, rename, unlink } from 'node:fs/promises'
 import { isOwn, openOwn } from './own-files.js'
 import { hiddenPath, targetOf } from './paths.js'
 
-/** Rooms that this process has taken: a file of the name that is there without its doing is left alone. */
+/** Reserves made by this process: any other file of such a name is left alone. */
 const taken = new Set<string>()
 
 export const reservedPath = (path: string): string => hiddenPath(targetOf(path), '.room')
 
-/** Lets `takeReserved` use the room of `path`. */
+/** Lets `takeReserved` use the reserve of `path`. */
 export function noteRoom(path: string): void {
   taken.add(reservedPath(path))
 }
 
-/** Gives the room of `path`, if this process has taken any, the name `temporary`, and opens it to be written over and cut to size. */
+/** Renames the reserve of `path`, if this process made one, to `temporary`, and opens it to be overwritten and truncated. */
 export async function takeReserved(path: string, temporary: string): Promise<FileHandle | undefined> {
   const room = reservedPath(path)
   if (!taken.delete(room)) return undefined
@@ -34,19 +34,19 @@ export async function takeReserved(path: string, temporary: string): Promise<Fil
   }
 }
 
-/** What the file `path` takes stays as room for the next one when another file is renamed onto it. */
+/** Keeps the space of the file `path` as the reserve of the next one when another file is renamed onto it. */
 export async function keepReserved(path: string): Promise<void> {
   await discardReserved(path)
   const found = await lstat(path).catch(() => undefined)
-  if (!found || !isOwn(found)) return // another name of it is somebody's copy
-  // Some file systems have no links: then there is no room.
+  if (!found || !isOwn(found)) return // its other name may be a user's copy
+  // Some file systems have no hard links: then there is no reserve.
   await link(path, reservedPath(path)).then(
     () => noteRoom(path),
     () => {},
   )
 }
 
-/** Removes the room of `path`, if there is any. A folder of that name is none. */
+/** Removes the reserve of `path`, if there is one. A folder of that name is not a reserve. */
 export async function discardReserved(path: string): Promise<void> {
   taken.delete(reservedPath(path))
   await unlink(reservedPath(path)).catch(() => {})

@@ -1,9 +1,9 @@
 /**
- * Work on what comes from strangers (chat templates, JSON schemas) in a process of its own. It may loop for ever, and it may end
- * the process that it runs in: V8 aborts on arrays and heaps that are too large, which the limits of a worker thread do not
- * catch. Requests are answered one after another, each within a time limit; a process that died is started again for the next.
+ * Runs untrusted code (chat templates, JSON schemas) in a separate process. It may loop forever, and it may crash its process:
+ * V8 aborts on arrays and heaps that are too large, which the limits of a worker thread do not catch. Requests are answered
+ * one at a time, each within a time limit; a process that died is restarted for the next one.
  *
- * The process prints nothing, and it ends when its parent does, since that closes the channel between them. The module of the
+ * The process prints nothing, and it ends with its parent, since that closes the channel between them. The module of the
  * process calls `serve`.
  */
 import { type ChildProcess, fork } from 'node:child_process'
@@ -11,7 +11,7 @@ import vm from 'node:vm'
 import { FileError, QuenchError } from './errors.js'
 import { processEntry } from './workers.js'
 
-/** An answer, or a clause that says why there is none, e.g. "it takes more than 30 s". */
+/** An answer, or a clause that gives the reason for none, e.g. "it takes more than 30 s". */
 export type Outcome<T> = { readonly result: T } | { readonly problem: string }
 
 type Reply =
@@ -27,7 +27,7 @@ interface Start {
 
 const memoryMb = 1024
 const startTimeout = 60_000
-/** After its own time limit, what the process may still take to say so. */
+/** Additional time in which the process may report a timeout. */
 const grace = 5_000
 const mostReason = 200
 const tooMuchMemory = 'it takes too much memory'
@@ -36,10 +36,10 @@ export class Sandbox<Request, Result> {
   private child: ChildProcess | undefined
 
   /**
-   * @param name of the module, without ending, e.g. `./chat-worker`
+   * @param name of the module, without extension, e.g. `./chat-worker`
    * @param from `import.meta.url` of the caller
-   * @param input what the module is started with
-   * @param timeout milliseconds that a request may take
+   * @param input start argument of the module
+   * @param timeout limit per request in milliseconds
    */
   constructor(
     private readonly name: string,
@@ -48,7 +48,7 @@ export class Sandbox<Request, Result> {
     private readonly timeout: number,
   ) {}
 
-  /** To be called when the request before is answered. @throws FileError of the module's start */
+  /** Must not be called before the previous request is answered. @throws FileError of the module's start */
   async ask(request: Request): Promise<Outcome<Result>> {
     if (!this.child) {
       this.child = this.spawn()
@@ -73,8 +73,8 @@ export class Sandbox<Request, Result> {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
-    child.on('error', () => {}) // of a message that no longer arrives
-    // It may be busy and not see that the channel is closed.
+    child.on('error', () => {}) // for a message that can no longer be delivered
+    // It may be busy and not notice that the channel is closed.
     const kill = (): boolean => child.kill('SIGKILL')
     process.once('exit', kill)
     child.once('exit', () => process.off('exit', kill))
@@ -99,9 +99,9 @@ export class Sandbox<Request, Result> {
       const timer = setTimeout(() => lost(tooLong(this.timeout)), timeout)
       child.once('message', answered).once('exit', ended).once('error', failed)
       try {
-        child.send(message as object, () => {}) // a failure is an 'exit' as well
+        child.send(message as object, () => {}) // a failure also causes an 'exit'
       } catch (error) {
-        lost(reasonOf(error)) // e.g. a message of too many levels
+        lost(reasonOf(error)) // e.g. a message that is nested too deeply
       }
     })
     if ('fileError' in reply) throw new FileError(reply.fileError.path, reply.fileError.problem)
@@ -111,8 +111,8 @@ export class Sandbox<Request, Result> {
 }
 
 /**
- * In the process: answers requests. What `handle` throws as a `QuenchError` is the problem of the request.
- * @param start reads what all requests need, and gives the function that answers one
+ * In the process: answers requests. A `QuenchError` thrown by `handle` is the problem of the request.
+ * @param start reads what all requests share, and returns the function that answers one
  */
 export function serve<Input, Request>(start: (input: Input) => Promise<(request: Request) => unknown>): void {
   let handle: ((request: Request) => unknown) | undefined
@@ -128,11 +128,11 @@ export function serve<Input, Request>(start: (input: Input) => Promise<(request:
     process.send?.(await reply(message).catch(replyTo))
   })
   process.on('disconnect', () => process.exit())
-  // Signals from the terminal are the parent's to handle.
+  // The parent handles signals from the terminal.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {})
 }
 
-/** Runs a function in at most so many milliseconds. */
+/** Runs a function with a time limit in milliseconds. */
 function limited<T>(handle: (request: T) => unknown, request: T, timeout: number): unknown {
   const context = globalThis as { quenchRequest?: () => unknown }
   context.quenchRequest = () => handle(request)
@@ -154,7 +154,7 @@ function replyTo(error: unknown): Reply {
 
 const tooLong = (timeout: number): string => `it takes more than ${timeout / 1000} s`
 
-/** The message of an error that strangers can word, at most some 200 characters of it. */
+/** The message of an error that untrusted code may word, truncated to about 200 characters. */
 export function reasonOf(error: unknown): string {
   if (error instanceof RangeError && /call stack/.test(error.message)) return 'it is nested too deeply'
   const message = error instanceof Error ? error.message : String(error)

@@ -1,4 +1,4 @@
-/** What the system says about a file, as a sentence for a person. */
+/** System errors about a file, as a sentence for the user. */
 import { FileError, QuenchError } from './errors.js'
 
 const reasons: Record<string, string> = {
@@ -18,14 +18,14 @@ const reasons: Record<string, string> = {
   EIO: 'the disk reported an error',
 }
 
-/** What the system said about `path`, as a FileError; anything that is not a system error is returned as it is. */
+/** A system error about `path` as a FileError; any other error is returned unchanged. */
 export function systemError(path: string, error: unknown): unknown {
   if (error instanceof QuenchError || !(error instanceof Error) || !('code' in error)) return error
   const code = String(error.code)
   return new FileError(path, reasons[code] ?? `the system answered ${code}`, { cause: error })
 }
 
-/** Whether it is an error of `systemError` that says that there is no room. */
+/** Whether an error of `systemError` reports a full disk. */
 export const isDiskFull = (error: unknown): error is FileError =>
   error instanceof FileError &&
   error.cause instanceof Error &&

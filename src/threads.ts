@@ -1,4 +1,4 @@
-/** How many threads quench may use: everything that starts threads asks here. */
+/** The number of threads that quench may use, for everything that starts threads. */
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { posix } from 'node:path'
@@ -6,36 +6,34 @@ import { UsageError } from './errors.js'
 
 interface Threads {
   readonly count: number
-  /** The container's limit in processors, where it makes threads fewer than the machine has processors. */
+  /** The container's CPU limit, if it allows fewer threads than the machine has processors. */
   readonly quota?: number
 }
 
-/** What libllama takes. */
+/** libllama's limit. */
 export const mostThreads = 512
 
-/** Reads a small file; undefined where there is none. */
+/** Reads a small file; undefined if it does not exist. */
 type Read = (path: string) => string | undefined
 
 let found: Threads | undefined
 let ofMachine: number | undefined
 
 /**
- * `QUENCH_THREADS` if it is set, else the processors that this process may run on, at most as many as the container's limit.
- * The split of a matrix product, and so the last bit of a result, depends on it.
+ * `QUENCH_THREADS` if set, else the processors that this process may run on, but at most the container's limit. The split of a
+ * matrix product, and so the last bit of a result, depends on it.
  * @throws UsageError if the variable is not a whole number from 1 to 512
  */
 export const threadCount = (): number => availableThreads().count
 
-/**
- * So many threads from now on, whatever `QUENCH_THREADS` says, in the threads and processes that are started as well.
- */
+/** Sets the number of threads, overriding `QUENCH_THREADS`, also for threads and processes started later. */
 export function useThreads(count: number): void {
   process.env.QUENCH_THREADS = String(count)
   found = { count }
   ofMachine ??= threadsOf(undefined, availableParallelism(), cpus().length, cpuQuota(readSmall)).count
 }
 
-/** Threads that run at once here, also where fewer were asked for on the command line. */
+/** Threads that can run at once on this machine, even if fewer were requested on the command line. */
 export const machineThreads = (): number => ofMachine ?? threadCount()
 
 /** `threadCount` with its reason. */
@@ -45,8 +43,8 @@ export function availableThreads(): Threads {
 }
 
 /**
- * @param processors those that this process may run on, which newer releases of Node limit by the quota themselves
- * @param machine those that there are
+ * @param processors those that this process may run on; newer releases of Node apply the quota to them
+ * @param machine all processors
  */
 export function threadsOf(
   wanted: string | undefined,
@@ -68,9 +66,9 @@ export function threadsOf(
 const root = '/sys/fs/cgroup'
 
 /**
- * Processors' worth of time that this process gets, by the least quota / period of its control group and those around it, of
- * cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us`, `cpu.cfs_period_us`); undefined where nothing limits it.
- * A container often sees its own group as the root, under the name that it has outside; so groups that are not there are passed over.
+ * CPU limit in processors: the smallest quota / period of this process's control group and its ancestors, for cgroup v2
+ * (`cpu.max`) and v1 (`cpu.cfs_quota_us`, `cpu.cfs_period_us`); undefined if there is no limit. In a container, the group is
+ * often mounted as the root but named as outside, so missing groups are skipped.
  */
 export function cpuQuota(read: Read): number | undefined {
   const quotas: number[] = []
@@ -94,7 +92,7 @@ export function cpuQuota(read: Read): number | undefined {
   return quotas.length === 0 ? undefined : Math.min(...quotas)
 }
 
-/** The folder of a control group and all around it, up to the mount. */
+/** The folder of a control group and its ancestors, up to the mount. */
 function upwards(mount: string, path: string): string[] {
   const folders: string[] = []
   for (let at = posix.normalize(path); at !== '/'; at = posix.dirname(at)) folders.push(posix.join(mount, at))

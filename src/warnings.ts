@@ -1,4 +1,6 @@
-/** What a person should know although the work goes on, from deep inside: a warning of Node's, which the command prints in its own way. */
+/**
+ * Warnings for the user from deep inside, while the work continues: Node warnings, which the command prints in its own format.
+ */
 
 export const warningType = 'QuenchWarning'
 

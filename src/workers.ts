@@ -1,6 +1,6 @@
 /**
- * Work on a thread of its own: what takes long, such as reading headers with long vocabularies. The module of the thread calls
- * `answer` with its work. What may end the process is for `sandbox.ts`.
+ * Runs slow work, such as reading headers with long vocabularies, on a separate thread. The module of the thread passes its
+ * work to `answer`. Work that may crash the process belongs in `sandbox.ts`.
  */
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -9,7 +9,7 @@ import { FileError, QuenchError } from './errors.js'
 
 const memoryMb = 2048
 
-/** What a thread sends back. */
+/** Message from a thread. */
 type Answer<T> =
   | { readonly result: T }
   | { readonly fileError: { readonly path: string; readonly problem: string } }
@@ -49,7 +49,7 @@ export async function runOnThread<T>(
   }
 }
 
-/** In the thread: does the work and sends what it gives, or the FileError that it throws. */
+/** In the thread: runs the work and sends its result, or the FileError that it throws. */
 export async function answer<T>(work: () => Promise<T>): Promise<void> {
   try {
     parentPort?.postMessage({ result: await work() } satisfies Answer<T>)
@@ -60,8 +60,8 @@ export async function answer<T>(work: () => Promise<T>): Promise<void> {
 }
 
 /**
- * Calls `ended` once, when a thread ends by itself: with the error that it threw, or with one that says that it is gone where it
- * threw none, as when it is terminated or has no memory left.
+ * Calls `ended` once, when a thread ends by itself: with the error that it threw, or with an error that it is gone if it threw
+ * none, e.g. when it was terminated or ran out of memory.
  * @param doing what the thread does, e.g. `scores predictions`
  */
 export function onceEnded(worker: Worker, doing: string, ended: (error: Error) => void): void {
@@ -72,26 +72,26 @@ export function onceEnded(worker: Worker, doing: string, ended: (error: Error) =
         ? new QuenchError(`the thread that ${doing} has no memory left; use fewer --threads`)
         : thrown
   })
-  // Comes after an error too.
+  // Emitted after an error too.
   worker.once('exit', (code) =>
     ended(error ?? new QuenchError(`the thread that ${doing} has ended before its work was done (${code})`)),
   )
 }
 
-/**
- * @param name of the module, without ending, e.g. `./score-worker`
- * @param from `import.meta.url` of the caller
- */
+/** @param name of the module, without extension, e.g. `./score-worker` @param from `import.meta.url` of the caller */
 export function workerEntry(name: string, from: string): URL {
   if (!from.endsWith('.ts')) return new URL(`${name}.js`, from)
-  // A worker does not inherit the loader of TypeScript.
+  // A worker does not inherit the TypeScript loader.
   const loader = pathToFileURL(createRequire(from).resolve('tsx/esm/api').replace(/cjs$/, 'mjs'))
   const worker = new URL(`${name}.ts`, from)
   const code = `import { register } from ${JSON.stringify(loader)}; register(); await import(${JSON.stringify(worker)})`
   return new URL(`data:text/javascript,${encodeURIComponent(code)}`)
 }
 
-/** The same for a process: what `fork` takes. From sources the module needs the loader of TypeScript, which is not inherited. */
+/**
+ * Like `workerEntry`, for a process: the arguments of `fork`. Run from sources, the module needs the TypeScript loader, which
+ * is not inherited.
+ */
 export function processEntry(name: string, from: string): { module: string; execArgv: string[] } {
   const typescript = from.endsWith('.ts')
   const module = fileURLToPath(new URL(`${name}.${typescript ? 'ts' : 'js'}`, from))

@@ -1,4 +1,4 @@
-/** PyTorch in a process of its own: an environment for it, the model as it reads it, and questions and answers by line. */
+/** PyTorch in a separate process: its environment, the model in the format it reads, and requests and replies by line. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -15,7 +15,7 @@ import { clip, rates, type Trainer } from '../student.js'
 
 type Reply = Record<string, string | number>
 
-/** Runs a command to its end; its output goes to standard error. Whether it went well. */
+/** Runs a command to its end, with its output on standard error. Returns whether it succeeded. */
 async function ran(command: string, args: readonly string[]): Promise<boolean> {
   const child = spawn(command, args, { stdio: ['ignore', 2, 2] })
   try {
@@ -26,7 +26,10 @@ async function ran(command: string, args: readonly string[]): Promise<boolean> {
   }
 }
 
-/** The Python of an environment with PyTorch, which is made if it is not there; undefined, and a sentence, where it cannot be. */
+/**
+ * The Python of an environment with PyTorch, which is created if missing; prints a sentence and returns undefined if that
+ * fails.
+ */
 export async function pythonWithTorch(folder: string): Promise<string | undefined> {
   const python = joinPath(folder, 'bin', 'python')
   if (existsSync(python) && (await ran(python, ['-c', 'import torch, numpy']))) return python
@@ -42,7 +45,7 @@ export async function pythonWithTorch(folder: string): Promise<string | undefine
   return undefined
 }
 
-/** Writes what step.py reads: model.json and values.f32. */
+/** Writes the input of step.py: model.json and values.f32. */
 export async function writeModel(
   folder: string,
   { source, network, parameters }: Trainer,
@@ -87,18 +90,18 @@ export async function writeModel(
   await writeFile(joinPath(folder, 'values.f32'), parts)
 }
 
-/** step.py on a folder. */
+/** Runs step.py on a folder. */
 export class PyTorch {
   private readonly child: ChildProcess
   private readonly lines: AsyncIterator<string>
-  /** Versions, once it is there. */
+  /** Versions, once it has started. */
   readonly started: Promise<Reply>
 
   constructor(python: string, folder: string) {
     const script = fileURLToPath(new URL('step.py', import.meta.url))
     this.child = spawn(python, [script, folder], {
       stdio: ['pipe', 'pipe', 2],
-      // Else threads that meet on one core wait for each other for whole time slices whenever the machine does anything else.
+      // Otherwise threads on the same core wait for each other for whole time slices whenever the machine is busy.
       env: { OMP_PROC_BIND: 'true', ...process.env },
     })
     if (!this.child.stdout) throw new Error('no standard output')

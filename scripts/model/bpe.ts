@@ -1,14 +1,14 @@
 /**
- * The shipped model's tokenizer: byte-level BPE as in GPT-2 (Radford et al. 2019; merges after Sennrich et al.,
- * arXiv 1508.07909), learned from the training text every time, since that takes seconds and gives the same result.
+ * The shipped model's tokenizer: byte-level BPE as in GPT-2 (Radford et al. 2019; merges after Sennrich et al., arXiv
+ * 1508.07909), learned from the training text every time, since that takes seconds and is deterministic.
  *
- * Ids: 0..255 are the bytes themselves, then the merged tokens in the order they were learned, and the last id is
- * `<|endoftext|>`, which begins and ends documents. A GGUF file carries tokens as strings in GPT-2's byte alphabet,
- * where every byte is one printable character (a space is `Ġ`).
+ * Ids: 0..255 are the bytes themselves, then the merged tokens in the order they were learned; the last id is `<|endoftext|>`,
+ * which begins and ends documents. A GGUF file stores tokens as strings in GPT-2's byte alphabet, in which every byte is one
+ * printable character (a space is `Ġ`).
  *
- * Text is first cut into words by GPT-2's pattern; merges never cross a cut. llama.cpp has the same pattern under
- * the pre-tokenizer name `gpt-2`. Its white space is Unicode's White_Space, which `\s` is not quite (U+0085, U+FEFF).
- * Only letters and digits newer than its tables, about Unicode 15, can be cut differently there.
+ * Text is first split into words by GPT-2's pattern; merges never cross a split. llama.cpp has the same pattern under the
+ * pre-tokenizer name `gpt-2`. Its white space is Unicode's White_Space, from which `\s` differs in U+0085 and U+FEFF. Only
+ * letters and digits newer than its tables, about Unicode 15, can be split differently there.
  */
 import type { GgufValue } from '../../src/gguf/index.js'
 
@@ -24,7 +24,7 @@ const CONTROL = 3
 /** Pairs of ids are map keys `left * PAIR + right`, so ids stay below this. */
 const PAIR = 65536
 
-/** GPT-2's printable character of each byte: itself where it is visible in Latin-1, else the next from U+0100 on. */
+/** GPT-2's printable character of each byte: the byte itself if it is visible in Latin-1, else the next from U+0100 on. */
 export const byteAlphabet: readonly string[] = (() => {
   let next = 256
   return Array.from({ length: 256 }, (_, byte) => {
@@ -33,7 +33,7 @@ export const byteAlphabet: readonly string[] = (() => {
   })
 })()
 
-/** What a pair of ids becomes; the lower rank was learned first and is merged first. */
+/** The result of merging a pair of ids; lower ranks were learned first and are merged first. */
 interface Merge {
   readonly rank: number
   readonly id: number
@@ -58,7 +58,7 @@ export class Bpe {
     this.endOfText = tokens.length - 1
   }
 
-  /** The tokens of a text, without any `<|endoftext|>`; that string inside the text is ordinary text. */
+  /** The tokens of a text, without any `<|endoftext|>`; that string within the text is ordinary text. */
   encode(text: string): Int32Array {
     const ids: number[] = []
     for (const [word] of text.matchAll(WORD)) {
@@ -72,7 +72,7 @@ export class Bpe {
     return Int32Array.from(ids)
   }
 
-  /** Merges the pair that was learned first, the leftmost of equals, until no pair of neighbours was learned. */
+  /** Merges the adjacent pair that was learned first, the leftmost on ties, until no learned pair remains. */
   #encodeWord(word: string): number[] {
     const ids = [...Buffer.from(word)]
     for (;;) {
@@ -90,7 +90,7 @@ export class Bpe {
     }
   }
 
-  /** The bytes of tokens as text; `<|endoftext|>` is left out. Bytes that are not UTF-8 become U+FFFD. */
+  /** The bytes of tokens as text; `<|endoftext|>` is omitted. Bytes that are not UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string {
     const bytes: number[] = []
     for (const id of ids) {
@@ -100,7 +100,7 @@ export class Bpe {
     return Buffer.from(bytes).toString('utf8')
   }
 
-  /** The metadata by which llama.cpp tokenizes as `encode` does. It begins a text with `<|endoftext|>`. */
+  /** The metadata with which llama.cpp tokenizes like `encode`. It begins a text with `<|endoftext|>`. */
   metadata(): [string, GgufValue][] {
     const { tokens, endOfText } = this
     const merges = [...this.#merges.keys()].map(
@@ -124,9 +124,9 @@ export class Bpe {
 }
 
 /**
- * Learns a vocabulary of exactly `size` tokens: 256 bytes, `size - 257` merged tokens and `<|endoftext|>`.
- * Each step merges the most frequent pair of neighbours; of equals the one with the smaller left, then right id.
- * Each distinct word is kept once with its count, and a merge touches only the words that hold the pair.
+ * Learns a vocabulary of exactly `size` tokens: 256 bytes, `size - 257` merged tokens and `<|endoftext|>`. Each step merges
+ * the most frequent adjacent pair; ties go to the smaller left, then right id. Each distinct word is kept once with its count,
+ * and a merge touches only the words that contain the pair.
  */
 export function learnBpe(texts: Iterable<string>, size: number): Bpe {
   if (!(size >= 257 && size < PAIR))
@@ -137,7 +137,7 @@ export function learnBpe(texts: Iterable<string>, size: number): Bpe {
   }
   const words = [...counts].map(([word, count]) => ({ ids: [...Buffer.from(word)], count }))
 
-  // For each pair of ids: how often it occurs, and the words that hold it or once held it.
+  // For each pair of ids: its number of occurrences, and the words that contain or once contained it.
   const pairs = new Map<number, { count: number; words: Set<(typeof words)[number]> }>()
   const tally = (word: (typeof words)[number], sign: 1 | -1): void => {
     for (let i = 0; i + 1 < word.ids.length; i++) {
@@ -185,7 +185,7 @@ export function learnBpe(texts: Iterable<string>, size: number): Bpe {
   return new Bpe([...tokens, END_OF_TEXT], merges)
 }
 
-/** `ids` with every `left, right`, taken from the left, replaced by `id`. */
+/** `ids` with every `left, right` replaced by `id`, from left to right. */
 function mergePair(ids: readonly number[], left: number, right: number, id: number): number[] {
   const merged: number[] = []
   for (let i = 0; i < ids.length; i++) {

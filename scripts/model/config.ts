@@ -1,4 +1,4 @@
-/** The hyperparameters of the model that ships: rows of every matrix are divisible by 256, so that K-quants apply. */
+/** The hyperparameters of the shipped model: rows of every matrix are divisible by 256, so that K-quants apply. */
 import type { BlockConfig, DecoderConfig } from '../../src/models/decoder.js'
 
 const layers = 5

@@ -1,14 +1,13 @@
 /**
- * The text of the shipped model: 135 chapters (and front matter) of Moby-Dick and 233 addresses on the State of
- * the Union, 1790 to 2021, both in the public domain. They come as files of two development dependencies, so
- * nothing is downloaded.
+ * The text of the shipped model: 135 chapters (and front matter) of Moby-Dick and 233 addresses on the State of the Union,
+ * 1790 to 2021, both in the public domain. They are files of two development dependencies, so nothing is downloaded.
  *
- * The split is by whole documents named below: no paragraph of a held-out document is ever trained on, and both
- * held-out sets span both sources and all eras. Addresses that quote others at length (Washington's farewell of
- * 1796, the Johnson, Grant, McKinley and Theodore Roosevelt runs) stay in training, where a quotation cannot leak.
+ * The split is by whole documents named below: no paragraph of a held-out document is ever trained on, and both held-out sets
+ * span both sources and all eras. Addresses that quote others at length (Washington's farewell of 1796, the Johnson, Grant,
+ * McKinley and Theodore Roosevelt runs) stay in training, where a quotation cannot leak.
  *
- * `npx tsx scripts/model/corpus.ts models` writes quench-5m.test.txt and quench-5m.validation.txt, the leading
- * documents of each list, as the text on which the shipped model is measured.
+ * `npx tsx scripts/model/corpus.ts models` writes quench-5m.test.txt and quench-5m.validation.txt, the leading documents of
+ * each list, as the text on which the shipped model is measured.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -27,7 +26,7 @@ export interface Corpus {
   readonly test: Document[]
 }
 
-/** About 1.5 % of the bytes. `file` goes into the written file, `rest` is held out as well. */
+/** About 1.5 % of the bytes. `file` goes into the written file; `rest` is held out as well. */
 const VALIDATION = {
   file: ['1803_thomas_jefferson_dr', 'chapter_36', '1887_grover_cleveland_d', '1991_george_bush_r'],
   rest: ['1928_calvin_coolidge_r', 'chapter_109', '2015_barack_obama_d'],
@@ -79,7 +78,7 @@ export function loadCorpus(): Corpus {
     const data = join(dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), 'data')
     for (const file of readdirSync(data).sort()) {
       const id = file.slice(0, -'.txt'.length)
-      // `data` is the whole book again and `contents` its table of contents.
+      // `data` repeats the whole book and `contents` is its table of contents.
       if (!file.endsWith('.txt') || id === 'data' || id === 'contents') continue
       documents.set(id, { id, text: clean(readFileSync(join(data, file), 'utf8')) })
     }

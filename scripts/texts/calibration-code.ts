@@ -1,4 +1,4 @@
-/** The packages of which a training run's own text takes nothing but source code. */
+/** Sources of the default training text from which only source code is taken. */
 
 import { code } from './code.js'
 import type { Source } from './source.js'

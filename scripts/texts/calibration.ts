@@ -1,4 +1,4 @@
-/** What a training run computes from if it is given no text. */
+/** Sources of the default training text. */
 
 import { calibrationCode } from './calibration-code.js'
 import { code } from './code.js'

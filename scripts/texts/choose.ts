@@ -1,4 +1,4 @@
-/** Chooses documents: only well-formed ones, none twice, evenly over what there is. */
+/** Chooses documents: well-formed, without duplicates, and evenly over the pieces. */
 
 import { createHash } from 'node:crypto'
 import { longest, type Piece, shortest, type Take } from './source.js'
@@ -8,16 +8,16 @@ export const pieceText = (piece: Piece): string =>
 
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-/** What is said of rights and not in the text itself. */
+/** Statements about rights that are not part of the text. */
 const rights = /copyright \(c\)|all rights reserved|licensed under the/i
 const email = /[\w.+-]+@[\w-]+\.[A-Za-z]{2,}/
-/** Languages that are not written in Latin letters. */
+/** Languages that are not written in the Latin script. */
 const otherScripts = /^(?:ar|be|bg|el|fa|he|hi|ja|ko|ru|th|uk|zh|bn|ta)\b/
 
 /** Words that show that a text has not been translated. */
 const english = /\b(?:the|and|of|is|with|this|that|you|your|will)\b/gi
 
-/** Whether a document is fit to be one. */
+/** Whether a document is suitable. */
 function isFit(piece: Piece, take: Take): boolean {
   const text = pieceText(piece)
   if (text.length < shortest || text.length > longest) return false
@@ -34,14 +34,14 @@ function isFit(piece: Piece, take: Take): boolean {
   )
 }
 
-/** Length of the pieces of text that may not occur in two documents, in characters. */
+/** Length in characters of a passage that may not occur in two documents. */
 const span = 100
 
-/** Knows which text has been taken already. */
+/** Remembers the text that has been taken. */
 export class Taken {
   private readonly spans = new Set<string>()
 
-  /** Whether a text has a part in common with one that was added. */
+  /** Whether a text shares a passage with one that was added. */
   overlaps(text: string): boolean {
     const flat = flatten(text)
     for (let i = 0; i + span <= flat.length; i++) if (this.spans.has(flat.slice(i, i + span))) return true
@@ -56,7 +56,7 @@ export class Taken {
 
 const flatten = (text: string): string => text.replace(/\s+/g, ' ')
 
-/** Documents of a take up to its number of characters, each language in its turn, in an order that their texts decide. */
+/** Documents of a take up to its number of characters, with languages in rotation, in an order determined by their texts. */
 export function choose(pieces: readonly Piece[], take: Take, taken: Taken): Piece[] {
   const queues = new Map<string, Piece[]>()
   const ordered = pieces
@@ -68,7 +68,7 @@ export function choose(pieces: readonly Piece[], take: Take, taken: Taken): Piec
   }
   const chosen: Piece[] = []
   const sizes = new Map([...queues.keys()].map((language) => [language, 0]))
-  /** Characters of one language, where there are several: others may have less than their share. */
+  /** Limit of characters per language if there are several: others may have less than their share. */
   const most = queues.size > 1 ? (1.5 * take.characters) / queues.size : take.characters
   let size = 0
   while (size < take.characters && queues.size > 0) {
@@ -90,6 +90,6 @@ export function choose(pieces: readonly Piece[], take: Take, taken: Taken): Piec
   return chosen
 }
 
-/** An order that mixes sources and languages and is the same every time. */
+/** A deterministic order that mixes sources and languages. */
 export const mixed = <T extends Piece>(pieces: readonly T[]): T[] =>
   [...pieces].sort((a, b) => (hash(`order ${pieceText(a)}`) < hash(`order ${pieceText(b)}`) ? -1 : 1))

@@ -1,4 +1,4 @@
-/** Cuts source code between its top-level definitions. */
+/** Splits source code between its top-level definitions. */
 
 import { longest, type Piece, type SourceFile, shortest } from './source.js'
 
@@ -32,7 +32,7 @@ const languages: Readonly<Record<string, string>> = {
   lua: 'Lua',
 }
 
-/** The code without the comment that says whose it is. */
+/** The code without its licence comment. */
 function withoutLicense(code: string): string {
   const comment = /^(?:#!.*\n)?\s*(?:\/\*[\s\S]*?\*\/|<!--[\s\S]*?-->|(?:(?:\/\/|#|--).*\n)+)\s*/.exec(code)
   return comment && /copyright|licen[cs]e|@generated/i.test(comment[0]) ? code.slice(comment[0].length) : code
@@ -67,7 +67,7 @@ function cutCode(code: string): string[] {
   return documents
 }
 
-/** Whether it looks written by a person: no very long lines, no rows of numbers, not a list of imports only. */
+/** Whether the code looks hand-written: no very long lines, no rows of numbers, not only a list of imports. */
 const isReadable = (code: string): boolean =>
   code.split('\n').every((line) => line.length <= 200) &&
   (code.match(/\d/g)?.length ?? 0) < code.length * 0.08 &&

@@ -1,4 +1,4 @@
-/** Makes conversations of questions and their answers. */
+/** Makes conversations from questions and their answers. */
 
 import { parse } from 'yaml'
 import type { ShippedMessage as Message } from '../../src/data/shipped-texts.js'
@@ -8,7 +8,7 @@ import { longest, type Piece, type SourceFile, shortest } from './source.js'
 const size = (messages: readonly Message[]): number =>
   messages.reduce((sum, { content }) => sum + content.length, 0)
 
-/** Joins exchanges that follow one another until a conversation is long enough. */
+/** Joins consecutive exchanges until a conversation is long enough. */
 export function joinExchanges(
   exchanges: readonly (readonly Message[])[],
   enough: number,
@@ -52,7 +52,7 @@ const questions =
       )
     })
 
-/** Sections whose headings are questions, of reStructuredText and of Markdown. */
+/** Sections of reStructuredText and Markdown whose headings are questions. */
 export const rstQuestions = questions((text) => rstSections(plainRst(text)), 900)
 export const markdownQuestions = questions(markdownSections, 900)
 
@@ -60,7 +60,7 @@ interface Corpus {
   readonly conversations: readonly unknown[]
 }
 
-/** By the corpus's names of its folders. */
+/** Language codes by the corpus's folder names. */
 const languageCodes: Readonly<Record<string, string>> = {
   bengali: 'bn',
   chinese: 'zh-CN',
@@ -92,7 +92,7 @@ const languageCodes: Readonly<Record<string, string>> = {
   yoruba: 'yo',
 }
 
-/** The corpus of a chat program: lists of turns, the user's first, with the language as the file's folder. */
+/** A chatbot corpus: lists of turns, the user's first, with the language as the file's folder. */
 export const turnLists = (files: readonly SourceFile[]): Piece[] =>
   files.flatMap(({ path, bytes }) => {
     const { conversations } = parse(bytes.toString('utf8'), { uniqueKeys: false }) as Corpus
@@ -107,7 +107,7 @@ export const turnLists = (files: readonly SourceFile[]): Piece[] =>
     return joinExchanges(exchanges, 1200, languageCodes[path.split('/').at(-2) ?? ''])
   })
 
-/** Examples of reasoning, `Q: …` and `A: …`, under a line that says what is asked. */
+/** Examples of reasoning, `Q: …` and `A: …`, under a line that states the task. */
 export const reasoning =
   (language: string) =>
   (files: readonly SourceFile[]): Piece[] =>
@@ -132,7 +132,7 @@ interface Task {
   }
 }
 
-/** Examples of how problems are solved, from the description of a task. */
+/** Examples of solved problems, from the description of a task. */
 export const solvedProblems = (files: readonly SourceFile[]): Piece[] =>
   files.flatMap(({ bytes }) => {
     const { fewshot_config } = parse(bytes.toString('utf8')) as Task

@@ -1,4 +1,4 @@
-/** Cuts documentation in reStructuredText, Markdown and HTML at its headings. */
+/** Splits documentation in reStructuredText, Markdown and HTML at its headings. */
 
 import { parseHTML } from 'linkedom'
 import { groupParagraphs } from './prose.js'
@@ -10,10 +10,10 @@ export interface Section {
   readonly body: string
 }
 
-/** Directives that say something to the reader; all others are left out with what is in them. */
+/** Directives with text for the reader; all others are removed with their contents. */
 const readableDirectives = /^(?:note|warning|tip|important|hint|admonition|seealso)$/
 
-/** Takes the marks out of reStructuredText that mean nothing without its tools. */
+/** Removes reStructuredText markup that means nothing without its tools. */
 export function plainRst(text: string): string {
   const out: string[] = []
   const lines = text.replace(/\r\n?/g, '\n').replace(/\t/g, '    ').split('\n')
@@ -49,7 +49,7 @@ export function plainRst(text: string): string {
     .replace(/\n{3,}/g, '\n\n')
 }
 
-/** Sections of reStructuredText: a heading is a line with a row of one mark of its length below it. */
+/** Sections of reStructuredText: a heading is a line underlined by a row of one punctuation mark of its length. */
 export function rstSections(text: string): Section[] {
   const lines = text.split('\n')
   const sections: { title: string; body: string[] }[] = [{ title: '', body: [] }]
@@ -81,7 +81,7 @@ export function markdownSections(text: string): Section[] {
   return sections.map(({ title, body }) => ({ title, body: tidy(plainMarkdown(body.join('\n'))) }))
 }
 
-/** Markdown without comments, images, tags and targets of links. */
+/** Markdown without comments, images, tags and link targets. */
 const plainMarkdown = (text: string): string =>
   text
     .replace(/^---\n[\s\S]*?\n---\n/, '')
@@ -99,7 +99,7 @@ const tidy = (text: string): string =>
     .replace(/\n{3,}/g, '\n\n')
     .replace(/^\n+|\s+$/g, '')
 
-/** What is read of a node of HTML. */
+/** The properties used of an HTML node. */
 interface HtmlNode {
   readonly nodeType: number
   readonly nodeName: string
@@ -107,7 +107,7 @@ interface HtmlNode {
   readonly childNodes: Iterable<HtmlNode>
 }
 
-/** HTML as text: blocks are paragraphs, preformatted text keeps its lines. */
+/** HTML as text: blocks become paragraphs, preformatted text keeps its lines. */
 export function htmlText(html: string): string {
   const { document } = parseHTML(`<!doctype html><html><body>${html}</body></html>`)
   for (const node of document.querySelectorAll('script,style,nav,header > a,img,svg,table,template'))
@@ -138,7 +138,7 @@ export function htmlText(html: string): string {
   )
 }
 
-/** Documents of sections: long ones are cut at paragraphs, short ones joined with those that follow. */
+/** Documents of sections: long ones are split at paragraphs, short ones joined with those that follow. */
 export function groupSections(sections: readonly Section[], title = true): string[] {
   const documents: string[] = []
   let open = ''

@@ -1,8 +1,8 @@
-/** Cuts running text at the ends of its paragraphs. */
+/** Splits running text at the ends of its paragraphs. */
 
 import { longest, type Piece, type SourceFile, shortest } from './source.js'
 
-/** Lengths at which a document ends, in turn, so that short and long ones occur. */
+/** Lengths at which documents end, in rotation, so that short and long ones occur. */
 const lengths = [1200, 2400, 1600, 3200, 900, 2000]
 
 /** Joins the lines of each paragraph of a text. */
@@ -35,7 +35,7 @@ export function groupParagraphs(parts: readonly string[], separator = '\n\n'): s
   return documents.filter((document) => document.length >= shortest && document.length <= longest)
 }
 
-/** The book without what Project Gutenberg writes before and after it. */
+/** The book without Project Gutenberg's header and footer. */
 function withoutFrame(text: string): string {
   const begin = /\*\*\* ?START OF (?:THIS|THE) PROJECT GUTENBERG[^\n]*\n/.exec(text)
   const rest = begin ? text.slice(begin.index + begin[0].length) : text
@@ -46,15 +46,15 @@ function withoutFrame(text: string): string {
 
 export interface ProseOptions {
   readonly language?: string
-  /** Characters to leave out at the beginning: title pages, contents. */
+  /** Characters to skip at the beginning: title pages, contents. */
   readonly skip?: number
-  /** Each line is one of verse. */
+  /** Each line is a line of verse. */
   readonly verse?: boolean
   /** Each line is a paragraph. */
   readonly linePerParagraph?: boolean
 }
 
-/** Cuts each file of prose. */
+/** Splits each file of prose. */
 export const prose =
   (options: ProseOptions = {}) =>
   (files: readonly SourceFile[]): Piece[] =>

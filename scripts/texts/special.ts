@@ -1,4 +1,4 @@
-/** Cuts sources whose files have a form of their own. */
+/** Splits sources whose files have their own formats. */
 
 import { htmlText } from './markup.js'
 import { groupParagraphs } from './prose.js'
@@ -6,7 +6,7 @@ import { longest, type Piece, type SourceFile, shortest } from './source.js'
 
 const json = ({ bytes }: SourceFile): unknown => JSON.parse(bytes.toString('utf8'))
 
-/** The Universal Declaration of Human Rights, a page for each language, named by a code of three letters. */
+/** The Universal Declaration of Human Rights, one page per language, named by a three-letter code. */
 export const declarations =
   (languages: Readonly<Record<string, string>>) =>
   (files: readonly SourceFile[]): Piece[] =>
@@ -38,7 +38,7 @@ export const electronDocs = (files: readonly SourceFile[]): Piece[] =>
 
 type Fact = { readonly text?: string } & { readonly [name: string]: Fact | string | undefined }
 
-/** Country profiles: a heading and its texts, without what is mostly figures. */
+/** Country profiles: a heading and its texts, without those that are mostly figures. */
 export const countries = (files: readonly SourceFile[]): Piece[] =>
   files.flatMap((file) => {
     const facts = (fact: Fact): string[] =>
@@ -57,7 +57,7 @@ interface Entry {
   readonly senses: readonly { readonly definition: string }[]
 }
 
-/** Entries of a glossary, a few to a document. */
+/** Entries of a glossary, several per document. */
 export const glossary = (files: readonly SourceFile[]): Piece[] =>
   files.flatMap((file) =>
     groupParagraphs(
@@ -113,7 +113,7 @@ export const plays = (files: readonly SourceFile[]): Piece[] =>
     return groupParagraphs(speeches.slice(1)).map((text) => ({ text }))
   })
 
-/** Example sentences, a list of strings in a Python module for each language; several languages are in a document. */
+/** Example sentences, a list of strings in a Python module per language; a document has several languages. */
 export const sentences = (files: readonly SourceFile[]): Piece[] => {
   const string = /^ +(["'])((?:(?!\1)[^\\])+)\1,?$/gm
   const lists = files.map(({ bytes }) =>

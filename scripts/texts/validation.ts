@@ -1,4 +1,4 @@
-/** What a training run is validated on. */
+/** Sources of the validation texts of a training run. */
 
 import { code } from './code.js'
 import { lessons, reasoning, rstQuestions } from './conversations.js'

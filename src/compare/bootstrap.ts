@@ -1,14 +1,15 @@
 /**
- * The bootstrap over windows: how far figures would lie apart if other windows of such text had been measured.
+ * The bootstrap over windows: how much the metrics would vary if other windows of the same kind of text had been measured.
  *
- * Tokens of a window are not independent, windows nearly are; so whole windows are drawn with replacement, the same ones
- * for all files (paired), and what makes a window hard for every file cancels in comparisons. More than 256 windows are
- * first joined to 256 blocks of neighbours, which costs nothing in precision and takes in what neighbours share.
+ * Tokens of a window are not independent, windows nearly are. Whole windows are therefore drawn with replacement, the same
+ * ones for all files (paired), so that the difficulty of a window for every file cancels in comparisons. More than 256 windows
+ * are first merged into 256 blocks of adjacent windows, which costs no precision and accounts for correlation between
+ * neighbours.
  *
- * Intervals and tests of means are studentized ("bootstrap-t", Efron and Tibshirani 1993, 12.5 and 16.4), which is right for
- * skewed losses too, and whose p-values cannot be small with few windows. Intervals of figures without a simple standard
- * error are quantiles of the replicates, widened about the estimate by t / z and sqrt(n / (n - 1)), without which they are
- * too narrow for few windows (Hesterberg, arXiv 1411.5279).
+ * Intervals and tests of means are studentized ("bootstrap-t", Efron and Tibshirani 1993, 12.5 and 16.4): valid for skewed
+ * losses too, and p-values cannot be small with few windows. Intervals of metrics without a simple standard error are
+ * quantiles of the replicates, widened about the estimate by t / z and sqrt(n / (n - 1)), without which they are too narrow
+ * for few windows (Hesterberg, arXiv 1411.5279).
  */
 import { setImmediate } from 'node:timers/promises'
 import { quantile, studentT, studentTail } from '../evaluate/statistics.js'
@@ -16,9 +17,9 @@ import { Random } from '../random.js'
 
 const mostBlocks = 256
 const z = 1.959964
-/** Replicates that a share has to be counted from. */
+/** Replicates needed to estimate a tail probability by counting. */
 const tail = 25
-/** Nothing is claimed to be less likely. */
+/** Lower bound of p-values. */
 const leastP = 1e-12
 
 export type Interval = readonly [low: number, high: number]
@@ -30,7 +31,7 @@ export interface BootstrapOptions {
 }
 
 export class Bootstrap {
-  /** Times that each block is in each replicate (replicates, blocks). */
+  /** How often each block occurs in each replicate (replicates, blocks). */
   private readonly counts: Uint16Array
   private readonly tokens: Float64Array
   readonly replicates: number
@@ -53,7 +54,7 @@ export class Bootstrap {
     return this.tokens.length
   }
 
-  /** Sums of windows as sums of blocks. */
+  /** Sums windows into blocks. */
   private blocksOf(sums: readonly number[]): Float64Array {
     const n = sums.length
     const blocks = new Float64Array(Math.min(n, mostBlocks))
@@ -106,11 +107,11 @@ export class Bootstrap {
   }
 
   /**
-   * Two-sided p-value of the hypothesis that two files lose the same per token, by the studentized paired bootstrap: the
-   * share of replicates whose t statistic, of the differences around their mean, is as large as the one measured. Where that are
-   * fewer than `tail`, replicates are too few to count: from the `tail`th largest on, the share falls as Student's t does. So p can be
-   * less than 1 / replicates, which is needed to tell one pair of many from chance. Not below 2^(1-n) for n windows: n tosses of a
-   * coin cannot show more. 1 for equal files.
+   * Two-sided p-value of the hypothesis that two files have the same loss per token, by the studentized paired bootstrap: the
+   * share of replicates whose t statistic, of the differences around their mean, is at least as large as the one measured. If
+   * there are fewer than `tail` of them, counting is too coarse: beyond the `tail`th largest, the share falls as Student's t
+   * does. So p can be less than 1 / replicates, which many pairs need after correction. At least 2^(1-n) for n windows: n
+   * tosses of a coin cannot show more. 1 for equal files.
    */
   pValue(a: readonly number[], b: readonly number[]): number {
     this.check(a)
@@ -125,7 +126,7 @@ export class Bootstrap {
     for (let r = 0; r < replicates; r++) {
       const { mean, se } = ratioWithError(difference, tokens, counts, r * n)
       const distance = Math.abs(mean - measured.mean)
-      // Also where se is 0: such a replicate says nothing.
+      // Also if se is 0: such a replicate has no information.
       drawn[r] = distance >= t * se ? Number.POSITIVE_INFINITY : distance / se
       if (distance >= t * se) asLarge++
     }
@@ -143,7 +144,7 @@ export class Bootstrap {
   }
 }
 
-/** sum(values) / sum(tokens) and its standard error over blocks, each counted as often as `counts` says. */
+/** sum(values) / sum(tokens) and its standard error over blocks, each weighted by its entry in `counts`. */
 function ratioWithError(
   values: Float64Array,
   tokens: Float64Array,
@@ -171,7 +172,7 @@ function ratioWithError(
 }
 
 /**
- * p-values of several tests made together, such that one false alarm among all of them has the stated probability
+ * Corrects the p-values of several tests made together, so that the probability of any false alarm among them is as stated
  * (Holm 1979, Scandinavian Journal of Statistics 6).
  */
 export function holm(pValues: readonly number[]): number[] {
@@ -185,7 +186,7 @@ export function holm(pValues: readonly number[]): number[] {
   return adjusted
 }
 
-/** p-values, corrected, of all pairs of files; gives way to the event loop between them. */
+/** Corrected p-values of all pairs of files; yields to the event loop between pairs. */
 export async function allPairs(
   bootstrap: Bootstrap,
   sums: readonly (readonly number[])[],

@@ -1,10 +1,10 @@
 /**
- * `quench compare`: makes what is missing (PTQ ladder, trained files), measures every file, and decides.
+ * `quench compare`: makes missing files (PTQ ladder, trained files), measures every file, and decides.
  *
- *   hash -> make -> evaluate beside the reference -> speed, in turns -> tensors -> continuations -> judge -> verdict
+ *   hash -> make -> evaluate against the reference -> speed, interleaved -> tensors -> continuations -> judge -> verdict
  *
- * Every measurement is kept in a store by the contents of what it is of, so a comparison that was interrupted, or that
- * gets one more file, measures only what is new.
+ * Every measurement is stored under a key of its inputs' contents, so a comparison that was interrupted, or is given one more
+ * file, measures only the rest.
  */
 
 import { createHash } from 'node:crypto'
@@ -37,10 +37,10 @@ const continuationTokens = 48
 const conversationTokens = 4096
 const partsOfText = 8
 
-/** Where measurements are kept if nothing else is said. */
+/** Default path of the store. */
 const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
 
-/** What a comparison writes and reads. */
+/** The files that a comparison writes and reads. */
 export function comparisonFiles(options: CompareOptions): Files & { store: Output } {
   const { model, files = [], data = [], folder, types = usualLadder, train = [], training } = options
   const path = options.store ?? defaultStore()
@@ -63,7 +63,7 @@ export function comparisonFiles(options: CompareOptions): Files & { store: Outpu
   }
 }
 
-/** @throws QuenchError if nothing is left to compare; FileError for a model or text that cannot be read */
+/** @throws QuenchError if nothing remains to compare; FileError for a model or text that cannot be read */
 export async function compare(options: CompareOptions): Promise<Comparison> {
   checkNumbers(options, {
     tokens: whole(1),
@@ -204,7 +204,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   }
 }
 
-/** Text that the model writes, where none is given. */
+/** Text that the model writes if none is given. */
 const ownDocuments = ({
   model,
   tokens,
@@ -219,7 +219,7 @@ const ownDocuments = ({
     onProgress: (done, total) => onProgress?.({ stage: 'text', done, total }),
   })
 
-/** How models are run; the defaults are left out. */
+/** How models are run; defaults are omitted. */
 function runningOf({ threads, gpuLayers = 0, kvType = defaultKvType }: CompareOptions): Running {
   return {
     ...(threads !== undefined && { threads }),
@@ -235,7 +235,7 @@ function candidateOf({ file: { name, method }, evaluation }: Measured<Entry>): C
   return { name, method, type, bytes, bitsPerWeight, kld: windowSums.kld }
 }
 
-/** Loss by document; of a single one by equal parts. */
+/** Loss by document; a single document is split into equal parts. */
 function partsOf({ byDocument, windowSums: { kld, tokens } }: KeptEvaluation['file']): ComparedFile['parts'] {
   if (byDocument.length > 1)
     return byDocument.map((part) => ({ name: part.name, tokens: part.tokens, kld: part.kld }))
@@ -249,7 +249,7 @@ function partsOf({ byDocument, windowSums: { kld, tokens } }: KeptEvaluation['fi
   })
 }
 
-/** Weights as in the file, keys and values of a conversation, and buffers. */
+/** Memory for the weights as in the file, the KV cache of a conversation, and buffers. */
 function neededBytes(bytes: number, speed: FileSpeed | undefined, contextTokens: number): number {
   if (!speed) return bytes
   const { kvBytes, contextTokens: measured, computeBytes, outputBytes } = speed.memory

@@ -1,4 +1,4 @@
-/** What a comparison is asked and what it answers: options, progress, and the result that reports are made of. */
+/** Input and output of a comparison: options, progress, and the result that reports are made from. */
 
 import type { TrainEvent, TrainSettings } from '../config/options.js'
 import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
@@ -10,7 +10,7 @@ import type { Judgement, Pair } from './judge.js'
 import type { TensorError } from './tensor-errors.js'
 
 export interface CompareOptions {
-  /** The full-precision GGUF file that everything is made of and compared with. */
+  /** The full-precision GGUF file: source of all files that are made, and reference. */
   readonly model: string
   /** Other quantized files of this model. */
   readonly files?: readonly string[]
@@ -20,32 +20,32 @@ export interface CompareOptions {
   readonly train?: readonly string[]
   /** Held-out text: files and folders. Default: the model writes it. */
   readonly data?: readonly string[]
-  /** Most tokens of it. Default: all. */
+  /** Limit of tokens of the text. Default: all. */
   readonly tokens?: number
-  /** Tokens of a window. Default 512. */
+  /** Tokens per window. Default 512. */
   readonly context?: number
-  /** Folder for the files that are made. */
+  /** Folder for new files. */
   readonly folder: string
-  /** How types are trained, as of `train`. */
+  /** Training settings, as for `train`. */
   readonly training?: TrainSettings
-  /** Turns of the speed tests; 0 for none. Default 5. */
+  /** Rounds of the speed tests; 0 for none. Default 5. */
   readonly repetitions?: number
   readonly prompt?: readonly number[]
   readonly generate?: readonly number[]
   readonly depth?: readonly number[]
   readonly threads?: number
-  /** Layers to put on a GPU, -1 for all. Default 0. */
+  /** Layers to offload to a GPU, -1 for all. Default 0. */
   readonly gpuLayers?: number
-  /** Type of cached keys and values of the files, e.g. `q8_0`, or `q8_0/f16` for keys / values. Default `f16`. */
+  /** KV cache type of the files, e.g. `q8_0`, or `q8_0/f16` for keys / values. Default `f16`. */
   readonly kvType?: string
-  /** Memory that the chosen file has to fit into. */
+  /** Memory that the recommended file has to fit into. */
   readonly memoryBytes?: number
-  /** Beginnings to continue. Default 4, of 24 tokens, by 48. */
+  /** Number of prompts to continue. Default 4; prompts have 24 tokens, continuations 48. */
   readonly continuations?: number
   /** The database of measurements. Default: in the user's cache folder. */
   readonly store?: string
   readonly onProgress?: (event: CompareEvent) => void
-  /** Called with a sentence for a person, while files are trained. */
+  /** Called with a sentence for the user while files are trained. */
   readonly onWarning?: (warning: string) => void
 }
 
@@ -61,18 +61,18 @@ export type CompareEvent =
     }
 
 export interface ComparedFile extends Omit<FileEvaluation, 'windowSums'>, Judgement {
-  /** `Q4_0`, `Q4_0 QAT`, or the name of a file that was given. */
+  /** `Q4_0`, `Q4_0 QAT`, or the name of a given file. */
   readonly name: string
   readonly method: 'ptq' | 'qat'
   /** SHA-256 of the file. */
   readonly hash: string
-  /** Memory with `contextTokens` of conversation; without speed tests the size of the file. */
+  /** Memory with a context of `contextTokens`; without speed tests, the file size. */
   readonly neededBytes: number
   readonly speed?: FileSpeed
   readonly tensorErrors: readonly TensorError[]
   readonly continuations: readonly Continuation[]
   readonly training?: TrainReport
-  /** By document, or of a single document by equal parts. */
+  /** By document; a single document is split into equal parts. */
   readonly parts: readonly Pick<DocumentLoss, 'name' | 'tokens' | 'kld'>[]
 }
 
@@ -86,7 +86,7 @@ export interface Comparison {
   /** Ordered by size, the largest first. */
   readonly files: readonly ComparedFile[]
   readonly pairs: readonly Pair[]
-  /** Sentences for a person. */
+  /** Sentences for the user. */
   readonly verdict: readonly string[]
   readonly failures: readonly Failure[]
   readonly warnings: readonly string[]
@@ -105,7 +105,7 @@ export interface Comparison {
     readonly gpuLayers?: number
     readonly kvType?: string
     readonly continuationTokens: number
-    /** Tokens of conversation in `neededBytes`. */
+    /** Context in tokens that `neededBytes` includes. */
     readonly contextTokens: number
     readonly machine: Machine
     readonly versions: Readonly<Record<string, string>>

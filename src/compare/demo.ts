@@ -1,6 +1,6 @@
 /**
- * `quench demo`: the whole job on the model that ships. The PTQ ladder, QAT of three types on text that the model
- * writes itself, and an evaluation of all files by libllama on held-out text.
+ * `quench demo`: the main job on the shipped model: the PTQ ladder, QAT of three types on text that the model writes itself,
+ * and an evaluation of all files by libllama on held-out text.
  */
 
 import { join, resolve } from 'node:path'
@@ -28,29 +28,32 @@ import { train } from '../train/train.js'
 import { usualLadder } from './ladder.js'
 
 const shipped = (name: string): string => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
-/** The model that ships, and the text that it has never seen. */
+/** The shipped model, and text that it was not trained on. */
 const demoModel = shipped('quench-5m-f16.gguf')
 const demoText = shipped('quench-5m.test.txt')
 
 const trainedTypes = ['Q4_0', 'Q3_K_M', 'Q2_K'] as const
 
-/** The model knows one kind of text alone, which is its own: more of that than of general text. */
+/** The model knows only one kind of text, its own, so more of it is used than of general text. */
 const selfWritten = 0.75
-/** Tokens of the held-out text that every file is run on; half of them are scored. */
+/** Tokens of the held-out text that every file runs; half of them are scored. */
 const evaluationTokens = 16_384
 
 export interface DemoOptions {
-  /** Folder for the files, made if it is not there. */
+  /** Output folder, created if it does not exist. */
   readonly folder: string
-  /** Steps of each training run after the block-wise stage. Default: none, since so few as fit in a demo win nothing there (LOG.md). */
+  /**
+   * Steps of each training run after the block-wise stage. Default: none, since the few that fit in a demo gain nothing
+   * (LOG.md).
+   */
   readonly steps?: number
-  /** Seconds of each training run, instead of steps. */
+  /** Duration of each training run in seconds, instead of steps. */
   readonly seconds?: number
-  /** Distinct training tokens. */
+  /** Size of the training set in tokens. */
   readonly tokens?: number
   readonly seed?: number
   readonly onProgress?: (event: DemoEvent) => void
-  /** Called with a sentence for a person. */
+  /** Called with a sentence for the user. */
   readonly onWarning?: (warning: string) => void
 }
 
@@ -59,14 +62,14 @@ export type DemoEvent =
   | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
   | { readonly stage: 'evaluate'; readonly done: number; readonly total: number }
 
-/** A file of the demo as it was measured. */
+/** A measured file of the demo. */
 export interface DemoFile extends Omit<FileEvaluation, 'windowSums'> {
   /** `Q4_0` or `Q4_0 QAT`. */
   readonly name: string
   readonly method: 'ptq' | 'qat'
-  /** Of a trained file: the share of PTQ's mean KL divergence that is gone. */
+  /** Of a trained file: the share of PTQ's mean KL divergence that it recovers. */
   readonly recovered?: Estimate
-  /** Of a trained file: bits per weight at which the PTQ ladder loses as much. */
+  /** Of a trained file: bits per weight at which the PTQ ladder has the same loss. */
   readonly effectiveBits?: EffectiveBits
 }
 
@@ -77,13 +80,13 @@ export interface DemoReport {
   readonly training: readonly TrainReport[]
   /** The held-out text. */
   readonly text: string
-  /** Scored tokens of it. */
+  /** Scored tokens of the text. */
   readonly tokens: number
   readonly seconds: number
   readonly peakBytes: number
 }
 
-/** @throws UsageError for a folder in which a file would be written over what is read, FileError while another demo writes there */
+/** @throws UsageError for a folder in which an output would overwrite an input, FileError while another demo writes there */
 export async function demo(options: DemoOptions): Promise<DemoReport> {
   const { folder } = options
   checkNumbers(options, { steps: whole(0), seconds: aboveZero, tokens: whole(1), seed: whole(0) })

@@ -1,12 +1,12 @@
 /**
- * Decides: who is on the Pareto front of size and loss, which pairs differ by more than chance, and how large a plainly
- * quantized file would have to be to equal a trained one.
+ * Decides which files are on the Pareto front of size and loss, which pairs differ beyond chance, and how large a PTQ file
+ * would have to be to equal a trained one.
  */
 import { setImmediate } from 'node:timers/promises'
 import { type EffectiveBits, effectiveBits } from '../evaluate/index.js'
 import { allPairs, Bootstrap, type Interval } from './bootstrap.js'
 
-/** What the decision needs of a file. */
+/** The data of a file that the decision uses. */
 export interface Candidate {
   readonly name: string
   readonly method: 'ptq' | 'qat'
@@ -21,22 +21,22 @@ export interface Candidate {
 export interface Judgement {
   /** 95 % interval of the mean KL divergence. */
   readonly kldInterval: Interval
-  /** No other file is as small and as good, and better at one of the two. */
+  /** No other file is at most as large and at most as lossy, and better in one of the two. */
   readonly onFront: boolean
-  /** Files that are no larger and lose significantly less. */
+  /** Files that are no larger and have significantly less loss. */
   readonly beatenBy: readonly string[]
-  /** Of a trained file, against the plain one of the same type. */
+  /** Of a trained file: relative to the PTQ file of the same type. */
   readonly recovered?: { readonly value: number; readonly interval: Interval; readonly significant: boolean }
-  /** Of a trained file: bits per weight at which plain quantization loses as much. */
+  /** Of a trained file: bits per weight at which PTQ has the same loss. */
   readonly effectiveBits?: EffectiveBits & { readonly interval: Interval }
-  /** Of a trained file: the share of the size of an equally good plain file that is saved. */
+  /** Of a trained file: relative saving in size against an equally good PTQ file. */
   readonly compressionWon?: { readonly value: number; readonly interval: Interval }
 }
 
 export interface Pair {
   readonly a: string
   readonly b: string
-  /** Mean KL divergence of a - that of b. */
+  /** Mean KL divergence of a minus that of b. */
   readonly difference: number
   /** Corrected for the number of pairs (Holm). */
   readonly p: number
@@ -104,10 +104,10 @@ export async function judge(
 
 const key = (better: string, worse: string): string => JSON.stringify([better, worse])
 
-/** Whether a file of `a` bytes is no larger than one of `b`; a thousandth does not count, since metadata differs. */
+/** Whether a file of `a` bytes is no larger than one of `b`; a difference of 0.1 % is ignored, since metadata differs. */
 const noLarger = (a: number, b: number): boolean => a <= 1.001 * b
 
-/** Of each file, whether no other is at most as large and loses at most as much, and is better at one of the two. */
+/** For each file, whether no other is at most as large and at most as lossy, and better in one of the two. */
 export function paretoFront(files: readonly { bytes: number; loss: number }[]): boolean[] {
   const beats = (a: { bytes: number; loss: number }, b: { bytes: number; loss: number }): boolean =>
     noLarger(a.bytes, b.bytes) && a.loss <= b.loss && (!noLarger(b.bytes, a.bytes) || a.loss < b.loss)
@@ -123,7 +123,7 @@ interface Measured {
   readonly beats: ReadonlySet<string>
 }
 
-/** What training has won at candidate `i`. */
+/** The gain of training at candidate `i`. */
 function won(i: number, { candidates, means, replicates, bootstrap, beats }: Measured) {
   const { bitsPerWeight, type, name } = candidates[i]
   const ladder = candidates.flatMap(({ method }, j) => (method === 'ptq' ? [j] : []))

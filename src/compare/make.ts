@@ -1,6 +1,6 @@
 /**
- * Makes the files that a comparison lacks: the PTQ ladder by the reference quantizer, and trained files. A file that is
- * there with the contents that were made before is kept.
+ * Makes the files that a comparison lacks: the PTQ ladder by the reference quantizer, and trained files. An existing file with
+ * the same contents as made before is kept.
  */
 
 import { basename, join } from 'node:path'
@@ -26,27 +26,27 @@ import type { Store } from './store.js'
 
 /** A file of the comparison. */
 export interface Entry {
-  /** `Q4_0`, `Q4_0 QAT`, or the name of a file that was given; no two are the same. */
+  /** `Q4_0`, `Q4_0 QAT`, or the name of a given file; unique. */
   readonly name: string
   readonly method: 'ptq' | 'qat'
   readonly path: string
   readonly hash: string
-  /** Of a file that was trained here. */
+  /** For a file that was trained here. */
   readonly training?: TrainReport
 }
 
 export interface MakeOptions {
-  /** Full precision. */
+  /** The full-precision model. */
   readonly model: string
   readonly modelHash: string
   readonly types: readonly string[]
   readonly train: readonly string[]
-  /** Files that are there already. */
+  /** Existing files. */
   readonly files: readonly string[]
-  /** For what is made. */
+  /** Folder for new files. */
   readonly folder: string
   readonly training: TrainSettings
-  /** Versions of quench and llama.cpp, for the store. */
+  /** Versions of quench and llama.cpp, for the store's keys. */
   readonly versions: Readonly<Record<string, string>>
   readonly onQuantize?: (type: string) => void
   readonly onTrain?: (type: string, event: TrainEvent) => void
@@ -54,8 +54,8 @@ export interface MakeOptions {
 }
 
 /**
- * PTQ files first, then trained ones, then those given; the ladder has every type that is trained. Given files that cannot be
- * read are named in `failures`.
+ * PTQ files first, then trained files, then given ones; the ladder includes every type that is trained. Given files that
+ * cannot be read are added to `failures`.
  */
 export async function makeFiles(
   store: Store,
@@ -90,7 +90,7 @@ export async function makeFiles(
   return { entries, failures }
 }
 
-/** The file that is made of a type, `Q4_0` or `Q4_0-QAT`. */
+/** Path of a new file, for a name such as `Q4_0` or `Q4_0-QAT`. */
 function madePath(model: string, folder: string, name: string): string {
   const stem = basename(model)
     .replace(/\.gguf$/, '')
@@ -130,7 +130,7 @@ async function makePlain(
   return { ...entry, hash }
 }
 
-/** What the trained file depends on; two that are made alike have it in common. */
+/** Everything that a trained file depends on; equal inputs make equal files. */
 async function trainingInputs(type: string, { modelHash, training, versions }: MakeOptions) {
   const { data, ...settings } = training
   const { cpu } = thisMachine()
@@ -177,16 +177,16 @@ async function hashIfThere(store: Store, path: string): Promise<string | undefin
   try {
     return await store.hashOf(path)
   } catch {
-    return undefined // not there or damaged: it is made again
+    return undefined // missing or damaged: it is made again
   }
 }
 
-/** Files that quench has trained say so. */
+/** Files trained by quench are marked in their metadata. */
 async function methodOf(path: string): Promise<'ptq' | 'qat'> {
   return 'quench.method' in (await inspectFile(path)).metadata ? 'qat' : 'ptq'
 }
 
-/** Base names; those that are taken get a number. */
+/** Base names; duplicates get a number. */
 function uniqueNames(paths: readonly string[], others: readonly string[]): string[] {
   const taken = new Set(others)
   return paths.map((path) => {

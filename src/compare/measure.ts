@@ -1,6 +1,6 @@
 /**
- * Measures the files of a comparison, each by its contents: what the store knows is not measured again, and every
- * measurement is kept as soon as it is done.
+ * Measures the files of a comparison by their contents: stored measurements are not repeated, and every measurement is stored
+ * as soon as it is complete.
  */
 import { stat } from 'node:fs/promises'
 import { freemem } from 'node:os'
@@ -14,13 +14,13 @@ import { type Continuation, type Prompt, writeOn } from './continuations.js'
 import type { Store } from './store.js'
 import { type TensorError, tensorErrors } from './tensor-errors.js'
 
-/** A file by name and contents. */
+/** A file with its name and contents. */
 export interface Measurable {
   readonly path: string
   readonly hash: string
 }
 
-/** How models are run; what is left out is llama.cpp's default, and so are the names of measurements. */
+/** How models are run. Omitted fields have llama.cpp's defaults, in the keys of measurements too. */
 export interface Running {
   readonly threads?: number
   readonly gpuLayers?: number
@@ -30,11 +30,11 @@ export interface Running {
 type Progress = (done: number, total: number) => void
 type Versions = Readonly<Record<string, string>>
 
-/** All that is known of a file of a comparison; of the reference everything but an evaluation. */
+/** All measurements of a file of a comparison; the reference has all but an evaluation. */
 export interface Measured<File extends Measurable> {
   readonly file: File
   readonly evaluation: KeptEvaluation
-  /** Turns of the speed tests; none where there were none. */
+  /** Rounds of the speed tests; empty if there were none. */
   readonly rounds: readonly Round[]
   readonly tensorErrors: readonly TensorError[]
   readonly continuations: readonly Continuation[]
@@ -46,10 +46,10 @@ export interface MeasureOptions {
   readonly maxTokens?: number
   readonly tests: readonly SpeedTest[]
   readonly repetitions: number
-  /** Files that are left out already. */
+  /** Files that have already failed. */
   readonly failures: readonly Failure[]
   readonly prompts: () => Promise<readonly Prompt[]>
-  /** Tokens of a continuation. */
+  /** Tokens per continuation. */
   readonly length: number
   readonly running: Running
   readonly versions: Versions
@@ -61,8 +61,8 @@ export interface MeasureOptions {
 }
 
 /**
- * Measures files beside their reference. Those that cannot be evaluated are named in `failures`, and the others go on.
- * @throws QuenchError if none can be
+ * Measures files against their reference. Files that cannot be evaluated are added to `failures` and skipped.
+ * @throws QuenchError if none can be evaluated
  */
 export async function measureAll<File extends Measurable>(
   store: Store,
@@ -112,7 +112,7 @@ export async function measureAll<File extends Measurable>(
   }
 }
 
-/** What is kept of an evaluation: everything but where the file was. */
+/** The stored part of an evaluation: everything but the file's path. */
 export interface KeptEvaluation {
   readonly file: Omit<FileEvaluation, 'path'>
   readonly reference: Omit<Evaluation['reference'], 'path'>
@@ -131,10 +131,10 @@ interface EvaluateAllOptions {
   readonly onProgress?: Progress
 }
 
-/** Files that run beside the reference at once: few enough that not much is lost by an interruption. */
+/** Files evaluated in one run with the reference: few enough that an interruption loses little. */
 const sideBySide = 4
 
-/** Evaluations by hash. Files that cannot be evaluated are named in `failures`, and the others go on. */
+/** Evaluations by hash. Files that cannot be evaluated are added to `failures` and skipped. */
 export async function evaluateAll(
   store: Store,
   files: readonly Measurable[],
@@ -175,7 +175,7 @@ export async function evaluateAll(
         ...(kvType !== undefined && { kvTypes: [kvType] }),
         onProgress: (done, total) => onProgress?.(before + (group.length * done) / total, all),
       })
-      // Those that are of single files are made anew for the files of a comparison.
+      // Warnings about single files are computed again for the files of each comparison.
       const ofFiles = perplexityWarnings({ ...result, files: measured })
       const warnings = result.warnings.filter((warning) => !ofFiles.includes(warning))
       const kept = measured.map(({ path: _, ...file }): KeptEvaluation => {
@@ -198,8 +198,8 @@ export async function evaluateAll(
 }
 
 /**
- * Turns of every file, A B A B, by hash. A turn is kept whole, under the names of all its files: ratios are taken within a turn, and the
- * machine of another day is another machine. So one more file is measured beside all the others again.
+ * Interleaved rounds of all files, A B A B, by hash. A round is stored as one measurement of all its files: ratios are taken
+ * within a round, and conditions differ between days. One more file therefore means that all files are measured again.
  */
 export async function benchAll(
   store: Store,
@@ -234,13 +234,13 @@ export async function benchAll(
   return rounds
 }
 
-/** Logits differ a little with the kernels of a processor and the number of threads, which without `threads` follows from the cores. */
+/** Logits differ slightly with the processor's kernels and the number of threads, which by default follows from the cores. */
 function computedOn(running: Running) {
   const { cpu, cores } = thisMachine()
   return { ...running, threads: running.threads ?? null, machine: { cpu, cores } }
 }
 
-/** Relative errors of tensors, by hash; undefined for a file whose tensors are not those of the reference. */
+/** Relative errors of tensors, by hash; undefined for a file whose tensors do not match the reference's. */
 async function tensorErrorsOfAll(
   store: Store,
   reference: Measurable,
@@ -280,7 +280,7 @@ export async function writeAll(
   return written
 }
 
-/** The next files to run side by side: as many as take half of the free memory, with copies that llama.cpp makes. */
+/** The next files to evaluate in one run: as many as fit in half of the free memory, including llama.cpp's repacked copies. */
 async function nextGroup(files: readonly Measurable[]): Promise<Measurable[]> {
   const room = freemem() / 2
   let bytes = 0

@@ -1,7 +1,7 @@
 /**
- * The database file of the store: made whole, brought up to the present layout, and what SQLite reports in a sentence.
+ * The store's database file: created complete, migrated to the current layout, with SQLite's errors turned into sentences.
  *
- * It has a rollback journal and no write-ahead log: writes are few, and beside the file there is only something during a transaction,
+ * It uses a rollback journal instead of a write-ahead log: writes are few, and an extra file exists only during a transaction,
  * however the process ends.
  */
 import { link, stat } from 'node:fs/promises'
@@ -9,12 +9,12 @@ import type Database from 'libsql'
 import { FileError, QuenchError } from '../errors.js'
 import { discardTemporary, systemError, temporaryPath } from '../files.js'
 
-/** Marks the database as one of quench ("qnch"), so that another program's is never written to. */
+/** Marks the database as quench's ("qnch"), so that another program's is never written to. */
 const applicationId = 0x716e6368
 
 /**
- * What brings a database from each layout to the next; that from layout 0, an empty file, is the first. The layout of a file is its
- * `user_version`. A layout that was released is never changed: append a step.
+ * Migration from each layout to the next; the first is from layout 0, an empty file. The layout of a file is its
+ * `user_version`. A released step is never changed: append a new one.
  */
 const steps: readonly string[] = [
   `CREATE TABLE measurements(
@@ -23,7 +23,8 @@ const steps: readonly string[] = [
    CREATE TABLE files(
      path TEXT PRIMARY KEY, size TEXT NOT NULL, modified TEXT NOT NULL, inode TEXT NOT NULL,
      hash TEXT NOT NULL) STRICT;`,
-  // Their keys lacked the contents of training text, the turn's other files, or the machine; `modified` lacked the inode's time.
+  // Their keys lacked the contents of training text, the round's other files, or the machine; `modified` lacked the inode's
+  // change time.
   `DELETE FROM measurements WHERE kind NOT IN ('quantize', 'tensors');
    DELETE FROM files;`,
 ]
@@ -34,10 +35,10 @@ const unwritable =
 
 type Library = typeof Database
 
-/** How long a transaction waits for those of other processes, ms. */
+/** How long a transaction waits for other processes, ms. */
 const patience = 30_000
 
-/** Opens the database or makes it. @throws FileError if the file is damaged or is something else */
+/** Opens or creates the database. @throws FileError if the file is damaged or is something else */
 export async function openDatabase(path: string): Promise<Database.Database> {
   const { default: library } = await import('libsql')
   if (!(await isFile(path))) await makeWhole(path, library)
@@ -53,7 +54,7 @@ export async function openDatabase(path: string): Promise<Database.Database> {
   })
 }
 
-/** @throws FileError if it is there and is no regular file */
+/** Whether the file exists. @throws FileError if it is not a regular file */
 async function isFile(path: string): Promise<boolean> {
   try {
     const state = await stat(path)
@@ -68,8 +69,9 @@ async function isFile(path: string): Promise<boolean> {
 }
 
 /**
- * Makes the database under a temporary name and links it to its own: whoever finds it finds it with its tables, and of two processes
- * that make it at once one finds the other's. Where a disk has no links it is made in place when it is opened.
+ * Creates the database under a temporary name and hard-links it to its final name, so that no process sees it without its
+ * tables; of two processes that create it at once, one opens the other's. On a file system without hard links it is created in
+ * place when opened.
  */
 async function makeWhole(path: string, library: Library): Promise<void> {
   const temporary = temporaryPath(path)
@@ -77,7 +79,7 @@ async function makeWhole(path: string, library: Library): Promise<void> {
     guarded(path, () => {
       const database = connect(path, temporary, library)
       try {
-        database.pragma('journal_mode = MEMORY') // a kill leaves one file
+        database.pragma('journal_mode = MEMORY') // so that a kill leaves only one file
         prepare(path, database)
       } finally {
         database.close()
@@ -89,7 +91,7 @@ async function makeWhole(path: string, library: Library): Promise<void> {
   }
 }
 
-/** libsql says in a text of its own what SQLite answered. @throws FileError about `path` where `file` cannot be opened */
+/** Replaces libsql's own message by SQLite's reason. @throws FileError about `path` if `file` cannot be opened */
 function connect(path: string, file: string, Library: Library): Database.Database {
   try {
     return new Library(file)
@@ -98,14 +100,14 @@ function connect(path: string, file: string, Library: Library): Database.Databas
   }
 }
 
-/** Checks what is there, that it can be written, and brings it up to the present layout. */
+/** Checks that the database is valid and writable, and migrates it to the current layout. */
 function prepare(path: string, database: Database.Database): void {
   database.pragma(`busy_timeout = ${patience}`)
   layoutOf(path, database)
   transaction(database, () => {
-    const layout = layoutOf(path, database) // while no other process can change it
+    const layout = layoutOf(path, database) // read while no other process can change it
     database.exec(steps.slice(layout).join('\n'))
-    // Also where it says so already: what cannot be written is found out before there is something to write.
+    // Written even if unchanged, so that a read-only database fails before there is something to store.
     database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion};`)
   })
   if (pragma(database, 'quick_check') !== 'ok') throw damaged(path)
@@ -113,12 +115,12 @@ function prepare(path: string, database: Database.Database): void {
     try {
       database.pragma('journal_mode = DELETE')
     } catch (error) {
-      if (!isBusy(error)) throw error // an older quench has it open: the next to open it alone will do it
+      if (!isBusy(error)) throw error // an older quench has it open; the next process to open it alone migrates it
     }
   }
 }
 
-/** 0 for a database without tables. @throws FileError for another program's or a later quench's */
+/** 0 for a database without tables. @throws FileError for a database of another program or a newer quench */
 function layoutOf(path: string, database: Database.Database): number {
   const { tables } = database
     .prepare("SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table'")
@@ -140,8 +142,9 @@ function pragma(database: Database.Database, name: string): unknown {
 }
 
 /**
- * Runs `work` in a transaction that may write from its beginning, so that it never has to wait in its middle. libsql's own
- * `transaction` hides an error after which SQLite has rolled back by itself, as of a full disk, behind the failure to roll back again.
+ * Runs `work` in a transaction that takes the write lock at its start, so that it never waits in the middle. libsql's own
+ * `transaction` hides an error after which SQLite has rolled back by itself, e.g. a full disk, behind the failure of a second
+ * rollback.
  */
 export function transaction(database: Database.Database, work: () => void): void {
   database.exec('BEGIN IMMEDIATE')
@@ -152,7 +155,7 @@ export function transaction(database: Database.Database, work: () => void): void
     try {
       database.exec('ROLLBACK')
     } catch {
-      // There is nothing left to roll back; the error that came first says why.
+      // There is nothing left to roll back; the first error has the reason.
     }
     throw error
   }
@@ -162,7 +165,7 @@ const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error ? String(error.code) : ''
 const isBusy = (error: unknown): boolean => /^SQLITE_(BUSY|LOCKED)/.test(codeOf(error))
 
-/** What JSON a row holds. @throws FileError if it is none */
+/** Parses the JSON of a row. @throws FileError if it is not JSON */
 export function parsed(path: string, value: string): unknown {
   try {
     return JSON.parse(value)
@@ -178,7 +181,7 @@ const damaged = (path: string, cause?: unknown): FileError =>
     { cause },
   )
 
-/** Runs `work`; what SQLite reports about the file becomes a sentence for a person. */
+/** Runs `work`; SQLite's errors about the file become sentences for the user. */
 export function guarded<T>(path: string, work: () => T): T {
   try {
     return work()

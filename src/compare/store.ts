@@ -1,14 +1,14 @@
 /**
- * What was measured, kept: an embedded SQLite database (libsql), so that nothing is measured twice and an interrupted
- * comparison goes on where it stopped.
+ * Store of measurements: an embedded SQLite database (libsql), so that nothing is measured twice and an interrupted comparison
+ * resumes.
  *
- * A measurement is found again by what it depends on: its kind, the contents of its files (SHA-256), its settings, the machine where
- * that matters and the versions of what measures, all in one JSON text whose hash is the key. It is written in one transaction when
- * it is done, so a process that is killed leaves it either there or not. A comparison locks its store; whoever else has the database open
- * waits for a transaction.
+ * The key of a measurement is the hash of a JSON text of everything it depends on: its kind, the contents of its files
+ * (SHA-256), its settings, the machine if that matters, and the versions of the measuring software. A measurement is written
+ * in one transaction when it is complete, so a killed process leaves all of it or nothing. A comparison locks its store; any
+ * other process with the database open waits for a transaction.
  *
  *   measurements(key, kind, inputs, value, made, times)   `times`: how often it was measured, which should stay 1
- *   files(path, size, modified, inode, hash)              hashes of files that have not changed since
+ *   files(path, size, modified, inode, hash)              hashes of files, valid while the other columns match
  */
 
 import { createHash } from 'node:crypto'
@@ -21,7 +21,7 @@ import { openGguf } from '../gguf/index.js'
 import { fileHash } from '../hashes.js'
 import { guarded, openDatabase, parsed, transaction } from './store-database.js'
 
-/** What a measurement depends on. */
+/** Everything that a measurement depends on. */
 export type Inputs = Readonly<Record<string, unknown>>
 
 export class Store {
@@ -30,13 +30,13 @@ export class Store {
     private readonly database: Database.Database,
   ) {}
 
-  /** Opens or makes the database. @throws FileError if the file is damaged or is something else */
+  /** Opens or creates the database. @throws FileError if the file is damaged or is something else */
   static async open(path: string): Promise<Store> {
     makeFolder(dirname(path))
     return new Store(path, await openDatabase(path))
   }
 
-  /** The measurement, if it was made before. */
+  /** The measurement, if it is stored. */
   get<T>(kind: string, inputs: Inputs): T | undefined {
     return guarded(this.path, () => {
       const row = this.database
@@ -46,12 +46,12 @@ export class Store {
     })
   }
 
-  /** Keeps a measurement, whole or not at all. */
+  /** Stores a measurement, completely or not at all. */
   put(kind: string, inputs: Inputs, value: unknown): void {
     this.putAll([{ kind, inputs, value }])
   }
 
-  /** Keeps several together: all or none. */
+  /** Stores several measurements: all or none. */
   putAll(measurements: readonly { kind: string; inputs: Inputs; value: unknown }[]): void {
     guarded(this.path, () => {
       const insert = this.database.prepare(
@@ -66,12 +66,12 @@ export class Store {
     })
   }
 
-  /** The measurement from the store, or made now and kept. */
+  /** The stored measurement; if there is none, measures and stores it. */
   async once<T>(kind: string, inputs: Inputs, measure: () => Promise<T>): Promise<T> {
     const known = this.get<T>(kind, inputs)
     if (known !== undefined) return known
     this.put(kind, inputs, await measure())
-    return this.get<T>(kind, inputs) as T // as JSON gives it back, so that both ways are the same
+    return this.get<T>(kind, inputs) as T // parsed from JSON, so that both paths return the same
   }
 
   /** SHA-256 of a model file, of all parts if it is split; read again only if it has changed. */
@@ -96,7 +96,7 @@ export class Store {
     )
     if (known) return known.hash
     const hash = await fileHash(whole)
-    // A file that changed while it was read has no hash worth keeping.
+    // Do not keep the hash of a file that changed while it was read.
     if (stateOf(whole).join() === state.join())
       guarded(this.path, () =>
         this.database
@@ -106,7 +106,7 @@ export class Store {
     return hash
   }
 
-  /** Number of measurements, and of those that were made again. */
+  /** Number of measurements, and of those that were repeated. */
   count(): { measurements: number; repeated: number } {
     return guarded(this.path, () => {
       const { measurements, repeated } = this.database
@@ -121,7 +121,7 @@ export class Store {
   }
 }
 
-/** The time of the last change of the inode stands beside that of the contents, which programs can set. */
+/** Includes the inode's change time as well as the modification time, which programs can set. */
 const stateOf = (path: string): [size: string, modified: string, inode: string] => {
   try {
     const { size, mtimeNs, ctimeNs, ino } = statSync(path, { bigint: true })
@@ -137,7 +137,7 @@ function keyOf(kind: string, inputs: Inputs): string {
     .digest('hex')
 }
 
-/** JSON with sorted keys: the same inputs give the same text. */
+/** JSON with sorted keys: equal inputs yield equal text. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) =>
     part !== null && typeof part === 'object' && !Array.isArray(part)

@@ -1,6 +1,6 @@
 /**
- * Where a file differs from its reference: the relative error ||w' - w|| / ||w|| of every tensor, read back by libggml's
- * own dequantizers, in pieces, so that tensors of any size take little memory.
+ * Error of each tensor of a file against its reference: ||w' - w|| / ||w||, with both read by libggml's own dequantizers, in
+ * pieces, so that tensors of any size take little memory.
  */
 
 import { setImmediate } from 'node:timers/promises'
@@ -17,11 +17,11 @@ export interface TensorError {
   readonly relativeError: number
 }
 
-/** Weights that are read at once; a multiple of every block. */
+/** Weights read at once; a multiple of every block size. */
 const piece = 2 ** 18
 
 /**
- * Errors of the tensors that are quantized in the file or differ from the reference, in the order of the reference.
+ * Errors of the tensors that are quantized in the file or differ from the reference, in the reference's order.
  * @throws FileError for a tensor of another shape, or with values that are not finite
  */
 export function tensorErrors(reference: string, path: string): Promise<TensorError[]> {
@@ -34,7 +34,7 @@ export function tensorErrors(reference: string, path: string): Promise<TensorErr
     const errors: TensorError[] = []
     for (const tensor of base.tensors) {
       const other = others.get(tensor.name)
-      // Matrices only: norms and the like are copied.
+      // Only matrices: norms and other vectors are copied.
       if (!other || tensor.shape.filter((length) => length > 1).length < 2) continue
       if (other.elements !== tensor.elements)
         throw new FileError(path, `tensor ${tensor.name} has another shape than in ${reference}`)
@@ -58,7 +58,7 @@ async function errorOf(base: Gguf, a: TensorInfo, file: Gguf, b: TensorInfo): Pr
     }
     await setImmediate()
   }
-  // A damaged tensor may hold anything; JSON has no infinity.
+  // A damaged tensor may contain anything; JSON has no infinity.
   const error = Math.sqrt(wrong / all)
   return wrong === 0 ? 0 : Number.isFinite(error) ? error : Number.MAX_VALUE
 }

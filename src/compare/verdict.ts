@@ -1,6 +1,6 @@
 /**
- * The outcome in two or three sentences for a person who knows how much memory the machine has and nothing else. Only
- * significant differences are reported; if there are none, the verdict says so.
+ * The outcome in two or three sentences for a user who only knows how much memory the machine has. Only significant
+ * differences are reported; if there are none, the verdict says so.
  */
 import { humanBytes } from '../format.js'
 import { type Judged, significance } from './judge.js'
@@ -11,9 +11,9 @@ export interface VerdictFile {
   readonly type: string
   readonly bytes: number
   readonly kld: number
-  /** Share of tokens whose most probable one is the reference's. */
+  /** Share of tokens on which the most probable token is the reference's. */
   readonly top1: number
-  /** Memory that it needs with a context of `contextTokens`; the size of the file if it was not measured. */
+  /** Memory needed with a context of `contextTokens`; the file size if not measured. */
   readonly neededBytes: number
 }
 
@@ -24,7 +24,7 @@ export interface VerdictOptions {
   readonly contextTokens?: number
 }
 
-/** Share of the memory that is left by the operating system. */
+/** Share of the memory that the operating system leaves free. */
 const usable = 0.9
 
 /** @param files in the order of `judged.judgements` */
@@ -50,7 +50,7 @@ function cannotTell(files: readonly VerdictFile[], { windows, tokens, pairs }: J
   ]
 }
 
-/** What training gained; empty without trained files. */
+/** The gain of training; empty without trained files. */
 function trainingSentence(files: readonly VerdictFile[], { judgements }: Judged): string {
   const gains: string[] = []
   const losses: string[] = []
@@ -78,7 +78,7 @@ function trainingSentence(files: readonly VerdictFile[], { judgements }: Judged)
   return sentences.join(' ')
 }
 
-/** Which file to take. */
+/** The recommended file. */
 function choice(
   files: readonly VerdictFile[],
   { judgements }: Judged,

@@ -1,22 +1,24 @@
 /**
- * Chat templates (Jinja) within bounds that do not depend on how fast the machine is: steps of the interpreter, lengths of texts
- * and of lists. They also do not see the clock, so that what is measured does not depend on the day.
+ * Chat templates (Jinja) with limits that do not depend on the speed of the machine: interpreter steps, text lengths and list
+ * lengths. Templates do not see the clock either, so measurements do not depend on the date.
  */
 import { Environment, Interpreter, Template } from '@huggingface/jinja'
 import { QuenchError } from '../errors.js'
 import { humanCount } from '../format.js'
 import { reasonOf } from '../sandbox.js'
 
-/** Of a text, in evaluated statements and expressions, each a microsecond or two; 3,000 messages take 100,000 to 3,000,000. */
+/**
+ * Limit per text, in evaluated statements and expressions of 1 to 2 microseconds; 3,000 messages take 100,000 to 3,000,000.
+ */
 const mostSteps = 5_000_000
-/** What the scope of an iteration takes. */
+/** Cost of the scope of one iteration, in steps. */
 const stepsOfIteration = 25
 const mostCharacters = 8_000_000
-/** As in the sandbox of Jinja itself. */
+/** The limit of Jinja's own sandbox. */
 const mostRange = 100_000
 const mostItems = 1_000_000
 
-/** The day that every template is told, 26 Jul 2024, in `date_string` and by Python's format codes. */
+/** The date that every template sees, 26 Jul 2024, as `date_string` and by Python's format codes. */
 const dateString = '26 Jul 2024'
 const dateCodes: Readonly<Record<string, string>> = {
   Y: '2024',
@@ -42,14 +44,16 @@ const dateCodes: Readonly<Record<string, string>> = {
   '%': '%',
 }
 
-/** What is used of the package's classes, whose declarations do not resolve (they import files without their endings). */
+/**
+ * The part of the package's classes used here; their own declarations do not resolve (they import files without extensions).
+ */
 interface TemplateInterpreter {
   run(program: unknown): { readonly value: unknown }
   evaluate(statement: unknown, environment: unknown): { readonly value: unknown }
 }
 const BaseInterpreter = Interpreter as unknown as new (environment: unknown) => TemplateInterpreter
 
-/** A loop, or `lhs` of the items that fulfil a condition. */
+/** A loop, or a filtered loop with its items in `lhs`. */
 interface Loop {
   readonly type: string
   readonly iterable?: unknown
@@ -88,7 +92,7 @@ class BoundedInterpreter extends BaseInterpreter {
 export class BoundedTemplate {
   private readonly program: unknown
 
-  /** @throws QuenchError for a source that is no template */
+  /** @throws QuenchError for a source that is not a template */
   constructor(source: string) {
     this.program = sentence(() => new Template(source)).parsed
   }
@@ -103,7 +107,7 @@ export class BoundedTemplate {
   }
 }
 
-/** What Jinja's interpreter defines for every template, and the date. */
+/** The variables that Jinja's interpreter defines for every template, and the date. */
 const globals = {
   true: true,
   True: true,

@@ -1,42 +1,42 @@
 /**
- * Conversations as the texts that a chat template makes of them, and where in these the assistant's own words are: from the
- * first character of what a message holds to the end of its turn. What the template puts before that by itself, such as
- * `<think>\n\n</think>` or the names of channels, is not the assistant's.
+ * Renders conversations by a chat template and locates the assistant's own words in the text: from the first character of a
+ * message's content to the end of its turn. Text that the template inserts before the content, such as `<think>\n\n</think>`
+ * or channel names, is not the assistant's.
  *
- * The words are found by rendering the conversation a second time with marks in their place. A conversation is one text if
- * the template makes the same of its beginning alone as within the whole. Where it does not (some templates drop the thoughts
- * of earlier turns), every answer has a text with all that came before it, as the model saw it when it wrote.
+ * The words are located by rendering the conversation a second time with marks in their place. A conversation is a single text
+ * if every prefix of it renders to a prefix of the whole. Otherwise (some templates drop the reasoning of earlier turns),
+ * every answer gets its own text with everything that came before it, as the model saw it when it wrote the answer.
  */
 
 import { QuenchError } from '../errors.js'
 import type { Message } from './chat-message.js'
 
-/** Characters `start` to `end` of a text. */
+/** The range of characters `start` to `end` of a text. */
 interface Answer {
   readonly start: number
   readonly end: number
 }
 
-/** A text, and the answers in it in order. */
+/** A text and its answers, in order. */
 export interface ChatText {
   readonly text: string
   readonly answers: readonly Answer[]
 }
 
-/** Renders messages; `open` adds the beginning of an answer. */
+/** Renders messages; `open` adds the opening of an answer. */
 export type Render = (messages: readonly Message[], open: boolean) => string
 
 const mark = (i: number): string => `QUENCHANSWER${i}QUENCH`
 const anyMark = /QUENCHANSWER(\d+)QUENCH/g
-/** Fields of a message in which models keep their thoughts. */
+/** Message fields that hold a model's reasoning. */
 const thoughts = ['reasoning_content', 'reasoning', 'thinking']
-/** Beginnings of a long conversation that are rendered, to see whether it is one text. */
+/** Number of prefixes of a long conversation that are rendered to test whether it is a single text. */
 const sampled = 16
-/** Of a conversation with a text for every answer: characters of all texts, and messages in them. */
+/** Limits of a conversation with one text per answer: total characters, and total messages. */
 const mostCharacters = 64e6
 const mostMessages = 100_000
 
-/** @throws QuenchError of the template, or for a conversation that is too long for one text an answer */
+/** @throws QuenchError of the template, or for a conversation that is too long for one text per answer */
 export function renderAnswers(render: Render, messages: readonly Message[]): ChatText[] {
   const asked = [...messages.keys()].filter((i) => messages[i].role === 'assistant')
   if (asked.length === 0) return []
@@ -46,7 +46,7 @@ export function renderAnswers(render: Render, messages: readonly Message[]): Cha
   return together ? [together] : answerByAnswer(render, used, asked, whole)
 }
 
-/** The whole with all its answers, from a number of renderings that does not grow with theirs. */
+/** The whole conversation with all its answers; the number of renderings does not grow with the number of answers. */
 function oneText(
   render: Render,
   messages: readonly Message[],
@@ -86,14 +86,14 @@ function oneText(
   return at + tail.length === whole.length ? { text: whole, answers } : undefined
 }
 
-/** A text for every answer, or one where each begins with all before it. */
+/** One text per answer, or a single text if each is a prefix of the last. */
 function answerByAnswer(
   render: Render,
   messages: readonly Message[],
   asked: readonly number[],
   whole: string,
 ): ChatText[] {
-  const half = asked.length / 2 // of the whole is rendered on average
+  const half = asked.length / 2 // the average share of the whole that is rendered per answer
   if (whole.length * half > mostCharacters || messages.length * half > mostMessages)
     throw new QuenchError(
       `it makes a text of its own of each of ${asked.length} answers; split the conversation into shorter ones`,
@@ -109,17 +109,17 @@ function answerByAnswer(
     : texts
 }
 
-/** Where the own words of the last message of a text begin. */
+/** Start of the last message's own words in a text. */
 function startOf(render: Render, before: readonly Message[], message: Message, text: string): number {
   const marked = attempt(() => render([...before, withMark(message)], false))
   const at = marked?.indexOf(mark(0)) ?? -1
   if (marked !== undefined && at >= 0 && text.startsWith(marked.slice(0, at))) return at
   const common = commonLength(text, render(before, true))
-  const tag = /<[^<>\s]*$/.exec(text.slice(Math.max(0, common - 64), common)) // it begins as another one does
+  const tag = /<[^<>\s]*$/.exec(text.slice(Math.max(0, common - 64), common)) // a tag that begins like another one
   return common - (tag?.[0].length ?? 0)
 }
 
-/** The message with a mark instead of its words; without words (only calls of tools) the mark is all that it holds. */
+/** The message with a mark in place of its words; a message without words (only tool calls) becomes the mark alone. */
 function withMark(message: Message): Message {
   const { role, content } = message
   const own = thoughts.filter((field) => isText(message[field]))
@@ -131,7 +131,7 @@ function withMark(message: Message): Message {
   return { ...message, ...changed }
 }
 
-/** The content of a message that has nothing else. */
+/** The content of a message that has no reasoning and no tool calls. */
 function plainContent(message: Message): string | undefined {
   const { content, tool_calls } = message
   if (!isText(content) || tool_calls || thoughts.some((field) => message[field])) return undefined
@@ -143,7 +143,7 @@ const isText = (value: unknown): value is string => typeof value === 'string' &&
 const isTextPart = (part: unknown): part is { text: string } =>
   typeof part === 'object' && part !== null && 'text' in part && isText(part.text)
 
-/** Templates may refuse marks, e.g. where they expect something of the words. */
+/** Undefined if the template refuses the marks, e.g. because it checks the words. */
 function attempt<T>(work: () => T): T | undefined {
   try {
     return work()
@@ -153,7 +153,7 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-/** Characters that two texts begin with together. */
+/** Length of the common prefix of two texts. */
 function commonLength(a: string, b: string): number {
   let i = 0
   while (i < a.length && i < b.length && a[i] === b[i]) i++

@@ -1,6 +1,6 @@
-/** The turns of conversations. */
+/** The messages of conversations. */
 
-/** A turn; what else it has (e.g. `tool_calls`) is for the template. */
+/** A message; other fields (e.g. `tool_calls`) are passed to the template. */
 export interface Message {
   readonly role: string
   readonly content?: unknown

@@ -1,26 +1,26 @@
-/** A model's own chat template: conversations as the text that the model was trained on. */
+/** A model's own chat template: renders conversations in the format that the model was trained on. */
 import { FileError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 import { type Outcome, Sandbox } from '../sandbox.js'
 import type { ChatText } from './chat-answers.js'
 import type { Message } from './chat-message.js'
 
-/** Messages to be rendered. */
+/** A conversation to render. */
 export interface Chat {
-  /** What to call it in an error. */
+  /** Name used in errors. */
   readonly name: string
   readonly messages: readonly Message[]
-  /** JSON schemas of functions, as the template wants them. */
+  /** JSON schemas of functions, in the form that the template expects. */
   readonly tools?: readonly unknown[]
 }
 
-/** What the template makes of something. */
+/** Properties of every rendering. */
 interface Rendering {
-  /** Text of BOS, which a template may or may not write itself; empty where there is none. */
+  /** Text of BOS, which the template may or may not write itself; empty if the vocabulary has none. */
   readonly bos: string
   /**
-   * Texts of tokens that the template writes and that the vocabulary holds as ordinary text (type NORMAL) although they look
-   * like those that mark turns, e.g. `<start_of_turn>`. llama.cpp may cut such a text into several tokens.
+   * Tokens that the template writes and that look like turn markers, e.g. `<start_of_turn>`, but that the vocabulary marks as
+   * ordinary text (type NORMAL). llama.cpp may split such a text into several tokens.
    */
   readonly ordinary: readonly string[]
 }
@@ -29,7 +29,7 @@ export interface Rendered<T> extends Rendering {
   readonly result: T
 }
 
-/** What the process of the template is asked: for texts with answers, or for one text, to be answered. */
+/** A request to the template's process: the texts with their answers, or one text that ends at the opening of an answer. */
 export interface RenderRequest {
   readonly chat: Chat
   readonly kind: 'answers' | 'open'
@@ -37,7 +37,7 @@ export interface RenderRequest {
 
 const timeout = 60_000
 
-/** Renders in a process of its own, since a template comes with a model file from a stranger; see sandbox.ts. */
+/** Renders in a separate process, since a template is part of an untrusted model file; see sandbox.ts. */
 export class ChatTemplate {
   private readonly sandbox: Sandbox<RenderRequest, Rendered<unknown>>
 
@@ -47,14 +47,14 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation as texts, with the places of the assistant's answers.
+   * The conversation as texts, with the ranges of the assistant's answers.
    * @throws FileError for a model without a template, or a template that fails, loops or takes too much memory
    */
   async answers(chat: Chat): Promise<Rendered<ChatText[]>> {
     return this.expect(chat, await this.sandbox.ask({ chat, kind: 'answers' }))
   }
 
-  /** The conversation and the beginning of an answer. @throws FileError as above */
+  /** The conversation and the opening of an answer. @throws FileError as above */
   async open(chat: Chat): Promise<Rendered<string>> {
     return this.expect(chat, await this.sandbox.ask({ chat, kind: 'open' }))
   }
@@ -69,7 +69,10 @@ export class ChatTemplate {
   }
 }
 
-/** What to say of turn tokens of which the tokenizer makes several, if there are any. @param ordinary as in `Rendering` */
+/**
+ * A warning about turn markers that the tokenizer splits into several tokens, if there are any. @param ordinary as in
+ * `Rendering`
+ */
 export function cutTokensWarning(
   path: string,
   model: LlamaModel,

@@ -1,9 +1,10 @@
 /**
- * What is handed to a chat template. People write conversations as the API of OpenAI has them, and templates expect what the
- * `transformers` library gives them, so where a template fails on the one, or writes it as no model was trained on, it is given the other:
- * - `content: null` beside calls of tools becomes an empty text,
- * - arguments of calls as JSON text become the object that the text stands for,
- * - where there are no tools, `tools` is null or an empty list instead of undefined.
+ * Variants of the input to a chat template. Users write conversations in the format of the OpenAI API, and templates expect
+ * the format of the `transformers` library. If a template fails on one format, or renders it as no model was trained on, it is
+ * given the other:
+ * - `content: null` next to tool calls becomes an empty text,
+ * - call arguments as JSON text become the object that the text encodes,
+ * - without tools, `tools` is null or an empty list instead of undefined.
  */
 
 import { QuenchError } from '../errors.js'
@@ -14,7 +15,10 @@ export interface Variant {
   readonly tools: readonly unknown[] | null | undefined
 }
 
-/** The first variant that renders. @throws QuenchError with the reason of the one whose messages are as `transformers` has them */
+/**
+ * The first variant that renders. @throws QuenchError with the reason of the variant whose messages are in the `transformers`
+ * format
+ */
 export function renderingVariant(
   render: (variant: Variant) => string,
   messages: readonly Message[],
@@ -39,8 +43,8 @@ function* variants(messages: readonly Message[], tools: readonly unknown[] | und
 }
 
 /**
- * The variant with objects, where the template has written arguments that are JSON text as JSON once more, `"{\"a\":1}"`
- * instead of `{"a":1}`: no model was trained on that.
+ * The variant with objects, if the template encoded arguments that are already JSON text a second time, `"{\"a\":1}"` instead
+ * of `{"a":1}`: no model was trained on that.
  */
 function withArgumentsOnce(render: (variant: Variant) => string, variant: Variant, text: string): Variant {
   const twice = variant.messages
@@ -56,7 +60,7 @@ function withArgumentsOnce(render: (variant: Variant) => string, variant: Varian
   return renders(render, parsed) === undefined ? variant : parsed
 }
 
-/** The variant with empty texts, where the template has written a content that is null as the word. */
+/** The variant with empty texts, if the template rendered a null content as a word. */
 function withoutNull(render: (variant: Variant) => string, variant: Variant): Variant {
   const messages = changed(variant.messages, contentAsText)
   if (messages === variant.messages) return variant
@@ -76,7 +80,7 @@ function renders(render: (variant: Variant) => string, variant: Variant): string
 
 type Call = Readonly<Record<string, unknown>>
 
-/** The calls of a message, without what is around them (`{"type": "function", "function": call}`). */
+/** The calls of a message without their wrappers (`{"type": "function", "function": call}`). */
 function callsOf({ tool_calls }: Message): Call[] {
   return Array.isArray(tool_calls) ? tool_calls.filter(isObject).map(innerCall) : []
 }
@@ -113,7 +117,7 @@ function argumentsObject({ arguments: text }: Call): object | undefined {
   }
 }
 
-/** The same list where nothing changes. */
+/** Returns the same list if nothing changes. */
 function changed(messages: readonly Message[], change: (message: Message) => Message): readonly Message[] {
   const result = messages.map(change)
   return result.some((message, i) => message !== messages[i]) ? result : messages

@@ -1,4 +1,4 @@
-/** Renders the chat template of a model in a process of its own. */
+/** Renders a model's chat template in a separate process. */
 
 import { FileError } from '../errors.js'
 import { type Metadata, openGguf } from '../gguf/index.js'
@@ -10,9 +10,9 @@ import type { Rendered, RenderRequest } from './chat-template.js'
 import { renderingVariant, type Variant } from './chat-variants.js'
 
 const mostTemplateLength = 1_000_000
-/** Type of a token that is ordinary text. */
+/** Token type of ordinary text. */
 const NORMAL = 1
-/** What looks like the name of a token that marks turns: `<end_of_turn>`, `<|im_start|>`, `[TOOL_CALLS]`. */
+/** Text that looks like a turn marker: `<end_of_turn>`, `<|im_start|>`, `[TOOL_CALLS]`. */
 const turnToken = /<[^<>\s]{2,60}>|\[\/?[A-Z_]{3,40}\]/g
 
 serve(async (path: string) => {
@@ -78,7 +78,7 @@ async function readTemplate(path: string) {
   }
 }
 
-/** Texts of tokens that look as if they marked turns, and are of the type of ordinary text. */
+/** Tokens that look like turn markers but have the type of ordinary text. */
 function ordinaryTurnTokens(tokens: readonly string[], metadata: Metadata): ReadonlySet<string> {
   const key = 'tokenizer.ggml.token_type'
   if (!metadata.has(key)) return new Set()

@@ -1,26 +1,26 @@
 /**
- * What a model's chat template puts before, between and after the turns of a conversation, so that the model can write both
- * sides of one. A short conversation is rendered whose messages are marks; what stands between the marks is the template's.
+ * The text that a model's chat template puts before, between and after the turns of a conversation, so that the model can
+ * write both sides of one. A short conversation of marks is rendered; the text between the marks is the template's.
  */
 import { FileError } from '../errors.js'
 import type { LlamaModel, Turns } from '../llama/index.js'
 import { ChatTemplate, cutTokensWarning, type Rendered } from './chat-template.js'
 
-/** What a conversation begins with, up to the first word of the user, and what stands between its turns. */
+/** Text up to the user's first word, and the text between turns. */
 export interface Conversation {
   readonly opening: Int32Array
   readonly turns: Turns
 }
 
 const marks = ['QUENCHFIRST', 'QUENCHSECOND', 'QUENCHTHIRD'] as const
-/** Of a window, what the opening may take (some templates begin with long instructions), and a turn of the user. */
+/** Largest shares of a window that the opening (some templates begin with long instructions) and a user turn may take. */
 const openingShare = 1 / 2
 const userShare = 1 / 4
 
 /**
- * The conversation of a model in windows of `length` tokens. Undefined for a model without a template, and where the template fails
- * on a plain conversation, does not write the turns as they are, or leaves too little of a window.
- * @param onWarning is told why a model with a template has no conversation, and what makes one doubtful
+ * The conversation format of a model in windows of `length` tokens. Undefined for a model without a template, and if the
+ * template fails on a plain conversation, changes the turns, or leaves too little of a window.
+ * @param onWarning is told why a model with a template has no conversation format, and what makes one doubtful
  */
 export async function conversationOf(
   path: string,
@@ -75,11 +75,11 @@ async function renderPlain(path: string): Promise<Rendered<string>> {
   return await template.open({ name: 'a plain conversation', messages })
 }
 
-/** What stands before the user's first turn, from there to the answer, and from there to the user's next turn. */
+/** The text before the user's first turn, from there to the answer, and from there to the user's next turn. */
 function templatePieces(text: string): [string, string, string] | undefined {
   const [, second, third] = marks
   const [at1, at2, at3] = marks.map((mark) => text.indexOf(mark))
   if (!(at1 >= 0 && at2 > at1 && at3 > at2)) return undefined
-  // The text before an answer that is to be written can differ from that before one that is known, e.g. in where thoughts begin.
+  // The text that opens an answer may differ from the text before a known answer, e.g. in where reasoning begins.
   return [text.slice(0, at1), text.slice(at3 + third.length), text.slice(at2 + second.length, at3)]
 }

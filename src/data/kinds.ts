@@ -1,7 +1,7 @@
 /**
- * Texts of several kinds: a folder with a file of JSON lines for each kind (`prose.jsonl`, `code.jsonl`, ...). A line is a text,
- * `{"text": "..."}`, or a conversation, `{"messages": [{"role": "user", "content": "..."}, ...]}`, which is read as what the
- * model's chat template makes of it, or as plain text where the model has no template.
+ * Texts of several kinds: a folder with one JSON Lines file per kind (`prose.jsonl`, `code.jsonl`, ...). A line is a text,
+ * `{"text": "..."}`, or a conversation, `{"messages": [{"role": "user", "content": "..."}, ...]}`, which is rendered by the
+ * model's chat template, or as plain text if the model has no template.
  */
 
 import { basename } from 'node:path'
@@ -15,9 +15,9 @@ import { cutWindows } from './windows.js'
 
 /**
  * All texts in windows of `length` tokens, by kind.
- * @param path of the model, @param model the same, with its vocabulary at least
+ * @param path of the model, @param model the same model, with at least its vocabulary
  * @param onWarning is told why conversations are read as plain text although the model has a template
- * @throws FileError for a folder without such files, and a file that holds something else or too little for a window
+ * @throws FileError for a folder without such files, and a file that is malformed or too short for a window
  */
 export async function windowsOfKinds(
   path: string,
@@ -61,7 +61,7 @@ function isMessages(value: unknown): value is PlainMessage[] {
   return Array.isArray(value) && value.length > 0 && value.every(isMessage)
 }
 
-/** A template that fails so often is not tried again: one that loops takes a minute each time. */
+/** Failures after which a template is not tried again: one that loops takes a minute each time. */
 const mostFailures = 3
 
 /** Conversations as tokens, without BOS. */
@@ -95,7 +95,7 @@ class Renderer {
     messages: readonly PlainMessage[],
   ): Promise<Int32Array> {
     const { result, bos } = await template.answers({ name, messages })
-    // A conversation that is several texts is the last of them: as the model saw it when it wrote its last answer.
+    // For a conversation of several texts, the last one: the model's view when it wrote its last answer.
     const text = result.at(-1)?.text ?? (await template.open({ name, messages })).result
     const own = bos !== '' && text.startsWith(bos) ? text.slice(bos.length) : text
     return this.model.tokenizeAsync(own, { parseSpecial: true })

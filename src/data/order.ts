@@ -1,8 +1,8 @@
-/** In which order windows are trained on, and what they are. */
+/** The order in which windows are trained on, and their digest. */
 import { createHash } from 'node:crypto'
 import { Random } from '../random.js'
 
-/** Windows in an order that depends on the seed alone: every epoch is a new shuffle of all of them. */
+/** Windows in an order that depends on the seed alone: every epoch is a new shuffle of all windows. */
 export class WindowOrder {
   private epoch = -1
   private shuffled: Int32Array[] = []
@@ -28,7 +28,7 @@ export class WindowOrder {
   }
 }
 
-/** Identifies windows by their tokens. */
+/** Hash of the windows' tokens. */
 export function digest(windows: readonly Int32Array[]): string {
   const hash = createHash('sha256')
   for (const { buffer, byteOffset, byteLength } of windows)

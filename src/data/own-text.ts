@@ -1,11 +1,11 @@
-/** Text that a model writes for evaluation, where no text is given. */
+/** Text that a model writes for evaluation if no text is given. */
 import { openGguf } from '../gguf/index.js'
 import { LlamaModel } from '../llama/index.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { selfWritten } from './self-written.js'
 import type { Document } from './texts.js'
 
-/** Tokens that a model writes unless another number is asked for. */
+/** Default number of tokens that a model writes. */
 export const ownTextTokens = 8192
 
 export interface OwnTextOptions {
@@ -18,13 +18,10 @@ export interface OwnTextOptions {
   readonly signal?: AbortSignal
 }
 
-/** No seed that training takes by default, so that a trained file is not measured on the very text it was trained on. */
+/** Differs from training's default seeds, so that a trained file is not measured on its own training text. */
 const seed = 20_000_003
 
-/**
- * Documents that the model writes, from the cache if it wrote them before.
- * @param path a full-precision GGUF file
- */
+/** Documents that the model writes, or that it wrote before and the cache holds. @param path a full-precision GGUF file */
 export async function writeDocuments(path: string, options: OwnTextOptions = {}): Promise<Document[]> {
   const { tokens = ownTextTokens, length = 512, onProgress, onWarning, signal } = options
   const gguf = await openGguf(path)
@@ -32,7 +29,7 @@ export async function writeDocuments(path: string, options: OwnTextOptions = {})
   const vocabulary = await LlamaModel.load(path, { vocabOnly: true })
   try {
     const windows = await selfWritten(path, vocabulary, {
-      // One more: text is tokenized anew, and may be a few tokens shorter then.
+      // One extra sequence: the text is tokenized again and may then be a few tokens shorter.
       sequences: Math.ceil(tokens / length) + 1,
       length,
       seed,
@@ -50,6 +47,6 @@ export async function writeDocuments(path: string, options: OwnTextOptions = {})
   }
 }
 
-/** A warning that says what a file was evaluated on. */
+/** A warning that names the text of an evaluation. */
 export const ownTextWarning = (documents: readonly Document[], path: string): string =>
   `no text was given, so ${path} wrote ${documents.length} documents to evaluate on; text of your own may rank files differently`

@@ -1,15 +1,13 @@
 /**
- * Training text that the model writes itself (data-free distillation, LLM-QAT, arXiv 2305.17888): sampled at
- * temperature 1 through libllama, so that it has the distribution the model itself believes in; starts.ts says how texts
- * begin. Of a model with a chat template every second text is a conversation whose user the model plays too (as in Magpie,
- * arXiv 2406.08464).
+ * Training text that the model writes itself (data-free distillation, LLM-QAT, arXiv 2305.17888): sampled at temperature 1
+ * through libllama, so that it follows the model's own distribution; starts.ts defines how texts begin. If the model has a
+ * chat template, every second text is a conversation in which the model plays the user too (as in Magpie, arXiv 2406.08464).
  *
- * Large models write with a copy of themselves at Q8_0: its predictions are almost the same (KL divergence of some 0.001), the
- * processor is several times faster at it, and what is learned from stays the full precision. The copy lies in the cache
- * folder until it is read.
+ * Large models write with a Q8_0 copy of themselves: its predictions are almost the same (KL divergence of about 0.001) and it
+ * runs several times faster; the teacher stays the full-precision model. The copy lies in the cache folder until it is loaded.
  *
- * The result is cached by all that it depends on (model, settings, number of threads, release of llama.cpp), in parts of at most
- * 32,768 tokens or so (text-cache.ts).
+ * The result is cached under everything it depends on (model, settings, number of threads, llama.cpp release), in parts of at
+ * most about 32,768 tokens (text-cache.ts).
  */
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -25,32 +23,32 @@ import { cachedBytes, TextCache } from './text-cache.js'
 
 export interface SelfWrittenOptions {
   readonly sequences: number
-  /** Tokens of each. */
+  /** Tokens per sequence. */
   readonly length: number
   readonly seed: number
-  /** Identifies the model's contents, for the cache. */
+  /** Identifies the model's contents in the cache. */
   readonly fingerprint: string
-  /** Bytes that the process may take. Default: any. */
+  /** Memory limit of the process in bytes. Default: none. */
   readonly memory?: number
-  /** Tokens of a part of the cache, which is what a kill can lose; 8 sequences at least. Default 32,768. */
+  /** Tokens per part of the cache, the most that a kill can lose; at least 8 sequences. Default 32,768. */
   readonly partTokens?: number
   readonly onProgress?: (tokens: number, total: number) => void
-  /** Told why the model writes no conversations although it has a chat template. */
+  /** Called with the reason if a model with a chat template writes no conversations. */
   readonly onWarning?: (warning: string) => void
   readonly signal?: AbortSignal
 }
 
-/** A model of fewer bytes writes as fast as its copy does. */
+/** Below this size a model writes as fast as its copy. */
 const copiedFromBytes = 64 << 20
 const bytesPerWeightOfCopy = 34 / 32
-/** Node, libllama, and the caches of sequences side by side. */
+/** Node, libllama, and the KV caches of parallel sequences. */
 const processBytes = 1e9
 
 /**
- * Windows of tokens that a model has written, from the cache as far as they were written before.
+ * Windows of tokens that a model has written; parts written before are read from the cache.
  * @param path a full-precision GGUF file
- * @param vocabulary the same model, at least its tokenizer
- * @throws FileError if the disk has no room for the copy to write with or for the text
+ * @param vocabulary the same model, with at least its tokenizer
+ * @throws FileError if the disk has no space for the writing copy or for the text
  */
 export async function selfWritten(
   path: string,
@@ -103,7 +101,7 @@ export async function selfWritten(
   return windows
 }
 
-/** Whether all of a text is in the cache. */
+/** Whether the complete text is in the cache. */
 export async function isWritten(
   path: string,
   vocabulary: LlamaModel,
@@ -137,7 +135,7 @@ function openCache(
   )
 }
 
-/** Sequences of each part of a text. */
+/** The sequences of each part of a text. */
 function* partsOf(
   vocabulary: LlamaModel,
   options: SelfWrittenOptions,
@@ -147,7 +145,7 @@ function* partsOf(
     yield { first, count: Math.min(size, options.sequences - first) }
 }
 
-/** A part of the cache; undefined where it is not there or not of this vocabulary. */
+/** A part of the cache; undefined if it is missing or of another vocabulary. */
 async function knownPart(
   cache: TextCache,
   { vocabSize }: LlamaModel,
@@ -160,7 +158,7 @@ async function knownPart(
     : undefined
 }
 
-/** @throws QuenchError if writing with the model takes more than `memory` bytes, or undefined for any */
+/** @throws QuenchError if writing with the model takes more than `memory` bytes (default: no limit) */
 export function checkWritingMemory(model: LlamaModel, memory = Number.POSITIVE_INFINITY): void {
   const { bytes, parameters } = model
   // The quantizer maps the whole file.
@@ -173,7 +171,7 @@ export function checkWritingMemory(model: LlamaModel, memory = Number.POSITIVE_I
     )
 }
 
-/** Bytes that a text takes in the cache folder, and a copy to write with while it is written. */
+/** Bytes that a text takes in the cache folder, including the temporary copy of the model. */
 export function selfWrittenBytes(
   model: LlamaModel,
   text: Pick<SelfWrittenOptions, 'sequences' | 'length' | 'partTokens'>,
@@ -195,7 +193,7 @@ function partSequences(
   return sideBySide(model, length, Math.max(8, Math.floor(partTokens / length)))
 }
 
-/** What a text depends on of a conversation. */
+/** The properties of a conversation format that a text depends on. */
 function described(conversation: Conversation | undefined): unknown {
   if (!conversation) return undefined
   const { toAssistant, toUser, longestUserTurn } = conversation.turns
@@ -204,7 +202,7 @@ function described(conversation: Conversation | undefined): unknown {
     .concat([[longestUserTurn]])
 }
 
-/** The model to write with. A copy is read into memory, and its file removed before it is used. */
+/** The model that writes. A copy is read into memory, and its file is removed before use. */
 async function openWriter(
   path: string,
   copied: 'Q8_0' | undefined,

@@ -1,6 +1,6 @@
 /**
- * The texts that ship with quench: five kinds of text in two sets that share no source. A training run computes from
- * `calibration` if it is given no text, and is validated on `validation`. `texts/SOURCES.md` says where they are from.
+ * The texts that ship with quench: five kinds of text in two sets that share no source. If a training run is given no text, it
+ * calibrates and trains on `calibration`; it is validated on `validation`. `texts/SOURCES.md` lists the sources.
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,11 +15,11 @@ export interface ShippedMessage {
   readonly content: string
 }
 
-/** A text, or a conversation that a chat template makes a text of. */
+/** A text, or a conversation to be rendered by a chat template. */
 export type ShippedDocument = {
-  /** The package that it is from. */
+  /** The source package. */
   readonly source: string
-  /** The natural language of `languages` and the programming language of `code`. */
+  /** The natural language of `languages`, the programming language of `code`. */
   readonly language?: string
 } & ({ readonly text: string } | { readonly messages: readonly ShippedMessage[] })
 
@@ -28,11 +28,11 @@ export interface TextsOfKind {
   readonly documents: readonly ShippedDocument[]
 }
 
-/** The folder of a set that ships. */
+/** The folder of a shipped set. */
 export const shippedFolder = (set: 'calibration' | 'validation'): string =>
   fileURLToPath(new URL(`../../texts/${set}`, import.meta.url))
 
-/** The texts of a folder that has a file of JSON lines for each kind. */
+/** The texts of a folder with one JSON Lines file per kind. */
 export const readTextSet = (folder: string): Promise<readonly TextsOfKind[]> =>
   Promise.all(
     textKinds.map(async (kind) => {

@@ -1,14 +1,14 @@
 /**
- * How the texts begin that a model writes itself. Half of them as any text does, with BOS alone. The others with one random token,
- * so that rare corners of the vocabulary are visited: any token is as likely as any other, but in a large vocabulary, where most are
- * rare, every second such token is drawn with its id uniform in the logarithm, since the ids of BPE vocabularies grow from frequent
- * to rare. Of a model with a chat template every second text is a conversation.
+ * First tokens of the texts that a model writes itself. Half of the texts start with BOS alone, as any text does. The others
+ * start with one random token, so that rare parts of the vocabulary are visited: every token is equally likely, except that a
+ * large vocabulary, in which most tokens are rare, has every second such token drawn log-uniformly by id, since BPE ids grow
+ * from frequent to rare. If the model has a chat template, every second text is a conversation.
  */
 import type { LlamaModel, Turns } from '../llama/index.js'
 import { Random } from '../random.js'
 import type { Conversation } from './conversation.js'
 
-/** From this size on most tokens are rare. */
+/** From this vocabulary size on, most tokens are rare. */
 const largeVocabulary = 1 << 15
 const stream = 0x7e47_0000
 
@@ -18,7 +18,7 @@ interface Start {
   readonly turns?: Turns
 }
 
-/** The beginning of text number `index`. Depends on nothing else but the seed. */
+/** The beginning of text number `index`. Depends only on the seed. */
 export function startOf(
   model: LlamaModel,
   seed: number,
@@ -35,7 +35,7 @@ export function startOf(
 }
 
 function ordinaryToken(model: LlamaModel, random: Random, frequent: boolean): number {
-  // A vocabulary without a single ordinary token is none of a language model, but comes from a stranger all the same.
+  // A vocabulary without ordinary tokens is no language model's, but files are untrusted.
   for (let attempt = 0; attempt < 100_000; attempt++) {
     const token = frequent ? Math.floor(model.vocabSize ** random.uniform()) : random.int(model.vocabSize)
     if (token < model.vocabSize && model.isOrdinary(token)) return token

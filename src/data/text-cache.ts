@@ -1,9 +1,9 @@
 /**
- * Written text on disk, in parts: a part is written whole or not at all, so that what was killed goes on after the last
- * whole one.
+ * Self-written text on disk, in parts. A part is written completely or not at all, so a killed run resumes after the last
+ * complete part.
  *
- * A part holds sequences `first` to `first + count` of a text. File: SHA-256 of the text's key and the tokens (32 bytes), then the
- * tokens, int32, little endian. A file that is of another size, or whose sum is wrong, counts as absent.
+ * A part holds sequences `first` to `first + count` of a text. File: SHA-256 of the text's key and the tokens (32 bytes), then
+ * the tokens, int32, little endian. A file with another size or a wrong hash counts as absent.
  */
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -21,11 +21,11 @@ export class TextCache {
   private constructor(
     readonly folder: string,
     private readonly key: string,
-    /** Tokens of a sequence. */
+    /** Tokens per sequence. */
     private readonly length: number,
   ) {}
 
-  /** @param settings all that the text depends on but the number of sequences */
+  /** @param settings all that the text depends on except the number of sequences */
   static async open(settings: Readonly<Record<string, unknown>>, length: number): Promise<TextCache> {
     const key = createHash('sha256')
       .update(JSON.stringify({ ...settings, length }))
@@ -33,7 +33,7 @@ export class TextCache {
     return new TextCache(ownCacheFolder('text', key.slice(0, 32)), key, length)
   }
 
-  /** The sequences of a part, or undefined if it is not there or damaged. */
+  /** The sequences of a part, or undefined if it is missing or damaged. */
   async read(first: number, count: number): Promise<Int32Array[] | undefined> {
     const size = digestBytes + 4 * count * this.length
     const bytes = await readExactly(this.path(first, count), size)
@@ -45,8 +45,8 @@ export class TextCache {
   }
 
   /**
-   * Keeps others from writing this text until the lock is released; while another process is writing it, waits, since what it writes need
-   * not be written again. What killed ones left half written is removed.
+   * Locks the text against other writers until the lock is released. If another process is writing it, waits, since its parts
+   * need not be written again. Removes the partial files of killed processes.
    */
   async lock(signal?: AbortSignal): Promise<Lock> {
     const lock = await waitForLock(
@@ -59,7 +59,7 @@ export class TextCache {
     return lock
   }
 
-  /** Takes room for a part before it is written. @throws FileError where the disk is full */
+  /** Reserves disk space for a part before it is written. @throws FileError if the disk is full */
   async reserve(first: number, count: number): Promise<void> {
     await removeLink(this.path(first, count))
     await reserveSpace(this.path(first, count), digestBytes + 4 * count * this.length)
@@ -82,10 +82,10 @@ export class TextCache {
   }
 }
 
-/** Bytes on disk of a text in `parts` parts. */
+/** Size on disk in bytes of a text in `parts` parts. */
 export const cachedBytes = (tokens: number, parts: number): number => 4 * tokens + digestBytes * parts
 
-/** The content of a file of this user if it has this size. */
+/** The content of a file if it belongs to this user and has this size. */
 async function readExactly(path: string, size: number): Promise<Buffer | undefined> {
   const file = await open(path, constants.O_RDONLY | noFollow).catch(() => undefined)
   if (file === undefined) return undefined

@@ -1,25 +1,25 @@
 /**
- * The one way in which text comes in, whatever it is for: UTF-8, with or without a byte order mark, or UTF-16 with one.
- * Anything else is refused instead of being read as something that nobody wrote, since a perplexity of it still looks like
- * a measurement.
+ * The only reader of text files, for every purpose: UTF-8, with or without a byte order mark, or UTF-16 with one. Anything
+ * else is refused instead of being decoded as text that nobody wrote, since the perplexity of such text still looks like a
+ * measurement.
  */
 import { isUtf8 } from 'node:buffer'
 import { FileError } from '../errors.js'
 import { readInput } from '../input-file.js'
 
-/** A string holds at most half a billion characters. */
+/** A JavaScript string holds at most about half a billion characters. */
 const mostTextBytes = 500_000_000
 
-/** The text of a file. @throws FileError for what is not text, or not a regular file */
+/** The text of a file. @throws FileError for a file that is not text, or not a regular file */
 export async function readText(path: string): Promise<string> {
   return decodeText(path, await readInput(path, mostTextBytes))
 }
 
-/** Whether bytes begin with the byte order mark of UTF-8 or UTF-16, and so are text. */
+/** Whether bytes begin with the byte order mark of UTF-8 or UTF-16, and are therefore text. */
 export const hasByteOrderMark = (bytes: Uint8Array): boolean =>
   [utf8Mark, utf16le, utf16be].some((mark) => startsWith(bytes, mark))
 
-/** The text that bytes stand for, without its byte order mark. @throws FileError for what is not text */
+/** Decodes bytes to text without the byte order mark. @throws FileError for bytes that are not text */
 export function decodeText(path: string, bytes: Buffer): string {
   if (startsWith(bytes, utf32le) || startsWith(bytes, utf32be))
     throw new FileError(path, `it is UTF-32; ${convert('UTF-32')}`)
@@ -34,16 +34,16 @@ export function decodeText(path: string, bytes: Buffer): string {
   return new TextDecoder().decode(bytes)
 }
 
-/** A line of a file of JSON lines. */
+/** A line of a JSON Lines file. */
 export interface JsonLine {
-  /** From 1 on. */
+  /** Starts at 1. */
   readonly number: number
   readonly value: unknown
 }
 
 /**
- * The values of a text of JSON lines; empty lines are left out.
- * @param longest characters of a line; @param deepest levels of lists and objects within one another
+ * The values of a JSON Lines text; empty lines are skipped.
+ * @param longest limit of characters per line; @param deepest limit of nested lists and objects
  * @throws FileError for a line that is not JSON, or beyond a limit
  */
 export function* jsonLines(
@@ -73,7 +73,7 @@ export function* jsonLines(
   }
 }
 
-/** Whether lists and objects lie deeper within one another than `levels`. Without recursion, which hostile nesting would exhaust. */
+/** Whether lists and objects are nested deeper than `levels`. Not recursive, since hostile nesting would exhaust the stack. */
 export function isDeeper(value: unknown, levels: number): boolean {
   const nested = (of: readonly unknown[]) => of.filter((item) => typeof item === 'object' && item !== null)
   let level = nested([value])
@@ -114,7 +114,7 @@ function decodeUtf16(path: string, bytes: Buffer): string {
 const cutUtf16 = (path: string): FileError =>
   new FileError(path, 'it is damaged: it begins as UTF-16 and ends in the middle of a character')
 
-/** What text never begins with, and what to do about it. */
+/** Magic numbers of files that are not text, and advice. */
 const kinds: readonly (readonly [magic: string, problem: string])[] = [
   ['\x1f\x8b', 'it is compressed (gzip); decompress it first: gzip -dc OLD > NEW'],
   ['BZh', 'it is compressed (bzip2); decompress it first: bzip2 -dc OLD > NEW'],
@@ -126,13 +126,13 @@ const kinds: readonly (readonly [magic: string, problem: string])[] = [
   ['GGUF', 'it is a GGUF model and not text'],
 ]
 
-/** Asked only of what is not text: text may begin like one of these. */
+/** Called only for bytes that are not text: text may begin like one of these. */
 const kindOf = (bytes: Buffer): string | undefined => {
   const start = bytes.toString('latin1', 0, 8)
   return kinds.find(([magic]) => start.startsWith(magic))?.[1]
 }
 
-/** Of bytes that hold a zero, which text does not. */
+/** For bytes that contain a zero, which text does not. */
 function zeroProblem(bytes: Buffer, zero: number): string {
   const known = kindOf(bytes)
   if (known !== undefined) return known
@@ -144,7 +144,7 @@ function zeroProblem(bytes: Buffer, zero: number): string {
   return `byte ${zero + 1} is a zero, so it is not text`
 }
 
-/** Of bytes that are not UTF-8. */
+/** For bytes that are not UTF-8. */
 function utf8Problem(bytes: Buffer): string {
   const known = kindOf(bytes)
   if (known !== undefined) return known
@@ -155,22 +155,22 @@ function utf8Problem(bytes: Buffer): string {
   return `it is not UTF-8 from byte ${at + 1} on (0x${hex}, in line ${line}); if it is Latin-1 or Windows-1252, ${convert('CP1252')}`
 }
 
-/** Where a sequence that is not UTF-8 begins. */
+/** Offset of the first sequence that is not UTF-8. */
 function firstBadByte(bytes: Buffer): number {
   const piece = 65_536
   let start = 0
   for (;;) {
     let end = Math.min(start + piece, bytes.length)
-    // Not within a character, which has at most three bytes after its first.
+    // Do not split a character, which has at most three bytes after its first.
     for (let i = 0; i < 3 && end < bytes.length && (bytes[end] & 0xc0) === 0x80; i++) end--
     const part = bytes.subarray(start, end)
     if (isUtf8(part) && end < bytes.length) {
       start = end
       continue
     }
-    const again = Buffer.from(part.toString()) // what is wrong becomes U+FFFD
+    const again = Buffer.from(part.toString()) // invalid bytes become U+FFFD
     let at = again.findIndex((byte, i) => byte !== part[i])
-    while ((again[at] & 0xc0) === 0x80) at-- // within U+FFFD, for which the bytes may begin alike
+    while ((again[at] & 0xc0) === 0x80) at-- // back to the start of U+FFFD, whose first bytes may equal the input's
     return start + at
   }
 }

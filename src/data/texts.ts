@@ -7,18 +7,18 @@ import { jsonLines, readText } from './text-file.js'
 
 const textEndings = new Set(['.txt', '.text', '.md', '.jsonl'])
 
-/** A text and where it is from: the file, with the line where that is `.jsonl`. */
+/** A text and its source: the file, with the line number for `.jsonl`. */
 export interface Document {
   readonly name: string
   readonly text: string
 }
 
-/** Reads every named file, and every text file under every named folder, in order of their names. */
+/** Reads every named file, and every text file under every named folder, sorted by name. */
 export async function readTexts(paths: readonly string[]): Promise<string[]> {
   return (await readDocuments(paths)).map(({ text }) => text)
 }
 
-/** The same, with names. */
+/** Like `readTexts`, with names. */
 export async function readDocuments(paths: readonly string[]): Promise<Document[]> {
   const files = (await Promise.all(paths.map(listFiles))).flat()
   const documents: Document[] = []
@@ -31,7 +31,7 @@ export async function readDocuments(paths: readonly string[]): Promise<Document[
   return documents
 }
 
-/** The text files that a name stands for: itself, or those of the folder. */
+/** The text files that a path stands for: the file itself, or those of the folder. */
 export async function listFiles(path: string): Promise<string[]> {
   try {
     if (!(await stat(path)).isDirectory()) return [path]
@@ -45,7 +45,7 @@ export async function listFiles(path: string): Promise<string[]> {
   }
 }
 
-/** One text of a file, or one of each line of a .jsonl file: its `text` field. */
+/** The text of a file, or the `text` field of each line of a .jsonl file. */
 async function readFileDocuments(path: string): Promise<Document[]> {
   const content = await readText(path)
   if (extname(path).toLowerCase() !== '.jsonl') return [{ name: path, text: content }]
@@ -58,10 +58,10 @@ async function readFileDocuments(path: string): Promise<Document[]> {
   })
 }
 
-/** Of the line ends of a text, the share of CRLF from which on it is remarked on. */
+/** Share of CRLF line ends from which on a warning is given. */
 const remarkableShare = 0.1
 
-/** Sentences on what makes texts other than they seem to be. */
+/** Warnings about texts that are not what they seem. */
 export function textWarnings(documents: readonly Document[]): string[] {
   const names = documents.filter(({ text }) => hasWindowsLineEnds(text)).map(({ name }) => name)
   if (names.length === 0) return []

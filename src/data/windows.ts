@@ -1,6 +1,6 @@
 /**
- * Windows: texts as token sequences of one length, the unit of training and validation. Each starts with BOS where
- * the model wants one, as llama.cpp evaluates it. Nothing overlaps, and what is left over at the end is dropped.
+ * Windows: texts as token sequences of one length, the unit of training and validation. Each starts with BOS if the model
+ * wants one, as in llama.cpp's evaluation. Windows do not overlap, and the remainder at the end is dropped.
  */
 /** How a model's vocabulary begins a text. */
 export interface TokenFacts {
@@ -8,7 +8,7 @@ export interface TokenFacts {
   readonly addBos: boolean
 }
 
-/** Cuts documents (tokens without BOS) into windows of `length` tokens; documents follow one another in one stream. */
+/** Cuts documents (tokens without BOS) into windows of `length` tokens; documents are concatenated into one stream. */
 export function cutWindows(
   documents: readonly Int32Array[],
   length: number,
@@ -27,7 +27,7 @@ export function cutWindows(
   })
 }
 
-/** Documents one after another, with BOS between them where there is one. */
+/** Concatenates documents, with BOS between them if there is one. */
 function join(documents: readonly Int32Array[], separator: number | undefined): Int32Array {
   const gap = separator === undefined ? 0 : 1
   const stream = new Int32Array(documents.reduce((n, d) => n + d.length + gap, 0))
@@ -40,13 +40,13 @@ function join(documents: readonly Int32Array[], separator: number | undefined): 
   return stream.subarray(0, at)
 }
 
-/** At most `count` items, evenly spread. */
+/** At most `count` evenly spaced items. */
 export function spread<T>(items: readonly T[], count: number): T[] {
   if (items.length <= count) return [...items]
   return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)])
 }
 
-/** Windows of one length as the tokens of a batch, one window after another. */
+/** Concatenates windows of one length into the tokens of a batch. */
 export function joinWindows(windows: readonly Int32Array[]): Int32Array {
   const tokens = new Int32Array(windows.length * windows[0].length)
   windows.forEach((window, i) => {

@@ -1,23 +1,23 @@
 /**
- * Cuts a group of windows, run side by side as sequences of one context, into batches that fit the context and give no
- * more rows of logits than there is memory for. Within a batch the tokens of a window are neighbours.
+ * Cuts a group of windows, run as parallel sequences of one context, into batches that fit the context and produce no more
+ * rows of logits than memory allows. The tokens of a window are adjacent within a batch.
  */
 import type { Window } from './windows.js'
 
-/** One decode, and what its rows of logits predict. */
+/** One decode, and the targets of its rows of logits. */
 export interface Batch {
   readonly tokens: Int32Array
   readonly positions: Int32Array
   readonly sequenceIds: Int32Array
-  /** 1 for tokens that give a row. */
+  /** 1 for tokens that produce a row. */
   readonly logits: Int32Array
-  /** Of each row: index of the window within the group, the token that came, and its document. */
+  /** For each row: index of the window within the group, the target token, and its document. */
   readonly rowWindows: Int32Array
   readonly targets: Int32Array
   readonly documents: Int32Array
 }
 
-/** @param tokens most of a batch; @param rows most rows of a batch */
+/** @param tokens limit per batch; @param rows limit per batch */
 export function* batches(group: readonly Window[], tokens: number, rows: number): Generator<Batch> {
   const lengths = group.map(({ positions }) => (positions.at(-1) ?? -1) + 1)
   const longest = Math.max(...lengths)
@@ -55,7 +55,7 @@ function endOf(
   return longest
 }
 
-/** Positions `start` to `end`; moves `scoredBefore` on. */
+/** The batch of positions `start` to `end`; advances `scoredBefore`. */
 function makeBatch(
   group: readonly Window[],
   lengths: readonly number[],
@@ -66,7 +66,7 @@ function makeBatch(
   const ends = lengths.map((length) => Math.max(start, Math.min(end, length)))
   const count = ends.reduce((sum, last) => sum + last - start, 0)
   const [tokens, positions, sequenceIds, logits] = arrays(4, count)
-  const [rowWindows, targets, documents] = arrays(3, count) // as long as the rows in the end
+  const [rowWindows, targets, documents] = arrays(3, count) // trimmed to the number of rows at the end
   let i = 0
   let row = 0
   for (const [g, window] of group.entries()) {

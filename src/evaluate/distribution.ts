@@ -1,11 +1,10 @@
 /**
  * Quantiles of the divergence of tokens in bounded memory, and their errors.
  *
- * Up to 65,536 values are kept, and quantiles are exact. From then on values are counted in bins of equal width in log2,
- * 1024 to the octave, so that a quantile is right to 0.07 % of its value; below 2^-64 they count as 0. Beside this
- * every block of neighbouring windows (at most 64 blocks) has counts in coarse bins, 16 to the octave: the bootstrap draws
- * blocks with replacement and reads the quantiles off the sums. There is no delta method for a quantile that does not
- * need the density.
+ * Up to 65,536 values are kept, and quantiles are exact. Beyond that, values are counted in bins of equal width in log2, 1024
+ * per octave, so that a quantile is accurate to 0.07 % of its value; values below 2^-64 count as 0. In addition, every block
+ * of adjacent windows (at most 64 blocks) has counts in coarse bins, 16 per octave: the bootstrap draws blocks with
+ * replacement and reads the quantiles off the sums. A delta method for quantiles would need the density.
  */
 import { Random } from '../random.js'
 import { quantile } from './statistics.js'
@@ -18,13 +17,13 @@ const coarsePerOctave = 16
 const mostBlocks = 64
 const replicates = 200
 
-/** Bin 0 is for 0 and what is as good as 0. */
+/** Bin 0 holds 0 and values too small to matter. */
 function binOf(value: number, perOctave: number): number {
   if (!(value > 2 ** lowest)) return 0
   return Math.min(octaves * perOctave, 1 + Math.floor((Math.log2(value) - lowest) * perOctave))
 }
 
-/** The middle of a bin, or a share of it. */
+/** The middle of a bin, or another fraction of it. */
 function valueIn(bin: number, perOctave: number, within = 0.5): number {
   return bin === 0 ? 0 : 2 ** (lowest + (bin - 1 + within) / perOctave)
 }
@@ -37,13 +36,13 @@ export class Distribution {
   private min = Number.POSITIVE_INFINITY
   private max = Number.NEGATIVE_INFINITY
 
-  /** @param windows that will be measured */
+  /** @param windows number of windows that will be measured */
   constructor(private readonly windows: number) {
     const blocks = Math.min(windows, mostBlocks)
     this.blocks = Array.from({ length: blocks }, () => new Uint32Array(octaves * coarsePerOctave + 1))
   }
 
-  /** Adds a token's value, not negative. */
+  /** Adds a token's value, which is not negative. */
   add(window: number, value: number): void {
     this.min = Math.min(this.min, value)
     this.max = Math.max(this.max, value)
@@ -60,7 +59,7 @@ export class Distribution {
     this.count++
   }
 
-  /** From single values to counts. */
+  /** Converts single values to counts. */
   private spill(): void {
     const fine = new Float64Array(octaves * finePerOctave + 1)
     for (const value of this.values ?? []) fine[binOf(value, finePerOctave)]++
@@ -84,7 +83,7 @@ export class Distribution {
     )
   }
 
-  /** Standard error and 95 % interval of each quantile, by the bootstrap over blocks of windows. */
+  /** Standard error and 95 % interval of each quantile, by a bootstrap over blocks of windows. */
   errors(shares: readonly number[], seed: number): { se: number; interval: readonly [number, number] }[] {
     const { blocks } = this
     const random = new Random(seed, 0xb007)
@@ -116,7 +115,7 @@ function usedBins(blocks: readonly Uint32Array[]): number[] {
   return used
 }
 
-/** Quantiles of values counted in `bins` (all bins, if none are named); within a bin they are spread evenly. */
+/** Quantiles of values counted in `bins` (default: all bins); values are assumed uniform within a bin. */
 function fromCounts(
   counts: Float64Array,
   bins: readonly number[] | undefined,
@@ -134,7 +133,7 @@ function fromCounts(
   })
 }
 
-/** Bootstrap of n blocks is too narrow by sqrt((n - 1) / n), which matters for few. */
+/** The bootstrap of n blocks is too narrow by sqrt((n - 1) / n), which matters for small n. */
 function spread(sorted: Float64Array, blocks: number): { se: number; interval: readonly [number, number] } {
   if (blocks < 2) return { se: Number.POSITIVE_INFINITY, interval: [0, Number.POSITIVE_INFINITY] }
   const widen = Math.sqrt(blocks / (blocks - 1))

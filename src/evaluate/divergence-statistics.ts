@@ -1,11 +1,11 @@
-/** Adds up the scores of one file against one base: sums per window, per document and per confidence of the base. */
+/** Statistics of one file against one base: sums per window, per document and per confidence of the base. */
 
 import { Distribution } from './distribution.js'
 import { Score } from './divergence.js'
 import { BaseScore } from './score-bases.js'
 import { type Estimate, exponential, ratio, root, sum } from './statistics.js'
 
-/** Sums over the scored tokens of each window, in text order, for comparisons of two files window by window. */
+/** Sums over the scored tokens of each window, in text order, for paired comparisons of two files. */
 export interface WindowSums {
   /** Scored tokens. */
   readonly tokens: readonly number[]
@@ -13,7 +13,7 @@ export interface WindowSums {
   readonly nll: readonly number[]
   /** KL divergence from the reference, nats. */
   readonly kld: readonly number[]
-  /** Tokens of which the most probable one is the reference's. */
+  /** Tokens on which the file's and the reference's most probable token agree. */
   readonly top1: readonly number[]
 }
 
@@ -33,37 +33,37 @@ export interface KldSummary extends Estimate {
   readonly quantileErrors: Readonly<
     Record<QuantileName, { readonly se: number; readonly interval: readonly [number, number] }>
   >
-  /** With a saved reference: how wrong `mean` can be because of what it leaves out. */
+  /** With a saved reference: bound of the error of `mean` that its truncation causes. */
   readonly errorBound?: number
 }
 
-/** How far a file is from a base. Estimates have standard errors over windows. */
+/** How far a file is from a base. Standard errors are over windows. */
 export interface Divergence {
   readonly kld: KldSummary
   /** KL divergence of the base from the file, nats per token. */
   readonly reversedKld: Estimate
-  /** Perplexity / perplexity of the base, on the same tokens. */
+  /** Ratio of the perplexity to the base's, on the same tokens. */
   readonly perplexityRatio: Estimate
-  /** Root of the mean square change of the probability of the token that came. */
+  /** Root mean square change of the target token's probability. */
   readonly rmsProbabilityChange: Estimate
-  /** Share of tokens whose most probable one is the base's. */
+  /** Share of tokens on which the most probable token is the base's. */
   readonly top1: Estimate
-  /** Mean share of the `count` most probable tokens that are among the base's. */
+  /** Mean share of the top-k tokens (k = `count`) that are among the base's. */
   readonly topOverlap: Estimate & { readonly count: number }
-  /** Where the loss sits, by the probability of the base's most probable token. */
+  /** Divergence by the probability of the base's most probable token. */
   readonly byConfidence: readonly ConfidenceBin[]
-  /** Where the loss sits, by document, in order. */
+  /** Divergence by document, in order. */
   readonly byDocument: readonly DocumentLoss[]
 }
 
 export interface ConfidenceBin {
-  /** Probability of the base's most probable token: from, up to. */
+  /** Range of the probability of the base's most probable token: from, up to. */
   readonly from: number
   readonly to: number
   readonly tokens: number
-  /** Mean, nats per token; 0 without tokens, as `top1` is. */
+  /** Mean, nats per token; 0 without tokens, like `top1`. */
   readonly kld: number
-  /** Of the whole divergence. */
+  /** Share of the whole divergence. */
   readonly shareOfKld: number
   readonly top1: number
 }
@@ -100,7 +100,7 @@ interface Sums {
 }
 const noSums = (): Sums => ({ tokens: 0, nll: 0, kld: 0, top1: 0 })
 
-/** What a file says of the tokens that came, whatever it is compared with. */
+/** Statistics of a file's target tokens that need no base. */
 export class Likelihood {
   readonly tokens: number[]
   readonly nll: number[]
@@ -112,7 +112,7 @@ export class Likelihood {
     this.bytes = new Array<number>(windows).fill(0)
   }
 
-  /** @param bytes of text that the token stands for */
+  /** @param bytes length of the token's text */
   add(window: number, nll: number, bytes: number): void {
     this.tokens[window]++
     this.nll[window] += nll
@@ -140,7 +140,7 @@ export class DivergenceStatistics {
   private slack = 0
   private variance = 0
 
-  /** @param own of the file, @param base of what it is compared with, both filled in by others */
+  /** @param own of the file, @param base of the base; the caller fills both */
   constructor(
     private readonly own: Likelihood,
     private readonly base: Likelihood,
@@ -153,7 +153,7 @@ export class DivergenceStatistics {
     this.byDocument = documents.map(noSums)
   }
 
-  /** Adds a token: its row of scores at `at`, and the base's own at `baseAt`. */
+  /** Adds a token: its row of scores at `at`, and the base's own row at `baseAt`. */
   add(
     window: number,
     document: number,

@@ -4,16 +4,17 @@
  * With p = softmax(r) of the base's logits r, q = softmax(x) of the file's logits x, and c = logsumexp(r) - logsumexp(x),
  *   KL(p || q) = sum_i p_i * (r_i - x_i) - c,    KL(q || p) = c - sum_i q_i * (r_i - x_i),
  * so equal rows give exactly 0. Sums are f64 over f32 logits. The base's probabilities are kept as f32 weights together
- * with the sum of these, so that they are a distribution in spite of rounding. Nothing is allocated. Tokens are added up in divergence-statistics.ts.
+ * with their sum, so that they form a distribution despite rounding. Nothing is allocated. divergence-statistics.ts adds
+ * tokens up.
  */
 import { expOfNegative } from './exp.js'
 
-/** Numbers in the row of scores that `scoreRow` writes: see `Score`. */
+/** Length of the row of scores that `scoreRow` writes: see `Score`. */
 export const scoreFields = 8
 /**
- * Where each number of a row of scores is: nats; the probability of the token that came; 1 where the most probable token is
- * the base's; share of the most probable tokens that are the base's; and how wrong `kld` may be, which is 0 but for a saved
- * base: a sure bound of one part, and the variance of the other.
+ * Indices of a row of scores: nats; the probability of the target token; 1 if the most probable token is the base's; the share
+ * of the top-k tokens that are the base's; and the error of `kld`, which is 0 except for a saved base: a strict bound of one
+ * part, and the variance of the other.
  */
 export const Score = {
   nll: 0,
@@ -26,7 +27,7 @@ export const Score = {
   variance: 7,
 } as const
 
-/** What is known of the base's row, as `scoreBase` writes it. */
+/** Properties of the base's row, as written by `scoreBase`. */
 export interface BaseRow {
   /** log(sum(exp(logits))). The negative log-likelihood of token t is this - logits[t]. */
   logSumExp: number
@@ -36,7 +37,7 @@ export interface BaseRow {
   topProbability: number
 }
 
-/** Finds the `top.length` largest logits of a row: their ids, largest first; of equals the first comes first. */
+/** Finds the `top.length` largest logits of a row: their ids, largest first; ties keep their order. */
 export function topTokens(logits: Float32Array, offset: number, size: number, top: Int32Array): void {
   const count = Math.min(top.length, size)
   for (let i = 0; i < count; i++) insert(logits, offset, top, i, i)
@@ -50,7 +51,7 @@ export function topTokens(logits: Float32Array, offset: number, size: number, to
   }
 }
 
-/** Puts a token in its place among the first `last` of `top`, which are in order; the one in place `last` is lost. */
+/** Inserts a token into the first `last` of `top`, which are sorted; the entry at `last` is overwritten. */
 function insert(logits: Float32Array, offset: number, top: Int32Array, last: number, token: number): void {
   const x = logits[offset + token]
   let at = last
@@ -64,7 +65,7 @@ function insert(logits: Float32Array, offset: number, top: Int32Array, last: num
 /**
  * Reads the base's row, `size` logits from `offset` on.
  * @param weights receives exp(logits - max) as f32, from `weightOffset` on
- * @param top receives the most probable tokens
+ * @param top receives the top-k tokens
  */
 export function scoreBase(
   logits: Float32Array,
@@ -90,7 +91,7 @@ export function scoreBase(
   row.topProbability = 1 / sum
 }
 
-/** The base's row as `scoreRow` reads it: what `scoreBase` found, and where its logits and weights are. */
+/** The base's row as input of `scoreRow`: the results of `scoreBase`, and the location of its logits and weights. */
 export interface PreparedRow {
   readonly logits: Float32Array
   readonly weights: Float32Array
@@ -101,8 +102,8 @@ export interface PreparedRow {
 
 /**
  * Scores a file's row, `size` logits from `offset` on, against the base's.
- * @param top scratch for the file's most probable tokens, as many as the base's
- * @param target the token that came
+ * @param top scratch for the file's top-k tokens, as many as the base's
+ * @param target the target token
  * @param out receives `scoreFields` numbers from `at` on
  */
 export function scoreRow(
@@ -122,7 +123,7 @@ export function scoreRow(
   const logSumExp = max + Math.log(sum)
   const shift = row.logSumExp - logSumExp
   out[at + Score.nll] = logSumExp - logits[offset + target]
-  // Below 0 by a rounding error of 1e-16 or so; NaN stays.
+  // Rounding can give about -1e-16; NaN stays NaN.
   out[at + Score.kld] = Math.max(forward / row.weightSum - shift, 0)
   out[at + Score.reversedKld] = Math.max(shift - reversed / sum, 0)
   out[at + Score.probability] = Math.exp(logits[offset + target] - logSumExp)
@@ -134,7 +135,7 @@ export function scoreRow(
 
 const sums = { sum: 0, forward: 0, reversed: 0 }
 
-/** The loop over the vocabulary, in a function of its own since the compiler then inlines the exponential. */
+/** The loop over the vocabulary, in a separate function so that the compiler inlines the exponential. */
 function addUp(base: PreparedRow, logits: Float32Array, offset: number, size: number, max: number) {
   const { logits: baseLogits, weights, offset: baseOffset } = base
   let sum = 0
@@ -146,7 +147,7 @@ function addUp(base: PreparedRow, logits: Float32Array, offset: number, size: nu
     const p = weights[baseOffset + i]
     const d = baseLogits[baseOffset + i] - x
     sum += e
-    if (p !== 0) forward += p * d // where p is 0 both may be -Infinity
+    if (p !== 0) forward += p * d // if p is 0, both may be -Infinity
     if (e !== 0) reversed += e * d
   }
   sums.sum = sum

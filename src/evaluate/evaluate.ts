@@ -1,9 +1,9 @@
 /**
- * Perplexity, KL divergence and more of GGUF files against a reference, as libllama runs them.
+ * Perplexity, KL divergence and related metrics of GGUF files against a reference, as run by libllama.
  *
- * All files run side by side, window by window, so that the reference runs once. There may be two references: the
- * `reference` is the file's own full precision, and the divergence from it is what the conversion lost; the `original`
- * is the model before quantization-aware training, and the divergence from it is what the whole method lost. run.ts decodes and scores,
+ * All files run interleaved, window by window, so that the reference runs once. There may be two references. The `reference`
+ * is the file's own full precision; the divergence from it is the loss of the conversion. The `original` is the model before
+ * quantization-aware training; the divergence from it is the loss of the whole method. run.ts decodes and scores,
  * divergence-statistics.ts adds up.
  */
 
@@ -24,26 +24,26 @@ import { run } from './run.js'
 import { cutEvaluation, documentsOf, type EvaluationText, type Windows } from './windows.js'
 
 export interface EvaluateOptions extends ModelOptions {
-  /** The full-precision file that the others are compared with, or a file that `saveReference` has written. */
+  /** The full-precision file that the others are compared with, or a file written by `saveReference`. */
   readonly reference: string
   /** The model before training, as a second reference. */
   readonly original?: string
   readonly files: readonly string[]
   /** Held-out text, or its tokens. */
   readonly text: EvaluationText
-  /** Tokens of a window, at least 8. Default 512. */
+  /** Tokens per window, at least 8. Default 512. */
   readonly context?: number
-  /** Most tokens of the text to use. Default: all. */
+  /** Limit of tokens of the text. Default: all. */
   readonly maxTokens?: number
-  /** File to keep the reference's predictions in, for `reference` of a later evaluation. */
+  /** File to save the reference's predictions to, for use as `reference` of a later evaluation. */
   readonly saveReference?: string
 }
 
 /** Tokens that libllama computes at once. */
 const microBatch = 512
 /**
- * Tokens of a decode: windows run side by side to fill this, as in llama-perplexity. libllama then takes a part of each
- * window at a time, so that attention has less to look back on than with a whole window at once.
+ * Tokens per decode: windows run as parallel sequences to fill this, as in llama-perplexity. libllama then computes a part of
+ * each window at a time, so that attention looks back on fewer tokens than with a whole window at once.
  */
 const batchTokens = 2048
 
@@ -55,7 +55,7 @@ export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluatio
   return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }
 }
 
-/** The same on windows that are made otherwise. @param cut makes them with the tokenizer of all files */
+/** Like `evaluateFiles`, with other windows. @param cut makes them with the tokenizer of all files */
 export async function evaluateWindows(
   options: Omit<EvaluateOptions, 'text' | 'maxTokens'>,
   cut: (model: LlamaModel) => Promise<Windows>,
@@ -154,7 +154,7 @@ async function evaluateModels(
   })
 }
 
-/** Bytes of text of a token; special tokens have none. */
+/** Length of a token's text in bytes; 0 for special tokens. */
 function byteCounter(model: LlamaModel): (token: number) => number {
   const known = new Int32Array(model.vocabSize).fill(-1)
   return (token) => {

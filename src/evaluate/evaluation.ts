@@ -1,4 +1,4 @@
-/** The result of an evaluation: what it says of each file, and how it is put together from the sums. */
+/** The result of an evaluation: the metrics of each file, computed from the sums. */
 import { setImmediate } from 'node:timers/promises'
 import type { Divergence, Likelihood, WindowSums } from './divergence-statistics.js'
 import type { ComparableFile } from './files.js'
@@ -14,47 +14,50 @@ export interface EvaluatedFile {
   readonly type: string
   /** Size on disk. */
   readonly bytes: number
-  /** Bytes of tensors * 8 / weights. */
+  /** Bits of tensor data per weight. */
   readonly bitsPerWeight: number
   readonly perplexity: Estimate
   readonly bitsPerByte: Estimate
 }
 
 export interface FileEvaluation extends EvaluatedFile, Divergence {
-  /** Type of the cached keys and values. */
+  /** Type of the KV cache. */
   readonly kvType: string
-  /** Divergence from the original: the loss of the method. That from the reference is the loss of the conversion. */
+  /**
+   * Divergence from the original: the loss of the whole method. The divergence from the reference is the loss of the
+   * conversion.
+   */
   readonly original?: Divergence
   readonly windowSums: WindowSums
 }
 
-/** What `evaluateFiles` gives. Standard errors are over windows. */
+/** The result of `evaluateFiles`. Standard errors are over windows. */
 export interface Evaluation {
   readonly context: number
   readonly windows: number
   /** Scored tokens. */
   readonly tokens: number
-  /** Tokens of the vocabulary: the perplexity of a uniform guess. */
+  /** Size of the vocabulary: the perplexity of a uniform guess. */
   readonly vocabulary: number
   readonly reference: EvaluatedFile & {
     readonly windowSums: Pick<WindowSums, 'nll' | 'tokens'>
-    /** Whether its predictions come from a file that was saved. */
+    /** Whether the predictions come from a saved reference. */
     readonly saved: boolean
-    /** Divergence of the reference itself from the original: what training alone has changed. */
+    /** Divergence of the reference from the original: the change made by training alone. */
     readonly original?: Divergence
   }
   readonly original?: EvaluatedFile
-  /** In the order given; of several `kvTypes` those of a file one after another. */
+  /** In the order given; with several `kvTypes`, one result per type for each file. */
   readonly files: readonly FileEvaluation[]
-  /** Sentences on what makes the figures doubtful. */
+  /** Warnings about the figures. */
   readonly warnings: readonly string[]
 }
 
-/** What a report is made of. */
+/** The measurements that a report is computed from. */
 interface Measured {
   readonly facts: readonly ComparableFile[]
   readonly saved: SavedReference | undefined
-  /** How many of the facts are references. */
+  /** Number of references among the facts. */
   readonly live: number
   readonly kvTypes: readonly string[]
   readonly context: number
@@ -69,7 +72,7 @@ export async function report(measured: Measured): Promise<Evaluation> {
   const [base, originalBase] = result.bases
   const files: FileEvaluation[] = []
   for (const [i, { own, against }] of result.files.entries()) {
-    await setImmediate() // the bootstrap takes some 10 ms for each
+    await setImmediate() // the bootstrap takes about 10 ms each
     const [fromReference, fromOriginal] = against
     files.push({
       ...evaluated(facts[live + Math.floor(i / kvTypes.length)], own),
@@ -99,10 +102,10 @@ export async function report(measured: Measured): Promise<Evaluation> {
   }
 }
 
-/** Files that are named in a warning at most. */
+/** Limit of file names in a warning. */
 const namesShown = 3
 
-/** A sentence on perplexities that are worse than that of a uniform guess, if there are any. */
+/** A warning about perplexities above that of a uniform guess, if there are any. */
 export function perplexityWarnings({
   reference,
   original,

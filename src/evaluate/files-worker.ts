@@ -1,6 +1,6 @@
 /**
- * Reads the headers of files that are to be compared, on a thread of its own, since a vocabulary of hundreds of thousands
- * of tokens takes a while: what they are, and whether their tokenizers cut text alike.
+ * Reads the headers of files to be compared, on a separate thread, since a vocabulary of hundreds of thousands of tokens takes
+ * a while: their properties, and whether their tokenizers are equivalent.
  */
 import { createHash } from 'node:crypto'
 import { workerData } from 'node:worker_threads'
@@ -10,11 +10,11 @@ import { summarize } from '../gguf/summary.js'
 import { answer } from '../workers.js'
 import type { ComparableFile } from './files.js'
 
-/** What makes a tokenizer: its text is cut in the same way by two that have the same. */
+/** The data that determines how a tokenizer splits text. */
 interface Tokenizer {
   /** Text of every token. */
   readonly tokens: readonly string[]
-  /** Pairs that are merged, of byte-pair tokenizers. */
+  /** Merges of byte-pair tokenizers. */
   readonly merges: readonly string[]
   /** Kind, pre-tokenizer, flags. */
   readonly settings: Readonly<Record<string, string>>
@@ -37,7 +37,7 @@ async function readAll(paths: readonly string[]): Promise<ComparableFile[]> {
       first ??= tokenizer
       checkTokenizer(paths[0], first, path, tokenizer)
       const vocabulary = tokenizer.tokens.length
-      // Those of the others differ in nothing that matters.
+      // The tokenizers of the other files are equivalent.
       const hash = all[0]?.tokenizer ?? tokenizerHash(tokenizer)
       all.push({ path, ...(await summarize(gguf)), vocabulary, tokenizer: hash })
     } finally {
@@ -64,7 +64,7 @@ function tokenizerOf(metadata: Metadata): Tokenizer {
   }
 }
 
-/** @throws FileError if the file at `path` cuts text into other tokens than the reference */
+/** @throws FileError if the tokenizer of the file at `path` is not equivalent to the reference's */
 function checkTokenizer(reference: string, wanted: Tokenizer, path: string, own: Tokenizer): void {
   const { tokens, merges, settings, special } = own
   const differs = (problem: string) =>
@@ -88,7 +88,7 @@ function checkTokenizer(reference: string, wanted: Tokenizer, path: string, own:
   }
 }
 
-/** SHA-256 over everything by which tokenizers are told apart. */
+/** SHA-256 over everything that distinguishes tokenizers. */
 function tokenizerHash({ tokens, merges, settings, special }: Tokenizer): string {
   const hash = createHash('sha256')
   for (const texts of [tokens, merges]) hash.update(JSON.stringify(texts))

@@ -1,21 +1,21 @@
-/** What training has won over plain quantization, as numbers derived from evaluations. */
+/** The gain of training over plain quantization, derived from evaluations. */
 import { QuenchError, UsageError } from '../errors.js'
 import type { FileEvaluation } from './evaluation.js'
 import { type Estimate, sum } from './statistics.js'
 
-/** Bits per weight; `atLeast` and `atMost` say that it lies beyond an end of the ladder. */
+/** Bits per weight; `atLeast` and `atMost` mark a value beyond an end of the ladder. */
 export interface EffectiveBits {
   readonly value: number
   readonly bound: 'exact' | 'atLeast' | 'atMost'
 }
 
-/** The part of an evaluation that is needed here. */
+/** The part of an evaluation that is used here. */
 type Measured = Pick<FileEvaluation, 'path' | 'windowSums'>
 
 /**
- * The share of the mean KL divergence of `ptq` that is gone in `qat`: 1 - KLD(qat) / KLD(ptq). Both must come from one
- * `evaluateFiles`, since the error is that of a ratio of paired windows (delta method), in which what makes a window
- * hard for both files cancels. @throws QuenchError if the PTQ file loses nothing that could be recovered
+ * The share of the mean KL divergence of `ptq` that `qat` recovers: 1 - KLD(qat) / KLD(ptq). Both must come from one
+ * `evaluateFiles`: the error is that of a ratio of paired windows (delta method), in which the difficulty of a window for both
+ * files cancels. @throws QuenchError if the PTQ file has no divergence to recover
  */
 export function recovered(qat: Measured, ptq: Measured): Estimate {
   const a = qat.windowSums.kld
@@ -31,10 +31,10 @@ export function recovered(qat: Measured, ptq: Measured): Estimate {
 }
 
 /**
- * Bits per weight at which plain quantization would reach the KL divergence `kld`: linear in log KLD between neighbours
- * of the ladder by size. Rungs that are no better than a smaller one are left out, so that the answer is unique, and
- * so are those without loss, which have no logarithm. Beyond an end of the ladder the answer is that end: `atMost` the
- * smallest rung for a file that is worse than it, `atLeast` the largest for one that is better.
+ * Bits per weight at which plain quantization would reach the KL divergence `kld`: linear in log KLD between neighbours of the
+ * ladder by size. Rungs no better than a smaller one are dropped, so that the answer is unique; so are rungs without loss,
+ * which have no logarithm. Beyond an end of the ladder the answer is that end: `atMost` the smallest rung for a file that is
+ * worse than it, `atLeast` the largest for one that is better.
  */
 export function effectiveBits(
   kld: number,

@@ -1,4 +1,4 @@
-/** Evaluation: how far quantized files are from their reference, and what training has won. */
+/** Evaluation: how far quantized files are from their reference, and how much training recovers. */
 
 export type {
   ConfidenceBin,

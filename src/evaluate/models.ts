@@ -1,4 +1,4 @@
-/** Runs work on one model file after another, for evaluations in which nothing has to be compared token by token. */
+/** Runs models one after another, for evaluations that compare nothing token by token. */
 
 import { checkLoads, LlamaModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, threadRange, whole } from '../option-checks.js'
@@ -7,18 +7,21 @@ import { needModel } from './references/index.js'
 
 /** How models are run. */
 export interface ModelOptions {
-  /** Types of the cached keys and values, e.g. `q8_0`, or `q8_0/f16` for keys / values: every file is run with each of them, references with f16. Default f16 alone. */
+  /**
+   * Types of the KV cache, e.g. `q8_0`, or `q8_0/f16` for keys / values: every file is run with each of them, references with
+   * f16. Default f16 alone.
+   */
   readonly kvTypes?: readonly string[]
-  /** Layers to put on a GPU, -1 for all. Default 0. */
+  /** Layers to offload to a GPU, -1 for all. Default 0. */
   readonly gpuLayers?: number
-  /** Default: as libllama's contexts choose. */
+  /** Default: that of libllama's contexts. */
   readonly threads?: number
-  /** Tokens run, of all files together. */
+  /** Called with the tokens run so far, over all files. */
   readonly onProgress?: (tokens: number, total: number) => void
   readonly signal?: AbortSignal
 }
 
-/** A file as it is run. */
+/** A file and the settings it is run with. */
 export interface RunFile {
   readonly path: string
   readonly type: string
@@ -28,15 +31,15 @@ export interface RunFile {
 }
 
 export interface ModelsOptions extends ModelOptions {
-  /** What the others are compared with, if anything. It is run with f16 keys and values. */
+  /** The model that the others are compared with, if any. It is run with f16 keys and values. */
   readonly reference?: string
   readonly files: readonly string[]
 }
 
-/** Progress of several models as that of one thing. */
+/** Reports the progress of several models as a single one. */
 type Report = (done: number, total: number) => void
 
-/** Calls `work` for the reference and for every file with every type of cache, in this order. */
+/** Calls `work` for the reference, then for every file with every cache type. */
 export async function forEachModel<T>(
   options: ModelsOptions,
   work: (model: LlamaModel, file: RunFile, report: Report) => Promise<T>,
@@ -47,7 +50,7 @@ export async function forEachModel<T>(
   const paths = [...(reference === undefined ? [] : [reference]), ...files]
   tryEarly(paths, 'run')
   const facts = await openComparable(paths)
-  for (const path of paths) await checkLoads(path, 'run') // before the work on the others
+  for (const path of paths) await checkLoads(path, 'run') // before any work on the others
   const typesOf = (i: number): readonly string[] => (reference !== undefined && i === 0 ? ['f16'] : kvTypes)
   const runs = facts.reduce((sum, _, i) => sum + typesOf(i).length, 0)
   const results: T[] = []
@@ -73,7 +76,7 @@ function runFile({ path, type, bytes, bitsPerWeight }: ComparableFile, kvType: s
   return { path, type, bytes, bitsPerWeight, kvType }
 }
 
-/** Flash attention, where the type of the cache needs it: llama.cpp quantizes values only with it. */
+/** Enables flash attention for cache types that need it: llama.cpp quantizes values only with it. */
 export function cacheOptions(kvType: string): { kvType: string; flashAttention?: 'on' } {
   return /^(f32|f16|bf16)(\/(f32|f16|bf16))?$/.test(kvType) ? { kvType } : { kvType, flashAttention: 'on' }
 }

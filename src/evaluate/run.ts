@@ -1,7 +1,7 @@
 /**
- * Runs windows through models side by side: each batch is decoded by one model after another, and while one decodes, the
- * logits of the one before are scored on worker threads. Logits live only until every file has been compared with them,
- * so nothing is written to disk (llama-perplexity writes 16-bit logits, tens of gigabytes).
+ * Runs windows through several models, interleaved: each batch is decoded by one model after another, and while one decodes,
+ * the previous one's logits are scored on worker threads. Logits live only until every file has been compared with them, so
+ * nothing is written to disk (llama-perplexity writes 16-bit logits, tens of gigabytes).
  */
 import { FileError } from '../errors.js'
 import type { LlamaContext } from '../llama/index.js'
@@ -14,25 +14,25 @@ import { BaseScore, baseFields } from './score-bases.js'
 import { type Scored, ScorePool } from './score-pool.js'
 import type { Window, Windows } from './windows.js'
 
-/** Bytes of logits that a model may hold at once. */
+/** Limit of logits per model, in bytes. */
 const maxLogitBytes = 2 ** 26
 const overlapCount = 10
 
 export interface RunOptions {
-  /** Models that run as bases: the reference first, then the original, if there is one. Or a saved reference. */
+  /** Models that run as bases: the reference first, then the original if there is one. Or a saved reference. */
   readonly bases: readonly LlamaContext[] | SavedReference
   readonly files: readonly LlamaContext[]
   readonly windows: Windows
-  /** Bytes of text of a token. */
+  /** Length of a token's text in bytes. */
   readonly bytesOf: (token: number) => number
   readonly threads?: number
-  /** Receives the rows of a reference that is to be saved. */
+  /** Receives the rows of a reference to be saved. */
   readonly save?: RowWriter
   readonly onProgress?: (tokens: number, total: number) => void
   readonly signal?: AbortSignal
 }
 
-/** What was added up: of every base and file, and of every file against every base. */
+/** The statistics of every base and file, and of every file against every base. */
 export interface RunResult {
   readonly bases: readonly Likelihood[]
   readonly files: readonly { readonly own: Likelihood; readonly against: readonly DivergenceStatistics[] }[]
@@ -104,7 +104,7 @@ class Runner {
         const scored = await this.runBatch(batch, w)
         await previous
         previous = scored()
-        previous.catch(() => {}) // seen when it is awaited
+        previous.catch(() => {}) // handled when it is awaited
       }
     }
     await previous
@@ -120,7 +120,7 @@ class Runner {
     const baseScores: Scored[] = []
     if (this.saved && rows > 0)
       baseScores.push(await this.pool.setSavedRows(await this.saved.readRows(serial, rows), targets, serial))
-    // The original comes first, so that the reference can be compared with it.
+    // The original comes first, since the reference is compared with it.
     const order = this.live.map((_, b) => b).reverse()
     for (const b of order) {
       const logits = await this.decode(this.live[b], batch)
@@ -153,7 +153,7 @@ class Runner {
     }
   }
 
-  /** The rows of logits, if the batch gives any. */
+  /** The rows of logits, if the batch has any. */
   private async decode(context: LlamaContext, batch: Batch): Promise<Float32Array | undefined> {
     const { signal, onProgress, windows, files } = this.options
     signal?.throwIfAborted()
@@ -170,7 +170,7 @@ class Runner {
     }
   }
 
-  /** Adds what a model says of the tokens that came; `nll` is the first number of both kinds of rows. */
+  /** Adds a model's own scores of the target tokens; `nll` is the first number of both kinds of rows. */
   private addOwn(
     batch: Batch,
     w: number,

@@ -1,13 +1,13 @@
 /**
- * What rows of files are compared with: a model that runs beside them (`LiveBase`, every logit) or rows that were saved
- * (`SavedBase`). Both work on memory that the threads share; a base's row is prepared once and then serves all files.
+ * Bases that rows of files are compared with: a model that runs at the same time (`LiveBase`, all logits) or saved rows
+ * (`SavedBase`). Both work on memory shared by the threads; a base's row is prepared once and serves all files.
  */
 import { type BaseRow, scoreBase, scoreFields, scoreRow } from './divergence.js'
 import { encodeRow, type RowLayout, SavedRow } from './references/index.js'
 
-/** Numbers of a base's own row: see `BaseScore`. */
+/** Length of a base's own row: see `BaseScore`. */
 export const baseFields = 3
-/** Nats; probability of the token that came; probability of the most probable token. */
+/** Nats; probability of the target token; probability of the most probable token. */
 export const BaseScore = { nll: 0, probability: 1, topProbability: 2 } as const
 
 /** Shared memory of a base for a number of rows. */
@@ -21,7 +21,7 @@ export type BaseMemory =
       readonly top: SharedArrayBuffer
       /** logSumExp and weightSum: (rows, 2), f64. */
       readonly facts: SharedArrayBuffer
-      /** Saved rows to be made: (rows, layout.rowBytes). */
+      /** Rows to be saved: (rows, layout.rowBytes). */
       readonly save?: { readonly rows: SharedArrayBuffer; readonly layout: RowLayout }
     }
   | { readonly kind: 'saved'; readonly rows: SharedArrayBuffer; readonly layout: RowLayout }
@@ -126,7 +126,7 @@ class SavedBase implements Base {
 
   prepare(r: number, _target: number, _serial: number, out: Float64Array, at: number): void {
     const { row } = this
-    // A damaged row gives no number, which whoever adds up the scores finds out.
+    // A damaged row yields NaN, which the caller that adds up the scores detects.
     out[at + BaseScore.nll] = row.decode(this.bytes(r)) ? row.nll : Number.NaN
     out[at + BaseScore.probability] = Math.exp(-row.nll)
     out[at + BaseScore.topProbability] = row.topProbability

@@ -1,9 +1,9 @@
 /**
- * The main thread's side of scoring: logits are copied from llama.cpp's memory into memory that worker threads share, and
- * while these compute, the next file decodes. The main thread only copies, in pieces, so that it never stays busy for long.
+ * The main thread's side of scoring: logits are copied from llama.cpp's memory into memory shared with worker threads, and
+ * while these compute, the next file decodes. The main thread only copies, in pieces, so that it is never blocked for long.
  *
- * A file waits for a free slot; a base is replaced when everything that is compared with it has been scored. So memory
- * is that of the bases and of `slotCount` files, however many files there are.
+ * A file waits for a free slot; a base is replaced once everything compared with it has been scored. Memory is therefore that
+ * of the bases and of `slotCount` files, whatever the number of files.
  */
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
@@ -15,19 +15,19 @@ import type { Answer, Job, SharedRows, Source } from './score-worker.js'
 
 const slotCount = 2
 const mostWorkers = 8
-/** Floats that are copied at once: 8 MB, a few milliseconds. */
+/** Floats copied at once: 8 MB, a few milliseconds. */
 const copyPiece = 2 ** 21
 
 export interface PoolOptions {
   /** Size of the vocabulary. */
   readonly size: number
-  /** Most rows of logits at once. */
+  /** Limit of rows of logits at a time. */
   readonly rows: number
-  /** Number of most probable tokens whose overlap is counted. */
+  /** k of the top-k overlap. */
   readonly topCount: number
-  /** Live bases, or the layout of a saved one. */
+  /** Number of live bases, or the layout of a saved one. */
   readonly bases: number | RowLayout
-  /** Layout of rows to be made of the first base, for saving. */
+  /** Layout of the first base's rows, if they are saved. */
   readonly save?: RowLayout
   /** Threads that models decode with; default all cores. Half as many score, at most 8. */
   readonly threads?: number
@@ -60,7 +60,7 @@ export class ScorePool {
     const slots = Array.from({ length: slotCount }, () => new SharedArrayBuffer(4 * rows * size))
     this.shared = { size, topCount, bases: memories, slots }
     this.slots = slots.map((slot) => ({ logits: new Float32Array(slot), free: Promise.resolve() }))
-    // Half of the threads, since the next file decodes meanwhile.
+    // Half of the threads, since the next file decodes at the same time.
     const count = Math.min(Math.ceil((threads ?? threadCount()) / 2), mostWorkers)
     this.workers = Array.from({ length: count }, () => this.startWorker())
   }
@@ -69,14 +69,14 @@ export class ScorePool {
     const worker = new Worker(workerEntry('./score-worker', import.meta.url), { workerData: this.shared })
     worker.on('message', (answer: Answer) => this.receive(answer))
     onceEnded(worker, 'scores predictions', (error) => {
-      this.failure ??= error // every job needs all of them
+      this.failure ??= error // every job needs all workers
       for (const { reject } of this.waiting.values()) reject(this.failure)
       this.waiting.clear()
     })
     return worker
   }
 
-  /** Takes a live base's rows. Resolves with its own scores (rows, baseFields) when copied and read. */
+  /** Takes a live base's rows. Resolves with its own scores (rows, baseFields) once copied and prepared. */
   async setBase(base: number, logits: Float32Array, targets: Int32Array, serial: number): Promise<Scored> {
     await this.idle()
     const memory = this.shared.bases[base]
@@ -85,7 +85,7 @@ export class ScorePool {
     return { scores: this.post(targets, { kind: 'prepare', base, serial }) }
   }
 
-  /** Takes rows of a saved base. */
+  /** Takes the rows of a saved base. */
   async setSavedRows(bytes: Uint8Array, targets: Int32Array, serial: number): Promise<Scored> {
     await this.idle()
     const memory = this.shared.bases[0]
@@ -94,7 +94,7 @@ export class ScorePool {
     return { scores: this.post(targets, { kind: 'prepare', base: 0, serial }) }
   }
 
-  /** Scores rows of a file against bases. Resolves when the logits have been copied. */
+  /** Scores rows of a file against bases. Resolves once the logits are copied. */
   async score(logits: Float32Array, targets: Int32Array, against: readonly number[]): Promise<Scored> {
     const index = this.nextSlot++ % slotCount
     const slot = this.slots[index]
@@ -111,16 +111,16 @@ export class ScorePool {
     return { scores: this.post(targets, { kind: 'score', source, against }) }
   }
 
-  /** The saved rows of the first base as the last `prepare` has made them; a view. */
+  /** The first base's saved rows from the last `prepare`; a view. */
   savedRows(count: number): Uint8Array {
     const [memory] = this.shared.bases
     if (memory.kind !== 'live' || !memory.save) throw new Error('no rows are made')
     return new Uint8Array(memory.save.rows, 0, count * memory.save.layout.rowBytes)
   }
 
-  /** Waits until nothing is being scored. */
+  /** Waits until no job is running. */
   private async idle(): Promise<void> {
-    await this.last?.catch(() => {}) // workers take jobs in order
+    await this.last?.catch(() => {}) // workers process jobs in order
   }
 
   private post(targets: Int32Array, task: Job['task']): Promise<Float64Array[]> {
@@ -136,7 +136,7 @@ export class ScorePool {
       const to = Math.floor((rows * (w + 1)) / count)
       worker.postMessage({ id, from, to, targets, task } satisfies Job)
     }
-    done.catch(() => {}) // seen by whoever awaits the scores
+    done.catch(() => {}) // handled by the caller that awaits the scores
     this.last = done
     return done
   }
@@ -156,7 +156,7 @@ export class ScorePool {
   }
 }
 
-/** Scores that are on their way; wrapped, so that waiting for the copy does not wait for them. */
+/** Pending scores; wrapped, so that awaiting the copy does not await them. */
 export interface Scored {
   readonly scores: Promise<Float64Array[]>
 }

@@ -1,24 +1,24 @@
 /**
- * A worker thread that scores rows of logits. All workers see the same memory and get every job, each for its own share
- * of the rows; since messages arrive in order, the base's rows that a file is compared with were prepared before by the
- * same worker, and nothing has to be locked.
+ * A worker thread that scores rows of logits. All workers share the same memory and get every job, each for its own share of
+ * the rows. Messages arrive in order, so the same worker has already prepared the base's rows that a file is compared with,
+ * and no locks are needed.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { scoreFields } from './divergence.js'
 import { type BaseMemory, baseFields, openBase } from './score-bases.js'
 
-/** Memory that the threads share. */
+/** Memory shared by the threads. */
 export interface SharedRows {
   /** Size of the vocabulary. */
   readonly size: number
-  /** Number of most probable tokens whose overlap is counted. */
+  /** k of the top-k overlap. */
   readonly topCount: number
   readonly bases: readonly BaseMemory[]
   /** Logits of files, (rows, size) f32 each. */
   readonly slots: readonly SharedArrayBuffer[]
 }
 
-/** What a worker is asked: to do rows `from` to `to`. `targets` are the tokens that came, of all rows. */
+/** A request to process rows `from` to `to`. `targets` are the target tokens of all rows. */
 export interface Job {
   readonly id: number
   readonly from: number
@@ -29,10 +29,10 @@ export interface Job {
     | { readonly kind: 'score'; readonly source: Source; readonly against: readonly number[] }
 }
 
-/** Where the logits of a file are. */
+/** Location of a file's logits. */
 export type Source = { readonly slot: number } | { readonly base: number }
 
-/** The scores of the rows of a job, an array for each base. */
+/** The scores of a job's rows, one array per base. */
 export interface Answer {
   readonly id: number
   readonly from: number

@@ -1,24 +1,24 @@
 /**
  * Means with standard errors and 95 % intervals.
  *
- * Tokens of one window share their context, so they are not independent; windows nearly are. Everything is therefore
- * a ratio of sums over windows, e.g. nats / tokens, whose standard error comes from the windows' residuals (the delta
- * method; for windows of equal length the standard deviation of window means over the square root of their number).
- * (llama-perplexity treats every token as independent, which is usually too narrow.) Intervals use Student's t with
- * windows - 1 degrees of freedom.
+ * Tokens of one window share their context, so they are not independent; windows nearly are. Every metric is therefore a ratio
+ * of sums over windows, e.g. nats / tokens, whose standard error comes from the windows' residuals (the delta method; for
+ * windows of equal length the standard deviation of window means over the square root of their number). (llama-perplexity
+ * treats every token as independent, which usually gives too small an error.) Intervals use Student's t with windows - 1
+ * degrees of freedom.
  */
 
-/** A mean and its standard error; Infinity where one window alone was measured. */
+/** A mean and its standard error; Infinity for a single window. */
 export interface Estimate {
   readonly mean: number
   readonly se: number
-  /** 95 % interval, where it is known. */
+  /** 95 % interval, if known. */
   readonly interval?: readonly [low: number, high: number]
 }
 
 export const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
-/** Mean, error and interval of numbers that are independent. */
+/** Mean, error and interval of independent numbers. */
 export function estimate(values: readonly number[]): Estimate {
   return ratio(values, new Array<number>(values.length).fill(1))
 }
@@ -49,13 +49,13 @@ export function exponential(of: Estimate): Estimate {
   return transformed(of, Math.exp, Math.exp(of.mean))
 }
 
-/** Root of an estimate that is not negative, e.g. of a mean square. */
+/** Square root of an estimate that is not negative, e.g. of a mean square. */
 export function root(of: Estimate): Estimate {
   return transformed(of, (x) => Math.sqrt(Math.max(0, x)), of.mean > 0 ? 0.5 / Math.sqrt(of.mean) : 0)
 }
 
 /**
- * Probability that Student's t is farther from 0 than `t` (two-sided), by the finite series for whole degrees of freedom (Abramowitz and
+ * Two-sided tail probability of Student's t beyond `t`, by the finite series for integer degrees of freedom (Abramowitz and
  * Stegun 26.7.3 and 26.7.4), exact to 1e-14.
  */
 export function studentTail(t: number, degrees: number): number {
@@ -88,7 +88,7 @@ export function studentT(degrees: number): number {
   return high
 }
 
-/** About the normal point (Abramowitz and Stegun 26.7.5), right to 1e-7 from 30 degrees of freedom on. */
+/** Expansion about the normal quantile (Abramowitz and Stegun 26.7.5), accurate to 1e-7 from 30 degrees of freedom on. */
 function cornishFisher(n: number): number {
   const z = normalPoint
   return (
@@ -100,7 +100,7 @@ function cornishFisher(n: number): number {
   )
 }
 
-/** 95 % interval of a share of `n` independent trials (Wilson): right for shares near 0 and 1 and for small n. */
+/** 95 % interval of a share of `n` independent trials (Wilson): accurate for shares near 0 and 1 and for small n. */
 export function wilson(successes: number, n: number): readonly [number, number] {
   if (n === 0) return [0, 1]
   const z2 = 1.95996398454 ** 2
@@ -110,7 +110,7 @@ export function wilson(successes: number, n: number): readonly [number, number] 
   return [Math.max(0, (middle - half) / (1 + z2 / n)), Math.min(1, (middle + half) / (1 + z2 / n))]
 }
 
-/** The value below which a share of `sorted` (ascending, not empty) lies, linear between neighbours, which may be infinite. */
+/** The quantile of `sorted` (ascending, not empty) at `share`, linear between neighbours, which may be infinite. */
 export function quantile(sorted: ArrayLike<number>, share: number): number {
   const at = share * (sorted.length - 1)
   const [below, above] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]]

@@ -1,14 +1,14 @@
 /**
- * The windows that llama-perplexity evaluates: all tokens of the text cut into pieces of `context` tokens, without
- * overlap, each begun with BOS in place of its first token where the model wants one. The second half of a window is
- * scored: positions `context / 2` to `context - 2` predict the token after them, with at least half a window to look
- * back on. The tokens of the text, 4 bytes each, are all that grows with its length.
+ * The windows that llama-perplexity evaluates: the tokens of the text are cut into pieces of `context` tokens without overlap;
+ * BOS replaces the first token of each if the model wants one. The second half of a window is scored: positions `context / 2`
+ * to `context - 2` predict the token after them, with at least half a window of context. Only the tokens of the text, 4 bytes
+ * each, grow with its length.
  */
 import type { Document } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import type { LlamaModel } from '../llama/index.js'
 
-/** What is evaluated: texts, or tokens of the reference's vocabulary. */
+/** The evaluated text: texts, or tokens of the reference's vocabulary. */
 export type EvaluationText = string | readonly (string | Document)[] | Int32Array
 
 /** A sequence of tokens that is run from an empty context. */
@@ -16,7 +16,7 @@ export interface Window {
   readonly tokens: Int32Array
   /** Positions whose next token is scored, ascending. */
   readonly positions: Int32Array
-  /** For each of these the document that the next token is of. */
+  /** For each of these positions, the document of the next token. */
   readonly documents: Int32Array
 }
 
@@ -24,9 +24,9 @@ export interface Windows {
   readonly count: number
   /** Scored tokens of all windows. */
   readonly scored: number
-  /** Tokens that have to be run for all windows: up to the last scored position of each. */
+  /** Tokens to run over all windows: up to the last scored position of each. */
   readonly run: number
-  /** Most tokens, and most scored positions, of a window. */
+  /** Largest number of tokens, and of scored positions, of a window. */
   readonly longest: number
   readonly mostScored: number
   /** Names of the documents. */
@@ -37,7 +37,7 @@ export interface Windows {
 
 const leastContext = 8
 
-/** Cuts the text. @throws UsageError for a text, or a limit of `maxTokens`, of less than two windows */
+/** Cuts the text into windows. @throws UsageError if the text or `maxTokens` is shorter than two windows */
 export async function cutEvaluation(
   model: LlamaModel,
   text: EvaluationText,
@@ -88,8 +88,8 @@ function documentAt(starts: readonly number[], at: number): number {
 }
 
 /**
- * Texts one after another, each begun as the model wants a text begun, with their names and where they start.
- * @param most tokens that are needed; of what comes after them little is read
+ * Concatenates texts, each begun as the model begins a text, with their names and start offsets.
+ * @param most tokens that are needed; little is read beyond them
  */
 async function tokensOf(model: LlamaModel, text: EvaluationText, most: number) {
   if (text instanceof Int32Array) return { tokens: text, starts: [0], names: ['tokens'] }
@@ -110,7 +110,7 @@ async function tokensOf(model: LlamaModel, text: EvaluationText, most: number) {
   return { tokens, starts, names }
 }
 
-/** The texts with their names; of tokens there are none. */
+/** The texts with their names; none for tokens. */
 export function documentsOf(text: EvaluationText): Document[] {
   if (text instanceof Int32Array) return []
   return (typeof text === 'string' ? [text] : text).map((document, i) =>
@@ -118,16 +118,19 @@ export function documentsOf(text: EvaluationText): Document[] {
   )
 }
 
-/** Tokens before the place where a text is cut off that may be others in the whole text: far more than one of them reaches. */
+/** Tokens before the end of a prefix that may differ from those of the whole text: far more than one token reaches. */
 const unsettled = 4096
-/** Characters of a token, more than there are in nearly all texts. */
+/** Characters per token, above the average of nearly all texts. */
 const longTokens = 8
 
-/** The tokens of a text, at least the first `most` of them where it has as many; not all of a long text is tokenized for a few. */
+/**
+ * The tokens of a text, at least the first `most` if it has that many; a long text is not tokenized completely for a few
+ * tokens.
+ */
 async function firstTokens(model: LlamaModel, text: string, most: number): Promise<Int32Array> {
   for (let size = longTokens * (most + unsettled); size < text.length; size *= 2) {
     const last = text.charCodeAt(size - 1)
-    const end = last >= 0xd800 && last < 0xdc00 ? size - 1 : size // not within a pair
+    const end = last >= 0xd800 && last < 0xdc00 ? size - 1 : size // do not split a surrogate pair
     const tokens = await model.tokenizeAsync(text.slice(0, end), { addSpecial: true })
     if (tokens.length >= most + unsettled) return tokens.subarray(0, tokens.length - unsettled)
   }

@@ -1,10 +1,10 @@
 /**
- * Reads the header of a file front to back through a window of 1 MiB, so only header bytes are read, however large
- * the file. Every length is compared with the bytes that are left before anything is allocated; reading past the
- * end is a FileError. Little-endian, as are all machines that quench runs on.
+ * Reads the header of a file from front to back through a window of 1 MiB, so only header bytes are read, however large the
+ * file. Every length is compared with the remaining bytes before anything is allocated; reading past the end is a FileError.
+ * Little-endian, like all machines that quench runs on.
  *
- * Reads are synchronous: a header is small and comes from the front of a file that is about to be used, and a parser
- * that need not wait between two bytes is simple and ten times faster.
+ * Reads are synchronous: a header is small and at the start of a file that is about to be used, and a parser that never waits
+ * between two bytes is simple and ten times faster.
  */
 import { readSync } from 'node:fs'
 import { FileError } from '../errors.js'
@@ -12,7 +12,7 @@ import { systemError } from '../files.js'
 import { decodeText } from './text.js'
 
 const windowBytes = 2 ** 20
-/** Far more than the largest vocabulary needs (about 20 MB), and little enough to be held in memory unpacked. */
+/** Far more than the largest vocabulary needs (about 20 MB), but small enough to be held in memory when decoded. */
 const headerLimit = 2 ** 27
 
 export class Cursor {
@@ -32,12 +32,12 @@ export class Cursor {
     this.#window = Buffer.allocUnsafe(Math.min(windowBytes, size))
   }
 
-  /** Position in the file of the next byte. */
+  /** File position of the next byte. */
   get position(): number {
     return this.#next - (this.#end - this.#start)
   }
 
-  /** Bytes that the header can still have. */
+  /** Bytes that the header may still take. */
   get remaining(): number {
     return this.#limit - this.position
   }
@@ -82,13 +82,13 @@ export class Cursor {
     return this.#window.readBigInt64LE(this.#take(8))
   }
 
-  /** A uint64 as a number: exact up to 2^53, and beyond that still too large for every check. */
+  /** A uint64 as a number: exact up to 2^53; larger values are still too large for every check. */
   count(): number {
     const at = this.#take(8)
     return this.#window.readUInt32LE(at) + this.#window.readUInt32LE(at + 4) * 2 ** 32
   }
 
-  /** A length and so many bytes of UTF-8. */
+  /** A length and that many bytes of UTF-8. */
   string(): string {
     const length = this.count()
     if (length > this.#window.length) {
@@ -99,7 +99,7 @@ export class Cursor {
     return decodeText(this.#window, at, at + length)
   }
 
-  /** A copy of the next `length` bytes, at the start of a buffer of its own. */
+  /** A copy of the next `length` bytes, at the start of a separate buffer. */
   bytes(length: number): Uint8Array<ArrayBuffer> {
     this.#check(length)
     const bytes = new Uint8Array(length)
@@ -110,7 +110,7 @@ export class Cursor {
     return bytes
   }
 
-  /** Steps over `length` bytes that are all in the window afterwards, and returns where they start in it. */
+  /** Advances by `length` bytes, loads them into the window, and returns their offset in it. */
   #take(length: number): number {
     if (this.#end - this.#start < length) {
       this.#check(length)

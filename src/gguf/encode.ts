@@ -1,6 +1,6 @@
 /**
- * The header of a GGUF file as bytes: the inverse of `header.ts`. A value that its type cannot hold is an error, not
- * a wrapped number.
+ * Encodes the header of a GGUF file: the inverse of `header.ts`. A value out of range of its type is an error and is not
+ * wrapped.
  */
 import { FileError } from '../errors.js'
 import { padded } from './header.js'
@@ -8,7 +8,7 @@ import type { GgufArray, GgufValue, Metadata } from './metadata.js'
 import { encodeText, quote } from './text.js'
 import { type ValueType, valueTypes } from './types.js'
 
-/** A tensor of a file to be written; `offset` counts from the start of the data. */
+/** A tensor of a file to be written; `offset` is relative to the start of the data. */
 export interface PlacedTensor {
   readonly name: string
   readonly shape: readonly number[]
@@ -47,7 +47,7 @@ export function encodeHeader(
   return sink.end(alignment)
 }
 
-/** Bytes that grow. */
+/** A growing buffer. */
 class Sink {
   #bytes = Buffer.alloc(2 ** 16)
   #length = 0
@@ -112,7 +112,7 @@ class Sink {
     this.raw(new Uint8Array(array.buffer))
   }
 
-  /** Makes room for `length` more bytes and returns where they start. */
+  /** Grows by `length` bytes and returns their offset. */
   #room(length: number): number {
     const at = this.#length
     this.#length += length
@@ -125,7 +125,7 @@ class Sink {
   }
 }
 
-/** One number as it is stored. */
+/** Encodes one number. */
 const stored = {
   uint8: (value: number | bigint) => Uint8Array.of(Number(value)),
   int8: (value: number | bigint) => Int8Array.of(Number(value)),

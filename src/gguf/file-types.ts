@@ -1,5 +1,5 @@
 /**
- * What `general.file_type` of a GGUF file says: the recipe that its tensors were quantized with, by llama.cpp's name.
+ * Names of `general.file_type` of a GGUF file: the recipe that its tensors were quantized with, as named by llama.cpp.
  * Source: llama_ftype in llama.h of llama.cpp v0.5.0; removed numbers are unknown here too.
  */
 export const fileTypes: ReadonlyMap<number, string> = new Map([
@@ -41,21 +41,21 @@ export const fileTypes: ReadonlyMap<number, string> = new Map([
   [41, 'Q2_0'],
 ])
 
-/** What llama-quantize takes for others. */
+/** Aliases accepted by llama-quantize. */
 const aliases: ReadonlyMap<string, string> = new Map([
   ['Q3_K', 'Q3_K_M'],
   ['Q4_K', 'Q4_K_M'],
   ['Q5_K', 'Q5_K_M'],
 ])
 
-/** The file type that is meant by a name in any case, an alias of llama-quantize's, or a number of llama.cpp's; undefined for none. */
+/** The file type named in any case, by an alias of llama-quantize, or by llama.cpp's number; undefined if there is none. */
 export function fileTypeNamed(text: string): string | undefined {
   if (/^\d{1,3}$/.test(text)) return fileTypes.get(Number(text))
   const name = text.toUpperCase()
   return aliases.get(name) ?? [...fileTypes.values()].find((type) => type === name)
 }
 
-/** What takes the place of a type where its blocks do not divide the rows; of IQ types IQ4_NL. */
+/** The substitute for a type whose blocks do not divide the rows; for IQ types IQ4_NL. */
 const fallbacks: Readonly<Record<string, string>> = {
   Q2_0: 'Q4_0',
   Q2_K: 'Q4_0',
@@ -68,8 +68,8 @@ const fallbacks: Readonly<Record<string, string>> = {
 }
 
 /**
- * Whether a file can be of that recipe, which has at least one tensor of its main type.
- * @param types of its tensors, that of most weights first
+ * Whether a file can be of this recipe: at least one tensor has its main type.
+ * @param types of its tensors, ordered by number of weights, the largest first
  */
 export function suitsTypes(fileType: string, types: readonly string[]): boolean {
   if (types.length === 0) return true

@@ -4,10 +4,10 @@
  *   'GGUF' | version u32 | tensors u64 | keys u64
  *   keys:    key string | value type u32 | value        array value: item type u32 | count u64 | items
  *   tensors: name string | dimensions u32 | sizes u64 each, row length first | ggml type u32 | offset u64
- *   padding to `general.alignment` (32 if absent), then the data that the offsets count from
+ *   padding to `general.alignment` (32 if absent), then the data, which offsets are relative to
  *
- * Files come from strangers: a count is believed only as far as the bytes behind it can hold it, and everything
- * that later code relies on (sizes, offsets, no overlap) is checked here, once.
+ * Files are untrusted: a count is accepted only if the remaining bytes can hold it, and everything that later code relies on
+ * (sizes, offsets, no overlap) is checked here, once.
  * Source: ggml/include/gguf.h of llama.cpp and docs/gguf.md of ggml.
  */
 import { FileError } from '../errors.js'
@@ -42,7 +42,7 @@ export interface Header {
   readonly dataOffset: number
 }
 
-// The largest models have some thousand tensors, some hundred keys, and 800,000 strings in vocabulary and merges.
+// The largest models have a few thousand tensors, a few hundred keys, and 800,000 strings in vocabulary and merges.
 const maxTensors = 2 ** 16
 const maxKeys = 2 ** 13
 const maxStrings = 2 ** 21
@@ -51,10 +51,10 @@ const maxNesting = 8
 const maxAlignment = 2 ** 20
 const damaged = 'the file is damaged; download it again'
 
-/** The padding that `general.alignment` asks for. */
+/** Rounds up to a multiple of the alignment. */
 export const padded = (bytes: number, alignment: number): number => Math.ceil(bytes / alignment) * alignment
 
-/** Reads a header and checks it against the size of its file. `file` is put into every `TensorInfo`. */
+/** Reads a header and checks it against the size of its file. `file` is stored in every `TensorInfo`. */
 export function parseHeader(cursor: Cursor, file: number): Header {
   const version = parseVersion(cursor)
   const tensorCount = believable(cursor, cursor.count(), 24, maxTensors, 'tensors')
@@ -104,7 +104,7 @@ function parseVersion(cursor: Cursor): 2 | 3 {
   throw new FileError(cursor.path, `GGUF version ${version} is unknown; quench reads versions 2 and 3`)
 }
 
-/** A count, if so many items of at least `itemBytes` can follow and files have so many. */
+/** The count, if the remaining bytes can hold that many items of at least `itemBytes`, and it is at most `most`. */
 function believable(cursor: Cursor, count: number, itemBytes: number, most: number, items: string): number {
   if (count * itemBytes > cursor.remaining) {
     throw new FileError(cursor.path, `it claims ${count} ${items}, more than it has bytes for; ${damaged}`)
@@ -154,13 +154,13 @@ function parseScalar(cursor: Cursor, type: GgufScalar['type']): GgufValue {
   }
 }
 
-/** What arrays hold in the whole file: other arrays, and strings. */
+/** Nested arrays and strings within arrays, over the whole file. */
 interface Inside {
   arrays: number
   strings: number
 }
 
-/** @param depth how deep this one is */
+/** @param depth nesting depth of this array */
 function parseArray(cursor: Cursor, key: string, inside: Inside, depth: number): GgufArray {
   const itemType = parseType(cursor, key)
   const count = cursor.count()
@@ -215,7 +215,7 @@ function parseArray(cursor: Cursor, key: string, inside: Inside, depth: number):
   }
 }
 
-/** The tensor directory; offsets still count from the start of the data. */
+/** The tensor directory; offsets are still relative to the start of the data. */
 function parseTensors(cursor: Cursor, count: number): Omit<TensorInfo, 'file'>[] {
   const tensors: Omit<TensorInfo, 'file'>[] = []
   const names = new Set<string>()
@@ -241,7 +241,7 @@ function parseTensors(cursor: Cursor, count: number): Omit<TensorInfo, 'file'>[]
   return tensors
 }
 
-/** Checks a tensor's shape and type, and gives its weights and bytes. FileError naming the file and the tensor. */
+/** Checks a tensor's shape and type, and returns its weights and bytes. FileError naming the file and the tensor. */
 export function tensorSize(
   path: string,
   name: string,
@@ -266,7 +266,7 @@ export function tensorSize(
   return { elements, bytes }
 }
 
-/** Every tensor lies inside the file, aligned, and on no other. */
+/** Checks that every tensor lies inside the file, is aligned, and overlaps no other. */
 function checkPlaces(cursor: Cursor, tensors: TensorInfo[], dataOffset: number, alignment: number): void {
   let end = dataOffset
   let before: TensorInfo | undefined

@@ -1,4 +1,4 @@
-/** The container: header, metadata and tensors of GGUF files, read lazily and written whole or not at all. */
+/** The container: header, metadata and tensors of GGUF files, read lazily and written atomically. */
 export type { TensorInfo } from './header.js'
 export { type Inspection, inspectFile, type ShortValue } from './inspect.js'
 export { type GgufArray, type GgufValue, Metadata } from './metadata.js'

@@ -1,25 +1,25 @@
-/** What is in a GGUF file, read from its header alone: no library is loaded and no weight is read. */
+/** The contents of a GGUF file, read from its header alone: no library is loaded and no weight is read. */
 import type { GgufArray, GgufValue } from './metadata.js'
 import { headerProblems } from './problems.js'
 import { openGguf } from './reader.js'
 import { type Summary, summarize } from './summary.js'
 import { ggmlTypes, type ValueType } from './types.js'
 
-/** A metadata value for JSON: 64-bit integers beyond 2^53 are strings, and of an array only the beginning is kept. */
+/** A metadata value for JSON: 64-bit integers beyond 2^53 are strings, and arrays are truncated. */
 export type ShortValue = number | string | boolean | { itemType: string; length: number; first: ShortValue[] }
 
-/** What `inspectFile` gives. */
+/** The result of `inspectFile`. */
 export interface Inspection extends Summary {
   readonly path: string
   /** All files of a split model, otherwise only `path`. */
   readonly files: readonly string[]
   readonly name?: string
   readonly architecture?: string
-  /** Tokens of context that the model was trained with. */
+  /** Context length, in tokens, that the model was trained with. */
   readonly context?: number
-  /** Tokens of the vocabulary. */
+  /** Size of the vocabulary. */
   readonly vocabulary?: number
-  /** Why the file cannot be used, as far as its header tells. */
+  /** Why the file cannot be used, as far as its header shows. */
   readonly problems: readonly string[]
   readonly metadata: Readonly<Record<string, ShortValue>>
   readonly tensors: readonly {
@@ -33,7 +33,7 @@ export interface Inspection extends Summary {
 
 const itemsShown = 5
 
-/** Reads the header of a GGUF file, or of all parts of a split model. @throws FileError if anything is wrong with it */
+/** Reads the header of a GGUF file, or of all parts of a split model. @throws FileError if it is invalid */
 export async function inspectFile(path: string): Promise<Inspection> {
   const gguf = await openGguf(path)
   try {
@@ -85,7 +85,7 @@ function scalar(value: number | bigint | string | boolean, type: ValueType): num
   return typeof value === 'number' && type === 'float32' ? shortFloat(value) : value
 }
 
-/** The number with the fewest digits that is this float32: 0.00001, not 0.000009999999747378752. */
+/** The number with the fewest digits that rounds to this float32: 0.00001, not 0.000009999999747378752. */
 function shortFloat(value: number): number {
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits))

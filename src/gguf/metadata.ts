@@ -1,6 +1,6 @@
 /**
- * The metadata of a GGUF file: an ordered map from keys (`llama.block_count`) to typed values. Every value keeps
- * its stored type, so that what is read can be written again unchanged.
+ * The metadata of a GGUF file: an ordered map from keys (`llama.block_count`) to typed values. Every value keeps its stored
+ * type, so that a file can be written again unchanged.
  */
 import { FileError } from '../errors.js'
 import { quote } from './text.js'
@@ -40,7 +40,7 @@ export type GgufScalar = { [T in keyof Scalars]: { type: T; value: Scalars[T] } 
 export type GgufArray = {
   [T in keyof Arrays]: { type: 'array'; itemType: T; value: Arrays[T] }
 }[keyof Arrays]
-/** A value with its stored type. Strings that are not UTF-8 are escaped as `text.ts` says. */
+/** A value with its stored type. Strings that are not UTF-8 are escaped as described in `text.ts`. */
 export type GgufValue = GgufScalar | GgufArray
 
 /**
@@ -50,7 +50,7 @@ export type GgufValue = GgufScalar | GgufArray
 export class Metadata implements Iterable<[string, GgufValue]> {
   readonly #values: Map<string, GgufValue>
 
-  /** `path` is only for error messages. A copy of another metadata is `new Metadata(path, other)`. */
+  /** `path` is only used in error messages. `new Metadata(path, other)` copies another metadata. */
   constructor(
     readonly path: string,
     entries: Iterable<readonly [string, GgufValue]> = [],
@@ -74,7 +74,7 @@ export class Metadata implements Iterable<[string, GgufValue]> {
     return this.#values.get(key)
   }
 
-  /** Replaces the value in its place, or adds the key at the end. */
+  /** Replaces the value at its position, or appends the key. */
   set(key: string, value: GgufValue): this {
     this.#values.set(key, value)
     return this
@@ -139,7 +139,7 @@ export class Metadata implements Iterable<[string, GgufValue]> {
     }
   }
 
-  /** An array of booleans, stored as such or as integers. */
+  /** An array of booleans, stored as booleans or as integers. */
   booleans(key: string): boolean[] {
     const found = this.#find(key)
     if (found.type === 'array' && found.itemType === 'bool') return Array.from(found.value, (v) => v !== 0)

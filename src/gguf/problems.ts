@@ -1,7 +1,6 @@
 /**
- * What is wrong with a file that can be read but not used, as its header tells it: in words that name the cause, where
- * llama.cpp stops at a consequence of it or says nothing. `inspect` shows these files with remarks.
- * Source of the rules: the loader of llama.cpp v0.5.0.
+ * Problems of files that can be read but not used, as far as the header shows: named by their cause, where llama.cpp reports a
+ * consequence or nothing. `inspect` shows such files with remarks. Source of the rules: the loader of llama.cpp v0.5.0.
  */
 import type { GgufValue, Metadata } from './metadata.js'
 import { type Gguf, openGguf } from './reader.js'
@@ -12,7 +11,7 @@ const maxBlocks = 512
 /** ggml's TENSOR_ALIGNMENT. */
 const leastAlignment = 32
 
-/** The most telling of `headerProblems`. @throws FileError if the header cannot be read */
+/** The most specific of `headerProblems`. @throws FileError if the header cannot be read */
 export async function headerProblem(path: string): Promise<string | undefined> {
   const gguf = await openGguf(path)
   try {
@@ -22,7 +21,7 @@ export async function headerProblem(path: string): Promise<string | undefined> {
   }
 }
 
-/** Why llama.cpp cannot use the file, as far as its header tells: predicates for a sentence, the most telling first. */
+/** Why llama.cpp cannot use the file, as far as its header shows: predicates of a sentence, the most specific first. */
 export function headerProblems(gguf: Gguf): string[] {
   const { metadata } = gguf
   return [
@@ -39,12 +38,12 @@ export function headerProblems(gguf: Gguf): string[] {
   ].filter((problem) => problem !== undefined)
 }
 
-/** Of these, what only shows when the model runs and not when its parts are looked at. */
+/** The problems that only show when the model runs and not when it is loaded. */
 export function runProblem({ metadata }: Gguf): string | undefined {
   return alignmentProblem(metadata) ?? epsilonProblem(metadata)
 }
 
-/** Of files that are no models. */
+/** For files that are not models. */
 function kindProblem({ metadata, tensors }: Gguf): string | undefined {
   const [type, architecture] = ['general.type', 'general.architecture'].map((key) => textOf(metadata, key))
   if (architecture === 'clip' || type === 'mmproj')
@@ -103,7 +102,7 @@ function epsilonProblem(metadata: Metadata): string | undefined {
 function duplicateProblem(metadata: Metadata): string | undefined {
   const ids = new Map<string, number>()
   for (const [id, text] of tokensOf(metadata).entries()) {
-    const first = text === '' ? undefined : ids.get(text) // llama.cpp gives empty ones a text of their own
+    const first = text === '' ? undefined : ids.get(text) // llama.cpp replaces empty tokens by unique texts
     if (first !== undefined)
       return `the tokens ${first} and ${id} of its vocabulary have the same text, ${quote(text)}, with which llama.cpp does not load`
     ids.set(text, id)

@@ -1,9 +1,9 @@
 /**
- * Opens GGUF files for reading. Only headers are read at first, so opening a file of any size takes milliseconds;
- * `read` then fetches the bytes of one tensor, or a part of them.
+ * Opens GGUF files for reading. Only headers are read at first, so opening a file of any size takes milliseconds; `read` then
+ * fetches the bytes of one tensor, or a part of them.
  *
- * A model may be split over `NAME-00001-of-00003.gguf` and so on. The first file has all the metadata; opening it
- * opens the others, and the result looks like one file.
+ * A model may be split into `NAME-00001-of-00003.gguf` etc. The first file has all the metadata; opening it opens the others,
+ * and the result looks like one file.
  */
 import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
@@ -22,7 +22,7 @@ interface OpenFile {
   readonly header: Header
 }
 
-/** Most bytes asked of the system at once; it gives no more than 2 GiB. */
+/** Limit of bytes per read call; the system returns at most 2 GiB. */
 const readBytes = 2 ** 30
 
 /** Opens a GGUF file, and with the first file of a split model the others. FileError if anything is wrong. */
@@ -87,7 +87,7 @@ export class Gguf {
   /** All files, in order; `TensorInfo.file` is an index into this. */
   readonly files: readonly string[]
   readonly version: 2 | 3
-  /** Bytes that offsets of tensors are multiples of. */
+  /** Alignment of tensor offsets in bytes. */
   readonly alignment: number
   /** Position of the tensor data in the first file. */
   readonly dataOffset: number
@@ -141,7 +141,7 @@ export class Gguf {
     return tensor
   }
 
-  /** `length` stored bytes of a tensor from byte `start` on (all of them by default), in a buffer of their own. */
+  /** `length` stored bytes of a tensor from byte `start` on (default: all), in a separate buffer. */
   async read(tensor: TensorInfo, start = 0, length = tensor.bytes - start): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = this.#bufferFor(tensor, start, length)
     await this.readInto(bytes, tensor, start)
@@ -164,7 +164,7 @@ export class Gguf {
     }
   }
 
-  /** The same at once, for what cannot wait; blocks the caller. */
+  /** Synchronous `read`; blocks the caller. */
   readSync(tensor: TensorInfo, start = 0, length = tensor.bytes - start): Uint8Array<ArrayBuffer> {
     const bytes = this.#bufferFor(tensor, start, length)
     for (let at = 0; at < length; ) {

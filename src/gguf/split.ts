@@ -2,7 +2,10 @@
 import { readdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
-/** The files that are parts of the same model by their names, with `path` itself; it alone where it has no such name. */
+/**
+ * The files that belong to the same model by their names, including `path` itself; `path` alone if its name is not that of a
+ * part.
+ */
 export function partsByName(path: string): string[] {
   const [, stem, of] = /^(.*)-\d{5}(-of-\d{5}\.gguf)$/s.exec(basename(path)) ?? []
   if (stem === undefined || of === undefined) return [path]
@@ -12,6 +15,6 @@ export function partsByName(path: string): string[] {
     const parts = readdirSync(dirname(path)).filter(isPart)
     return [path, ...parts.map((name) => join(dirname(path), name))]
   } catch {
-    return [path] // opening it will say why
+    return [path] // opening it will report the reason
   }
 }

@@ -1,4 +1,4 @@
-/** A GGUF file in a few numbers, from its header alone: how its weights are stored and what they weigh. */
+/** Summary of a GGUF file from its header alone: how its weights are stored and their size. */
 import { stat } from 'node:fs/promises'
 import { systemError } from '../files.js'
 import { fileTypes, suitsTypes } from './file-types.js'
@@ -17,23 +17,23 @@ interface TypeSummary {
 
 export interface Summary {
   /**
-   * Recipe by `general.file_type`, e.g. `Q4_K_M`; without that key, the type that has the most weights; where the two
-   * contradict each other, both: `F16 (says Q4_K_M)`.
+   * Recipe by `general.file_type`, e.g. `Q4_K_M`; without that key, the type of most weights; if the two contradict each
+   * other, both: `F16 (says Q4_K_M)`.
    */
   readonly type: string
-  /** Size on disk, of all parts together. */
+  /** Size on disk, over all parts. */
   readonly bytes: number
   /** Weights of all tensors. */
   readonly parameters: number
   /** Bytes of all tensors * 8 / `parameters`. */
   readonly bitsPerWeight: number
-  /** Most bytes first. */
+  /** Ordered by size in bytes, the largest first. */
   readonly types: readonly TypeSummary[]
   /** Whether a tensor has a type other than floats and integers. */
   readonly quantized: boolean
 }
 
-/** @throws FileError for a file that is none or not whole */
+/** @throws FileError for a file that is not GGUF or not complete */
 export async function summarizeFile(path: string): Promise<Summary> {
   const gguf = await openGguf(path)
   try {
@@ -43,7 +43,7 @@ export async function summarizeFile(path: string): Promise<Summary> {
   }
 }
 
-/** @throws FileError if a file has vanished */
+/** @throws FileError if a file no longer exists */
 export async function summarize(gguf: Gguf): Promise<Summary> {
   const types = new Map<number, { type: string; tensors: number; weights: number; bytes: number }>()
   for (const { type, elements, bytes } of gguf.tensors) {
@@ -75,7 +75,7 @@ function typeOf(metadata: Metadata, summaries: readonly TypeSummary[]): string {
   return suitsTypes(said, types) ? said : `${types[0]} (says ${said})`
 }
 
-/** Of a `type` that names two: a sentence about its file. */
+/** For a `type` that names two: a sentence about the contradiction. */
 export function contradiction({ path, type }: { path: string; type: string }): string | undefined {
   const [, own, said] = /^(.+) \(says (.+)\)$/.exec(type) ?? []
   return own === undefined ? undefined : `${path}: general.file_type says ${said}, and its tensors are ${own}`

@@ -1,19 +1,19 @@
 /**
- * Strings of GGUF files. They should be UTF-8, but vocabularies exist whose tokens are not, and a file that is read
- * and written again must keep them. So a byte 0x80-0xFF that is no part of valid UTF-8 becomes the lone surrogate
- * U+DC80-U+DCFF, which valid UTF-8 never decodes to, and goes back to that byte (as Python's `surrogateescape`).
+ * Strings of GGUF files. They should be UTF-8, but vocabularies exist whose tokens are not, and a file that is read and
+ * written again must keep them. A byte 0x80-0xFF outside valid UTF-8 therefore becomes the lone surrogate U+DC80-U+DCFF, which
+ * valid UTF-8 never decodes to, and is encoded back to that byte (like Python's `surrogateescape`).
  */
 import { isUtf8 } from 'node:buffer'
 
-/** Bytes `start` to `end` as a string; `encodeText` gives the same bytes back, whatever they are. */
+/** Bytes `start` to `end` as a string; `encodeText` restores the same bytes, whatever they are. */
 export function decodeText(bytes: Buffer, start: number, end: number): string {
   const text = bytes.toString('utf8', start, end)
-  if (!text.includes('\ufffd')) return text // what toString puts for bytes it cannot decode
+  if (!text.includes('\ufffd')) return text // toString's replacement for invalid bytes
   const part = bytes.subarray(start, end)
   return isUtf8(part) ? text : decodeEscaped(part)
 }
 
-/** UTF-8 of a string from `decodeText`, or undefined if it has a lone surrogate that stands for no byte. */
+/** UTF-8 of a string from `decodeText`, or undefined if it has a lone surrogate that represents no byte. */
 export function encodeText(text: string): Buffer | undefined {
   if (!/\p{Surrogate}/u.test(text)) return Buffer.from(text)
   const bytes = Buffer.alloc(3 * text.length) // a UTF-16 unit takes at most 3
@@ -42,7 +42,7 @@ function decodeEscaped(bytes: Uint8Array): string {
   return Buffer.from(units.buffer, 0, 2 * length).toString('utf16le')
 }
 
-const leastPoint = [0, 0, 0x80, 0x800, 0x10000] // of a sequence of so many bytes
+const leastPoint = [0, 0, 0x80, 0x800, 0x10000] // smallest code point of a sequence of this length
 
 /** Bytes of the UTF-8 sequence that starts at `i`, or 0 if none does. */
 function sequenceLength(bytes: Uint8Array, i: number): number {
@@ -64,7 +64,7 @@ function codePoint(bytes: Uint8Array, i: number, length: number): number {
   return point
 }
 
-/** A name out of a file for an error message: in quotes, at most 64 characters, none that a terminal would act on. */
+/** A name from a file for an error message: in quotes, at most 64 characters, without terminal control characters. */
 export function quote(name: string): string {
   const clipped = name.length > 64 ? `${name.slice(0, 61)}...` : name
   return `'${clipped.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?')}'`

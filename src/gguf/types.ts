@@ -1,10 +1,10 @@
 /**
- * The numbers that GGUF files use for types: ggml tensor types (how weights are packed) and GGUF value types (what
- * a metadata key holds). Ids that ggml has removed (4, 5, 31-33, 36-38) are unknown here too.
+ * Type numbers of GGUF files: ggml tensor types (how weights are packed) and GGUF value types (the type of a metadata value).
+ * Ids that ggml has removed (4, 5, 31-33, 36-38) are unknown here too.
  * Source: ggml.h and ggml-common.h of llama.cpp v0.5.0; the oracle test compares every line with libggml.
  */
 
-/** How a tensor is packed: rows are cut into blocks of `blockSize` weights that take `blockBytes` bytes each. */
+/** How a tensor is packed: rows are split into blocks of `blockSize` weights that take `blockBytes` bytes each. */
 export interface GgmlType {
   /** ggml_type id, as stored in the file. */
   readonly type: number
@@ -60,7 +60,7 @@ export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map(
 
 const byName = new Map([...ggmlTypes.values()].map((t) => [t.name, t]))
 
-/** The type of ggml's upper-case name (`Q4_K`), or undefined. */
+/** The type with ggml's upper-case name (`Q4_K`), or undefined. */
 export const ggmlTypeNamed = (name: string): GgmlType | undefined => byName.get(name)
 
 /** Names of the GGUF value types; the index is the id stored in the file. */
@@ -82,7 +82,7 @@ export const valueTypes = [
 
 export type ValueType = (typeof valueTypes)[number]
 
-/** Fewest bytes that one value of the type takes in a file; exact for all but strings and arrays. */
+/** Minimum size in bytes of a value of the type in a file; exact for all but strings and arrays. */
 export const valueBytes: Readonly<Record<ValueType, number>> = {
   uint8: 1,
   int8: 1,

@@ -1,7 +1,6 @@
 /**
- * Writes a GGUF file as a stream: the header first, since all sizes are known, then each tensor's bytes in the order
- * given, so a file of any size needs only the memory of one chunk. The file appears under its name when it is
- * finished and whole, not before.
+ * Writes a GGUF file as a stream: the header first, since all sizes are known, then each tensor's bytes in the order given, so
+ * a file of any size takes only the memory of one chunk. The file appears under its name only when it is complete.
  */
 import type { FileHandle } from 'node:fs/promises'
 import { FileError } from '../errors.js'
@@ -11,7 +10,7 @@ import { alignmentOf, padded, tensorSize } from './header.js'
 import { Metadata } from './metadata.js'
 import { encodeText, quote } from './text.js'
 
-/** What a file to be written holds. */
+/** Content of a file to be written. */
 export interface GgufContent {
   readonly metadata: Metadata
   /** In the order in which they are stored and written. Shapes in ggml's order, row length first. */
@@ -22,9 +21,9 @@ export interface GgufContent {
   }[]
   /** 3 by default. */
   readonly version?: 2 | 3
-  /** In bytes, a power of two. By default the metadata's `general.alignment`, or 32. */
+  /** In bytes, a power of two. Default: the metadata's `general.alignment`, or 32. */
   readonly alignment?: number
-  /** A file that this one replaces stays as room for the next (reserve.ts). */
+  /** Keep the replaced file as the reserve of the next one (reserve.ts). */
   readonly keepReserved?: boolean
 }
 
@@ -33,10 +32,10 @@ interface Part {
   readonly bytes: number
 }
 
-/** llama.cpp refuses tensor names of more bytes than this. */
+/** llama.cpp refuses longer tensor names. */
 const maxNameBytes = 63
 
-/** Starts a file, header included. FileError if the content cannot be stored or the file cannot be made. */
+/** Starts a file and writes its header. FileError if the content cannot be stored or the file cannot be created. */
 export async function createGguf(path: string, content: GgufContent): Promise<GgufWriter> {
   const metadata = new Metadata(path, content.metadata)
   if (content.alignment !== undefined && content.alignment !== alignmentOf(metadata)) {
@@ -77,11 +76,10 @@ function checkName(path: string, name: string, shape: readonly number[]): void {
 }
 
 /**
- * A file being written. Await each call before the next. After an error nothing is left on the disk, and the writer
- * is of no more use.
+ * A file being written. Await each call before the next. After an error nothing is left on disk and the writer cannot be used.
  */
 export class GgufWriter {
-  #current = 0 // index of the tensor that is written
+  #current = 0 // index of the tensor being written
   #written = 0 // bytes of it so far
   #size = 0 // bytes of the file so far
   #closed = false
@@ -101,7 +99,7 @@ export class GgufWriter {
     await this.#orAbort(() => this.#append(header))
   }
 
-  /** Appends bytes to a tensor. Tensors come in the order they were given in, each with exactly its bytes. */
+  /** Appends bytes to a tensor. Tensors are written in the given order, each with exactly its number of bytes. */
   async write(name: string, chunk: Uint8Array): Promise<void> {
     await this.#orAbort(async () => {
       const part = this.parts[this.#current]
@@ -123,7 +121,7 @@ export class GgufWriter {
     })
   }
 
-  /** Flushes the file to the disk and gives it its name. An error if a tensor is not complete. */
+  /** Flushes the file to disk and renames it to its final name. Fails if a tensor is incomplete. */
   async finish(): Promise<void> {
     await this.#orAbort(async () => {
       const part = this.parts[this.#current]
@@ -131,14 +129,14 @@ export class GgufWriter {
         const missing = part.bytes - this.#written
         throw new FileError(this.path, `the tensor ${quote(part.name)} still needs ${missing} bytes`)
       }
-      await this.handle.truncate(this.#size) // what is left of room that was reserved
+      await this.handle.truncate(this.#size) // drops the rest of reserved space
       await this.handle.close()
       await commitTemporary(this.temporary, this.path, this.keepReserved)
       this.#closed = true
     })
   }
 
-  /** Gives up: removes what was written. Harmless after `finish` or an error. */
+  /** Aborts: removes the partial file. Harmless after `finish` or an error. */
   async abort(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

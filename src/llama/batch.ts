@@ -1,18 +1,18 @@
 /**
- * The tokens of one decode as libllama reads them: `llama_batch` with an array each for ids, positions, sequences and
- * which of them give logits. A context allocates the arrays once, on buffers of their own, since libllama reads them
- * from another thread and so their addresses must not move.
+ * The tokens of one decode as libllama reads them: `llama_batch` with one array each for ids, positions, sequences and logits
+ * flags. A context allocates the arrays once, on separate buffers, since libllama reads them from another thread and their
+ * addresses must not move.
  */
 import koffi from 'koffi'
 import type { Batch } from './structs.js'
 
 /** Options of `LlamaContext.decode`; arrays have one entry per token. */
 export interface DecodeOptions {
-  /** Place of each token in its sequence. Default: each continues its sequence. */
+  /** Position of each token in its sequence. Default: each continues its sequence. */
   positions?: ArrayLike<number>
   /** Sequence of each token. Default: all 0. */
   sequenceIds?: ArrayLike<number>
-  /** Tokens to give logits of: every one, the last (default), or those whose entry is truthy. */
+  /** Tokens whose logits are computed: all, the last (default), or those whose entry is truthy. */
   logits?: 'all' | 'last' | ArrayLike<number | boolean>
 }
 
@@ -36,7 +36,7 @@ export class BatchArrays {
     this.output = new Int8Array(new ArrayBuffer(size))
   }
 
-  /** Takes over a batch; returns how many of its tokens give logits. */
+  /** Fills in a batch; returns the number of tokens with logits. */
   fill(tokens: ArrayLike<number>, options: DecodeOptions, vocabSize: number, sequences: number): number {
     const { positions, sequenceIds, logits = 'last' } = options
     const count = tokens.length

@@ -1,8 +1,8 @@
 /**
- * Runs a model: tokens in, logits out, with the keys and values of earlier tokens kept per sequence.
+ * Runs a model: tokens in, logits out, with a KV cache per sequence.
  *
- * With several sequences each has its own part of the cache (`kv_unified` off), which is faster than one shared cache
- * when they have no common beginning.
+ * With several sequences each has its own part of the cache (`kv_unified` off), which is faster than one shared cache if they
+ * have no common prefix.
  */
 import koffi from 'koffi'
 import { FileError, QuenchError } from '../errors.js'
@@ -22,15 +22,15 @@ const FLASH_ATTENTION = { auto: -1, off: 0, on: 1 } as const
 export interface ContextOptions {
   /** Tokens that each sequence can hold. */
   contextSize: number
-  /** Tokens of one `decode` at most. Default 2,048, or all that fit if that is less. */
+  /** Limit of tokens per `decode`. Default 2,048, or all that fit if that is less. */
   batchSize?: number
-  /** Tokens computed at once inside a `decode`. Default 512. */
+  /** Tokens computed at once within a `decode`. Default 512. */
   microBatchSize?: number
-  /** Sequences side by side, 1 (default) to 256. */
+  /** Parallel sequences, 1 (default) to 256. */
   sequences?: number
-  /** Default: as many as the machine runs at once, but at most one per million weights. */
+  /** Default: the machine's hardware threads, but at most one per million weights. */
   threads?: number
-  /** Type of the cached keys and values, e.g. `q8_0`, or of both, e.g. `q8_0/f16`. Default `f16`. */
+  /** Type of the KV cache, e.g. `q8_0`, or separate types for keys and values, e.g. `q8_0/f16`. Default `f16`. */
   kvType?: string
   flashAttention?: keyof typeof FLASH_ATTENTION
   /**
@@ -40,14 +40,14 @@ export interface ContextOptions {
   sharedCells?: boolean
 }
 
-/** What a context has done since it was made, or since `resetPerformance`. */
+/** Statistics of a context since it was created, or since `resetPerformance`. */
 export interface Performance {
   /** Loading of the model. */
   loadMs: number
-  /** Batches with several tokens of a sequence. */
+  /** Batches with several tokens per sequence. */
   promptMs: number
   promptTokens: number
-  /** Batches with one token of each sequence. */
+  /** Batches with one token per sequence. */
   generateMs: number
   generatedTokens: number
 }
@@ -68,7 +68,7 @@ export class LlamaContext {
     private readonly handle: Handle,
     options: { contextSize: number; batchSize: number; sequences: number },
     private readonly kvTypes: readonly [keys: number, values: number],
-    /** Memory that it takes besides the model's: keys and values, compute and output buffers. */
+    /** Memory in addition to the model's: KV cache, compute and output buffers. */
     readonly buffers: readonly NativeBuffer[],
     private readonly pool: ThreadPool | undefined,
   ) {
@@ -78,7 +78,7 @@ export class LlamaContext {
     this.batch = new BatchArrays(options.batchSize)
   }
 
-  /** Makes a context on another thread. @throws QuenchError with llama.cpp's reason, e.g. too little memory. */
+  /** Creates a context on another thread. @throws QuenchError with llama.cpp's reason, e.g. out of memory. */
   static async create(model: LlamaModel, options: ContextOptions): Promise<LlamaContext> {
     const { contextSize, sequences = 1, threads = defaultThreads(model), kvType = 'f16' } = options
     if (model.vocabOnly) throw new Error(`${model.path} was loaded without weights`)
@@ -101,7 +101,7 @@ export class LlamaContext {
     const [keys, values = keys] = kvType.split('/').map(ggmlTypeId)
     params.type_k = keys
     params.type_v = values
-    // With no layer on the GPU nothing else goes there either: not the cache, not big products.
+    // With no layer on the GPU nothing else is offloaded either: neither the cache nor large products.
     params.offload_kqv = model.gpuLayers !== 0
     params.op_offload = model.gpuLayers !== 0
 
@@ -171,8 +171,8 @@ export class LlamaContext {
   }
 
   /**
-   * Logits of the last decode (outputs, vocabSize), in the order of their tokens. Not a copy: the memory is
-   * llama.cpp's, and must not be read after the next `decode` or `dispose`.
+   * Logits of the last decode (outputs, vocabSize), in token order. Not a copy: the memory is llama.cpp's and must not be read
+   * after the next `decode` or `dispose`.
    */
   logits(): Float32Array {
     const context = this.handle.pointer
@@ -187,17 +187,20 @@ export class LlamaContext {
     return this.view.values
   }
 
-  /** Forgets all tokens of all sequences. */
+  /** Removes all tokens of all sequences. */
   clear(): void {
     library().memoryClear(this.memoryHandle(), false)
   }
 
-  /** Forgets the tokens of a sequence at positions from `start` up to, not with, `end`. False if it cannot forget only a part. */
+  /**
+   * Removes the tokens of a sequence at positions `start` up to, but not including, `end`. False if the cache cannot remove a
+   * part only.
+   */
   removeSequence(sequence: number, start = 0, end = -1): boolean {
     return library().memoryRemove(this.memoryHandle(), this.checkSequence(sequence), start, end)
   }
 
-  /** Gives sequence `to` all tokens of sequence `from`, so that a common beginning is computed once. */
+  /** Gives sequence `to` all tokens of sequence `from`, so that a common prefix is computed once. */
   copySequence(from: number, to: number): void {
     library().memoryCopy(this.memoryHandle(), this.checkSequence(from), this.checkSequence(to), -1, -1)
   }
@@ -207,7 +210,7 @@ export class LlamaContext {
     return library().memoryLastPosition(this.memoryHandle(), this.checkSequence(sequence)) + 1
   }
 
-  /** Time and tokens of all decodes, measured from outside. */
+  /** Time and tokens of all decodes, measured outside libllama. */
   performance(): Performance {
     return { loadMs: this.model.loadMs, ...this.spent }
   }
@@ -217,8 +220,8 @@ export class LlamaContext {
   }
 
   /**
-   * Bytes: of the model's tensors, of the whole cache of keys and values (by the formula of ordinary attention, each
-   * sequence rounded up to 256 tokens as llama.cpp does), and of the state as it would be saved now.
+   * Bytes: of the model's tensors, of the whole KV cache (by the formula of ordinary attention, each sequence rounded up to
+   * 256 tokens as in llama.cpp), and of the state if it were saved now.
    */
   memory(): { modelBytes: number; kvBytes: number; stateBytes: number } {
     const { model, kvTypes } = this
@@ -265,7 +268,7 @@ export class LlamaContext {
   }
 }
 
-/** In smaller models threads wait longer for each other than they work. */
+/** In smaller models, threads spend more time waiting for each other than working. */
 function defaultThreads(model: LlamaModel): number {
   return Math.max(1, Math.min(threadCount(), Math.floor(model.parameters / 1e6)))
 }

@@ -1,4 +1,4 @@
-/** What llama.cpp can compute on here. */
+/** The devices that llama.cpp can compute on. */
 import { library } from './library.js'
 
 export interface Device {
@@ -30,5 +30,5 @@ export function devices(): Device[] {
   })
 }
 
-/** Of the library that is loaded, e.g. `0.5.0`. */
+/** Version of the loaded library, e.g. `0.5.0`. */
 export const llamaVersion = (): string => library().version

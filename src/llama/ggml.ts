@@ -1,8 +1,8 @@
 /**
- * ggml's own quantizers and dequantizers, on rows of weights: the reference that quench's formats are held to.
+ * ggml's own quantizers and dequantizers, on rows of weights: the reference for quench's formats.
  *
- * Type ids are those of `ggml_type`; the library is never asked about an id past 42 or about one that was removed,
- * since it does not check them itself.
+ * Type ids are those of `ggml_type`; the library is never called with an id past 42 or a removed one, since it does not check
+ * ids itself.
  */
 import koffi, { type KoffiFunc } from 'koffi'
 import { QuenchError } from '../errors.js'
@@ -59,7 +59,7 @@ export function rowSize(type: number, elements: number): number {
   return (elements / blck_size) * type_size
 }
 
-/** Checks what `ggml_quantize_chunk` would abort the process for. Returns the number of rows. */
+/** Checks everything on which `ggml_quantize_chunk` would abort the process. Returns the number of rows. */
 function checkRows(
   type: number,
   weights: Float32Array,
@@ -83,7 +83,7 @@ function checkRows(
   return weights.length / rowLength
 }
 
-/** -1 where all are finite. A plain loop, since every weight of a model passes here several times. */
+/** -1 if all are finite. A plain loop, since every weight of a model passes through it several times. */
 function firstNotFinite(weights: Float32Array): number {
   for (let i = 0; i < weights.length; i++) if (weights[i] - weights[i] !== 0) return i
   return -1
@@ -91,7 +91,7 @@ function firstNotFinite(weights: Float32Array): number {
 
 /**
  * Quantizes rows of weights (rows, rowLength) to `type`, with ggml's reference quantizer. Blocks the caller.
- * @param importance one factor per column (rowLength), of the squared error; ggml ignores it for some types.
+ * @param importance one factor of the squared error per column (rowLength); ggml ignores it for some types.
  */
 export function quantizeRows(
   type: number,
@@ -105,7 +105,7 @@ export function quantizeRows(
   return bytes
 }
 
-/** `quantizeRows` on up to `threads` threads of Node's pool, each with a slice of the rows. The same bytes. */
+/** `quantizeRows` on up to `threads` threads of Node's pool, each with a slice of the rows. Yields the same bytes. */
 export async function quantizeRowsAsync(
   type: number,
   weights: Float32Array,
@@ -128,7 +128,7 @@ export async function quantizeRowsAsync(
   return bytes
 }
 
-/** The weights of quantized bytes, by ggml's own dequantizer. `elements` is a whole number of blocks. */
+/** Dequantizes bytes with ggml's own dequantizer. `elements` is a whole number of blocks. */
 export function dequantizeRows(type: number, bytes: Uint8Array, elements: number): Float32Array {
   const size = rowSize(type, elements)
   if (bytes.length !== size) {

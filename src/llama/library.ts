@@ -1,10 +1,10 @@
 /**
  * libllama and libggml, loaded once and bound to typed functions.
  *
- * Order of loading: ggml-base, ggml, llama (each needs the ones before it; on Linux and macOS they find them by
- * RPATH, on Windows because they are already there), then the build of the CPU backend that is fastest on this machine; of a
- * package whose files are not known by their hashes, what `ggml_backend_load_all_from_path` finds: GPU backends too.
- * Before anything else is called, the default parameters are compared with those of the pinned release.
+ * Load order: ggml-base, ggml, llama (each needs the previous ones; on Linux and macOS they find them by RPATH, on Windows
+ * because they are already loaded), then the build of the CPU backend that is fastest on this machine. For a package without
+ * known hashes, `ggml_backend_load_all_from_path` loads whatever it finds, including GPU backends. Before anything else is
+ * called, the default parameters are compared with those of the pinned release.
  */
 import koffi, { type TypeObject } from 'koffi'
 import { QuenchError } from '../errors.js'
@@ -29,13 +29,13 @@ import {
 type Bytes = Uint8Array | Int32Array | Float32Array
 type CType = string | TypeObject
 
-/** Functions of backends that are in ggml-base, not in ggml. */
+/** Backend functions that are in ggml-base, not in ggml. */
 const inBase = /^ggml_backend_(reg_get_proc_address|dev_(name|description|type|memory))$/
 
 export type Library = ReturnType<typeof load>
 let loaded: Library | undefined
 
-/** The libraries; loaded by the first call (about 30 ms). @throws QuenchError if they are missing or of another release. */
+/** The libraries; the first call loads them (about 30 ms). @throws QuenchError if they are missing or of another release. */
 export function library(): Library {
   loaded ??= load()
   return loaded
@@ -178,7 +178,7 @@ function load() {
   }
 }
 
-/** The build of the CPU backend that suits this processor best, by ggml's own score: 0 for one that it cannot run. */
+/** The best build of the CPU backend for this processor, by ggml's own score; 0 means that it cannot run. */
 function fastest(builds: readonly string[]): string {
   let best = { path: builds[0], score: -1 }
   for (const path of builds) {
@@ -190,7 +190,7 @@ function fastest(builds: readonly string[]): string {
   return best.path
 }
 
-/** Stops when a struct's defaults are not those of the pinned release, since then its layout may not be either. */
+/** Fails if a struct's defaults differ from the pinned release, since its layout may then differ too. */
 export function checkRelease(struct: string, differences: string[]): void {
   if (differences.length === 0) return
   throw new QuenchError(

@@ -1,7 +1,7 @@
 /**
- * A GGUF model as llama.cpp loads it: what it is, and its tokenizer. `LlamaContext` runs it.
+ * A GGUF model as loaded by llama.cpp: its properties and its tokenizer. `LlamaContext` runs it.
  *
- * The native model lives until it is disposed of and no context of it is left.
+ * The native model is freed once it is disposed of and has no contexts left.
  */
 import { FileError } from '../errors.js'
 import { library } from './library.js'
@@ -20,7 +20,7 @@ export interface LoadOptions {
   vocabOnly?: boolean
   /** Map the file into memory (default) or read it. */
   mmap?: boolean
-  /** Layers to put on a GPU; -1 is all of them. Default 0: nothing runs on a GPU. */
+  /** Layers to offload to a GPU; -1 is all of them. Default 0: nothing runs on a GPU. */
   gpuLayers?: number
 }
 
@@ -30,27 +30,27 @@ export class LlamaModel {
   /** Width of the residual stream. */
   readonly embeddingLength: number
   readonly layers: number
-  /** Attention heads, and those that have keys and values of their own; 0 with `vocabOnly`. */
+  /** Attention heads, and KV heads; 0 with `vocabOnly`. */
   readonly heads: number
   readonly headsKV: number
-  /** Tokens of context that the model was trained with. */
+  /** Context length, in tokens, that the model was trained with. */
   readonly trainContext: number
   /** Bytes of all tensors. */
   readonly bytes: number
   /** Weights of all tensors. */
   readonly parameters: number
-  /** Whether texts are to start with `bos`. */
+  /** Whether texts should start with `bos`. */
   readonly addBos: boolean
-  /** Ids of the tokens that begin a text, end one, and end a turn, where the model has them. */
+  /** Ids of the tokens that begin a text, end a text, and end a turn, if the model has them. */
   readonly bos: number | undefined
   readonly eos: number | undefined
   readonly eot: number | undefined
 
   readonly vocabOnly: boolean
   readonly gpuLayers: number
-  /** Milliseconds that loading took. */
+  /** Load time in milliseconds. */
   readonly loadMs: number
-  /** Memory that the weights take. */
+  /** Memory of the weights. */
   readonly buffers: readonly NativeBuffer[]
   /** For `LlamaContext`. */
   readonly handle: Handle
@@ -76,7 +76,7 @@ export class LlamaModel {
     this.vocabSize = llama.vocabSize(vocab)
     this.embeddingLength = llama.modelEmbedding(model)
     this.layers = llama.modelLayers(model)
-    // libllama aborts when it is asked for the heads of a model without layers.
+    // libllama aborts if asked for the heads of a model without layers.
     this.heads = vocabOnly ? 0 : llama.modelHeads(model)
     this.headsKV = vocabOnly ? 0 : llama.modelHeadsKV(model)
     this.trainContext = llama.modelTrainContext(model)
@@ -89,7 +89,7 @@ export class LlamaModel {
   }
 
   /**
-   * Loads a GGUF file on another thread, after another process has shown that this does not crash.
+   * Loads a GGUF file on another thread, after another process has tested that this does not crash.
    * @throws FileError with the reason if it cannot be loaded
    */
   static async load(path: string, options: LoadOptions = {}): Promise<LlamaModel> {
@@ -128,7 +128,7 @@ export class LlamaModel {
     return (attributes & ATTRIBUTE.normal) !== 0 && !this.isEog(token)
   }
 
-  /** Tokens that no text holds, in order: unused ones, and control tokens other than those that end something. */
+  /** Tokens that no text contains, in order: unused ones, and control tokens other than those that end a text or turn. */
   neverWritten(): Int32Array {
     const { vocabAttributes } = library()
     const vocab = this.vocabulary()
@@ -140,9 +140,9 @@ export class LlamaModel {
   }
 
   /**
-   * Token ids of a text, of any length.
-   * @param options `addSpecial` adds what the model wants around a text (BOS, EOS); `parseSpecial` reads the names of
-   * special tokens in the text as these tokens.
+   * Token ids of a text of any length.
+   * @param options `addSpecial` adds the model's BOS and EOS around a text; `parseSpecial` parses the names of special tokens
+   * in the text as these tokens.
    */
   tokenize(text: string, options: { addSpecial?: boolean; parseSpecial?: boolean } = {}): Int32Array {
     const { addSpecial = false, parseSpecial = false } = options
@@ -158,7 +158,7 @@ export class LlamaModel {
     return this.tokenized(tokens, count, bytes.length)
   }
 
-  /** The same on another thread, for long texts. */
+  /** Like `tokenize`, on another thread, for long texts. */
   async tokenizeAsync(
     text: string,
     options: { addSpecial?: boolean; parseSpecial?: boolean } = {},
@@ -210,7 +210,7 @@ export class LlamaModel {
     return Buffer.from(text.buffer, 0, length).toString()
   }
 
-  /** The bytes that a token stands for; of a special token none, or its name where `special`. */
+  /** The bytes of a token's text; a special token has none, or its name if `special`. */
   tokenBytes(token: number, special = false): Uint8Array {
     const { tokenToPiece } = library()
     const vocab = this.vocabulary()
@@ -223,7 +223,7 @@ export class LlamaModel {
     return bytes.slice(0, length)
   }
 
-  /** libllama reads past its tables for an id that is not in the vocabulary. */
+  /** libllama reads beyond its tables for an id outside the vocabulary. */
   private checkToken(token: number): number {
     if (Number.isInteger(token) && token >= 0 && token < this.vocabSize) return token
     throw new RangeError(`token ${token} is not in the vocabulary of ${this.vocabSize}`)
@@ -244,9 +244,9 @@ export class LlamaModel {
 }
 
 /**
- * Loads a model in this process: a file that fails an assert of libllama ends it.
- * @param options `weights`: whether they are read, or only their shapes and types; `repack`: whether they may be
- * rearranged in memory to be faster
+ * Loads a model in this process: a file that fails an assert of libllama ends the process.
+ * @param options `weights`: whether they are read, or only their shapes and types; `repack`: whether they may be repacked in
+ * memory for speed
  */
 export function loadNative(path: string, options: LoadOptions & { weights?: boolean; repack?: boolean }) {
   const { vocabOnly = false, mmap = true, gpuLayers = 0, weights = true, repack = true } = options

@@ -1,7 +1,7 @@
 /**
- * libllama in a process of its own. Its asserts end the process that they fail in, and no list of checks keeps them all
- * away from strangers' files, so what a file does to libllama is seen here first. One such process serves all requests,
- * one at a time; another takes its place when it crashes. It ends with this process, or after a second without work.
+ * libllama in a separate process. A failed assert ends the process, and no list of checks protects against all untrusted
+ * files, so a file is first tried here. One such process serves all requests, one at a time; if it crashes, another takes its
+ * place. It ends with this process, or after a second without work.
  */
 
 import { type ChildProcess, fork } from 'node:child_process'
@@ -13,7 +13,7 @@ import { oneLine } from './native.js'
 import type { NativeWork, WorkerAnswer } from './native-work.js'
 
 const idleMs = 1000
-/** Characters kept of what is written before a crash. */
+/** Limit of the output kept from before a crash, in characters. */
 const outputLimit = 2 ** 16
 
 interface Job {
@@ -27,7 +27,7 @@ let running: NativeProcess | undefined
 
 /**
  * Does work of `native-worker.ts` in the other process.
- * @returns why it failed, if it did: llama.cpp's reason, or how the process crashed
+ * @returns the reason of a failure: llama.cpp's, or how the process crashed
  * @throws QuenchError if the libraries are missing or no process can be started
  */
 export function inNativeProcess<K extends keyof NativeWork>(
@@ -43,7 +43,7 @@ function submit(job: Job): void {
 }
 
 class NativeProcess {
-  /** Whether it takes more jobs. */
+  /** Whether it accepts more jobs. */
   open = true
   private readonly child: ChildProcess
   private readonly jobs: Job[] = []
@@ -56,7 +56,7 @@ class NativeProcess {
       execArgv,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       serialization: 'advanced', // for typed arrays
-      env: { ...process.env, GGML_NO_BACKTRACE: '1' }, // without it a failed assert starts a debugger
+      env: { ...process.env, GGML_NO_BACKTRACE: '1' }, // otherwise a failed assert starts a debugger
     })
     writers.add(this.kill)
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -81,7 +81,7 @@ class NativeProcess {
 
   private start({ kind, input }: Job): void {
     this.output = ''
-    this.child.send({ kind, input }, () => {}) // an error means that it has ended, which `ended` answers
+    this.child.send({ kind, input }, () => {}) // an error means that it has ended, which `ended` handles
   }
 
   private answered(answer: WorkerAnswer): void {
@@ -106,7 +106,7 @@ class NativeProcess {
       else handle?.unref()
   }
 
-  /** The first job ended it; the others are for the next process. */
+  /** The first job ended the process; the others go to the next one. */
   private ended(how: string): void {
     this.open = false
     writers.delete(this.kill)
@@ -117,14 +117,14 @@ class NativeProcess {
   }
 
   private failed(error: Error): void {
-    if (this.child.pid !== undefined) return // it runs, so `ended` follows
+    if (this.child.pid !== undefined) return // it started, so `ended` follows
     this.open = false
     const problem = `a process for llama.cpp cannot be started: ${oneLine(error.message)}`
     for (const job of this.jobs.splice(0)) job.reject(new QuenchError(problem))
   }
 }
 
-/** Why the process ended, by what ggml or the C++ runtime wrote before. @param how signal or exit code */
+/** Why the process ended, from the last output of ggml or the C++ runtime. @param how signal or exit code */
 function crashReason(output: string, how: string): string {
   const [, at, check] = /([\w.-]+:\d+): GGML_ASSERT\((.*)\) failed/.exec(output) ?? []
   if (check !== undefined) return oneLine(`its check "${check}" failed (${at})`)

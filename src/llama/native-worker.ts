@@ -1,6 +1,6 @@
 /**
- * The process in which libllama is let loose on a file first (native-process.ts). It writes only the output of a
- * quantization, prints nothing to the terminal, and ends when the process that started it does.
+ * The process in which libllama first tries a file (native-process.ts). It writes only the output of a quantization, prints
+ * nothing to the terminal, and ends when its parent does.
  */
 import { rmSync } from 'node:fs'
 import koffi from 'koffi'
@@ -10,7 +10,7 @@ import { LlamaModel, loadNative } from './model.js'
 import type { NativeWork, WorkerAnswer } from './native-work.js'
 import { quantizeNative } from './quantize.js'
 
-/** A file that nobody else removes if the process that wants it is killed. */
+/** An unfinished output, which nobody else removes if the parent is killed. */
 let writing: string | undefined
 
 const work: NativeWork = {
@@ -37,13 +37,13 @@ const work: NativeWork = {
   },
 }
 
-/** A character for every byte that UTF-8 has, and for each lead of a longer sequence. */
+/** Characters that cover every UTF-8 byte up to two-byte sequences, and each lead byte of longer ones. */
 const characters = [
   ...Array.from({ length: 0x800 }, (_, point) => point),
   ...Array.from({ length: 16 }, (_, lead) => 0x800 + 0x1000 * lead).filter((point) => point !== 0xd800),
   ...[0x10000, 0x40000, 0x80000, 0xc0000, 0x100000],
 ]
-/** Of large vocabularies so many tokens are written as text. */
+/** Tokens of a large vocabulary that are written as text. */
 const tokensWritten = 4096
 
 function tokenize(model: LlamaModel): void {
@@ -55,12 +55,12 @@ function tokenize(model: LlamaModel): void {
 
 const parametersOfOneThread = 2 ** 28
 
-/** Builds the graphs, and computes some tokens. What fails here without a crash is told by whoever does it in earnest. */
+/** Builds the graphs, and computes a few tokens. A failure without a crash is reported by the later, real call. */
 async function prepare(model: LlamaModel, compute: boolean): Promise<void> {
   try {
     using context = await LlamaContext.create(model, {
       contextSize: 64,
-      // More would only wait for each other on a machine that is busy.
+      // More threads would only wait for each other on a busy machine.
       ...(model.parameters < parametersOfOneThread && { threads: 1 }),
     })
     if (compute) await context.decode([0, 0], { logits: 'all' })
@@ -82,7 +82,7 @@ function withoutCoreDump(): void {
 }
 
 withoutCoreDump()
-// Ctrl-C goes to all processes of a terminal, and this one must not end before its work is called off.
+// Ctrl-C signals all processes of a terminal, and this one must not end before its work is cancelled.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => {
   if (writing !== undefined) rmSync(writing, { force: true })

@@ -1,18 +1,18 @@
 /**
- * Calls that run on another thread, what they say while they run, and native objects that are freed exactly once.
+ * Calls that run on another thread, their log output, and native objects that are freed exactly once.
  *
- * koffi runs `fn.async` on Node's thread pool. Two things need care there:
- * - A JavaScript log callback is relayed to the main thread, and the caller waits for it. So it is set only while a
- *   call runs whose failure it may have to explain; at all other times the log goes to a native function that does
- *   nothing. (Any function will do that ignores its arguments, since in C ABIs of 64 bits the caller cleans up.)
- * - `process.exit()` frees JavaScript's memory and unloads the library under a thread that still works in it, which
- *   crashes. While such a call is under way, leaving therefore ends the process at once, without that clean-up.
+ * koffi runs `fn.async` on Node's thread pool. Two things need care:
+ * - A JavaScript log callback is relayed to the main thread, and the caller waits for it. It is therefore set only during a
+ *   call whose failure it may have to explain; at all other times the log goes to a native function without effect. (Any
+ *   function that ignores its arguments will do, since in 64-bit C ABIs the caller cleans up.)
+ * - `process.exit()` frees JavaScript's memory and unloads the library while a thread may still work in it, which crashes.
+ *   During such a call, exiting therefore ends the process at once, without that clean-up.
  */
 import koffi, { type KoffiFunc } from 'koffi'
 import { plain } from '../format.js'
 import type { Pointer } from './structs.js'
 
-/** A C function: called directly it blocks, through `callAsync` it does not. */
+/** A C function: a direct call blocks, `callAsync` does not. */
 export type Fn<A extends unknown[], R> = KoffiFunc<(...args: A) => R>
 
 let callsUnderWay = 0
@@ -22,11 +22,11 @@ function leaveAtOnce(code: number): void {
   c.func('_exit', 'void', ['int'])(code)
 }
 
-/** Runs a C function on a thread of the pool. The arguments stay alive until it is done. */
+/** Runs a C function on a thread of the pool. The arguments are kept alive until it returns. */
 export function callAsync<A extends unknown[], R>(fn: Fn<A, R>, ...args: A): Promise<R> {
   return new Promise<R>((resolve, reject) => {
     const held = { args }
-    // Throws at once for arguments that it cannot pass; then no call is under way.
+    // Throws at once for arguments that it cannot pass; no call is in progress then.
     fn.async(...args, (error: unknown, result: R) => {
       held.args.length = 0
       if (--callsUnderWay === 0) process.off('exit', leaveAtOnce)
@@ -43,15 +43,15 @@ const GGML_LOG_LEVEL_ERROR = 4
 const GGML_LOG_LEVEL_CONT = 5
 const LogCallback = koffi.pointer(koffi.proto('void', ['int', 'str', 'void *']))
 
-/** Memory that llama.cpp has taken, as its log tells it: exact to 0.01 MiB. */
+/** Memory taken by llama.cpp, as read from its log: accurate to 0.01 MiB. */
 export interface NativeBuffer {
-  /** ggml's name of it, e.g. `CPU`, `CPU_Mapped` (a mapped file), `CPU_REPACK`, `CUDA0`. */
+  /** ggml's buffer name, e.g. `CPU`, `CPU_Mapped` (a mapped file), `CPU_REPACK`, `CUDA0`. */
   readonly device: string
   readonly use: 'weights' | 'kv' | 'compute' | 'output'
   readonly bytes: number
 }
 
-/** The library's log: silent, save while somebody listens. */
+/** The library's log: silent except during `during`. */
 export class Log {
   private readonly heard: Pointer
   private listeners = 0
@@ -78,8 +78,8 @@ export class Log {
   }
 
   /**
-   * Runs `call`, and gives besides its result a function that tells the library's reason if it failed, and the memory
-   * that it took. Of calls side by side each hears what all of them say.
+   * Runs `call`; also returns a function that yields the library's reason if the call failed, and the memory that it took.
+   * Each of several concurrent calls gets the log lines of all.
    */
   async during<T>(
     call: () => Promise<T>,
@@ -110,7 +110,7 @@ function bufferIn(line: string): NativeBuffer[] {
   return bytes > 0 ? [{ device, use: bufferUses[use as keyof typeof bufferUses], bytes }] : []
 }
 
-/** The last thing said that says more than that it failed, without the names of C functions in front. */
+/** The last line that says more than that the call failed, without leading names of C functions. */
 function reasonOf(lines: readonly { level: number; text: string }[]): string {
   const errors = lines.filter((line) => line.level === GGML_LOG_LEVEL_ERROR)
   const texts = (errors.length > 0 ? errors : lines)
@@ -126,18 +126,18 @@ function reasonOf(lines: readonly { level: number; text: string }[]): string {
   return oneLine(reason ?? 'no reason given')
 }
 
-/** What native code says as part of a sentence; some of it is text from the file. */
+/** Native output as part of a sentence; it may include untrusted text from the file. */
 export const oneLine = (text: string): string => plain(text.replace(/\s+/g, ' ').trim(), 300)
 
 /**
- * A native object, freed when it has been disposed of and nothing uses it any more: a call under way on another
- * thread, or an object made from it, keeps it.
+ * A native object, freed once it is disposed of and no longer in use: a call in progress on another thread, or an object made
+ * from it, keeps it alive.
  */
 export class Handle {
   private holders = 1
   private disposed = false
 
-  /** @param what its name in the error of a use after `dispose`. */
+  /** @param what its name in the error for a use after `dispose`. */
   constructor(
     private readonly address: Pointer,
     private readonly free: (address: Pointer) => void,
@@ -149,7 +149,7 @@ export class Handle {
     return this.address
   }
 
-  /** Keeps the object until `release`. Returns its address. */
+  /** Keeps the object alive until `release`. Returns its address. */
   hold(): Pointer {
     const address = this.pointer
     this.holders++
@@ -160,7 +160,7 @@ export class Handle {
     if (--this.holders === 0) this.free(this.address)
   }
 
-  /** Frees the object now or, if it is in use, as soon as it is not. A second call does nothing. */
+  /** Frees the object now or, if it is in use, as soon as it no longer is. A second call does nothing. */
   dispose(): void {
     if (this.disposed) return
     this.disposed = true

@@ -1,8 +1,8 @@
 /**
- * Where llama.cpp's shared libraries are: in the npm packages `@node-llama-cpp/<platform>`, which hold them under
- * `bins/<platform>/` and need no install script. The release is pinned, since the structs of `structs.ts` are.
+ * Locates llama.cpp's shared libraries: in the npm packages `@node-llama-cpp/<platform>`, under `bins/<platform>/`; they need
+ * no install script. The release is pinned, since the structs of `structs.ts` are.
  *
- * `QUENCH_LLAMA_PACKAGE` chooses another build for the same machine, e.g. `linux-x64-cuda` or `win-x64-vulkan`.
+ * `QUENCH_LLAMA_PACKAGE` selects another build for the same machine, e.g. `linux-x64-cuda` or `win-x64-vulkan`.
  */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { QuenchError, UsageError } from '../errors.js'
 import { libraryHashes } from './library-hashes.js'
 
-/** The release of the packages; it holds llama.cpp v0.5.0. */
+/** The release of the packages, which contains llama.cpp v0.5.0. */
 export const PACKAGE_VERSION = '3.22.1'
 
 const PLATFORMS: Record<string, string> = {
@@ -28,13 +28,13 @@ export interface LibraryFiles {
   ggmlBase: string
   ggml: string
   llama: string
-  /** Builds of the CPU backend, for different processors; undefined where ggml is to take what it finds in the folder. */
+  /** Builds of the CPU backend for different processors; undefined if ggml chooses from the folder. */
   cpus?: string[]
 }
 
 /**
- * Finds the libraries of this machine, and compares them with the hashes of the release, if there are any of the package.
- * @throws QuenchError with the npm command that installs what is missing
+ * Finds the libraries of this machine and compares them with the release's hashes, if the package has any.
+ * @throws QuenchError with the npm command that installs the missing package
  */
 export function findLibraries(wanted = process.env.QUENCH_LLAMA_PACKAGE): LibraryFiles {
   const machine = `${process.platform}-${process.arch}`
@@ -79,7 +79,7 @@ export function findLibraries(wanted = process.env.QUENCH_LLAMA_PACKAGE): Librar
   }
 }
 
-/** The package that is loaded unchecked, since `QUENCH_LLAMA_PACKAGE` asks for it and no hashes of it are known. */
+/** The package that is loaded unchecked: requested by `QUENCH_LLAMA_PACKAGE`, with no known hashes. */
 export function uncheckedPackage(wanted = process.env.QUENCH_LLAMA_PACKAGE): string | undefined {
   return wanted && !libraryHashes[wanted] ? `@node-llama-cpp/${wanted}` : undefined
 }

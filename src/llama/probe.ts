@@ -1,6 +1,6 @@
 /**
- * Whether libllama survives a file: it is tried in another process before this one loads it. A file is known by its place,
- * size and time of change, and so tried once.
+ * Tests whether libllama survives a file, in another process before this one loads it. A file is identified by its device,
+ * inode, size and modification time, and is tried once.
  */
 
 import type { BigIntStats } from 'node:fs'
@@ -16,11 +16,11 @@ import type { Level } from './native-work.js'
 const levels: readonly Level[] = ['vocabulary', 'load', 'run']
 const tried = new Map<string, Promise<string | undefined>>()
 
-/** @throws FileError with the reason if the file cannot be used so far */
+/** @throws FileError with the reason if the file cannot be used up to this level */
 export async function checkLoads(path: string, level: Level): Promise<void> {
   const { dev, ino, size, mtimeNs } = await statGguf(path)
   const keyOf = (level: Level) => [resolve(path), dev, ino, size, mtimeNs, level].join(':')
-  // What runs loads too.
+  // A higher level includes the lower ones.
   const known = levels.slice(levels.indexOf(level)).find((level) => tried.has(keyOf(level))) ?? level
   const trial = tried.get(keyOf(known)) ?? inNativeProcess('try', { path, level })
   tried.set(keyOf(known), trial)
@@ -29,7 +29,7 @@ export async function checkLoads(path: string, level: Level): Promise<void> {
   throw new FileError(path, (await headerProblem(path)) ?? `llama.cpp cannot load it: ${reason}`)
 }
 
-/** Begins to try files beside other work; `checkLoads` then has the answer sooner. */
+/** Starts to try files in the background, so that `checkLoads` has the answer sooner. */
 export function tryEarly(paths: readonly string[], level: Level): void {
   for (const path of paths) checkLoads(path, level).catch(() => {})
 }

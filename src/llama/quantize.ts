@@ -1,6 +1,6 @@
 /**
- * Whole-file post-training quantization by `llama_model_quantize`: the same code and so the same file as the
- * `llama-quantize` command of this release, which makes it the reference that quench's own files are compared with.
+ * Whole-file post-training quantization by `llama_model_quantize`: the same code, and so the same file, as the
+ * `llama-quantize` command of this release; the reference that quench's own files are compared with.
  */
 import { resolve } from 'node:path'
 import koffi from 'koffi'
@@ -54,8 +54,8 @@ export const FILE_TYPES: Readonly<Record<string, number>> = {
 }
 
 /**
- * Quantizes the GGUF file `input` to exactly the path `output`, in a process of its own.
- * @throws FileError with the reason; a part of `output` may then have been written.
+ * Quantizes the GGUF file `input` to exactly the path `output`, in a separate process.
+ * @throws FileError with the reason; a part of `output` may have been written by then.
  */
 export async function quantizeModel(input: string, output: string, options: QuantizeOptions): Promise<void> {
   if (!Object.hasOwn(FILE_TYPES, options.type)) {
@@ -71,7 +71,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
   if (reason !== undefined) throw quantizeError(input, output, options, reason)
 }
 
-/** Whether a type needs an importance matrix for this model, before anything is made. @throws FileError if so */
+/** Checks before any work whether a type needs an importance matrix for this model. @throws FileError if so */
 export async function checkImportance(input: string, type: string): Promise<void> {
   await checkLoads(input, 'load')
   const options = { type, dryRun: true }
@@ -80,18 +80,21 @@ export async function checkImportance(input: string, type: string): Promise<void
 }
 
 function quantizeError(input: string, output: string, { type }: QuantizeOptions, reason: string): FileError {
-  // What C++ says when a stream cannot be opened or written; the input is mapped, not a stream.
+  // C++'s message for a stream that cannot be opened or written; the input is mapped, not a stream.
   if (reason.includes('iostream error')) return new FileError(output, 'cannot be written')
   if (/requires? an imatrix/.test(reason)) return new FileError(input, needsImportance(type))
   return new FileError(input, `llama.cpp cannot quantize it to ${type}: ${reason}`)
 }
 
-/** Why a type is not to be had, and what to do instead. */
+/** Why a type is unavailable, and an alternative. */
 const needsImportance = (type: string): string =>
   `${type} needs an importance matrix, which quench does not make: make one with llama-imatrix and the file with ` +
   'llama-quantize --imatrix, or choose a type without that need, such as IQ4_XS, IQ3_S, Q3_K_S or Q2_K'
 
-/** The same in this process: a file that fails an assert of libllama ends it. @returns why it failed, if it did */
+/**
+ * Like `quantizeModel`, in this process: a file that fails an assert of libllama ends the process. @returns the reason of a
+ * failure
+ */
 export async function quantizeNative(
   input: string,
   output: string,
@@ -124,7 +127,7 @@ export async function quantizeNative(
 /** An importance matrix as the C list that `llama_model_quantize` reads: name and data of each tensor, then a null. */
 class ImportanceMatrix {
   readonly address: bigint
-  /** What the list points to, alive as long as this is. */
+  /** The memory that the list points to, kept alive with this object. */
   private readonly parts: (Uint8Array | Float32Array)[] = []
 
   constructor(importance: ReadonlyMap<string, Float32Array>) {

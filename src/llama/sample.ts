@@ -1,10 +1,10 @@
 /**
- * Text that the model writes itself: many sequences side by side, one decode per token of all of them, logits of the last
- * token of each only.
+ * Text that the model writes itself: many parallel sequences, one decode per token of all of them, with logits only for the
+ * last token of each.
  *
- * Sampling is done here, from the logits where llama.cpp left them. Each sequence has its own random numbers, so what
- * it becomes depends on the seed and its number only, not on how many are written at once (apart from rounding, since
- * the order of sums in a matrix product can depend on the size of the batch).
+ * Sampling runs here, on the logits in llama.cpp's memory. Each sequence has its own random numbers, so its text depends only
+ * on the seed and its number, not on how many are written at once (apart from rounding, since the summation order of a matrix
+ * product can depend on the batch size).
  */
 import { Random } from '../random.js'
 import { LlamaContext } from './context.js'
@@ -14,11 +14,11 @@ import { type Turns, Writer } from './writer.js'
 
 /** Options of `sampleSequences`. */
 export interface SampleOptions {
-  /** How many sequences to write. */
+  /** Number of sequences to write. */
   sequences: number
-  /** Number of the first, on which its random numbers depend. Default 0. */
+  /** Number of the first sequence, which its random numbers depend on. Default 0. */
   first?: number
-  /** Tokens of each, its beginning included. */
+  /** Tokens per sequence, including its prompt. */
   length: number
   /** Divides the logits; 0 takes the most probable token. Default 1. */
   temperature?: number
@@ -27,39 +27,41 @@ export interface SampleOptions {
   /** Of these, keep the most probable that together have this probability (top-p). Default 1: all. */
   topP?: number
   seed: number
-  /** Beginnings; the i-th sequence takes number i modulo their count. Default: BOS, or a random token where there is none. */
+  /** Beginnings; the i-th sequence takes number i modulo their count. Default: BOS, or a random token if there is none. */
   prompts?: readonly Int32Array[]
-  /** For each prompt that begins a conversation, what its template puts between turns. */
+  /** For each prompt that begins a conversation, the template's text between turns. */
   turns?: readonly (Turns | undefined)[]
-  /** Cut loops (writer.ts), and draw no tokens that no text holds: unused ones, control tokens that end nothing. */
+  /** Cut loops (writer.ts), and exclude tokens that no text contains: unused ones, control tokens that end nothing. */
   wellFormed?: boolean
-  /** Sequences in one context, up to 256. Default: `sideBySide`. */
+  /** Sequences per context, up to 256. Default: `sideBySide`. */
   parallel?: number
   threads?: number
-  /** Type of the cached keys and values. Default `f16`. */
+  /** Type of the KV cache. Default `f16`. */
   kvType?: string
-  /** Called after every decode with the tokens written so far and in all. */
+  /** Called after every decode with the tokens written so far and the total. */
   onProgress?: (tokens: number, total: number) => void
-  /** Stops the work; the promise is rejected with the signal's reason. */
+  /** Aborts the work; the promise is rejected with the signal's reason. */
   signal?: AbortSignal
 }
 
 const mostSideBySide = 224
-/** Matrix units work on so many rows at once: 72 sequences took longer than 96. */
+/** Row tile of matrix units: 72 sequences took longer than 96. */
 const tile = 32
-/** Memory for keys, values and logits of sequences that are written side by side. */
+/** Memory for the KV cache and logits of parallel sequences. */
 const memoryBytes = 512 << 20
 
-/** Sequences of `length` tokens to write side by side: 8 to 224, by the model's cache and vocabulary. More are faster. */
+/**
+ * Number of sequences of `length` tokens to write in parallel: 8 to 224, by the model's cache and vocabulary. More are faster.
+ */
 export function sideBySide(model: LlamaModel, length: number, most = mostSideBySide): number {
   const cells = Math.ceil(length / 256) * 256
-  // llama.cpp keeps the logits twice: where they are computed, and where they are read.
+  // llama.cpp keeps the logits twice: once where they are computed and once where they are read.
   const each = cells * cellBytes(model) + 8 * model.vocabSize
   const count = Math.min(most, mostSideBySide, Math.floor(memoryBytes / each))
   return count < tile ? Math.max(8, count) : Math.floor(count / tile) * tile
 }
 
-/** Bytes of a token's keys and values (f16) in ordinary attention: an upper bound where some layers have none of their own. */
+/** Bytes of a token's keys and values (f16) in ordinary attention: an upper bound if some layers share them. */
 function cellBytes(model: LlamaModel): number {
   const meta = (key: string): number => Number(model.meta(`${model.architecture}.${key}`) ?? Number.NaN)
   const heads = meta('attention.head_count') || 1
@@ -68,8 +70,8 @@ function cellBytes(model: LlamaModel): number {
 }
 
 /**
- * Writes `sequences` texts of exactly `length` tokens. After a token that ends a text, a new one begins with BOS
- * in the same sequence, where the model has BOS; after one that ends a turn, the template's text and the next turn.
+ * Writes `sequences` texts of exactly `length` tokens. After an end-of-text token, a new text begins with BOS in the same
+ * sequence, if the model has BOS; after an end-of-turn token, the template's text and the next turn follow.
  */
 export async function sampleSequences(model: LlamaModel, options: SampleOptions): Promise<Int32Array[]> {
   const { sequences, length } = options
@@ -90,7 +92,7 @@ function firstToken(model: LlamaModel, random: Random): Int32Array {
   return Int32Array.of(model.bos ?? random.int(model.vocabSize))
 }
 
-/** Writes the texts `start` to `start + count` of those that were asked for. */
+/** Writes texts `start` to `start + count` of the requested ones. */
 async function writeGroup(
   model: LlamaModel,
   start: number,
@@ -113,7 +115,7 @@ async function writeGroup(
     contextSize: length,
     sequences: count,
     batchSize: Math.min(2048, length * count),
-    // No more logits at once than there are sequences.
+    // At most one row of logits per sequence is needed at a time.
     microBatchSize: Math.min(512, Math.max(count, 64)),
     ...(threads ? { threads } : {}),
     ...(kvType !== undefined && { kvType }),
@@ -144,7 +146,7 @@ async function writeGroup(
         writer.add(sampler.pick(logits, at, writer.random.uniform()))
       }
       const now = group.reduce((sum, writer) => sum + writer.count, 0)
-      // What is taken back of a loop does not make the work look undone.
+      // Removing a loop must not make the progress go back.
       if (now > known) onTokens(now - known)
       known = Math.max(known, now)
     }
@@ -153,7 +155,10 @@ async function writeGroup(
   }
 }
 
-/** Decodes what is known and not decoded; gives those whose next token can be drawn, undefined if all are finished. */
+/**
+ * Decodes the tokens that are known but not decoded; returns the texts whose next token can be drawn, undefined if all are
+ * finished.
+ */
 async function decodeNext(
   context: LlamaContext,
   group: readonly Writer[],

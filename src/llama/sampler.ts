@@ -1,18 +1,18 @@
 /**
- * Draws a token from a row of logits, at the cost of two passes where nothing is cut off.
+ * Draws a token from a row of logits, in two passes if nothing is cut off.
  *
- * Top-k and top-p both become one number, the least logit that stays, so nothing is sorted: top-k keeps a heap of the
- * k largest, top-p a histogram of probability over logits in steps of 1/256 nat, which is how exact its cut is.
- * Tokens that tie with the least that stays, stay too.
+ * Top-k and top-p are both reduced to one number, the smallest logit that is kept, so nothing is sorted: top-k keeps a heap of
+ * the k largest, top-p a histogram of probability over logits in steps of 1/256 nat, which is the accuracy of its cut. Tokens
+ * that tie with the smallest kept logit are kept too.
  */
 const BINS_PER_NAT = 256
 const BINS = 32 * BINS_PER_NAT
 
-/** Tokens whose probabilities are added up before the next is written down. */
+/** Tokens per running sum. */
 const BLOCK = 256
 /**
- * exp of minus the middle of each step of 1/1024 nat, up to 32 nats below the most probable token: a token's share is right to 0.05 %.
- * `Math.exp` for every token of a vocabulary of 262,144 took longer than the model.
+ * exp of minus the middle of each step of 1/1024 nat, down to 32 nats below the most probable token: a token's probability is
+ * accurate to 0.05 %. `Math.exp` for every token of a vocabulary of 262,144 took longer than the model.
  */
 const STEPS_PER_NAT = 1024
 const STEPS = 32 * STEPS_PER_NAT
@@ -66,7 +66,7 @@ export class Sampler {
       }
       sums[block] = total
     }
-    // The first sum above the point: a token that was left out adds nothing to the sum before it, so is never it.
+    // The first sum above the point. An excluded token adds nothing to the sum before it, so it is never drawn.
     const point = uniform * total
     let block = 0
     while (sums[block] <= point && block < sums.length - 1) block++
@@ -81,7 +81,7 @@ export class Sampler {
     return last
   }
 
-  /** The k-th largest logit: the root of a heap of the k largest, whose root is its least. */
+  /** The k-th largest logit: the root of a min-heap of the k largest. */
   private leastOfTopK(logits: Float32Array, offset: number): number {
     const { heap, topK, vocabSize } = this
     for (let i = 0; i < topK; i++) heap[i] = logits[offset + i]
@@ -95,7 +95,7 @@ export class Sampler {
     return heap[0]
   }
 
-  /** The least logit of the most probable tokens that together have probability `topP` among those from `floor` up. */
+  /** The smallest logit of the most probable tokens that together have probability `topP` among those from `floor` up. */
   private leastOfTopP(logits: Float32Array, offset: number, max: number, floor: number): number {
     const { mass, topP, vocabSize } = this
     const scale = 1 / this.temperature
@@ -116,7 +116,7 @@ export class Sampler {
 }
 
 function maximum(logits: Float32Array, offset: number, count: number): number {
-  // Two at once, since a comparison waits for the one before it.
+  // Two at a time, since each comparison depends on the one before it.
   let even = Number.NEGATIVE_INFINITY
   let odd = even
   const end = offset + count
@@ -127,7 +127,7 @@ function maximum(logits: Float32Array, offset: number, count: number): number {
   return Math.max(even, odd, logits[end - 1])
 }
 
-/** Lets the value at `start` sink to its place in a heap whose root is the least. */
+/** Sifts the value at `start` down a min-heap. */
 function sink(heap: Float32Array, start: number): void {
   const value = heap[start]
   let i = start

@@ -1,13 +1,13 @@
 /**
- * The C structs of libllama that cross the border by value, exactly as in llama.cpp v0.5.0 (include/llama.h).
+ * The C structs of libllama that are passed by value, exactly as in llama.cpp v0.5.0 (include/llama.h).
  *
- * Their layout changes between releases and nothing in the library tells. So every parameter struct is one table of
- * `field: [C type, default]`: the koffi type is made from the first column, and `library.ts` compares what
- * `llama_*_default_params()` returns with the second before anything else is called.
+ * Their layout changes between releases and the library does not report it. Every parameter struct is therefore one table of
+ * `field: [C type, default]`: the koffi type is made from the first column, and `library.ts` compares the result of
+ * `llama_*_default_params()` with the second before anything else is called.
  */
 import koffi, { type TypeObject } from 'koffi'
 
-/** An address in native memory. koffi gives null for a null pointer. */
+/** An address in native memory. koffi returns null for a null pointer. */
 export type Pointer = bigint
 
 type Value = number | boolean | Pointer | ArrayBufferView | null
@@ -138,7 +138,7 @@ export interface ImatrixEntry {
 }
 export const ImatrixEntryStruct = koffi.struct({ name: 'void *', data: 'void *', size: 'size_t' })
 
-/** What ggml knows of a tensor type. The last two are functions; `to_float` is null for F32. */
+/** ggml's description of a tensor type. The last two are functions; `to_float` is null for F32. */
 export interface TypeTraits {
   type_name: string
   blck_size: number
@@ -158,7 +158,7 @@ export const TypeTraitsStruct = koffi.struct({
   from_float_ref: 'void *',
 })
 
-/** The fields, if any, in which `actual` defaults differ from those of the release that the layouts are of. */
+/** The fields, if any, in which the `actual` defaults differ from those of the pinned release. */
 export function differingFields(table: Table, actual: Record<string, unknown>): string[] {
   return Object.entries(table)
     .filter(([field, [, initial]]) => actual[field] !== initial)

@@ -1,20 +1,19 @@
 /**
- * Threads that stay from one graph to the next. Without a pool ggml starts new threads for every decode and ends them
- * after it; a thread that is born on the core of its parent waits there for the scheduler while the parent spins, which
- * made single tokens of a small model 50 times as slow with two threads as with one. llama.cpp's own programs attach a
- * pool too.
+ * Threads that persist between graphs. Without a pool, ggml starts new threads for every decode and ends them after it; a
+ * thread that starts on its parent's core waits there for the scheduler while the parent spins, which made single tokens of a
+ * small model 50 times as slow with two threads as with one. llama.cpp's own programs attach a pool too.
  *
- * All contexts with the same number of threads share a pool, so that idle ones do not spin beside the one at work. A pool
- * runs one graph at a time: `run` makes the next wait.
+ * All contexts with the same number of threads share a pool, so that idle pools do not spin next to a working one. A pool runs
+ * one graph at a time: `run` queues the others.
  */
 import koffi from 'koffi'
 import { library } from './library.js'
 import type { Pointer } from './structs.js'
 
-/** `ggml_threadpool_params`: 512 flags of cpus, int threads, int priority, uint32 poll, two flags. */
+/** `ggml_threadpool_params`: 512 CPU flags, int threads, int priority, uint32 poll, two flags. */
 const paramsBytes = 528
 const pollOffset = 520
-/** How long a thread without work spins before it sleeps; of 100. llama.cpp's 50 is 0.2 s, in which others could work. */
+/** How long an idle thread spins before it sleeps, 0 to 100. llama.cpp's 50 is 0.2 s, during which others could work. */
 const poll = 5
 
 const pools = new Map<number, ThreadPool>()
@@ -28,7 +27,7 @@ export class ThreadPool {
     readonly pointer: Pointer,
   ) {}
 
-  /** The pool of so many threads, to be released; undefined where one thread or this build of llama.cpp needs none. */
+  /** The pool of this number of threads, to be released; undefined if one thread or this build of llama.cpp needs none. */
   static acquire(threads: number): ThreadPool | undefined {
     if (threads < 2) return undefined
     let pool = pools.get(threads)
@@ -42,14 +41,14 @@ export class ThreadPool {
     return pool
   }
 
-  /** Frees the threads when nobody is left. */
+  /** Frees the threads after the last release. */
   release(): void {
     if (--this.holders > 0) return
     pools.delete(this.threads)
     cpuFunction('ggml_threadpool_free', 'void')?.(this.pointer)
   }
 
-  /** Does `work` when the graphs before it are done. */
+  /** Runs `work` after the graphs before it. */
   run<T>(work: () => Promise<T>): Promise<T> {
     const result = this.last.then(work)
     this.last = result.catch(() => {})
@@ -68,7 +67,7 @@ function create(threads: number): Pointer | null {
 
 const types = new Map<string, ReturnType<typeof koffi.proto>>()
 
-/** A function of the CPU backend, which is chosen at run time and so has no name to link to. */
+/** A function of the CPU backend, which is chosen at run time and so cannot be linked by name. */
 function cpuFunction(
   name: string,
   result: string,

@@ -1,30 +1,29 @@
 /**
- * One text as a model writes it: what follows the end of a document or of a turn, and what is done when the model begins to
- * repeat itself.
+ * One text that a model writes: continues after the end of a document or turn, and cuts repetition.
  *
- * A loop is a piece of at most 64 tokens that comes at least four times in a row, 24 tokens or more of repetition. Small models
- * fall into loops and do not leave them; a window full of one teaches nothing. All but the first round of it is taken
- * back, also from the cache of keys and values where that can forget, and a new document begins.
+ * A loop is a piece of at most 64 tokens that occurs at least four times in a row, with 24 repeated tokens or more. Small
+ * models fall into loops and do not leave them; a window full of one teaches nothing. All repetitions after the first are
+ * removed, also from the KV cache if it can remove them, and a new document begins.
  */
 import type { Random } from '../random.js'
 import type { LlamaModel } from './model.js'
 
-/** What a chat template puts between turns, as tokens. */
+/** A chat template's text between turns, as tokens. */
 export interface Turns {
-  /** From the end of what the user says to the beginning of the answer. */
+  /** From the end of the user's message to the beginning of the answer. */
   readonly toAssistant: Int32Array
-  /** From the end of an answer to the beginning of what the user says next. */
+  /** From the end of an answer to the beginning of the user's next message. */
   readonly toUser: Int32Array
-  /** A user's turn that has as many tokens is ended. */
+  /** A user's turn is ended at this number of tokens. */
   readonly longestUserTurn: number
 }
 
 export interface WriterOptions {
   /** Tokens of the whole text. */
   readonly length: number
-  /** It is a conversation, and the beginning ends where the user begins to speak. Both sides are written by the model. */
+  /** Set for a conversation whose prompt ends where the user begins to speak. The model writes both sides. */
   readonly turns?: Turns | undefined
-  /** To cut loops: drops all decoded tokens from a position on; false if that cannot be done. Without it loops stay. */
+  /** Used to cut loops: drops all decoded tokens from a position on; false if that is impossible. Without it loops stay. */
   readonly forget?: (position: number) => boolean
 }
 
@@ -40,7 +39,7 @@ export class Writer {
   /** Where the document or the turn begins. */
   private start = 0
   private userSpeaks = true
-  /** For each period, how many tokens in a row are those of one period before. */
+  /** For each period, the number of tokens in a row that equal the token one period before. */
   private readonly repeated = new Int32Array(longestPeriod + 1)
 
   constructor(
@@ -58,7 +57,7 @@ export class Writer {
     return this.count === this.tokens.length
   }
 
-  /** Takes the token that the model has drawn, and what has to follow it. */
+  /** Appends the token that the model has drawn, and any text that must follow it. */
   add(token: number): void {
     this.tokens[this.count++] = token
     if (this.finished) return
@@ -77,7 +76,7 @@ export class Writer {
     this.repeated.fill(0)
   }
 
-  /** @param ending the token by which the model ended it, with which the template's own text may begin */
+  /** @param ending the token by which the model ended it; the template's text may begin with the same token */
   private endTurn({ toAssistant, toUser }: Turns, ending?: number): void {
     const between = this.userSpeaks ? toAssistant : toUser
     this.append(between.subarray(between[0] === ending ? 1 : 0))

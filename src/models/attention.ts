@@ -1,6 +1,6 @@
 /**
  * Attention of one block: causal, grouped queries, rotary positions, optionally within a sliding window, with norms of
- * queries, keys and values, and with keys and values of another layer.
+ * queries, keys and values, and optionally with another layer's keys and values.
  */
 import {
   add,
@@ -21,10 +21,10 @@ import { type Rope, rotate } from './rope.js'
 export interface AttentionConfig {
   readonly heads: number
   readonly kvHeads: number
-  /** Width of one head; keys and values have the same. */
+  /** Width of one head, the same for keys and values. */
   readonly headWidth: number
   readonly rope: Rope
-  /** Positions that a query sees, its own included; all before it without. */
+  /** Positions that a query sees, including its own; if undefined, all earlier ones. */
   readonly window?: number
   /** Factor on the products of queries and keys. */
   readonly scale: number
@@ -43,10 +43,10 @@ export interface HeadNorms {
 }
 
 /**
- * Attention on h, (windows * length, width), with the matrices `attn_q`, `attn_k`, `attn_v`, `attn_output`: their biases
- * and the norms `attn_q_norm` and `attn_k_norm` count where they are among the weights, and `attn_qkv` stands for the first
- * three joined. Without `attn_v` the keys serve as values, as they are before norm and rotation. `given` takes the place
- * of own keys and values.
+ * Attention on h, (windows * length, width), with the matrices `attn_q`, `attn_k`, `attn_v`, `attn_output`. Their biases and
+ * the norms `attn_q_norm` and `attn_k_norm` apply if they are among the weights, and `attn_qkv` stands for the first three
+ * joined. Without `attn_v` the keys before norm and rotation serve as values. `given` replaces the layer's own keys and
+ * values.
  */
 export function attention(
   h: Tensor,
@@ -81,7 +81,7 @@ export function attention(
 
 type Projection = 'attn_q' | 'attn_k' | 'attn_v'
 
-/** The products of h with the matrices of queries, keys and values, which may be one. */
+/** The projections of h to queries, keys and values, by three matrices or a joined one. */
 function projections(
   h: Tensor,
   weights: Tensors,
@@ -95,7 +95,7 @@ function projections(
   return (name) => slice(all, 1, start[name], start[name] + (name === 'attn_q' ? q : kv))
 }
 
-/** Zero where position i may look at position j, a large negative number elsewhere: (copies * length, length). */
+/** Zero where position i may attend to position j, a large negative number elsewhere: (copies * length, length). */
 function causalMask(length: number, copies: number, window = length): Tensor {
   const mask = new Float32Array(copies * length * length)
   for (let row = 0; row < copies * length; row++) {

@@ -1,7 +1,7 @@
 /**
- * Decoders of the Llama kind, from a declaration: a norm, attention with rotary positions, a norm, a gated feed-forward
- * network, each added to the residual stream; then a norm and the output matrix. What sets an architecture apart is said
- * in its own file. Tensor names and hyperparameters are GGUF's.
+ * Llama-style decoders, built from a declaration: a norm, attention with rotary positions, a norm, a gated feed-forward
+ * network, each added to the residual stream; then a norm and the output matrix. Each architecture's own file declares its
+ * differences. Tensor names and hyperparameters are GGUF's.
  */
 import { FileError } from '../errors.js'
 import type { Gguf } from '../gguf/index.js'
@@ -22,15 +22,15 @@ export interface BlockConfig {
 export interface DecoderConfig extends ModelConfig {
   /** One for each layer. */
   readonly blocks: readonly BlockConfig[]
-  /** Names of the file's tensors, for those that a model may lack, such as `blk.0.attn_q.bias`. */
+  /** Names of the file's optional tensors, such as `blk.0.attn_q.bias`. */
   readonly tensors: ReadonlySet<string>
   /** Factor on the token embedding. */
   readonly embeddingScale: number
-  /** Logits are squeezed into (-cap, cap); 0: they are not. */
+  /** Logits are soft-capped to (-cap, cap); 0: no cap. */
   readonly logitCap: number
 }
 
-/** Numbers that most decoders state once for all layers. */
+/** Head counts, which most decoders state once for all layers. */
 export interface HeadCounts {
   readonly heads: number
   readonly kvHeads: number
@@ -44,21 +44,21 @@ export interface Declaration {
   readonly activation: (x: Tensor) => Tensor
   /** Norms of the queries and keys of each head. */
   readonly queryKeyNorms?: boolean
-  /** Norms of what attention and feed-forward give, before it is added to the stream. */
+  /** Norms of the outputs of attention and feed-forward, before they are added to the residual stream. */
   readonly postNorms?: boolean
   /** Matrices that have a bias in some models: `output` and those of blocks; `attn_qkv` stands for the three joined. */
   readonly biases: readonly string[]
-  /** `rope_freqs.weight` divides the rotary frequencies where a file has it. */
+  /** `rope_freqs.weight` divides the rotary frequencies if a file has it. */
   readonly dividedFrequencies?: boolean
-  /** The hyperparameters of every block, if they are not the same for all. */
+  /** The hyperparameters of every block, if they differ between blocks. */
   readonly readBlocks?: (gguf: Gguf, config: ModelConfig) => Promise<readonly BlockConfig[]>
-  /** The token embedding is multiplied with the square root of its width. */
+  /** The token embedding is multiplied by the square root of its width. */
   readonly scaledEmbedding?: boolean
-  /** Logits are capped: the cap of files that state none, 0 for no cap. */
+  /** Logits are capped: the default cap of files that state none, 0 for no cap. */
   readonly logitCap?: number
 }
 
-/** @throws FileError for a mixture of experts and for layers that predict tokens further on */
+/** @throws FileError for a mixture of experts and for multi-token prediction layers */
 function refuseVariants({ metadata, path }: Gguf, architecture: string): void {
   if (metadata.number(`${architecture}.expert_count`, 0) > 0)
     throw new FileError(path, 'is a mixture of experts, which quench cannot train; use quench quantize')
@@ -69,7 +69,7 @@ function refuseVariants({ metadata, path }: Gguf, architecture: string): void {
     )
 }
 
-/** What every decoder states. @throws FileError */
+/** Hyperparameters that every decoder states. @throws FileError */
 function readModelConfig(gguf: Gguf, architecture: string): ModelConfig {
   const { metadata, path } = gguf
   refuseVariants(gguf, architecture)
@@ -90,7 +90,7 @@ function readModelConfig(gguf: Gguf, architecture: string): ModelConfig {
   }
 }
 
-/** @throws FileError if heads do not fit together */
+/** @throws FileError if the head counts are inconsistent */
 export function checkHeads({ path }: Gguf, { heads, kvHeads, headWidth }: HeadCounts): void {
   if (heads % kvHeads !== 0)
     throw new FileError(
@@ -120,7 +120,7 @@ function readLogitCap({ metadata }: Gguf, architecture: string, fallback: number
   return metadata.number(key, fallback) === 0 ? 0 : positive(metadata, key, fallback)
 }
 
-/** Names of all tensors. @throws FileError for biases that quench does not know how to add */
+/** Names of all tensors. @throws FileError for biases that quench does not support */
 function tensorNames({ path, tensors }: Gguf): ReadonlySet<string> {
   const names = new Set(tensors.map((t) => t.name))
   for (const name of names)
@@ -133,8 +133,8 @@ function tensorNames({ path, tensors }: Gguf): ReadonlySet<string> {
 }
 
 /**
- * Tensors of the feed-forward network and of attention with its own keys and values, without biases. `joined`: the
- * matrices of queries, keys and values are one.
+ * Tensors of the feed-forward network and of attention with its own keys and values, without biases. `joined`: the matrices of
+ * queries, keys and values are one.
  */
 function matrices(
   width: number,
@@ -156,11 +156,11 @@ function matrices(
   }
 }
 
-/** The architecture that a declaration describes. */
+/** The architecture of a declaration. */
 export function decoder(declared: Declaration): Architecture<DecoderConfig> {
   const { name, activation } = declared
 
-  /** Blocks that are all the same: no window, products divided by the root of the head's width. */
+  /** Identical blocks: no window, products divided by the root of the head's width. */
   async function equalBlocks(gguf: Gguf, config: ModelConfig): Promise<readonly BlockConfig[]> {
     const heads = readHeads(gguf, config)
     const rope = await readRope(gguf, name, heads.headWidth, {

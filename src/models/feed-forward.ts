@@ -2,7 +2,7 @@
 import { add, matmul, mul, type Tensor } from '../graph/index.js'
 import type { Tensors } from './architecture.js'
 
-/** x (tokens, in) times the matrix `name` (out, in), with its bias where there is one: (tokens, out). */
+/** x (tokens, in) times the matrix `name` (out, in), plus its bias if there is one: (tokens, out). */
 export function project(name: string, x: Tensor, weights: Tensors): Tensor {
   const y = matmul(x, weights[`${name}.weight`], { transB: true })
   const bias = weights[`${name}.bias`]

@@ -6,8 +6,9 @@ import type { Gguf } from '../gguf/index.js'
 const pieceBytes = 4096
 
 /**
- * SHA-256 over size, the first MiB (or the whole header, if that is longer, up to 16 MiB) and 64 pieces of 4 KiB spread
- * over every file of the model, and a piece from the middle of every tensor: models that differ in a few tensors are told apart.
+ * SHA-256 over the size, the first MiB (or the whole header, if that is longer, up to 16 MiB), 64 pieces of 4 KiB spread over
+ * every file of the model, and a piece from the middle of every tensor, so that models that differ in a few tensors are
+ * distinguished.
  */
 export async function fingerprint(gguf: Gguf): Promise<string> {
   const hash = createHash('sha256')

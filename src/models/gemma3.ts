@@ -1,7 +1,7 @@
 /**
- * Gemma 3, text, 270M to 27B (arXiv 2503.19786): most layers attend within a sliding window and rotate with a base of
- * their own; the others are global, and they alone follow the stated rope scaling. Norms before and after attention and
- * feed-forward, and of queries and keys; the embedding is scaled by the root of the width.
+ * Gemma 3, text, 270M to 27B (arXiv 2503.19786): most layers attend within a sliding window and have their own rotary base;
+ * the others are global, and only they apply the stated rope scaling. Norms before and after attention and feed-forward, and
+ * of queries and keys; the embedding is scaled by the root of the width.
  */
 import type { Gguf } from '../gguf/index.js'
 import { gelu } from '../graph/index.js'
@@ -10,7 +10,7 @@ import { type BlockConfig, decoder, readHeads } from './decoder.js'
 import { count, optionalCount, slidingLayers } from './hyperparameters.js'
 import { readRope } from './rope.js'
 
-/** Layers of the 27B model, which scales by the width over the heads instead of the width of a head. */
+/** Layer count of the 27B model, which scales by the width over the heads instead of the width of a head. */
 const layersOf27B = 62
 
 async function readBlocks(gguf: Gguf, config: ModelConfig): Promise<readonly BlockConfig[]> {

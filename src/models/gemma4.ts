@@ -1,12 +1,12 @@
 /**
- * Gemma 4, text, dense sizes (E2B, E4B, 12B, 31B). Beyond Gemma 3:
+ * Gemma 4, text, dense sizes (E2B, E4B, 12B, 31B). Differences from Gemma 3:
  *
- *   - sliding and global layers have heads of different width and number, and global ones rotate a part of each head
- *     (the frequencies of the rest are divided by 1e30 in `rope_freqs.weight`);
- *   - products of queries and keys are not scaled, values are normed, and serve as keys where `attn_v` is missing;
- *   - the last layers have no keys and values: they read those of the last layer of their kind that has;
- *   - small models embed every token once more for each layer, gated by the layer's own output;
- *   - the output of a layer is scaled by a number of its own.
+ * - sliding and global layers have heads of different width and number, and global ones rotate a part of each head (the other
+ *   frequencies are divided by 1e30 in `rope_freqs.weight`);
+ * - products of queries and keys are not scaled; values are normed, and the keys serve as values if `attn_v` is missing;
+ * - the last layers have no keys and values: they read those of the last layer of their kind that has;
+ * - small models have an additional token embedding per layer, gated by the layer's own output;
+ * - the output of a layer is scaled by a factor of its own.
  */
 import { FileError } from '../errors.js'
 import type { Gguf } from '../gguf/index.js'
@@ -19,9 +19,9 @@ import { count, countPerLayer, flagPerLayer, optionalCount } from './hyperparame
 import { type Rope, readRope } from './rope.js'
 
 interface Gemma4Config extends DecoderConfig {
-  /** Width of the embedding that each layer has; 0: they have none. */
+  /** Width of the per-layer embedding; 0: there is none. */
   readonly perLayerWidth: number
-  /** For each layer, the one whose keys and values it reads; undefined for those that have their own. */
+  /** For each layer, the one whose keys and values it reads; undefined for layers with their own. */
   readonly sources: readonly (number | undefined)[]
 }
 
@@ -67,7 +67,7 @@ async function readBlocks(gguf: Gguf, { layers, width }: ModelConfig): Promise<r
   })
 }
 
-/** Which layers read the keys and values of which. @throws FileError if there is none to read from */
+/** The source of each layer's keys and values. @throws FileError if a layer has none to read from */
 function readSources(gguf: Gguf, blocks: readonly BlockConfig[]): (number | undefined)[] {
   const shared = optionalCount(gguf.metadata, 'gemma4.attention.shared_kv_layers')
   const own = blocks.length - shared
@@ -96,7 +96,7 @@ const base = decoder({
   readBlocks,
 })
 
-/** What the embedding gives for all layers, (layers, tokens, perLayerWidth). */
+/** The per-layer embeddings of all layers, (layers, tokens, perLayerWidth). */
 const perLayerInputs = 'per-layer inputs'
 
 export const gemma4: Architecture<Gemma4Config> = {

@@ -1,16 +1,16 @@
 /**
- * Hyperparameters of a model file, within bounds. A damaged or hostile file may hold any number, and a block count of
- * a billion or a width of NaN would otherwise be found out late, as a full memory or as a model that computes nothing.
+ * Hyperparameters of a model file, with range checks. A damaged or hostile file may contain any number; a block count of a
+ * billion or a width of NaN would otherwise show late, as exhausted memory or a model that computes nothing.
  */
 import { FileError } from '../errors.js'
 import { type Metadata, quote } from '../gguf/index.js'
 
-/** Far more than any model has of anything but weights: widths, heads, tokens of context. */
+/** Far more than any model has, except for weights: widths, heads, tokens of context. */
 const most = 2 ** 24
 /** Far more blocks than any model has. */
 const mostBlocks = 4096
 
-/** A whole number from 1 on. @throws FileError naming the key */
+/** An integer of 1 or more. @throws FileError naming the key */
 export function count(metadata: Metadata, key: string, fallback?: number): number {
   return bounded(metadata, key, most, fallback)
 }
@@ -27,11 +27,11 @@ export function positive(metadata: Metadata, key: string, fallback?: number): nu
   throw wrong(metadata, key, value, 'not a number above 0')
 }
 
-/** A count, or 0 where the key is missing or says 0. @throws FileError naming the key */
+/** A count, or 0 if the key is missing or 0. @throws FileError naming the key */
 export const optionalCount = (metadata: Metadata, key: string): number =>
   metadata.number(key, 0) === 0 ? 0 : count(metadata, key)
 
-/** A count for each layer: one for all, or an array with one for each. @throws FileError naming the key */
+/** A count per layer: one for all, or an array with one each. @throws FileError naming the key */
 export function countPerLayer(metadata: Metadata, key: string, layers: number): readonly number[] {
   if (metadata.get(key)?.type !== 'array') return new Array<number>(layers).fill(count(metadata, key))
   const values = metadata.numbers(key)
@@ -41,8 +41,8 @@ export function countPerLayer(metadata: Metadata, key: string, layers: number): 
 }
 
 /**
- * Which layers attend within a window: an array that says so for each, or the length of a period whose last layer
- * is the one that does not (0: all do). @throws FileError naming the key
+ * Which layers attend within a window: an array of flags, or the length of a period whose last layer is global (0: all are).
+ * @throws FileError naming the key
  */
 export function slidingLayers(metadata: Metadata, key: string, layers: number, period: number): boolean[] {
   if (metadata.get(key)?.type === 'array') return flagPerLayer(metadata, key, layers)
@@ -51,7 +51,7 @@ export function slidingLayers(metadata: Metadata, key: string, layers: number, p
   return Array.from({ length: layers }, (_, layer) => stated === 0 || layer % stated < stated - 1)
 }
 
-/** An array that says yes or no for each layer. @throws FileError naming the key */
+/** An array with a flag for each layer. @throws FileError naming the key */
 export function flagPerLayer(metadata: Metadata, key: string, layers: number): boolean[] {
   const flags = metadata.booleans(key)
   checkLength(metadata, key, flags.length, layers)

@@ -1,7 +1,7 @@
 /**
- * Looks for weights that spoil a model: NaN, infinity, and huge ones beside which the others of a block round to nothing.
- * Only tensors of floats are read. What is tested are exponents, of 16-bit floats two at once: the sum of a large one and
- * `carry` has the bit above it set.
+ * Finds weights that ruin a model: NaN, infinity, and values so large that the rest of their block rounds to nothing. Only
+ * float tensors are read. Exponents are tested, two at once for 16-bit floats: adding `carry` to a large one sets the bit
+ * above it.
  */
 import { halfToFloat } from '../formats/half.js'
 import type { TensorInfo } from '../gguf/header.js'
@@ -9,17 +9,17 @@ import type { Gguf } from '../gguf/reader.js'
 import { quote } from '../gguf/text.js'
 import { ggmlTypes } from '../gguf/types.js'
 
-/** A weight that is NaN, infinite, or of a magnitude that no trained matrix has. */
+/** A weight that is NaN, infinite, or larger than any in a trained matrix. */
 export interface LargeWeight {
   readonly tensor: TensorInfo
-  /** Its number in the tensor, from 0. */
+  /** Its index in the tensor, from 0. */
   readonly index: number
   readonly value: number
-  /** Root mean square of the others of its block of 32; to be asked before the next weight. */
+  /** Root mean square of the other weights of its block of 32; to be called before the next weight is requested. */
   readonly others: () => number
 }
 
-/** Magnitude from which on a weight is looked at. */
+/** Magnitude from which a weight is reported. */
 const large = 256
 const blockWeights = 32
 const pieceBytes = 2 ** 22
@@ -27,7 +27,7 @@ const runWords = 1024
 
 interface Layout {
   readonly bytes: 2 | 4
-  /** Bits of the exponents in a word of 32 bits. */
+  /** Exponent bits in a 32-bit word. */
   readonly mask: number
   readonly carry: number
   readonly value: (bits: number) => number
@@ -39,7 +39,7 @@ const layouts: Readonly<Record<string, Layout>> = {
   BF16: { bytes: 2, mask: 0x7f807f80, carry: 0x3c803c80, value: (bits) => floatOf(bits << 16) },
 }
 
-/** Gives the large weights of all float tensors, in the order of the file. */
+/** Yields the large weights of all float tensors, in file order. */
 export async function* largeWeights(gguf: Gguf): AsyncGenerator<LargeWeight> {
   const buffer = new ArrayBuffer(pieceBytes)
   for (const tensor of gguf.tensors) {
@@ -54,7 +54,7 @@ export async function* largeWeights(gguf: Gguf): AsyncGenerator<LargeWeight> {
   }
 }
 
-/** The first weight that is no finite number, as the predicate of a sentence. */
+/** The first weight that is not finite, as the predicate of a sentence. */
 export async function notFinite(gguf: Gguf): Promise<string | undefined> {
   for await (const weight of largeWeights(gguf))
     if (!Number.isFinite(weight.value)) return describeWeight(weight)
@@ -70,7 +70,7 @@ function* largeIn(piece: Uint8Array<ArrayBuffer>, layout: Layout): Generator<Omi
   const length = Math.ceil(piece.length / 4)
   const words = new Uint32Array(piece.buffer, 0, length)
   const stored = bytes === 4 ? words : new Uint16Array(piece.buffer, 0, piece.length / 2)
-  // An odd number of 16-bit floats ends within a word.
+  // An odd number of 16-bit floats ends in the middle of a word.
   if (piece.length % 4 !== 0) words[length - 1] &= 0xffff
   for (let start = 0; start < length; start += runWords) {
     const end = Math.min(start + runWords, length)
@@ -83,7 +83,7 @@ function* largeIn(piece: Uint8Array<ArrayBuffer>, layout: Layout): Generator<Omi
   }
 }
 
-/** One test for many words, since a branch for each takes three times as long. */
+/** One test for many words, since one branch per word takes three times as long. */
 function hasLarge(words: Uint32Array, start: number, end: number, { mask, carry }: Layout): boolean {
   let carried = 0
   for (let i = start; i < end; i++) carried |= (words[i] & mask) + carry

@@ -1,4 +1,4 @@
-/** Qwen 3: as Qwen 2, with norms of the queries and keys of each head. */
+/** Qwen 3: like Qwen 2, with norms of the queries and keys of each head. */
 import { silu } from '../graph/index.js'
 import { decoder } from './decoder.js'
 

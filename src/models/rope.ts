@@ -1,11 +1,10 @@
 /**
- * Rotary position embedding (arXiv 2104.09864) with the scalings that GGUF metadata names: none, linear, YaRN
- * (arXiv 2309.00071), and per-frequency divisors (`rope_freqs.weight`, Llama 3 and Gemma 4). The angles are those of
- * llama.cpp.
+ * Rotary position embedding (arXiv 2104.09864) with the scalings of GGUF metadata: none, linear, YaRN (arXiv 2309.00071), and
+ * per-frequency divisors (`rope_freqs.weight`, Llama 3 and Gemma 4). The angles are those of llama.cpp.
  *
- * Rotating pairs (a, b) to (a cos - b sin, a sin + b cos) is x * cos + swap(x) * sin. Where the pairs are neighbours, swap
- * is a product with a constant signed permutation, which costs less than taking them apart; where they are the halves of
- * a head, it moves the halves. Both are their own gradient rules.
+ * Rotating pairs (a, b) to (a cos - b sin, a sin + b cos) is x * cos + swap(x) * sin. If the pairs are neighbours, swap is a
+ * product with a constant signed permutation, which is faster than splitting them; if they are the halves of a head, it
+ * exchanges the halves. Both are their own gradient rules.
  */
 import { FileError } from '../errors.js'
 import { formatOf } from '../formats/table.js'
@@ -13,7 +12,7 @@ import type { Gguf } from '../gguf/index.js'
 import { add, concat, constant, matmul, mul, reshape, roll, slice, type Tensor } from '../graph/index.js'
 import { count, positive } from './hyperparameters.js'
 
-/** Which values of a head turn together: 2i and 2i + 1, or i and i + n/2 (GPT-NeoX). */
+/** Which values of a head rotate together: 2i and 2i + 1, or i and i + n/2 (GPT-NeoX). */
 export type Pairs = 'neighbours' | 'halves'
 
 export interface Rope {
@@ -26,7 +25,7 @@ export interface Rope {
 
 export interface RopeRules {
   readonly pairs: Pairs
-  /** The rotation of layers with a sliding window: a base of its own, no scaling. */
+  /** The rotation of sliding-window layers: their own base, no scaling. */
   readonly sliding?: boolean
   /** `rope_freqs.weight` divides the frequencies, if the file has it. */
   readonly divided?: boolean
@@ -36,7 +35,7 @@ export interface RopeRules {
 
 /**
  * Reads the rotary settings of an architecture, e.g. `llama.rope.*`, for heads of `width`.
- * @throws FileError for scalings not known
+ * @throws FileError for unknown scalings
  */
 export async function readRope(
   gguf: Gguf,
@@ -95,7 +94,7 @@ function readScaling({ metadata, path }: Gguf, key: (name: string) => string) {
   }
 }
 
-/** YaRN's share of a pair's own frequency that is kept: 1 for fast pairs, 0 for slow ones, linear in between. */
+/** The share of a pair's own frequency that YaRN keeps: 1 for fast pairs, 0 for slow ones, linear in between. */
 function yarnRamp(width: number, originalContext: number, base: number): (pair: number) => number {
   const [betaFast, betaSlow] = [32, 1] // turns within the original context: the values llama.cpp uses
   const pairOfTurns = (turns: number): number =>
@@ -138,7 +137,7 @@ function rotateAll(x: Tensor, { pairs, frequencies, magnitude }: Rope): Tensor {
   return add(mul(x, constant(cos, [length, width])), mul(swapped, constant(sin, [length, width])))
 }
 
-/** Values 2i and 2i + 1 change places, and what comes to 2i changes its sign. */
+/** Swaps values 2i and 2i + 1 and negates the one that moves to 2i. */
 function swapNeighbours(x: Tensor): Tensor {
   const [windows, heads, length, width] = x.shape
   const swap = new Float32Array(width * width)

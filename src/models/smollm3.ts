@@ -6,7 +6,7 @@ import { type BlockConfig, decoder, readHeads } from './decoder.js'
 import { count } from './hyperparameters.js'
 import { type Rope, readRope } from './rope.js'
 
-/** Layers of a period, of which the last does not rotate; no key of the metadata says so. */
+/** Length of the period whose last layer does not rotate; no metadata key states it. */
 const period = 4
 const pairs = 'neighbours'
 

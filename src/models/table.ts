@@ -1,4 +1,4 @@
-/** The architectures that quench trains, by `general.architecture`. */
+/** The architectures that quench can train, by `general.architecture`. */
 import { FileError } from '../errors.js'
 import { type Gguf, quote } from '../gguf/index.js'
 import type { Architecture } from './architecture.js'
@@ -13,7 +13,7 @@ const architectures: readonly Architecture[] = [llama, qwen2, qwen3, smollm3, ge
 
 export const architectureNames: readonly string[] = architectures.map(({ name }) => name)
 
-/** @throws FileError naming the architectures that are known */
+/** @throws FileError listing the known architectures */
 export function architectureOf(gguf: Gguf): Architecture {
   const name = gguf.metadata.string('general.architecture')
   const found = architectures.find((a) => a.name === name)

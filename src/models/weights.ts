@@ -1,4 +1,4 @@
-/** The tensors of a model as f32, from any format that quench knows, read when they are needed. */
+/** The tensors of a model as f32, decoded from any format that quench knows, on demand. */
 import { FileError } from '../errors.js'
 import type { Format } from '../formats/format.js'
 import { formatOf } from '../formats/table.js'
@@ -6,14 +6,14 @@ import type { Gguf, TensorInfo } from '../gguf/index.js'
 import { ggmlTypes } from '../gguf/index.js'
 import type { Architecture, ModelConfig } from './architecture.js'
 
-/** Weights by GGUF name, f32, rows of the matrix one after another. */
+/** Weights by GGUF name, f32, row-major. */
 export interface Weights {
   get(name: string): Float32Array | undefined
-  /** The rows of a table that the tokens choose, (tokens, columns), for tables that are not held whole. */
+  /** The rows selected by tokens, (tokens, columns), of a table that is not held in memory. */
   rows?(name: string, tokens: Int32Array, columns: number): Float32Array | undefined
 }
 
-/** The format of a tensor that can be read. @throws FileError for others */
+/** The format of a tensor. @throws FileError for one that cannot be read */
 function readableFormat(gguf: Gguf, tensor: TensorInfo): Format {
   const format = formatOf(tensor.type)
   if (format) return format
@@ -35,7 +35,7 @@ export async function readWeights(
   return format.dequantize(format.decode(await gguf.read(tensor, start, length)))
 }
 
-/** Names and shapes, (out, in), of every tensor that a model computes with. */
+/** Names and shapes, (out, in), of all tensors that a model computes with. */
 export function modelTensors(
   architecture: Architecture,
   config: ModelConfig,
@@ -74,16 +74,16 @@ function checkedTensor(gguf: Gguf, name: string, shape: readonly number[]): Tens
 }
 
 /**
- * The weights of a file. What was asked for last is kept, up to a number of bytes; a tensor that is larger than that is
- * kept alone. Reading blocks the caller for the time of the read.
+ * The weights of a file. The most recently used are cached, up to a number of bytes; a larger tensor is cached alone. A read
+ * blocks the caller.
  */
 export class FileWeights implements Weights {
   private readonly kept = new Map<string, Float32Array>()
   private bytes = 0
-  /** Most bytes that are kept. */
+  /** Limit of cached bytes. */
   most = Number.POSITIVE_INFINITY
 
-  /** @throws FileError if a tensor is missing, has another shape or a format that is not known */
+  /** @throws FileError if a tensor is missing, has another shape or an unknown format */
   constructor(
     private readonly gguf: Gguf,
     shapes: ReadonlyMap<string, readonly number[]>,
@@ -94,7 +94,7 @@ export class FileWeights implements Weights {
   get(name: string): Float32Array | undefined {
     const known = this.kept.get(name)
     if (known) {
-      this.kept.delete(name) // to the end of the order
+      this.kept.delete(name) // move to the end of the order
       this.kept.set(name, known)
       return known
     }

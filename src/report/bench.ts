@@ -1,21 +1,21 @@
-/** What `quench bench` found, for a terminal, as Markdown and as comma-separated values. */
+/** Results of `quench bench` for the terminal, as Markdown and as CSV. */
 import { basename } from 'node:path'
 import { humanBytes, plural, table } from '../format.js'
 import type { Bench, FileSpeed, Speculation, Spread, TestSpeed } from '../speed/index.js'
 import { markdownTable, markdownText } from './markdown.js'
 
-/** `pp512`, `tg64@4096`, as llama-bench calls them. */
+/** `pp512`, `tg64@4096`, as named by llama-bench. */
 export function testName({ kind, tokens, depth }: Pick<TestSpeed, 'kind' | 'tokens' | 'depth'>): string {
   return `${kind === 'prompt' ? 'pp' : 'tg'}${tokens}${depth > 0 ? `@${depth}` : ''}`
 }
 
-/** Names of files, short where that tells them apart. */
+/** File names, shortened if they stay distinct. */
 function shortNames(paths: readonly string[]): string[] {
   const short = paths.map((path) => basename(path).replace(/\.gguf$/, ''))
   return new Set(short).size === paths.length ? short : [...paths]
 }
 
-/** Three digits that count, of tokens per second or milliseconds. */
+/** Three significant digits, for tokens per second or milliseconds. */
 export function speed(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
 }
@@ -117,12 +117,12 @@ export function benchMarkdown(bench: Bench): string[] {
   return [...markdownTable(header, rows), '', markdownText(note)]
 }
 
-/** Memory that llama.cpp takes for a file: weights, keys and values, buffers. */
+/** Memory that llama.cpp takes for a file: weights, KV cache, buffers. */
 function neededBytes({ memory }: Pick<FileSpeed, 'memory'>): number {
   return memory.weightsBytes + memory.kvBytes + memory.computeBytes + memory.outputBytes
 }
 
-/** One line for each test of each file (RFC 4180 but for the line ends, which are those of everything that is printed). */
+/** One line per test of each file (RFC 4180 except for the line ends, which are those of all printed output). */
 export function benchCsv({ files }: Bench): string[] {
   const header =
     'path,type,bytes,bits_per_weight,load_ms,weights_bytes,kv_bytes,compute_bytes,output_bytes,resident_bytes,' +
@@ -160,7 +160,7 @@ export function benchCsv({ files }: Bench): string[] {
   return [header, ...lines]
 }
 
-/** Quoted where it must be; a leading sign of a formula is disarmed, since file names come from strangers. */
+/** Quoted if necessary; a leading formula sign is disarmed, since file names are untrusted. */
 function csvField(value: string | number): string {
   const text = typeof value === 'string' && /^[=+@\t\r\n-]/.test(value) ? `'${value}` : String(value)
   return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text

@@ -1,6 +1,6 @@
 /**
- * A comparison as Markdown for a model card, with what llama.cpp asks for with a new quantization: size, bits per weight,
- * perplexity and KL divergence against full precision, and speed, all beside types of similar size.
+ * A comparison as Markdown for a model card, with the figures that llama.cpp asks for with a new quantization: size, bits per
+ * weight, perplexity and KL divergence against full precision, and speed, all next to types of similar size.
  */
 import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
@@ -64,7 +64,7 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
   return `${lines.join('\n')}\n`
 }
 
-/** `1 of 2 threads`; the number that libllama's contexts choose depends on the model. */
+/** `1 of 2 threads`; libllama's default number of threads depends on the model. */
 export const threadsOf = ({ threads, machine }: Comparison['settings']): string =>
   `${threads === null ? '' : `${threads} of `}${plural(machine.cores, 'thread')}`
 

@@ -1,6 +1,6 @@
 /**
- * HTML as template literals in which every value is escaped, since names, texts and metadata come from strangers' files.
- * Only what another `html` template or `trusted` has made goes in as it is.
+ * HTML as template literals in which every value is escaped, since names, texts and metadata are untrusted. Only the result of
+ * another `html` template or of `trusted` is inserted unescaped.
  */
 export class Html {
   constructor(readonly source: string) {}
@@ -8,7 +8,7 @@ export class Html {
 
 export type HtmlValue = string | number | Html | undefined | readonly HtmlValue[]
 
-/** Markup that this program has made itself, e.g. a picture. */
+/** Markup made by this program, e.g. a plot. */
 export const trusted = (source: string): Html => new Html(source)
 
 export function html(parts: TemplateStringsArray, ...values: readonly HtmlValue[]): Html {
@@ -30,7 +30,7 @@ const entities: Record<string, string> = {
   "'": '&#39;',
 }
 
-/** For text and for attributes in quotes; characters that HTML does not allow, and those that turn text around, go. */
+/** For text and quoted attributes; removes characters that HTML does not allow and bidirectional controls. */
 export function escapeHtml(text: string): string {
   return text
     .replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (c) =>

@@ -1,9 +1,9 @@
-/** Results for people: a model card's table, and a page with pictures. */
+/** Results for users: a model card's table, and a page with plots. */
 import type { Comparison } from '../compare/comparison.js'
 
 export { modelCard } from './card.js'
 
-/** The page of a comparison, HTML. The libraries that draw its pictures are loaded by the first. */
+/** The HTML page of a comparison. The plotting libraries are loaded on first use. */
 export async function reportPage(comparison: Comparison): Promise<string> {
   const page = await import('./page.js')
   return page.reportPage(comparison)

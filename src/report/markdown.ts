@@ -1,7 +1,7 @@
-/** Markdown tables of text that may come from strangers' files. */
+/** Markdown tables of untrusted text. */
 import { visible } from '../format.js'
 
-/** Escapes what Markdown or the HTML inside it would take for markup. */
+/** Escapes text that Markdown, or HTML inside it, would read as markup. */
 export function markdownText(text: string): string {
   return visible(text)
     .replace(/[\\`*_{}[\]#|~$]/g, '\\$&')
@@ -10,7 +10,7 @@ export function markdownText(text: string): string {
     .replaceAll('>', '&gt;')
 }
 
-/** The lines of a table whose first column is text and whose others are numbers, flush right. */
+/** The lines of a table whose first column is text and whose other columns are numbers, aligned right. */
 export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]) => `| ${cells.map(markdownText).join(' | ')} |`
   return [line(header), `|---${'|---:'.repeat(header.length - 1)}|`, ...rows.map(line)]

@@ -76,7 +76,7 @@ function legend(files: readonly ComparedFile[]): Html {
 
 interface Column {
   readonly title: string
-  /** What is shown, and what is sorted by. */
+  /** The displayed value, and the sort key. */
   readonly cell: (file: ComparedFile) => readonly [shown: string | Html, value: string | number]
 }
 

@@ -1,4 +1,4 @@
-/** The pictures of a report, as SVG. Colours are variables of the page's style, so that they follow light and dark. */
+/** The plots of a report, as SVG. Colours are CSS variables of the page, so that they follow light and dark mode. */
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
@@ -46,7 +46,7 @@ const pointOf = (file: ComparedFile, x: number): Point => ({
   high: file.kldInterval[1],
 })
 
-/** Loss on a log scale, unless a file loses nothing at all. */
+/** Loss on a log scale, unless a file has no loss at all. */
 const lossAxis = (points: readonly Point[]): Plot.ScaleOptions => ({
   label: '↑ KL divergence from full precision, nats per token',
   grid: true,
@@ -83,7 +83,7 @@ function lossMarks(points: readonly Point[]): Plot.Markish[] {
   ]
 }
 
-/** Names beside the points: trained files on the other side, since they lie under the plain ones of their size. */
+/** Names next to the points: those of trained files on the other side, since they lie below the PTQ files of their size. */
 function labels(points: readonly Point[], place: Plot.TextOptions): Plot.Markish[] {
   if (points.length === 0) return []
   return [
@@ -115,7 +115,7 @@ export function plotSize({ files }: Comparison): Html {
   })
 }
 
-/** Loss against the speed of writing, with its spread; undefined if no speed was measured. */
+/** Loss against generation speed, with its spread; undefined if no speed was measured. */
 export function plotSpeed({ files }: Comparison): Html | undefined {
   const measured = files.flatMap((file) => {
     const writing = file.speed?.tests.find(({ kind }) => kind === 'generate')

@@ -1,4 +1,6 @@
-/** Points in characters: x linear, y on a log scale where all are above 0; names beside their marks where there is room. */
+/**
+ * A scatter plot in characters: x linear, y on a log scale if all values are above 0; names next to their marks if they fit.
+ */
 
 interface CharPoint {
   readonly name: string

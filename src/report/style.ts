@@ -1,4 +1,4 @@
-/** Style and script of the report's page. Nothing is fetched: fonts are the system's. */
+/** Style and script of the report page. Nothing is fetched: fonts are the system's. */
 
 export const style = `
 :root { color-scheme: light dark; --text: #1c1e21; --soft: #5f6670; --back: #ffffff; --panel: #f5f6f8; --line: #d9dce1;
@@ -28,7 +28,7 @@ mark { background: var(--mark); color: inherit; } code { overflow-wrap: anywhere
 @media print { body { max-width: none; color: #000; background: #fff; } figure, .verdict, .write { break-inside: avoid; } details > * { display: block; } figure svg { min-width: 0; } }
 `
 
-/** Sorts a table by the column whose heading is pressed; again, the other way round. */
+/** Sorts a table by the column whose heading is clicked; a second click reverses the order. */
 export const script = `
 for (const table of document.querySelectorAll('table.sorts')) {
   const heads = [...table.tHead.rows[0].cells]

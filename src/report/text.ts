@@ -1,4 +1,4 @@
-/** A comparison for a terminal: a table, a small picture of loss against size, and the verdict. */
+/** A comparison for the terminal: a table, a small plot of loss against size, and the verdict. */
 import type { Comparison } from '../compare/comparison.js'
 import { humanBytes, plain, table } from '../format.js'
 import { speed } from './bench.js'

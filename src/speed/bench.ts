@@ -1,8 +1,8 @@
 /**
- * `quench bench`: how fast files load, read and write, and what memory they take.
+ * `quench bench`: load time, prompt and generation speed, and memory of files.
  *
- * Files take turns, A B A B, so that a machine that grows warm or busy hurts all alike; the ratio to the first file is
- * taken within each turn and only then summed up, so that what the machine does cancels.
+ * Runs are interleaved, A B A B, so that a machine that gets hot or busy affects all files alike. Ratios to the first file are
+ * taken within each round and then summarized, so that the machine's load cancels.
  */
 import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
@@ -23,31 +23,31 @@ import { type Spread, spreadOf } from './spread.js'
 
 export interface BenchOptions {
   readonly files: readonly string[]
-  /** Tokens of the prompts to read. Default 512. */
+  /** Prompt lengths in tokens. Default 512. */
   readonly prompt?: readonly number[]
-  /** Tokens to write. Default 64. */
+  /** Tokens to generate. Default 64. */
   readonly generate?: readonly number[]
-  /** Tokens that are there before. Default 0. */
+  /** Context depth in tokens. Default 0. */
   readonly depth?: readonly number[]
-  /** Turns that every file takes. Default 5. */
+  /** Rounds per file. Default 5. */
   readonly repetitions?: number
   readonly threads?: number
   readonly kvType?: string
   readonly gpuLayers?: number
-  /** A smaller model of the same vocabulary that guesses ahead for each file. */
+  /** A smaller draft model of the same vocabulary, for speculative decoding with each file. */
   readonly draft?: string
-  /** Tokens that it guesses at once. Default 4. */
+  /** Tokens drafted at once. Default 4. */
   readonly guesses?: number
-  /** Texts to continue with the draft. Default: beginnings of a few sentences. */
+  /** Texts to continue with the draft. Default: the beginnings of a few sentences. */
   readonly prompts?: readonly string[]
-  /** Tokens run, of all files together. */
+  /** Called with the tokens run so far, over all files. */
   readonly onProgress?: (tokens: number, total: number) => void
   readonly signal?: AbortSignal
 }
 
 export interface TestSpeed extends SpeedTest {
   readonly tokensPerSecond: Spread
-  /** Speed / that of the first file in the same turn. */
+  /** Speed relative to the first file in the same round. */
   readonly relative: Spread
 }
 
@@ -59,14 +59,14 @@ export interface FileSpeed {
   readonly loadMs: Spread
   readonly memory: MemoryUse
   readonly tests: readonly TestSpeed[]
-  /** Speed of writing at the least depth / size of the file in gigabytes (1e9 bytes). */
+  /** Generation speed at the smallest depth / file size in gigabytes (1e9 bytes). */
   readonly tokensPerSecondPerGigabyte?: number
   readonly draft?: Speculation
 }
 
 export interface Machine {
   readonly cpu: string
-  /** Threads that run at once. */
+  /** Hardware threads. */
   readonly cores: number
   readonly memoryBytes: number
   readonly platform: string
@@ -78,7 +78,7 @@ export interface Bench {
   readonly machine: Machine
   readonly settings: {
     readonly repetitions: number
-    /** Null: as libllama's contexts choose. */
+    /** Null: libllama's default. */
     readonly threads: number | null
     readonly kvType: string
     readonly gpuLayers: number
@@ -93,7 +93,7 @@ const ordinaryPrompts = [
   'In the beginning of the year the government',
 ]
 
-/** @throws FileError for a file that cannot be loaded, UsageError for lengths that make no test */
+/** @throws FileError for a file that cannot be loaded, UsageError for lengths that define no test */
 export async function benchFiles(options: BenchOptions): Promise<Bench> {
   const {
     files,
@@ -119,7 +119,7 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
   const tests = speedTests(options)
   tryEarly(files, 'run')
   const facts = await Promise.all(files.map(factsOf))
-  for (const file of files) await checkLoads(file, 'run') // before the work on the others
+  for (const file of files) await checkLoads(file, 'run') // before any work on the others
   if (draft !== undefined) for (const file of files) await checkDraft(file, draft)
   const tokens = Math.max(2, ...(options.generate ?? [64]))
   const speculate = {
@@ -180,7 +180,7 @@ interface Facts {
   readonly bitsPerWeight: number
 }
 
-/** Sums up the turns of a file. `first` are those of the file that speeds are relative to, turn by turn. */
+/** Summarizes the rounds of a file. `first` are those of the file that speeds are relative to, in the same order. */
 export function summarizeRounds(
   file: Facts,
   tests: readonly SpeedTest[],

@@ -1,17 +1,17 @@
 /**
- * Greedy text, plain or with a small model that guesses ahead (speculative decoding, arXiv 2211.17192, at temperature 0).
+ * Greedy text, plain or with a small draft model (speculative decoding, arXiv 2211.17192, at temperature 0).
  *
- * The draft guesses a few tokens one by one; the target computes all of them in one batch, keeps those that it would
- * have written itself, and adds its own next token. So every token is the target's choice. What llama.cpp computes for a
- * token in a batch and alone can differ in the last bits (other kernels, and attention over more than 256 tokens is
- * split between threads), so where two tokens are all but equal the texts may part; `bench` says whether they did.
+ * The draft predicts a few tokens one by one; the target computes all of them in one batch, accepts those that it would have
+ * generated itself, and adds its own next token. Every token is therefore the target's choice. llama.cpp's result for a token
+ * in a batch and alone can differ in the last bits (other kernels are used, and attention over more than 256 tokens is split
+ * between threads), so the texts may diverge at near ties; `bench` reports whether they did.
  */
 import { QuenchError } from '../errors.js'
 import type { LlamaContext } from '../llama/index.js'
 
 export interface Draft {
   readonly context: LlamaContext
-  /** Most tokens to guess at once. */
+  /** Limit of tokens drafted at once. */
   readonly guesses: number
 }
 
@@ -19,19 +19,19 @@ export interface Written {
   readonly tokens: readonly number[]
   /** Seconds from the end of the prompt to the last token. */
   readonly seconds: number
-  /** Tokens that the draft guessed, and those of them that the target took. */
+  /** Number of drafted tokens, and of those that the target accepted. */
   readonly guessed: number
   readonly accepted: number
 }
 
 export interface GreedyOptions {
-  /** Tokens to write; a token that ends the text does not stop it. */
+  /** Tokens to generate; an end-of-text token does not stop it. */
   readonly length: number
   readonly draft?: Draft
   readonly signal?: AbortSignal
 }
 
-/** Continues `prompt` (one token or more) in an empty context, which holds the text afterwards. */
+/** Continues `prompt` (one token or more) in an empty context, which contains the text afterwards. */
 export async function writeGreedily(
   target: LlamaContext,
   prompt: Int32Array,
@@ -40,7 +40,7 @@ export async function writeGreedily(
   const text = Array.from(prompt)
   await readPrompt(target, prompt)
   text.push(bestToken(target, 0))
-  // The draft reads the prompt in the first round, outside the time as the target's prompt is.
+  // The draft's prompt is computed outside the timed part, like the target's.
   if (draft) await readPrompt(draft.context, prompt)
   const began = performance.now()
   const end = prompt.length + length
@@ -48,7 +48,7 @@ export async function writeGreedily(
   let accepted = 0
   while (text.length < end) {
     signal?.throwIfAborted()
-    const known = text.length - 1 // the target has computed these
+    const known = text.length - 1 // tokens already computed by the target
     const most = Math.min(draft?.guesses ?? 0, end - text.length - 1)
     const guesses = draft && most > 0 ? await guess(draft.context, text, most) : []
     await target.decode([text[known], ...guesses], { logits: 'all' })
@@ -63,7 +63,7 @@ export async function writeGreedily(
   return { tokens: text.slice(prompt.length, end), seconds, guessed, accepted }
 }
 
-/** Lets the draft catch up with `text` and guess up to `most` tokens after it. */
+/** Lets the draft catch up with `text` and draft up to `most` tokens. */
 async function guess(draft: LlamaContext, text: readonly number[], most: number): Promise<number[]> {
   forget(draft, text.length - 1)
   const guesses: number[] = []
@@ -76,13 +76,13 @@ async function guess(draft: LlamaContext, text: readonly number[], most: number)
   return guesses
 }
 
-/** Computes a prompt of any length in batches; the last token gives logits. */
+/** Computes a prompt of any length in batches; the last token has logits. */
 export async function readPrompt(context: LlamaContext, tokens: Int32Array): Promise<void> {
   for (let at = 0; at < tokens.length; at += context.batchSize)
     await context.decode(tokens.subarray(at, at + context.batchSize))
 }
 
-/** Forgets what was computed from position `length` on. */
+/** Removes position `length` and later from the cache. */
 export function forget(context: LlamaContext, length: number): void {
   if (context.sequenceLength(0) <= length) return
   if (context.removeSequence(0, length)) return

@@ -1,4 +1,4 @@
-/** Speed and memory of files as llama.cpp runs them. */
+/** Speed and memory use of files run by llama.cpp. */
 export {
   type Bench,
   type BenchOptions,

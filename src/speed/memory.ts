@@ -1,17 +1,17 @@
-/** What a running model takes of the machine's memory. */
+/** Memory use of a running model. */
 import { readFile } from 'node:fs/promises'
 import type { NativeBuffer } from '../llama/index.js'
 
-/** Bytes. The first four are llama.cpp's own account of its buffers, on all devices together. */
+/** Bytes. The first four are llama.cpp's own account of its buffers, over all devices. */
 export interface MemoryUse {
-  /** Weights, copies in another layout included (llama.cpp keeps some beside the mapped file). */
+  /** Weights, including repacked copies (llama.cpp keeps some in addition to the mapped file). */
   readonly weightsBytes: number
-  /** Cache of keys and values, for a context of `contextTokens`. */
+  /** KV cache for a context of `contextTokens`. */
   readonly kvBytes: number
   readonly contextTokens: number
   readonly computeBytes: number
   readonly outputBytes: number
-  /** By how much the process had grown when the model had run: pages that were touched, mapped ones too. */
+  /** Growth of the process after the model has run: touched pages, including mapped ones. */
   readonly residentBytes: number
 }
 
@@ -32,7 +32,7 @@ export function memoryUse(
   }
 }
 
-/** Resident memory of this process without JavaScript's heap, which comes and goes by itself. */
+/** Resident memory of this process without the JavaScript heap, which varies independently. */
 export async function residentBytes(): Promise<number> {
   const status = process.platform === 'linux' ? await readFile('/proc/self/status', 'utf8') : ''
   const kilobytes = /^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1]

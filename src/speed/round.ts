@@ -1,15 +1,15 @@
 /**
- * One round of one file: load, warm up, and every test once.
+ * One round of one file: load, warm up, and run every test once.
  *
- * As in llama-bench the tokens are random ones, since what they say makes no difference to the speed, and nothing is
- * sampled. The model is loaded anew in every round and freed at its end, so no other file takes its memory or caches.
+ * As in llama-bench, the tokens are random, since their content does not affect the speed, and nothing is sampled. The model
+ * is loaded in every round and freed at its end, so that no other file takes its memory or caches.
  */
 import { LlamaContext, LlamaModel } from '../llama/index.js'
 import { Random } from '../random.js'
 import { forget, readPrompt } from './greedy.js'
 import { type MemoryUse, memoryUse, residentBytes } from './memory.js'
 
-/** Tokens to run after `depth` others: all at once (a prompt) or one by one. */
+/** Tokens to run at context depth `depth`: all at once (a prompt) or one by one. */
 export interface SpeedTest {
   readonly kind: 'prompt' | 'generate'
   readonly tokens: number
@@ -19,9 +19,9 @@ export interface SpeedTest {
 export interface RoundOptions {
   readonly tests: readonly SpeedTest[]
   readonly threads?: number
-  /** Type of cached keys and values, e.g. `q8_0`, or `q8_0/f16` for keys / values. Default `f16`. */
+  /** KV cache type, e.g. `q8_0`, or `q8_0/f16` for keys / values. Default `f16`. */
   readonly kvType?: string
-  /** Layers on the GPU, -1 for all. Default 0. */
+  /** Layers to offload to the GPU, -1 for all. Default 0. */
   readonly gpuLayers?: number
   readonly signal?: AbortSignal
   readonly onTokens?: (tokens: number) => void
@@ -29,14 +29,14 @@ export interface RoundOptions {
 
 export interface Round {
   readonly loadMs: number
-  /** Of each test, in their order. */
+  /** One value per test, in order. */
   readonly tokensPerSecond: readonly number[]
   readonly memory: MemoryUse
 }
 
 const warmUpTokens = 64
 
-/** Tokens that a round runs, for the progress line. */
+/** Tokens that a round runs, for progress. */
 export function roundTokens(tests: readonly SpeedTest[]): number {
   const depths = new Set(tests.map(({ depth }) => depth))
   const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0)
@@ -71,7 +71,7 @@ export async function runRound(path: string, options: RoundOptions): Promise<Rou
   }
 }
 
-/** Depth by depth, so that each beginning is computed once. */
+/** Ordered by depth, so that each prefix is computed once. */
 async function runTests(
   context: LlamaContext,
   tokens: Int32Array,
@@ -104,7 +104,7 @@ async function readOneByOne(context: LlamaContext, tokens: Int32Array, signal?: 
   }
 }
 
-/** Recurrent models cannot forget a part: they read the beginning again. */
+/** Truncates to `depth` tokens. Recurrent models cannot be truncated: they compute the prefix again. */
 async function backTo(context: LlamaContext, tokens: Int32Array, depth: number): Promise<void> {
   try {
     forget(context, depth)

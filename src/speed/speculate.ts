@@ -1,4 +1,4 @@
-/** Speculative decoding measured: the same prompts with and without a draft, in turns. */
+/** Measures speculative decoding: the same prompts with and without a draft, interleaved. */
 import { FileError } from '../errors.js'
 import { openGguf } from '../gguf/index.js'
 import { LlamaContext, LlamaModel } from '../llama/index.js'
@@ -7,10 +7,10 @@ import { type Spread, spreadOf } from './spread.js'
 
 export interface SpeculateOptions {
   readonly draft: string
-  /** Tokens that the draft guesses at once. */
+  /** Tokens drafted at once. */
   readonly guesses: number
   readonly prompts: readonly string[]
-  /** Tokens to write after each prompt. */
+  /** Tokens to generate per prompt. */
   readonly length: number
   readonly threads?: number
   readonly kvType?: string
@@ -26,17 +26,17 @@ export interface SpeculationRound {
   readonly tokens: number
   readonly guessed: number
   readonly accepted: number
-  /** Prompts of which both texts are the same. */
+  /** Prompts whose two texts are equal. */
   readonly identical: number
 }
 
-/** What a draft does for a file. */
+/** The effect of a draft on a file. */
 export interface Speculation {
   readonly path: string
   readonly guesses: number
   readonly prompts: number
   readonly tokensPerPrompt: number
-  /** Share of the draft's guesses that the file took. */
+  /** Share of drafted tokens that the file accepted. */
   readonly acceptance: number
   /** Tokens per pass of the file: 1 without a draft. */
   readonly tokensPerPass: number
@@ -49,7 +49,7 @@ export interface Speculation {
 
 const longestPrompt = 512
 
-/** Loads both and writes after every prompt without and with the draft. */
+/** Loads both models and continues every prompt without and with the draft. */
 export async function speculationRound(path: string, options: SpeculateOptions): Promise<SpeculationRound> {
   const { draft: draftPath, guesses, length, signal, onTokens } = options
   const open: { dispose(): void }[] = []
@@ -103,7 +103,7 @@ function sums(pairs: readonly { plain: Written; drafted: Written }[]): Speculati
   return {
     plainSeconds: sum(({ plain }) => plain.seconds),
     draftSeconds: sum(({ drafted }) => drafted.seconds),
-    tokens: sum(({ plain }) => plain.tokens.length - 1), // the first comes of the prompt
+    tokens: sum(({ plain }) => plain.tokens.length - 1), // the first token comes from the prompt
     guessed: sum(({ drafted }) => drafted.guessed),
     accepted: sum(({ drafted }) => drafted.accepted),
     identical: sum(({ plain, drafted }) =>
@@ -116,7 +116,7 @@ export function summarizeSpeculation(
   { draft, guesses, prompts, length }: Pick<SpeculateOptions, 'draft' | 'guesses' | 'prompts' | 'length'>,
   rounds: readonly SpeculationRound[],
 ): Speculation {
-  const { guessed, accepted, tokens, identical } = rounds[0] // greedy: the same in every round
+  const { guessed, accepted, tokens, identical } = rounds[0] // greedy: equal in every round
   return {
     path: draft,
     guesses,
@@ -138,7 +138,7 @@ function promptTokens(model: LlamaModel, text: string): Int32Array {
   return tokens.length > 0 ? tokens : Int32Array.of(model.bos ?? 0)
 }
 
-/** A guess is a token id, so ids must mean the same. @throws FileError for a draft of another vocabulary */
+/** Drafted tokens are ids, so ids must mean the same. @throws FileError for a draft with another vocabulary */
 export async function checkDraft(path: string, draft: string): Promise<void> {
   const architecture = await architectureOf(draft)
   if (readsHiddenStates.has(architecture))
@@ -159,7 +159,7 @@ export async function checkDraft(path: string, draft: string): Promise<void> {
   )
 }
 
-/** Assistants (MTP, EAGLE, DFlash) that run on the hidden states of the model that they guess for. */
+/** Draft architectures (MTP, EAGLE, DFlash) that run on the hidden states of their target model. */
 const readsHiddenStates: ReadonlySet<string> = new Set(['gemma4-assistant', 'eagle3', 'dflash'])
 
 async function architectureOf(path: string): Promise<string> {

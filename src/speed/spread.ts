@@ -1,11 +1,11 @@
-/** Repeated measurements of one thing in one number, with how far they lie apart. */
+/** Summary of repeated measurements: one value and its spread. */
 
 export interface Spread {
   readonly median: number
-  /** The least and the greatest. */
+  /** Minimum and maximum. */
   readonly low: number
   readonly high: number
-  /** In the order in which they were taken. */
+  /** In the order of measurement. */
   readonly samples: readonly number[]
 }
 

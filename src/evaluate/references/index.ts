@@ -1,4 +1,7 @@
-/** Saved references: what is kept of a reference's predictions, so that files can be compared with it where it is not. */
+/**
+ * Saved references: the part of a reference's predictions that is kept, so that files can be compared with it without the
+ * model.
+ */
 export {
   isSavedReference,
   needModel,

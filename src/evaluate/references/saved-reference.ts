@@ -1,9 +1,9 @@
 /**
- * A reference's predictions in a file, so that it need not run again: for each scored token what `saved-row.ts` keeps.
+ * A reference's predictions in a file, so that it need not run again: one row of `saved-row.ts` per scored token.
  *
- * Layout: 8 bytes `QUENCHRF`, u32 length of the header, the header as JSON, rows of equal size in the order in which they
- * were computed, and the SHA-256 of everything before it. The header says of what the predictions are (model, text,
- * settings), and a file is refused where another model's file, text or setting is asked for.
+ * Layout: 8 bytes `QUENCHRF`, u32 length of the header, the header as JSON, rows of equal size in the order in which they were
+ * computed, and the SHA-256 of everything before it. The header identifies the model, text and settings; a file is refused if
+ * another model, text or setting is requested.
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
@@ -21,7 +21,7 @@ const mostHeaderBytes = 65_536
 const hashBytes = 32
 const mostVocabulary = 2 ** 24
 
-/** What the predictions are of. */
+/** Identifies the predictions. */
 export interface SavedHeader {
   readonly version: number
   readonly model: {
@@ -33,7 +33,7 @@ export interface SavedHeader {
     readonly bitsPerWeight: number
     readonly quantized: boolean
   }
-  /** SHA-256 of what makes its tokenizer. */
+  /** SHA-256 over the tokenizer's data. */
   readonly tokenizer: string
   readonly vocabulary: number
   /** SHA-256 of the tokens of all windows. */
@@ -43,7 +43,7 @@ export interface SavedHeader {
   readonly rows: number
 }
 
-/** Rows of a reference that is being saved. */
+/** Receives the rows of a reference that is being saved. */
 export interface RowWriter {
   readonly layout: RowLayout
   write(rows: Uint8Array): Promise<void>
@@ -103,14 +103,14 @@ export class ReferenceWriter implements RowWriter {
     await commitTemporary(this.temporary, this.path)
   }
 
-  /** Leaves nothing behind. */
+  /** Removes the unfinished file. */
   async discard(): Promise<void> {
     await this.handle.close().catch(() => {})
     await discardTemporary(this.temporary)
   }
 }
 
-/** Whether a file begins as a saved reference does. */
+/** Whether a file begins like a saved reference. */
 export async function isSavedReference(path: string): Promise<boolean> {
   return (await headOf(path)).head === magic
 }
@@ -129,7 +129,7 @@ async function headOf(path: string): Promise<{ head: string; size: number }> {
   }
 }
 
-/** @throws UsageError where a model that can run is needed and a saved reference is named */
+/** @throws UsageError if a saved reference is named and a model that can run is needed */
 export async function needModel(path: string): Promise<void> {
   if (await isSavedReference(path))
     throw new UsageError(
@@ -147,7 +147,7 @@ export class SavedReference {
     private readonly handle: FileHandle,
   ) {}
 
-  /** @throws FileError for a file that is damaged, or whose model lies where it lay and is another one */
+  /** @throws FileError for a file that is damaged, or whose model is still at its path but has changed */
   static async open(path: string): Promise<SavedReference> {
     const { handle, size } = await openInput(path)
     try {
@@ -169,7 +169,7 @@ export class SavedReference {
     }
   }
 
-  /** @throws FileError if what is asked for differs */
+  /** @throws FileError if the request differs from the header */
   check(
     asked: Pick<SavedHeader, 'tokenizer' | 'vocabulary' | 'text' | 'context' | 'windows' | 'rows'>,
   ): void {
@@ -213,7 +213,7 @@ async function readHeader(path: string, handle: FileHandle): Promise<{ header: S
   try {
     if (bytesRead === length) header = JSON.parse(json.toString())
   } catch {
-    // told below
+    // reported below
   }
   if (!isHeader(header))
     throw new FileError(path, 'its header is damaged, or of another version of quench: save it again')
@@ -247,10 +247,10 @@ function isHeader(value: unknown): value is SavedHeader {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null
 
-/** The last bytes are the hash of all others. */
+/** Checks that the last bytes are the hash of all others. */
 async function checkHash(path: string, handle: FileHandle, size: number): Promise<void> {
   const hash = createHash('sha256')
-  // The handle that is checked is the one that is read from later, whatever the name stands for by then.
+  // Hash the handle that is read from later: the name may stand for another file by then.
   const stream = handle.createReadStream({ start: 0, end: size - hashBytes - 1, autoClose: false })
   for await (const chunk of stream) hash.update(chunk as Buffer)
   const stored = Buffer.alloc(hashBytes)
@@ -259,19 +259,19 @@ async function checkHash(path: string, handle: FileHandle, size: number): Promis
 }
 
 /**
- * Where the model still lies where it lay, it must be the same. What the header names is a stranger's word: only a GGUF file is
- * read, no larger than the header says, and of what else is there nothing is told.
+ * If the model is still at its path, it must be unchanged. The header is untrusted: only a GGUF file no larger than the header
+ * says is read, and nothing about any other file is revealed.
  */
 async function checkModel({ path, header }: SavedReference): Promise<void> {
   const model = join(dirname(path), header.model.path)
   const found = await headOf(model).catch(() => undefined)
   if (!found?.head.startsWith('GGUF')) return
-  // The header counts all parts of a split model, of which this is the first.
+  // The header's size is that of all parts of a split model; this is the first part.
   if (found.size > header.model.bytes || (await fileHash(model)) !== header.model.sha256)
     throw new FileError(path, `${model} has changed since this reference was saved of it: save it again`)
 }
 
-/** The path of a model as a header keeps it: relative to the saved file, or the name alone. */
+/** A model's path as stored in a header: relative to the saved file, or the name alone. */
 export function relativePath(saved: string, model: string): string {
   return relative(dirname(saved), model) || basename(model)
 }

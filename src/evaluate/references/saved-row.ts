@@ -1,15 +1,15 @@
 /**
- * One prediction of a saved reference: its K most probable tokens, the probability of all others together (the tail),
- * and a few tokens drawn from the tail.
+ * One prediction of a saved reference: its top-k tokens, the total probability of all others (the tail), and a few tokens
+ * sampled from the tail.
  *
- * Layout, little-endian: f32 nll of the token that came; u16 tail; K entries, most probable first; S samples. Entry and
- * sample: id (u16, or u24 for a vocabulary above 65,536), u16 log-probability. A code c means exp(-24 c / 65535). A row
- * takes at most 2 % of the 2 bytes * vocabulary that llama-perplexity keeps.
+ * Layout, little-endian: f32 nll of the target token; u16 tail; K entries, most probable first; S samples. Entry and sample:
+ * id (u16, or u24 for a vocabulary above 65,536), u16 log-probability. A code c means exp(-24 c / 65535). A row takes at most
+ * 2 % of the 2 bytes * vocabulary that llama-perplexity keeps.
  *
- * The divergence is split: that of the K tokens and the tail as one token is computed from these and never exceeds the
- * true one; what happens inside the tail is estimated without bias from the samples. With tail mass m, file's tail mass
- * q_T, and r = (q_i / q_T) / (p_i / m) of a sample i, r - 1 - log r has the mean KL(p_tail || q_tail), since r has the mean
- * 1; it is never negative, and its spread is of second order (Schulman, "Approximating KL divergence", 2020).
+ * The divergence is split in two. That of the K tokens and the tail as one token is computed from the row and never exceeds
+ * the true one; that within the tail is estimated without bias from the samples. With tail mass m, file's tail mass q_T, and r
+ * = (q_i / q_T) / (p_i / m) of a sample i, r - 1 - log r has the mean KL(p_tail || q_tail), since r has the mean 1; it is
+ * never negative, and its spread is of second order (Schulman, "Approximating KL divergence", 2020).
  */
 
 import { Random } from '../../random.js'
@@ -19,9 +19,9 @@ import { expOfNegative } from '../exp.js'
 export interface RowLayout {
   /** Size of the vocabulary. */
   readonly size: number
-  /** Most probable tokens of a row. */
+  /** Top-k tokens per row. */
   readonly top: number
-  /** Tokens drawn from the tail; 0 where there is none. */
+  /** Tokens sampled from the tail; 0 if there is no tail. */
   readonly samples: number
   readonly idBytes: 2 | 3
   readonly rowBytes: number
@@ -30,13 +30,15 @@ export interface RowLayout {
 const mostEntries = 320
 const headBytes = 6
 const nats = 24
-/** By how much the nll of a certain token can be below 0. */
+/** How far below 0 rounding can put the nll of a certain token. */
 const roundingError = 1e-3
 /** Nats between neighbouring codes. */
 const step = nats / 65535
 const share = 0.02
 
-/** The layout for a vocabulary: a fifth of the entries that fit are samples. Tiny vocabularies get one entry more than fits. */
+/**
+ * The layout for a vocabulary: a fifth of the entries that fit are samples. Tiny vocabularies get one entry more than fits.
+ */
 export function rowLayout(size: number): RowLayout {
   const idBytes = size > 65536 ? 3 : 2
   const room = Math.floor((share * 2 * size - headBytes) / (idBytes + 2))
@@ -49,9 +51,7 @@ export function rowLayout(size: number): RowLayout {
 const codeOf = (logProbability: number): number =>
   Math.round(Math.min(nats, Math.max(0, -logProbability)) / step)
 
-/**
- * Writes the row of `logits` into `bytes`. @param serial number of the row, from which alone the samples are drawn
- */
+/** Writes the row of `logits` into `bytes`. @param serial number of the row, the only seed of its samples */
 export function encodeRow(
   { size, top: count, samples, idBytes, rowBytes }: RowLayout,
   logits: Float32Array,
@@ -91,7 +91,7 @@ export function encodeRow(
       point += tail / samples
     }
   }
-  for (; drawn < samples; drawn++) write(last) // a tail without any probability
+  for (; drawn < samples; drawn++) write(last) // a tail of zero probability
 }
 
 /** Reads rows and scores logits against them. */
@@ -99,7 +99,7 @@ export class SavedRow {
   nll = 0
   topProbability = 0
   private readonly ids: Int32Array
-  /** Log-probabilities; those of the top together with `tail` are of a distribution. */
+  /** Log-probabilities; the top-k tokens and `tail` together form a distribution. */
   private readonly logs: Float64Array
   private tail = 0
 
@@ -108,7 +108,7 @@ export class SavedRow {
     this.logs = new Float64Array(layout.top + layout.samples)
   }
 
-  /** Whether it is a row that can have been written: without an id outside of the vocabulary, with an nll that is one. */
+  /** Whether the row is valid: every id is within the vocabulary and the nll is a possible one. */
   decode(bytes: Uint8Array): boolean {
     const { top, samples, idBytes, rowBytes, size } = this.layout
     const view = new DataView(bytes.buffer, bytes.byteOffset, rowBytes)
@@ -131,7 +131,7 @@ export class SavedRow {
     return true
   }
 
-  /** Scores a row of logits, as `scoreRow` does. @param top scratch, not longer than the row's own top */
+  /** Scores a row of logits like `scoreRow`. @param top scratch, not longer than the row's own top-k */
   score(
     logits: Float32Array,
     offset: number,
@@ -183,7 +183,7 @@ export class SavedRow {
     out[at + Score.variance] = variance
   }
 
-  /** Divergence within the tail from the samples, and how certain it is: `variance` is not less than the true one on average. */
+  /** Divergence within the tail, estimated from the samples; `variance` is on average not less than the true one. */
   private insideTail(logits: Float32Array, offset: number, logSumExp: number, tailQ: number) {
     const { ids, logs, layout } = this
     const { top, samples } = layout

@@ -1,6 +1,6 @@
 /**
- * Conversations and prompts in JSON lines: `{"messages": [{"role", "content"}, ...], "tools": [...]}`, the same as
- * `{"conversations": [{"from", "value"}, ...]}` (ShareGPT), or `{"prompt": "..."}` for a text that is to be continued.
+ * Conversations and prompts in JSON Lines: `{"messages": [{"role", "content"}, ...], "tools": [...]}`, the same as
+ * `{"conversations": [{"from", "value"}, ...]}` (ShareGPT), or `{"prompt": "..."}` for a text to be continued.
  */
 import type { Message } from '../../data/chat-message.js'
 import { type JsonLine, jsonLines, readText } from '../../data/text-file.js'
@@ -13,14 +13,14 @@ export interface Conversation {
   readonly tools?: readonly unknown[]
 }
 
-/** Something that a model is to continue. */
+/** Input for a model to continue. */
 export type Prompt = Conversation | { readonly name: string; readonly text: string }
 
-/** Of a line: more than a million tokens, and more levels than schemas of tools have. */
+/** Limits per line: more than a million tokens, and deeper nesting than tool schemas have. */
 const limits = { longest: 4_000_000, deepest: 200 }
 const shareGptRoles: Readonly<Record<string, string>> = { human: 'user', gpt: 'assistant' }
 
-/** Reads conversations. @throws FileError for a line that is none */
+/** Reads conversations. @throws FileError for a line that is not a conversation */
 export async function readConversations(path: string): Promise<Conversation[]> {
   return (await readPrompts(path)).map((prompt) => {
     if ('messages' in prompt) return prompt

@@ -1,8 +1,8 @@
 /**
- * Evaluation on conversations: each is run through the model's own chat template, and only the tokens that the assistant
- * wrote are scored, up to and with the token that ends its turn. Raw text says little of a model that was tuned to chat.
+ * Evaluation on conversations: each is rendered by the model's own chat template, and only the assistant's tokens are scored,
+ * including the token that ends its turn. Raw text says little about a model tuned for chat.
  *
- * A text of the template is a window: the whole conversation, or each answer with what came before it (chat-answers.ts).
+ * Each rendered text is a window: the whole conversation, or one answer with everything before it (chat-answers.ts).
  */
 
 import { setImmediate } from 'node:timers/promises'
@@ -23,7 +23,7 @@ export interface ChatOptions extends ModelOptions {
   readonly original?: string
   readonly files: readonly string[]
   readonly conversations: readonly Conversation[]
-  /** Most tokens of a conversation; longer ones are cut there. Default: what the model was trained with. */
+  /** Limit of tokens per conversation; longer ones are truncated. Default: the model's training context. */
   readonly context?: number
 }
 
@@ -40,7 +40,7 @@ export async function evaluateChat(options: ChatOptions): Promise<Evaluation> {
   return warning === undefined ? evaluation : { ...evaluation, warnings: [...evaluation.warnings, warning] }
 }
 
-/** For each conversation its texts. */
+/** The texts of each conversation. */
 async function renderAll(reference: string, conversations: readonly Conversation[]) {
   if (!conversations.some(({ messages }) => messages.some(({ role }) => role === 'assistant')))
     throw new UsageError(
@@ -67,7 +67,7 @@ async function cutConversations(
 ): Promise<Windows> {
   const windows: Window[] = []
   for (const [c, ofConversation] of texts.entries()) {
-    await setImmediate() // finding tokens takes its time
+    await setImmediate() // locating tokens is slow
     for (const text of ofConversation) {
       const window = await cutWindow(model, bos, text, c, context)
       if (window.positions.length > 0) windows.push(window)
@@ -90,7 +90,7 @@ async function cutConversations(
   }
 }
 
-/** The window of a text; scored are the tokens of its answers, each up to the first that ends a turn. */
+/** The window of a text. The tokens of its answers are scored, each answer up to the first token that ends a turn. */
 async function cutWindow(
   model: LlamaModel,
   bos: string,
@@ -103,7 +103,7 @@ async function cutWindow(
   const all = await tokenize(text)
   const ends = tokenEnds(model, all, Buffer.from(text))
   const bytes = byteCounter(text)
-  // The token that holds a character; where tokens do not spell the text, the first that its beginning does not have.
+  // The token that contains a character; if the tokens do not spell the text, the first token beyond those of its prefix.
   const tokenOf = async (character: number): Promise<number> =>
     character === text.length
       ? all.length
@@ -118,7 +118,7 @@ async function cutWindow(
     const last = Math.min(tokens.length, await tokenOf(end))
     for (let i = first; i < last; i++) {
       positions.push(i - 1)
-      if (model.isEog(tokens[i])) break // what follows is the template's
+      if (model.isEog(tokens[i])) break // the rest is the template's
     }
   }
   return {
@@ -128,7 +128,7 @@ async function cutWindow(
   }
 }
 
-/** Bytes before a character of a text, for characters in ascending order. */
+/** Counts the bytes before a character of a text, for characters in ascending order. */
 function byteCounter(text: string): (character: number) => number {
   let [at, bytes] = [0, 0]
   return (character) => {
@@ -138,7 +138,7 @@ function byteCounter(text: string): (character: number) => number {
   }
 }
 
-/** Tokens that two texts begin with together. */
+/** Length of the common prefix in tokens. */
 function commonLength(a: Int32Array, b: Int32Array): number {
   let i = 0
   while (i < a.length && i < b.length && a[i] === b[i]) i++

@@ -1,13 +1,13 @@
 /**
- * Questions with several answers, in the three forms in which they are passed around:
+ * Multiple-choice questions in the three common file formats:
  *
- * - JSONL, as the common evaluation harnesses have it: `context` (or `query`, `question`, `ctx`, `prompt`), `choices` (or
- *   `endings`; a list, or `{text, label}` as in ARC), and the right one as `answer` (or `gold`, `label`, `answerKey`): its
- *   index, its label or letter, or its text.
- * - HellaSwag as llama-perplexity reads it: six lines for each question: context, index of the right ending, four endings.
- * - llama-perplexity's binary form for multiple choice: u32 count, that many u32 positions, then for each question
- *   its text and twice (single right answer, several right answers) a list of answers and of labels 0 or 1; texts and
- *   lists begin with their u32 length. As there, the first list is what counts.
+ * - JSONL of the common evaluation harnesses: `context` (or `query`, `question`, `ctx`, `prompt`), `choices` (or `endings`; a
+ *   list, or `{text, label}` as in ARC), and the correct one as `answer` (or `gold`, `label`, `answerKey`): its index, its
+ *   label or letter, or its text.
+ * - HellaSwag as llama-perplexity reads it: six lines per question: context, index of the correct ending, four endings.
+ * - llama-perplexity's binary format for multiple choice: u32 count, that many u32 positions, then for each question its text
+ *   and two lists (single correct answer, several correct answers) of answers and of labels 0 or 1; texts and lists begin with
+ *   their u32 length. Like llama-perplexity, only the first list is used.
  */
 import { isUtf8 } from 'node:buffer'
 import { decodeText, hasByteOrderMark, type JsonLine, jsonLines } from '../../data/text-file.js'
@@ -17,7 +17,7 @@ import { readInput } from '../../input-file.js'
 export interface ChoiceTask {
   readonly context: string
   readonly choices: readonly string[]
-  /** Indices of right choices; mostly one. */
+  /** Indices of the correct choices; usually one. */
   readonly right: readonly number[]
 }
 
@@ -30,12 +30,12 @@ export interface ChoiceFile {
 }
 
 const mostBytes = 500_000_000
-/** As many as llama-perplexity takes. */
+/** The limit of llama-perplexity. */
 const mostChoices = 100
-/** Characters of a context with a choice; there is no model for more. */
+/** Limit of characters of a context with a choice; no model takes more. */
 const mostCharacters = 1_000_000
 
-/** Reads questions. @throws FileError for a file that is none of the three forms, or a question that makes no sense */
+/** Reads questions. @throws FileError for a file in none of the three formats, or an invalid question */
 export async function readChoices(path: string): Promise<ChoiceFile> {
   const bytes = await readInput(path, mostBytes)
   const { form, tasks } = parse(path, bytes)
@@ -48,7 +48,7 @@ export async function readChoices(path: string): Promise<ChoiceFile> {
   return { path, form, tasks }
 }
 
-/** Text has no zero bytes, unless it is UTF-16, which begins with a mark; the counts at the start of the binary form have. */
+/** Text has no zero bytes, unless it is UTF-16 with a byte order mark; the counts at the start of the binary format do. */
 function parse(path: string, bytes: Buffer): Omit<ChoiceFile, 'path'> {
   if (bytes.subarray(0, 8).includes(0) && !hasByteOrderMark(bytes))
     return { form: 'multiple-choice', tasks: new BinaryChoices(path, bytes).read() }
@@ -88,7 +88,7 @@ function listOf(value: unknown): { texts?: string[]; labels?: string[] } {
   return { texts: text, ...(isTexts(label) && { labels: label }) }
 }
 
-/** An index, a label, a letter, or the text of a choice; of HellaSwag's `label` an index as text. */
+/** The index of a choice given by index, label, letter or text; HellaSwag's `label` is an index as text. */
 function indexOf(
   answer: unknown,
   texts: readonly string[],
@@ -129,7 +129,7 @@ class BinaryChoices {
   ) {}
 
   read(): ChoiceTask[] {
-    const count = this.length(4 + 20) // a position, and the lengths of a question without any text
+    const count = this.length(4 + 20) // a position, and the lengths of a question with empty texts
     this.at += 4 * count
     return Array.from({ length: count }, () => this.task())
   }
@@ -163,7 +163,7 @@ class BinaryChoices {
     return text.toString()
   }
 
-  /** A count of things of at least `size` bytes each. */
+  /** A count of items that take at least `size` bytes each. */
   private length(size: number): number {
     const count = this.u32()
     if (count * size > this.bytes.length - this.at) throw this.damaged()

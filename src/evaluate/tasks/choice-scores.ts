@@ -1,6 +1,6 @@
 /**
- * Log-probabilities of the choices of many questions. What the choices of a question have in common is computed once: many
- * questions share one cache, and the sequences of a question share the cells of its beginning.
+ * Log-probabilities of the choices of many questions. The common prefix of a question's choices is computed once: many
+ * questions share one KV cache, and the sequences of a question share the cells of the prefix.
  */
 import { withCleanup } from '../../cleanup.js'
 import { FileError } from '../../errors.js'
@@ -11,22 +11,25 @@ import { BaseScore, baseFields } from '../score-bases.js'
 import { ScorePool } from '../score-pool.js'
 import type { ChoiceForm, ChoiceTask } from './choice-files.js'
 
-/** Tokens of a question: each choice with its context, and how many tokens all of them share (at least the last is own). */
+/**
+ * Tokens of a question: each choice with its context, and the length of their common prefix (at least the last token is a
+ * choice's own).
+ */
 export interface PreparedQuestion {
   readonly sequences: readonly Int32Array[]
   readonly shared: number
 }
 
-/** Sum of log-probabilities of each choice, and how many tokens that is. */
+/** Sum of the log-probabilities of each choice, and the number of its tokens. */
 export interface ScoredQuestion {
   readonly sums: Float64Array
   readonly counts: Int32Array
 }
 
-/** Tokens of a question in the cache at most, whatever the model can take. */
+/** Limit of cached tokens, whatever the model supports. */
 const mostCells = 65_536
 
-/** @param name of the question. @throws FileError about `path` for one that the model cannot be asked */
+/** @param name of the question. @throws FileError about `path` for a question that does not fit the model */
 export function prepareQuestion(
   model: LlamaModel,
   { context, choices }: ChoiceTask,
@@ -36,7 +39,7 @@ export function prepareQuestion(
   const most = Math.min(model.trainContext, mostCells)
   const sequences = choices.map((choice) => {
     const spaced = form === 'jsonl' && (/\s$/.test(context) || /^\s/.test(choice))
-    const space = spaced ? '' : ' ' // llama-perplexity adds one to its own forms in any case
+    const space = spaced ? '' : ' ' // llama-perplexity always adds one to its own formats
     const tokens = model.tokenize(context + space + choice, { addSpecial: true })
     if (tokens.length > most)
       throw new FileError(
@@ -59,7 +62,7 @@ export function prepareQuestion(
   return question
 }
 
-/** Tokens that a question takes in the cache; the last of each choice is not run. */
+/** Tokens that a question takes in the cache; the last token of each choice is not run. */
 const cellsOf = ({ sequences, shared }: PreparedQuestion): number =>
   sequences.reduce((sum, { length }) => sum + length - shared, shared - 1)
 
@@ -119,7 +122,7 @@ export async function scoreQuestions(
   })
 }
 
-/** As many questions at once as have room. */
+/** Groups of as many questions as fit the cache. */
 function* groupsOf(
   questions: readonly PreparedQuestion[],
   cells: number,
@@ -142,7 +145,7 @@ function* groupsOf(
   if (group.length > 0) yield group
 }
 
-/** A token to run; with a target its logits are wanted. */
+/** A token to run; its logits are computed if it has a target. */
 interface Step {
   readonly token: number
   readonly position: number
@@ -168,7 +171,7 @@ class GroupRunner {
       firsts.push(sequence)
       sequence += sequences.length
     }
-    // The last shared token is run with each choice, so that every row of logits has one target.
+    // The last shared token is run once per choice, so that every row of logits has one target.
     const beginnings = group.flatMap(({ sequences: [tokens], shared }, g) =>
       Array.from(
         { length: shared - 1 },
@@ -206,7 +209,7 @@ class GroupRunner {
 
   private async decode(steps: readonly Step[]): Promise<void> {
     const { context, pool, rows, signal } = this
-    // Either none of the steps has a target or all have.
+    // Either all steps have a target or none has.
     const size = Math.min(context.batchSize, steps[0]?.target === undefined ? context.batchSize : rows)
     for (let start = 0; start < steps.length; start += size) {
       signal?.throwIfAborted()

@@ -1,8 +1,8 @@
 /**
- * Questions with several answers, scored as llama-perplexity does it: context and choice are tokenized as one text with a
- * space between them, and a choice's score is the log-probability of its tokens from the first on in which the choices
- * differ. `accuracyNorm` takes the choice with the best mean per token (what llama-perplexity prints for HellaSwag and
- * multiple choice), `accuracy` that with the best sum.
+ * Multiple-choice questions, scored as by llama-perplexity: context and choice are tokenized as one text with a space between
+ * them, and a choice's score is the log-probability of its tokens, starting with the first in which the choices differ.
+ * `accuracyNorm` picks the choice with the best mean per token (what llama-perplexity prints for HellaSwag and multiple
+ * choice), `accuracy` the one with the best sum.
  */
 import { setImmediate } from 'node:timers/promises'
 import { forEachModel, type ModelsOptions, type RunFile } from '../models.js'
@@ -15,7 +15,7 @@ import {
   scoreQuestions,
 } from './choice-scores.js'
 
-/** A share of questions, with its 95 % interval by Wilson. */
+/** A share of questions, with its 95 % Wilson interval. */
 export interface Share {
   readonly mean: number
   readonly interval: readonly [low: number, high: number]
@@ -24,14 +24,14 @@ export interface Share {
 export interface ChoiceScore extends RunFile {
   readonly accuracy: Share
   readonly accuracyNorm: Share
-  /** Index of the choice taken for each question, by the mean per token. */
+  /** Index of the choice picked for each question, by the mean per token. */
   readonly picks: readonly number[]
 }
 
 export interface ChoiceComparison extends ChoiceScore {
-  /** Questions of which the reference takes the same choice. Needs a reference, as `lost` and `won` do. */
+  /** Share of questions for which the reference picks the same choice. Needs a reference, as do `lost` and `won`. */
   readonly agreement?: Share
-  /** Questions that the reference has right and the file wrong, and the other way round. */
+  /** Questions that the reference answers correctly and the file does not, and the reverse. */
   readonly lost?: number
   readonly won?: number
 }
@@ -55,7 +55,7 @@ export async function evaluateChoices(options: ChoiceOptions): Promise<ChoiceEva
   const { reference, files } = await forEachModel(options, async (model, run, report) => {
     const prepared: PreparedQuestion[] = []
     for (const [i, task] of tasks.entries()) {
-      if (i % 32 === 0) await setImmediate() // tokenizing takes its time
+      if (i % 32 === 0) await setImmediate() // tokenizing is slow
       prepared.push(prepareQuestion(model, task, file.form, { path: file.path, name: `question ${i + 1}` }))
     }
     const scored = await scoreQuestions(model, prepared, run.kvType, report, { threads, signal })
@@ -103,7 +103,7 @@ const share = (successes: number, n: number): Share => ({
   interval: wilson(successes, n),
 })
 
-/** Index of the largest; the first of equals. */
+/** Index of the largest value; the first one on ties. */
 function largest(values: Float64Array): number {
   let best = 0
   for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i

@@ -1,8 +1,8 @@
 /**
- * How long a file writes what its reference writes. Figures on given text do not see a model drift away from its reference
- * while it writes, since each of its tokens is put right before the next. Here both continue the same prompts greedily,
- * and what counts is the first token in which they differ. Prompts with tools are asked for calls as well: whether they
- * parse, and whether they are the reference's.
+ * How long a file's generated text equals its reference's. Metrics on given text do not show a model drift from its reference
+ * as it generates, since every token is followed by the correct one. Here both continue the same prompts greedily, and the
+ * first differing token counts. For prompts with tools, tool calls are scored as well: whether they parse, and whether they
+ * equal the reference's.
  */
 
 import { ChatTemplate, cutTokensWarning } from '../../data/chat-template.js'
@@ -18,53 +18,53 @@ import { continueGreedily } from './greedy.js'
 import { sameCalls, type ToolCall } from './tool-calls.js'
 import { ToolChecker } from './tool-checker.js'
 
-/** Calls of tools over the prompts that have tools. */
+/** Tool calls over the prompts that have tools. */
 export interface ToolCallScore {
   readonly prompts: number
-  /** Share of prompts after which there is a call, and all calls are right by the schemas. */
+  /** Share of prompts that are answered with a call and whose calls are all valid by the schemas. */
   readonly parsed: Share
 }
 
-/** What a model has written. */
+/** The generated text and its scores. */
 export interface GenerationScore extends RunFile {
-  /** The text after each prompt, special tokens by name. */
+  /** The text after each prompt, with the names of special tokens. */
   readonly texts: readonly string[]
   readonly toolCalls?: ToolCallScore
 }
 
 export interface GenerationComparison extends GenerationScore {
-  /** Share of prompts whose whole continuation is the reference's. */
+  /** Share of prompts whose whole continuation equals the reference's. */
   readonly identical: Share
-  /** Tokens before the first that differs, of each prompt; all of them where none differs. */
+  /** Tokens before the first difference, for each prompt; all tokens if there is none. */
   readonly agreedTokens: readonly number[]
-  /** Their mean over prompts, and their median. */
+  /** Their mean and median over prompts. */
   readonly agreed: Estimate & { readonly median: number }
-  /** Characters of each text that are the reference's, for showing where the two part. */
+  /** Characters of each text that agree with the reference's, to show where the two diverge. */
   readonly agreedCharacters: readonly number[]
   readonly toolCalls?: ToolCallScore & {
-    /** Share of prompts whose calls are right and the reference's. */
+    /** Share of prompts whose calls are valid and equal to the reference's. */
     readonly identical: Share
   }
 }
 
 export interface GenerationEvaluation {
   readonly prompts: readonly string[]
-  /** Most tokens that were written after each prompt. */
+  /** Limit of generated tokens per prompt. */
   readonly tokens: number
   readonly reference: GenerationScore
   readonly files: readonly GenerationComparison[]
-  /** Sentences on what makes the figures doubtful. */
+  /** Warnings about the figures. */
   readonly warnings: readonly string[]
 }
 
 export interface GenerationOptions extends ModelsOptions {
   readonly reference: string
   readonly prompts: readonly Prompt[]
-  /** Most tokens to write after each prompt. Default 64. */
+  /** Limit of generated tokens per prompt. Default 64. */
   readonly tokens?: number
 }
 
-/** Tokens that may be run with any model. */
+/** Tokens that every model may run, even beyond its training context. */
 const leastContext = 4096
 
 /** @throws FileError for files that cannot be run or compared, or for conversations without a chat template */
@@ -112,7 +112,7 @@ const toolsOf = (prompt: Prompt): readonly unknown[] | undefined =>
 interface PromptText {
   readonly name: string
   readonly text: string
-  /** Whether names of special tokens in it are these tokens, and BOS is there already. */
+  /** Whether names of special tokens in the text stand for these tokens, and whether BOS is already there. */
   readonly special: boolean
   readonly hasBos: boolean
 }
@@ -133,7 +133,7 @@ async function promptTexts(reference: string, prompts: readonly Prompt[]) {
   return { texts, ordinary: all }
 }
 
-/** @throws QuenchError for a prompt that is longer than what the model was trained with */
+/** @throws QuenchError if a prompt and its continuation exceed the training context, or `leastContext` if that is more */
 async function tokenizeAll(
   model: LlamaModel,
   texts: readonly PromptText[],
@@ -147,7 +147,7 @@ async function tokenizeAll(
       throw new QuenchError(
         `${name} has ${tokens.length} tokens, which with ${toWrite} to write are more than the ${model.trainContext} that ${model.path} was trained with; shorten it`,
       )
-    // Some vocabularies add EOS; after it nothing would be continued.
+    // Some vocabularies append EOS, after which nothing would be continued.
     const ends = tokens.length > 1 && tokens[tokens.length - 1] === model.eos && !special
     all.push(ends ? tokens.subarray(0, -1) : tokens)
   }
@@ -194,7 +194,7 @@ const share = (successes: number, n: number): Share => ({
   interval: wilson(successes, n),
 })
 
-/** Items that two lists begin with together. */
+/** Length of the common prefix of two lists. */
 function commonLength(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number {
   let i = 0
   while (i < a.length && i < b.length && a[i] === b[i]) i++
@@ -203,7 +203,7 @@ function commonLength(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number {
 
 const promptWords = 24
 
-/** `count` prompts from evenly spaced places of texts. @throws UsageError for texts that are too short for that */
+/** `count` prompts from evenly spaced positions in the texts. @throws UsageError for texts that are too short */
 export function promptsFromTexts(documents: readonly Document[], count: number): Prompt[] {
   const prompts: Prompt[] = []
   const sizes = documents.map(({ text }) => text.length)
@@ -213,7 +213,7 @@ export function promptsFromTexts(documents: readonly Document[], count: number):
     let d = 0
     while (at >= sizes[d]) at -= sizes[d++]
     const { name, text } = documents[d]
-    // From the next whole word on.
+    // Starts at the next whole word.
     const words = text.slice(at, at + 40 * promptWords).match(at === 0 ? /\S+/g : /(?<=\s)\S+/g) ?? []
     const start = words.slice(0, promptWords).join(' ')
     if (words.length < 2) continue

@@ -1,26 +1,26 @@
-/** Greedy continuations of many prompts side by side. */
+/** Greedy continuations of many prompts in parallel. */
 import { setImmediate } from 'node:timers/promises'
 import { LlamaContext, type LlamaModel } from '../../llama/index.js'
 import { topTokens } from '../divergence.js'
 import { cacheOptions } from '../models.js'
 
 export interface GreedyOptions {
-  /** Most tokens to write after each prompt. */
+  /** Limit of generated tokens per prompt. */
   readonly tokens: number
   readonly kvType: string
   readonly threads: number | undefined
   readonly signal: AbortSignal | undefined
-  /** Called with the tokens written so far. */
+  /** Called with the number of tokens generated so far. */
   readonly onTokens: (tokens: number) => void
 }
 
 const mostSequences = 32
-/** Tokens of all prompts and continuations that are in the cache at once. */
+/** Limit of tokens of prompts and continuations in the cache. */
 const mostCells = 16_384
-/** Floats that are searched before other work gets its turn: a few milliseconds. */
+/** Floats searched before the event loop gets a turn: a few milliseconds. */
 const searchPiece = 2 ** 21
 
-/** What a model writes after each prompt: up to `tokens` tokens, the last of which may be one that ends a text. */
+/** The continuation of each prompt: up to `tokens` tokens, the last of which may end the text. */
 export async function continueGreedily(
   model: LlamaModel,
   prompts: readonly Int32Array[],
@@ -62,7 +62,7 @@ async function continueGroup(
   context.clear()
   const texts = prompts.map((): number[] => [])
   let active: number[] = []
-  // Prompts one after another, so that what a prompt gives does not depend on its neighbours.
+  // One prompt at a time, so that a prompt's result does not depend on its neighbours.
   for (const [sequence, prompt] of prompts.entries()) {
     for (let start = 0; start < prompt.length; start += context.batchSize) {
       signal?.throwIfAborted()
@@ -102,7 +102,7 @@ async function continueGroup(
   }
 }
 
-/** Adds to each text the most probable token of its row of logits. */
+/** Appends the most probable token of its row of logits to each text. */
 async function append(context: LlamaContext, texts: readonly number[][]): Promise<void> {
   const size = context.model.vocabSize
   const logits = context.logits()

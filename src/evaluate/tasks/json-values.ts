@@ -1,9 +1,9 @@
-/** JSON in a text that is not JSON, e.g. between sentences. */
+/** Finds JSON in other text, e.g. between sentences. */
 
 interface Open {
   readonly start: number
   readonly close: '}' | ']'
-  /** What may come next. */
+  /** What may follow. */
   expects: 'first' | 'key' | 'colon' | 'value' | 'rest'
 }
 
@@ -11,8 +11,8 @@ const scalar = /"[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*"|-?\d[\d.eE+-]*|true|false|null/
 const blank = /[ \t\r\n]*/y
 
 /**
- * The outermost JSON objects and lists of a text, in order, in time that grows with its length. Brackets that do not hold
- * JSON are passed over: what is complete within them counts, and what follows the innermost of them is looked at anew.
+ * The outermost JSON objects and lists of a text, in order, in linear time. Brackets that do not enclose valid JSON are
+ * skipped: complete values within them count, and the scan resumes after the innermost of them.
  */
 export function jsonValues(text: string): unknown[] {
   const values: { readonly start: number; readonly value: unknown }[] = []
@@ -55,7 +55,7 @@ export function jsonValues(text: string): unknown[] {
 const startsValue = ({ close, expects }: Open): boolean =>
   expects === 'value' || (expects === 'first' && close === ']')
 
-/** Past a comma, a colon, a key or a scalar that may stand here. */
+/** The position after a comma, colon, key or scalar that is allowed here. */
 function advance(top: Open, text: string, at: number): number | undefined {
   const token = text[at]
   if (top.expects === 'rest') {

@@ -1,12 +1,12 @@
-/** Which token of a text a character belongs to. */
+/** Maps the characters of a text to tokens. */
 import type { LlamaModel } from '../../llama/index.js'
 
 const space = 0x20
 
 /**
- * For every token the byte of the text at which it ends. Tokenizers leave spaces out beside special tokens and put one before a
- * text, and BOS and EOS stand for nothing in it. Undefined where the tokens do not spell the text in another way, e.g. for one
- * that writes everything in lower case.
+ * The byte offset in the text at which each token ends. Tokenizers drop spaces next to special tokens and put one before a
+ * text, and BOS and EOS have no text. Undefined if the tokens spell another text, e.g. with a tokenizer that lowercases
+ * everything.
  */
 export function tokenEnds(model: LlamaModel, tokens: Int32Array, text: Buffer): Int32Array | undefined {
   const pieces = new Map<number, Uint8Array>()
@@ -23,7 +23,7 @@ export function tokenEnds(model: LlamaModel, tokens: Int32Array, text: Buffer): 
   return ends
 }
 
-/** Where a piece ends that stands at `at` or after the spaces there, with or without the space that it begins with. */
+/** The end of a piece that starts at `at` or after the spaces there, with or without its own leading space. */
 function endOf(text: Buffer, at: number, piece: Uint8Array): number | undefined {
   if (matches(text, at, piece)) return at + piece.length
   if (piece[0] === space && matches(text, at, piece.subarray(1))) return at + piece.length - 1
@@ -37,7 +37,7 @@ function matches(text: Buffer, at: number, piece: Uint8Array): boolean {
   return true
 }
 
-/** The token that holds byte `at`; their number, if none does. */
+/** The token that contains byte `at`; the number of tokens if none does. */
 export function tokenAt(ends: Int32Array, at: number): number {
   let low = 0
   let high = ends.length

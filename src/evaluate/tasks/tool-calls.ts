@@ -1,5 +1,5 @@
 /**
- * Calls of tools in what a model has written. Models mark them in different ways; read are
+ * Finds tool calls in generated text. Models mark calls in different ways; these are read:
  * - JSON objects or lists of them with a name and arguments, anywhere in the text (Hermes and Qwen between `<tool_call>` and
  *   `</tool_call>`, Llama 3 bare or after `<|python_tag|>`, Mistral after `[TOOL_CALLS]`), and
  * - `<function=name>` with JSON arguments or `<parameter=name>value</parameter>` in it, up to `</function>`.
@@ -15,11 +15,11 @@ export interface ToolCall {
   readonly arguments: Readonly<Record<string, unknown>>
 }
 
-/** Levels of objects and lists in the arguments of a call. */
+/** Limit of nested objects and lists in the arguments of a call. */
 const mostLevels = 100
 const mostName = 256
 
-/** The tools of a prompt, ready to check calls. */
+/** The tools of a prompt; checks calls against their schemas. */
 export class Tools {
   private readonly schemas = new Map<string, ToolSchema>()
 
@@ -31,7 +31,7 @@ export class Tools {
     }
   }
 
-  /** The calls in a text, if there are any and all of them are right. */
+  /** The calls in a text, or undefined if there are none or one is invalid. */
   parse(text: string): ToolCall[] | undefined {
     const calls = findCalls(text)
     return calls.length > 0 && calls.every((call) => this.isRight(call)) ? calls : undefined
@@ -50,7 +50,7 @@ function functionOf(tool: unknown): { name?: string; parameters?: unknown } {
   return { ...(typeof name === 'string' && { name }), parameters }
 }
 
-/** All calls of a text, in order. */
+/** All calls in a text, in order. */
 function findCalls(text: string): ToolCall[] {
   const functions = elements(text, 'function')
   if (functions.length > 0)
@@ -99,7 +99,7 @@ function asCall(value: unknown): ToolCall[] {
   return [{ name, arguments: args as Record<string, unknown> }]
 }
 
-/** Whether two lists of calls ask for the same, whatever the order of arguments. */
+/** Whether two lists of calls are equal, up to the order of arguments. */
 export function sameCalls(a: readonly ToolCall[], b: readonly ToolCall[]): boolean {
   return canonical(a) === canonical(b)
 }

@@ -1,13 +1,13 @@
 /**
- * Calls of tools that are right by their schemas, found in a process of its own: a pattern such as `^(a+)+$` can take longer
- * than anybody waits.
+ * Finds tool calls that are valid by their schemas, in a separate process: a pattern such as `^(a+)+$` can take forever to
+ * match.
  */
 import { Sandbox } from '../../sandbox.js'
 import type { ToolCall } from './tool-calls.js'
 
 export interface CallRequest {
   readonly tools: readonly unknown[]
-  /** What a model has written. */
+  /** Generated text. */
   readonly text: string
 }
 
@@ -20,10 +20,10 @@ export class ToolChecker {
     undefined,
     timeout,
   )
-  /** Sentences on answers that could not be checked. */
+  /** Warnings about answers that could not be checked. */
   readonly warnings = new Set<string>()
 
-  /** The calls in a text, if there are any and all of them are right. @param name of the prompt, for a warning */
+  /** The calls in a text, or undefined if there are none or one is invalid. @param name of the prompt, for a warning */
   async parse(name: string, request: CallRequest): Promise<ToolCall[] | undefined> {
     const outcome = await this.sandbox.ask(request)
     if ('result' in outcome) return outcome.result

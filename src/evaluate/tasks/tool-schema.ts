@@ -1,10 +1,10 @@
 /**
- * The JSON schema of a tool's arguments, of any draft from 4 to 2020-12. It is walked, not compiled into code, since it comes from
- * strangers. What is no schema (e.g. `"type": "dict"`, or a reference to a schema that is elsewhere) forbids nothing.
+ * The JSON schema of a tool's arguments, of any draft from 4 to 2020-12. It is walked, not compiled into code, since it is
+ * untrusted. An invalid schema (e.g. `"type": "dict"`, or a reference to an external schema) forbids nothing.
  */
 import { dereference, format, type Schema, type SchemaDraft, validate } from '@cfworker/json-schema'
 
-// Formats are notes and no rules, as the newer drafts have it.
+// Formats are annotations, not assertions, as in the newer drafts.
 for (const name of Object.keys(format)) delete format[name]
 
 export class ToolSchema {
@@ -17,7 +17,7 @@ export class ToolSchema {
     try {
       this.lookup = dereference(parameters)
     } catch {
-      return // e.g. too many levels
+      return // e.g. nested too deeply
     }
     this.schema = parameters
     this.draft = draftOf(parameters.$schema)
@@ -28,7 +28,7 @@ export class ToolSchema {
     try {
       return validate(args, this.schema, this.draft, this.lookup).valid
     } catch {
-      return true // e.g. a schema that refers to itself alone
+      return true // e.g. a schema that only refers to itself
     }
   }
 }
@@ -40,7 +40,7 @@ const drafts: readonly (readonly [RegExp, SchemaDraft])[] = [
   [/draft-04/, '4'],
 ]
 
-/** A schema that does not say its draft has mostly what all drafts share; 2019-09 has lists of `items` and siblings of `$ref`. */
+/** A schema without a draft mostly uses what all drafts share; 2019-09 allows lists of `items` and siblings of `$ref`. */
 const draftOf = (uri: unknown): SchemaDraft =>
   drafts.find(([name]) => typeof uri === 'string' && name.test(uri))?.[1] ?? '2019-09'
 
@@ -53,7 +53,7 @@ function isSchema(value: unknown): value is Schema {
   }
 }
 
-/** The same schema for several keywords. */
+/** Gives several keywords the same schema. */
 const each = (keywords: string, schema: Schema): Record<string, Schema> =>
   Object.fromEntries(keywords.split(' ').map((keyword) => [keyword, schema]))
 
@@ -63,7 +63,7 @@ const mapOf = (additionalProperties: Schema): Schema => ({ type: 'object', addit
 const string: Schema = { type: 'string' }
 const typeName: Schema = { enum: ['null', 'boolean', 'object', 'array', 'number', 'string', 'integer'] }
 
-/** What a schema may hold, of the keywords that are heeded. */
+/** Schema of the keywords that are checked. */
 const metaSchema: Schema = {
   type: ['object', 'boolean'],
   properties: {

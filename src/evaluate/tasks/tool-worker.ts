@@ -1,4 +1,4 @@
-/** Looks for calls of tools in what models have written, in a process of its own; see sandbox.ts. */
+/** Finds tool calls in generated text, in a separate process; see sandbox.ts. */
 import { serve } from '../../sandbox.js'
 import { Tools } from './tool-calls.js'
 import type { CallRequest } from './tool-checker.js'
