@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import tab from '@bomb.sh/tab/commander'
 import type { Command } from 'commander'
-import { fileTypes } from '../gguf/file-types.js'
+import { fileTypeNames } from '../gguf/file-types.js'
 import { helpEnd } from './help.js'
 import { knownKvTypes } from './options.js'
 
@@ -36,7 +36,7 @@ export function addComplete(program: Command): void {
 /** What an option takes, by its placeholder. */
 function offers(flags: string): ((offer: Offer) => void) | undefined {
   if (/<(file|folder|paths|files)\b/.test(flags)) return files
-  if (/--(type|types|train) </.test(flags)) return words([...fileTypes.values()])
+  if (/--(type|types|train) </.test(flags)) return words(fileTypeNames)
   return /--(kv-type|cache-type-[kv]) </.test(flags) ? words(knownKvTypes) : undefined
 }
 

@@ -13,10 +13,10 @@ import type { Failure } from '../failures.js'
 import { makeFolder } from '../folders.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contentHash } from '../hashes.js'
-import { checkImportance, FILE_TYPES } from '../llama/index.js'
+import { checkImportance } from '../llama/index.js'
 import { memoryBudget } from '../memory.js'
 import type { Output } from '../outputs.js'
-import { quantizeFile } from '../quantize/ptq.js'
+import { quantizedTypes, quantizeFile } from '../quantize/ptq.js'
 import { hasLeftovers, keptBeside } from '../resume/leftovers.js'
 import { thisMachine } from '../speed/index.js'
 import { threadCount } from '../threads.js'
@@ -63,9 +63,9 @@ export async function makeFiles(
 ): Promise<{ entries: Entry[]; failures: Failure[] }> {
   const { model, folder, train: trained, files } = options
   const types = [...new Set([...options.types, ...trained])]
-  const unknown = types.find((type) => !Object.hasOwn(FILE_TYPES, type))
+  const unknown = types.find((type) => !quantizedTypes.includes(type))
   if (unknown !== undefined)
-    throw new UsageError(`the type ${unknown} is unknown; choose of ${Object.keys(FILE_TYPES).join(', ')}`)
+    throw new UsageError(`the type ${unknown} is unknown; choose of ${quantizedTypes.join(', ')}`)
   for (const type of types) if (/^(IQ[123]|Q2_K_S$)/.test(type)) await checkImportance(model, type)
   if (types.length > 0) makeFolder(folder)
   const output = (name: string): string => madePath(model, folder, name)

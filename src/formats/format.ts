@@ -37,6 +37,7 @@ export interface Grid {
 
 /** A group's scale or offset: a stored number of the block, times one of the group where there is one. */
 export interface Factor {
+  /** Where it is alone, a block may have several: one for each of its groups. */
   readonly block: StoredScale
   readonly group?: StoredScale
 }
@@ -59,7 +60,7 @@ export interface Format {
   readonly blockSize: number
   /** Bytes per block. */
   readonly blockBytes: number
-  /** ggml_type id of what takes its place in rows that its blocks do not divide; absent: it fits all rows that any block fits. */
+  /** ggml_type id of what takes its place in rows that its blocks do not divide; absent: F16, or nothing for long blocks. */
   readonly smaller?: number
   /** Values per block of every field of `Codes`, in no particular order. */
   readonly fields: Readonly<Record<string, number>>

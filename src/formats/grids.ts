@@ -3,18 +3,19 @@
  * they pack it: two with a scale (and shift) per block, and two with a scale (and minimum) per group, themselves small
  * integers times an f16 of the block.
  *
- *   scaled   w = d * q                                Q4_0, Q5_0, Q8_0, TQ2_0; IQ4_NL, whose q are those of a table
+ *   scaled   w = d * q                                Q2_0, Q4_0, Q5_0, Q8_0, TQ1_0, TQ2_0; Q1_0, IQ4_NL, MXFP4 and NVFP4, whose q are those of a table
  *   shifted  w = d * q + m                            Q4_1, Q5_1
- *   grouped  w = (d * scale) * q                      Q3_K, Q6_K
+ *   grouped  w = (d * scale) * q                      Q3_K, Q6_K; IQ4_XS, whose q are those of a table
  *   affine   w = (d * scale) * q - (dmin * min)       Q2_K, Q4_K, Q5_K
  *
  * Only the addition or subtraction rounds: an f16 has 11 significant bits, a group's scale at most 7 and a code at most 5 (7 where
- * there are no groups), so the products fit the 24 bits of an f32. Hence the weights equal ggml's bit for bit, whatever
+ * there are no groups, or where their scales have 5), so the products fit the 24 bits of an f32. Hence the weights equal ggml's bit for bit, whatever
  * its order of operations and whether or not a compiler fused them. (The bits of a NaN, which only an infinite or NaN d
  * makes, are not specified.)
  */
 import { QuenchError } from '../errors.js'
 import type { Codes, Factor, Format, Grid, GridLayout } from './format.js'
+import { scaleProblem } from './stored-scale.js'
 
 /** The scale and, where there is one, the offset. */
 export const factorsOf = ({ scale, offset }: GridLayout): readonly Factor[] =>
@@ -23,18 +24,18 @@ export const factorsOf = ({ scale, offset }: GridLayout): readonly Factor[] =>
 /** Says of which weights a format cannot hold the scales. @throws QuenchError */
 export function checkScales({ name, grid }: Format, codes: Codes): void {
   for (const { block } of grid ? factorsOf(grid) : [])
-    if (!(codes[block.field]?.every(Number.isFinite) ?? true))
-      throw new QuenchError(
-        `it holds weights that are too large for ${name}, whose scales are halves (65504 at most)`,
-      )
+    for (const value of codes[block.field]) {
+      const problem = scaleProblem(name, block.rounding, value)
+      if (problem !== undefined) throw new QuenchError(`it holds weights that are ${problem}`)
+    }
 }
 
-/** Weights of {d: 1, q: blockSize} per block. */
-export function dequantizeScaled({ d, q }: Codes, blockSize: number): Float32Array {
+/** Weights of {d: one per group, q: blockSize} per block; most blocks are one group. */
+export function dequantizeScaled({ d, q }: Codes, groupSize: number): Float32Array {
   const weights = new Float32Array(q.length)
-  for (let block = 0, i = 0; block < d.length; block++) {
-    const scale = d[block]
-    for (const end = i + blockSize; i < end; i++) weights[i] = scale * q[i]
+  for (let group = 0, i = 0; group < d.length; group++) {
+    const scale = d[group]
+    for (const end = i + groupSize; i < end; i++) weights[i] = scale * q[i]
   }
   return weights
 }

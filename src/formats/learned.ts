@@ -10,7 +10,7 @@
 import type { Codes, Grid, GridLayout, Latent, Latents } from './format.js'
 import { factorsOf, gridOf } from './grids.js'
 import { halfGaps, integers, type Levels, meanGap, nearest } from './levels.js'
-import type { StoredScale } from './stored-scale.js'
+import type { ScaleRounding, StoredScale } from './stored-scale.js'
 
 type Range = readonly [lo: number, hi: number]
 
@@ -25,9 +25,12 @@ const integer = (field: string, [lo, hi]: Range): StoredScale => ({
   rounding: { as: 'integer', lo, hi },
 })
 
-/** w = d * q, with one scale per block. */
-export const learnScaled = (groupSize: number, levels: Range | Levels): Learned =>
-  learned({ groupSize, levels: toLevels(levels), scale: { block: half('d') } })
+/** w = d * q, with one scale per group of weights, which is a block of most formats. */
+export const learnScaled = (
+  groupSize: number,
+  levels: Range | Levels,
+  rounding: ScaleRounding = { as: 'half' },
+): Learned => learned({ groupSize, levels: toLevels(levels), scale: { block: { field: 'd', rounding } } })
 
 /** w = d * q + m, with one scale and one shift per block. */
 export const learnShifted = (groupSize: number, levels: Range): Learned =>
@@ -39,7 +42,7 @@ export const learnShifted = (groupSize: number, levels: Range): Learned =>
   })
 
 /** w = (d * scale) * q, with one small integer scale per group. */
-export const learnGrouped = (groupSize: number, levels: Range, scales: Range): Learned =>
+export const learnGrouped = (groupSize: number, levels: Range | Levels, scales: Range): Learned =>
   learned({
     groupSize,
     levels: toLevels(levels),

@@ -1,5 +1,6 @@
 /**
- * Recipes: which format each tensor of a model gets, equal to llama-quantize of llama.cpp 0.5.0 (src/llama-quant.cpp).
+ * Recipes: which format each tensor of a model gets, equal to llama-quantize of llama.cpp 0.5.0 (src/llama-quant.cpp) where that has the
+ * file type. For MXFP4 and NVFP4 in all matrices it has none, and the recipes are quench's own.
  *
  * A recipe is a default format and, for the tensors that repay more bits, a rule that may name another one: attention
  * values, the last matrices of feed-forward and attention. A rule sees the position of its tensor among the model's
@@ -17,6 +18,11 @@ import { BF16 } from './types/bf16.js'
 import { F16 } from './types/f16.js'
 import { F32 } from './types/f32.js'
 import { IQ4_NL } from './types/iq4_nl.js'
+import { IQ4_XS } from './types/iq4_xs.js'
+import { MXFP4 } from './types/mxfp4.js'
+import { NVFP4 } from './types/nvfp4.js'
+import { Q1_0 } from './types/q1_0.js'
+import { Q2_0 } from './types/q2_0.js'
 import { Q2_K } from './types/q2_k.js'
 import { Q3_K } from './types/q3_k.js'
 import { Q4_0 } from './types/q4_0.js'
@@ -27,6 +33,7 @@ import { Q5_1 } from './types/q5_1.js'
 import { Q5_K } from './types/q5_k.js'
 import { Q6_K } from './types/q6_k.js'
 import { Q8_0 } from './types/q8_0.js'
+import { TQ1_0 } from './types/tq1_0.js'
 import { TQ2_0 } from './types/tq2_0.js'
 
 /** What the recipes depend on. Where a model gives a number per layer, it is that of layer 0. */
@@ -79,6 +86,13 @@ const important = ({ i, n }: Place) => {
 
 const eightExpertsQ5K: Rule = ({ eightExperts, falcon }) => (eightExperts && !falcon ? Q5_K.type : undefined)
 
+/** IQ4_NL and IQ4_XS, which differ in their blocks. */
+const nonLinear = {
+  attnV: ({ queriesPerKey }) => (queriesPerKey >= 4 ? Q5_K.type : undefined),
+  attnOutput: eightExpertsQ5K,
+  ffnDown: (at) => (early(at, 8) && !at.importance ? Q5_K.type : undefined),
+} as const satisfies Partial<Recipe>
+
 export const recipes: Readonly<Record<string, Recipe>> = {
   F32: { fileType: 0, type: F32.type },
   F16: { fileType: 1, type: F16.type },
@@ -121,13 +135,12 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     type: Q4_0.type,
     ffnDown: (at) => (at.importance && early(at, 8) ? Q4_1.type : undefined),
   },
-  IQ4_NL: {
-    fileType: 25,
-    type: IQ4_NL.type,
-    attnV: ({ queriesPerKey }) => (queriesPerKey >= 4 ? Q5_K.type : undefined),
-    attnOutput: eightExpertsQ5K,
-    ffnDown: (at) => (early(at, 8) && !at.importance ? Q5_K.type : undefined),
-  },
+  IQ4_NL: { fileType: 25, type: IQ4_NL.type, ...nonLinear },
+  // As Q4_0, which takes as many bits: every matrix but the output in one type, so that hardware that multiplies FP4 does so everywhere.
+  NVFP4: { fileType: 39, type: NVFP4.type },
+  // The same. llama-quantize's MXFP4_MOE, whose number it has, rounds the experts to MXFP4 and all else to Q8_0: no model that trains has experts.
+  MXFP4: { fileType: 38, type: MXFP4.type },
+  IQ4_XS: { fileType: 30, type: IQ4_XS.type, ...nonLinear },
   Q3_K_L: {
     fileType: 13,
     type: Q3_K.type,
@@ -150,14 +163,18 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     attnOutput: ({ eightExperts, falcon }) => (falcon ? undefined : eightExperts ? Q5_K.type : Q3_K.type),
     ffnDown: () => Q3_K.type,
   },
+  Q2_0: { fileType: 41, type: Q2_0.type, embedding: Q4_K.type },
   TQ2_0: { fileType: 37, type: TQ2_0.type, embedding: Q4_K.type },
+  TQ1_0: { fileType: 36, type: TQ1_0.type, embedding: Q4_K.type },
+  Q1_0: { fileType: 40, type: Q1_0.type },
 }
 
 /**
  * The ggml_type id of every tensor of a model quantized with a recipe, by tensor name.
- * `importance` says whether the quantizer has an importance matrix, which changes Q4_0, Q5_0 and IQ4_NL only.
+ * `importance` says whether the quantizer has an importance matrix, which changes Q4_0, Q5_0, IQ4_NL and IQ4_XS only.
  * A tensor that is left alone keeps any type it has, also one without a `Format`.
- * Throws QuenchError for an unknown recipe and for a tensor of experts whose name gives no layer of the model.
+ * Throws QuenchError for an unknown recipe, for a tensor of experts whose name gives no layer of the model, and for rows that the blocks
+ * of a type do not divide which has no other in its place, as llama-quantize does.
  */
 export function assignTypes(
   recipe: string,
@@ -209,7 +226,7 @@ export function assignTypes(
   for (const tensor of [...tensors].sort(byLayerThenName)) {
     if (!isRounded(tensor)) types.set(tensor.name, tensor.type)
     else if (!rounds) types.set(tensor.name, type)
-    else types.set(tensor.name, fitRows(choose(tensor.name), tensor.shape[0]))
+    else types.set(tensor.name, fitRows(choose(tensor.name), tensor))
   }
   return types
 }
@@ -232,9 +249,17 @@ function is70B({ architecture, layers, heads, headsKv }: ModelFacts): boolean {
   return layersOf70B.get(architecture) === layers && !multiHead
 }
 
+/** The longest blocks in whose place F16 is taken. */
+const shortBlock = 32
+
 /** `type`, or what takes its place in rows that its blocks do not divide. */
-function fitRows(type: number, rowLength: number): number {
-  const { blockSize, smaller } = formatOf(type) as Format
+function fitRows(type: number, tensor: TensorFacts): number {
+  const { name, blockSize, smaller } = formatOf(type) as Format
+  const [rowLength] = tensor.shape
   if (rowLength % blockSize === 0) return type
-  return smaller === undefined ? F16.type : fitRows(smaller, rowLength)
+  if (smaller !== undefined) return fitRows(smaller, tensor)
+  if (blockSize <= shortBlock) return F16.type
+  throw new QuenchError(
+    `tensor ${tensor.name}: rows of ${rowLength} weights are no whole number of ${name} blocks of ${blockSize}, and llama.cpp has no type in its place; choose another type`,
+  )
 }

@@ -1,9 +1,11 @@
-/** How the scales and minimums of a grid are stored and rounded: those of blocks as halves, those of groups as small integers. */
+/** How the scales and minimums of a grid are stored and rounded: as halves, as small integers, or as one of a few numbers. */
 import { floatsToHalves, floatToHalf, halfToFloat, halvesToFloats } from './half.js'
 
 export type ScaleRounding =
   | { readonly as: 'half' }
   | { readonly as: 'integer'; readonly lo: number; readonly hi: number }
+  /** One of these, ascending: those of a byte (byte-floats.ts). */
+  | { readonly as: 'listed'; readonly values: Float32Array }
 
 /** A stored number of each block or of each group. */
 export interface StoredScale {
@@ -12,14 +14,27 @@ export interface StoredScale {
   readonly rounding: ScaleRounding
 }
 
-/** To the nearest number that can be stored; of integers halves up, and never -0, which a file cannot hold. */
+/** To the nearest number that can be stored; of integers and listed numbers halves up, and never -0, which a file cannot hold. */
 export function roundScale(rounding: ScaleRounding, value: number): number {
   if (rounding.as === 'half') return halfToFloat(floatToHalf(value))
+  if (rounding.as === 'listed') return nearestOf(rounding.values, value)
   return Math.min(Math.max(Math.floor(Math.fround(value + 0.5)), rounding.lo), rounding.hi)
+}
+
+/** The one of ascending numbers that is nearest. */
+function nearestOf(values: Float32Array, x: number): number {
+  let [first, last] = [0, values.length - 1]
+  while (first < last) {
+    const i = (first + last) >> 1
+    if (x < (values[i] + values[i + 1]) / 2) last = i
+    else first = i + 1
+  }
+  return values[first]
 }
 
 export function roundScales(rounding: ScaleRounding, values: Float32Array): Float32Array {
   if (rounding.as === 'half') return halvesToFloats(floatsToHalves(values))
+  if (rounding.as === 'listed') return values.map((value) => nearestOf(rounding.values, value))
   // A plain loop: there is one of them for every group of every weight matrix, in every step.
   const { lo, hi } = rounding
   const rounded = new Float32Array(values.length)
@@ -34,9 +49,30 @@ export function roundScales(rounding: ScaleRounding, values: Float32Array): Floa
  */
 export function clearClipped(rounding: ScaleRounding, values: Float32Array, gradients: Float32Array): void {
   if (rounding.as === 'half') return
+  if (rounding.as === 'listed') {
+    const [least, greatest] = endsOf(rounding.values)
+    for (let i = 0; i < values.length; i++)
+      if (!(values[i] >= least && values[i] <= greatest)) gradients[i] = 0
+    return
+  }
   const { lo, hi } = rounding
   for (let i = 0; i < values.length; i++) {
     const rounded = Math.floor(Math.fround(values[i] + 0.5))
     if (!(rounded >= lo && rounded <= hi)) gradients[i] = 0
   }
+}
+
+/** The least and the greatest of ascending numbers. */
+const endsOf = (values: Float32Array): readonly [number, number] => [values[0], values[values.length - 1]]
+
+/** What weights are for which ggml's quantizer has found a scale that is no number; undefined: it is one. */
+export function scaleProblem(name: string, rounding: ScaleRounding, value: number): string | undefined {
+  if (rounding.as !== 'listed')
+    return Number.isFinite(value)
+      ? undefined
+      : `too large for ${name}, whose scales are halves (65504 at most)`
+  const [least, greatest] = endsOf(rounding.values)
+  return value >= least && value <= greatest
+    ? undefined
+    : `too small for ${name}: ggml finds no scale for them`
 }

@@ -5,6 +5,11 @@ import { BF16 } from './types/bf16.js'
 import { F16 } from './types/f16.js'
 import { F32 } from './types/f32.js'
 import { IQ4_NL } from './types/iq4_nl.js'
+import { IQ4_XS } from './types/iq4_xs.js'
+import { MXFP4 } from './types/mxfp4.js'
+import { NVFP4 } from './types/nvfp4.js'
+import { Q1_0 } from './types/q1_0.js'
+import { Q2_0 } from './types/q2_0.js'
 import { Q2_K } from './types/q2_k.js'
 import { Q3_K } from './types/q3_k.js'
 import { Q4_0 } from './types/q4_0.js'
@@ -15,6 +20,7 @@ import { Q5_1 } from './types/q5_1.js'
 import { Q5_K } from './types/q5_k.js'
 import { Q6_K } from './types/q6_k.js'
 import { Q8_0 } from './types/q8_0.js'
+import { TQ1_0 } from './types/tq1_0.js'
 import { TQ2_0 } from './types/tq2_0.js'
 
 export const formats: readonly Format[] = [
@@ -30,9 +36,15 @@ export const formats: readonly Format[] = [
   Q4_1,
   Q4_0,
   IQ4_NL,
+  NVFP4,
+  MXFP4,
+  IQ4_XS,
   Q3_K,
   Q2_K,
+  Q2_0,
   TQ2_0,
+  TQ1_0,
+  Q1_0,
 ]
 
 /** What is stored as it is trained: norms, scales, the state of a run. */

@@ -41,6 +41,12 @@ export const fileTypes: ReadonlyMap<number, string> = new Map([
   [41, 'Q2_0'],
 ])
 
+/** Types of files that quench has a recipe for and llama.cpp no number: their files have that of MXFP4_MOE. */
+const ownTypes = ['MXFP4']
+
+/** What can be said for a type. */
+export const fileTypeNames: readonly string[] = [...fileTypes.values(), ...ownTypes]
+
 /** Aliases accepted by llama-quantize. */
 const aliases: ReadonlyMap<string, string> = new Map([
   ['Q3_K', 'Q3_K_M'],
@@ -52,7 +58,7 @@ const aliases: ReadonlyMap<string, string> = new Map([
 export function fileTypeNamed(text: string): string | undefined {
   if (/^\d{1,3}$/.test(text)) return fileTypes.get(Number(text))
   const name = text.toUpperCase()
-  return aliases.get(name) ?? [...fileTypes.values()].find((type) => type === name)
+  return aliases.get(name) ?? fileTypeNames.find((type) => type === name)
 }
 
 /** The substitute for a type whose blocks do not divide the rows; for IQ types IQ4_NL. */

@@ -1,11 +1,13 @@
 /**
  * Plain post-training quantization of a whole file by libllama: the same bytes as llama-quantize writes, and whole or
- * not at all. What libllama would only find out at the end, or say in its own words, is checked first.
+ * not at all; where libllama has no such file type, by a recipe of quench's own. What libllama would only find out at the end, or say
+ * in its own words, is checked first.
  */
 import { stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
 import { commitTemporary, discardTemporary, openTemporary } from '../files.js'
+import { recipes } from '../formats/recipes.js'
 import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize, summarizeFile } from '../gguf/summary.js'
@@ -13,6 +15,7 @@ import { checkLoads, FILE_TYPES, quantizeModel, tryEarly } from '../llama/index.
 import { checkNumbers, threadRange } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { targetOf } from '../paths.js'
+import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
 
 export interface QuantizeFileOptions {
@@ -41,6 +44,11 @@ export interface QuantizeFileResult {
   readonly warnings: readonly string[]
 }
 
+const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
+
+/** What `quantizeFile` can write. */
+export const quantizedTypes: readonly string[] = [...Object.keys(FILE_TYPES), ...ownTypes]
+
 /**
  * Quantizes the GGUF file `input` to a file type of llama.cpp (`Q4_K_M`). An `output` that exists is replaced, but only
  * once the new file is whole.
@@ -53,8 +61,8 @@ export async function quantizeFile(
   type: string,
   options: QuantizeFileOptions = {},
 ): Promise<QuantizeFileResult> {
-  if (!Object.hasOwn(FILE_TYPES, type))
-    throw new UsageError(`--type ${type} is unknown; choose one of ${Object.keys(FILE_TYPES).join(', ')}`)
+  if (!quantizedTypes.includes(type))
+    throw new UsageError(`--type ${type} is unknown; choose one of ${quantizedTypes.join(', ')}`)
   checkNumbers(options, { threads: threadRange })
   return withOutputs(
     { writes: [{ path: output, by: 'the output' }], reads: [{ path: input, by: 'the input' }] },
@@ -82,11 +90,13 @@ async function quantizeTo(
   const stopWatching = watch(temporary, total, options.onProgress)
   let weights: WeightReport
   try {
-    const quantized = quantizeModel(input, temporary, {
-      type,
-      allowRequantize: options.allowRequantize ?? false,
-      ...(options.threads !== undefined && { threads: options.threads }),
-    })
+    const quantized = ownTypes.includes(type)
+      ? quantizeByRecipe(input, temporary, type, options.threads)
+      : quantizeModel(input, temporary, {
+          type,
+          allowRequantize: options.allowRequantize ?? false,
+          ...(options.threads !== undefined && { threads: options.threads }),
+        })
     const reading = before.type === 'F16' ? undefined : readInputWeights(input, type)
     const [done, read] = await Promise.allSettled([quantized, reading])
     if (read.status === 'rejected') throw done.status === 'rejected' ? done.reason : read.reason

@@ -1,6 +1,6 @@
 /** The model to train: its file, architecture and weights, and the target type of each tensor. */
 import { FileError, UsageError } from '../errors.js'
-import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
+import { recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
 import { headerProblems } from '../gguf/problems.js'
@@ -10,6 +10,7 @@ import type { Architecture, ModelConfig } from '../models/architecture.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { architectureOf } from '../models/table.js'
 import { FileWeights, modelTensors } from '../models/weights.js'
+import { typesOf } from '../quantize/by-recipe.js'
 import { readInputWeights } from '../quantize/input-weights.js'
 
 /** An architecture with the hyperparameters of a model. */
@@ -76,26 +77,7 @@ export async function checkSource({ gguf }: Source, type: string): Promise<strin
 }
 
 /** The ggml type of every tensor of the file in a recipe. */
-export const targetTypes = ({ gguf }: Source, recipe: string): Map<string, number> =>
-  assignTypes(recipe, modelFacts(gguf), gguf.tensors)
-
-function modelFacts({ metadata }: Gguf): ModelFacts {
-  const architecture = metadata.string('general.architecture')
-  const first = (key: string, fallback: number): number => {
-    const full = `${architecture}.${key}`
-    return metadata.get(full)?.type === 'array'
-      ? (metadata.numbers(full)[0] ?? fallback)
-      : metadata.number(full, fallback)
-  }
-  const heads = first('attention.head_count', 1)
-  return {
-    architecture,
-    layers: metadata.number(`${architecture}.block_count`),
-    heads,
-    headsKv: first('attention.head_count_kv', heads),
-    experts: metadata.number(`${architecture}.expert_count`, 0),
-  }
-}
+export const targetTypes = ({ gguf }: Source, recipe: string): Map<string, number> => typesOf(gguf, recipe)
 
 /** Tables that do not train and are only used for row lookups. */
 export const rowTables = ({ architecture, config }: Model, untrained: ReadonlySet<string>): string[] =>

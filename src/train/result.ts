@@ -1,8 +1,8 @@
 /** The result of a run: validation loss by kind of text, compared with the reference quantizer's files. */
 
 import type { StageReport, TrainOptions } from '../config/options.js'
-import { recipes } from '../formats/recipes.js'
-import { Metadata } from '../gguf/index.js'
+import type { Metadata } from '../gguf/index.js'
+import { recipeMetadata } from '../quantize/by-recipe.js'
 import { inputKey } from '../resume/leftovers.js'
 import type { Source } from '../student/source.js'
 import { type MeanError, meanError } from '../validation/estimate.js'
@@ -70,10 +70,7 @@ export function resultMetadata(
   { steps, tokens }: { readonly steps: number; readonly tokens: number },
   { plain, after }: Result,
 ): Metadata {
-  const metadata = new Metadata(output, gguf.metadata)
-    .set('general.file_type', { type: 'uint32', value: recipes[type].fileType })
-    .set('general.quantization_version', { type: 'uint32', value: 2 })
-    .set(inputKey, { type: 'string', value: fingerprint })
+  const metadata = recipeMetadata(gguf, output, type).set(inputKey, { type: 'string', value: fingerprint })
   const taken = stages.filter((stage) => stage.taken).map(({ stage }) => stage)
   if (taken.length === 0) return metadata
   // A last stage that was undone leaves nothing in the file.

@@ -1,7 +1,7 @@
 /** The end of a run: the file and the report. */
 import { summarizeFile } from '../gguf/summary.js'
 import { sizesOf } from '../plan/memory.js'
-import { exportModel } from '../student/export.js'
+import { writeTyped } from '../quantize/by-recipe.js'
 import type { Validated } from '../validation/opponent.js'
 import type { RunContext } from './context.js'
 import type { TrainReport } from './report.js'
@@ -19,8 +19,8 @@ export async function writeResult(run: RunContext, state: State): Promise<TrainR
   const weighed = !trained && opponent.kind === 'importance' ? await run.importance() : undefined
   const tokens = progress.step * network.tokens
   const metadata = resultMetadata(source, options, stages, { steps: progress.step, tokens }, result)
-  const tensors = trained ? state.tensors() : async () => undefined
-  await exportModel(source.gguf, options.output, metadata, types, tensors, weighed)
+  const made = trained ? { made: state.tensors() } : {}
+  await writeTyped(source.gguf, options.output, metadata, types, { ...made, importance: weighed })
   const { bytes, bitsPerWeight } = await summarizeFile(options.output)
   const trainingSeconds = progress.seconds - solvingSeconds(progress)
   const { fileTokens, generalTokens, selfWrittenTokens, distinct4 } = text.report

@@ -76,7 +76,7 @@ test.each([
 ] as const)('%s stops training at a good point, and it can go on', async (signal, exit) => {
   const output = file(`${signal}.gguf`)
   const { code, stderr } = await start(training(output), afterPlan(signal))
-  expect(stderr).toMatch(/^quench: stopping [^\n]*\nquench: stopped [^\n]*--resume goes on from there\n$/)
+  expect(stderr).toMatch(/^quench: stopping [^\n]*\nquench: stopped[^\n]*--resume goes on from there\n$/)
   expect(code).toBe(exit)
   const left = (await readdir(folder)).filter((name) => name.includes(signal))
   for (const name of left) expect([`${signal}.gguf.checkpoint`, `${signal}.gguf.blocks`]).toContain(name)

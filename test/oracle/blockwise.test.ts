@@ -57,7 +57,7 @@ const planned = {
   trial: 320,
   steps: 0,
   seconds: undefined,
-  ...{ text: 2048, length: 64, topK: undefined },
+  ...{ text: 4096, length: 64, topK: undefined },
   speeds: slowSpeeds,
 }
 

@@ -7,7 +7,8 @@
  *   dL/dm = sum of -dL/dw'
  *
  * s is d times the rounded scale of the group, so d gets the sum of dL/ds scale, and the scale dL/ds d unless it was
- * clipped itself; and so for m (or for its negative, where a block stores what is added). Where s is zero the codes are zero whatever the weights are, so that their gradient does not matter.
+ * clipped itself; and so for m (or for its negative, where a block stores what is added). Where s is zero, or so small that 1 / s is
+ * infinite, the codes are those of zero whatever the weights are, so that their gradient does not matter.
  */
 import { describe, expect, test } from 'vitest'
 import type { Codes, Latents } from '../../src/formats/format.js'
@@ -31,34 +32,39 @@ function expected(
   codes: Codes,
   dy: Float32Array,
 ): Record<string, Float64Array> {
-  const { q: range, scales: scaleRange, groupSize } = grids[format.name]
+  const { q: range, twoLevels, scales: scaleRange, stored, groupSize } = grids[format.name]
   const out = Object.fromEntries(
     Object.entries(latents).map(([name, { values }]) => [name, new Float64Array(values.length)]),
   )
   // An end of a table reaches beyond it as far as to the middle between it and its neighbour.
   const [first, second, before, last] = [range[0], range[1], range[range.length - 2], range[range.length - 1]]
   const reach =
-    range.length > 2 ? [first - (second - first) / 2, last + (last - before) / 2] : [first - 0.5, last + 0.5]
-  const groupsPerBlock = format.blockSize / groupSize
+    range.length > 2 || twoLevels
+      ? [first - (second - first) / 2, last + (last - before) / 2]
+      : [first - 0.5, last + 0.5]
+  const groupsPerScale = format.blockSize / groupSize / format.fields.d
   const unclipped = (name: string, group: number): number => {
     const rounded = Math.floor(latents[name].values[group] + 0.5)
     return scaleRange && rounded >= scaleRange[0] && rounded <= scaleRange[1] ? 1 : 0
   }
   for (let group = 0; group < size / groupSize; group++) {
-    const block = Math.floor(group / groupsPerBlock)
+    const block = Math.floor(group / groupsPerScale)
     const s = codes.d[block] * (codes.scales?.[group] ?? 1)
     const m = codes.dmin ? codes.dmin[block] * codes.mins[group] : codes.m ? -codes.m[block] : 0
+    const none = !Number.isFinite(Math.fround(1 / s))
     let ds = 0
     let dm = 0
     for (let i = group * groupSize; i < (group + 1) * groupSize; i++) {
       // In f32, as the graph does, so that the same weights count as clipped.
-      const x = s === 0 ? 0 : Math.fround(Math.fround(latents.w.values[i] + m) * Math.fround(1 / s))
+      const x = none ? 0 : Math.fround(Math.fround(latents.w.values[i] + m) * Math.fround(1 / s))
       const inside = x >= reach[0] && x < reach[1]
-      out.w[i] = s === 0 ? Number.NaN : inside ? dy[i] : 0
+      out.w[i] = none ? Number.NaN : inside ? dy[i] : 0
       ds += dy[i] * codes.q[i]
       dm -= dy[i]
     }
-    out.d[block] += ds * (codes.scales?.[group] ?? 1)
+    const d = latents.d.values[block]
+    if (!stored || (d >= stored[0] && d <= stored[stored.length - 1]))
+      out.d[block] += ds * (codes.scales?.[group] ?? 1)
     if (codes.scales) out.scales[group] = ds * codes.d[block] * unclipped('scales', group)
     if (codes.m) out.m[block] -= dm
     if (codes.dmin) {

@@ -45,9 +45,9 @@ function differing(a: Float32Array, b: Float32Array): number {
 }
 
 /** Stored scale of the group of every weight. */
-function scaleOf(format: Trainable, { d, scales }: Codes, i: number): number {
+function scaleOf(format: Trainable, { d, scales, q }: Codes, i: number): number {
   const stored = scales ? scales[Math.floor(i / grids[format.name].groupSize)] : 1
-  return stored * d[Math.floor(i / format.blockSize)]
+  return stored * d[Math.floor((i * d.length) / q.length)]
 }
 
 /** Rounds, packs, and compares with libggml and with the graph; gives back the codes. */

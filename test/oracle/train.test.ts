@@ -48,7 +48,10 @@ function expectSame(ours: ReadonlyMap<string, Buffer>, theirs: ReadonlyMap<strin
 }
 
 describe('step 0 is PTQ', () => {
-  it.each(['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'])(
+  it.each([
+    ...['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K'],
+    ...['IQ4_XS', 'Q2_0', 'TQ1_0', 'Q1_0'],
+  ])(
     "%s: the codes of parameters are the reference quantizer's, with importances and without",
     async (type) => {
       const source = await openSource(input)

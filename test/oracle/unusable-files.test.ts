@@ -188,7 +188,7 @@ describe('weights', () => {
   ])('%s is named with tensor and place', async (name, value) => {
     const path = await withWeight(name, value)
     const problem = `its tensor 'blk.1.ffn_up.weight' has ${name} as weight 4242`
-    for (const type of ['Q4_0', 'Q4_K_M', 'F16'])
+    for (const type of ['Q4_0', 'Q4_K_M', 'NVFP4', 'F16'])
       await expect(quantizeFile(path, output(), type)).rejects.toThrow(`${path}: ${problem}`)
     const text = [{ name: 'text', text: 'the cat and the hat '.repeat(40) }]
     await expect(evaluateFiles({ reference: sound, files: [path], text, context: 16 })).rejects.toThrow(

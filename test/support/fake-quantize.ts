@@ -12,6 +12,7 @@ import { formats } from '../../src/formats/table.js'
 import {
   add,
   clip,
+  constant,
   div,
   equal,
   grad,
@@ -24,6 +25,7 @@ import {
   stopGradient,
   straightThrough,
   sub,
+  sum,
   type Tensor,
   toFloat,
   where,
@@ -36,10 +38,25 @@ export const trainable = formats.filter(
   (f): f is Trainable => f.latents !== undefined && f.grid !== undefined,
 )
 
-/** Smallest and largest code, or a table of them all, and the smallest and largest group scales where there are any; `groupSize` weights share a scale. */
-export const grids: Readonly<
-  Record<string, { q: readonly number[]; scales?: readonly [number, number]; groupSize: number }>
-> = {
+/** What is said of a grid a second time. */
+interface GridRow {
+  /** Smallest and largest code, or a table of them all. */
+  readonly q: readonly number[]
+  /** Whether the smallest and the largest code are all that there are. */
+  readonly twoLevels?: true
+  /** Smallest and largest scale of groups that share one of a block. */
+  readonly scales?: readonly [number, number]
+  /** All scales that can be stored, where they are no halves. */
+  readonly stored?: readonly number[]
+  /** Weights that share a scale. */
+  readonly groupSize: number
+}
+
+const e2m1 = [-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
+const e8m0 = Array.from({ length: 255 }, (_, e) => 2 ** (e - 128))
+const ue4m3 = Array.from({ length: 127 }, (_, i) => (i < 8 ? i : (8 + (i & 7)) * 2 ** ((i >> 3) - 1)) / 1024)
+
+export const grids: Readonly<Record<string, GridRow>> = {
   Q8_0: { q: [-127, 127], groupSize: 32 },
   Q4_0: { q: [-8, 7], groupSize: 32 },
   Q4_1: { q: [0, 15], groupSize: 32 },
@@ -53,6 +70,16 @@ export const grids: Readonly<
     q: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
     groupSize: 32,
   },
+  IQ4_XS: {
+    q: [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
+    scales: [-32, 31],
+    groupSize: 32,
+  },
+  MXFP4: { q: e2m1, stored: e8m0, groupSize: 32 },
+  NVFP4: { q: e2m1, stored: ue4m3, groupSize: 16 },
+  Q1_0: { q: [-1, 1], twoLevels: true, groupSize: 128 },
+  Q2_0: { q: [-1, 2], groupSize: 64 },
+  TQ1_0: { q: [-1, 1], groupSize: 256 },
   TQ2_0: { q: [-1, 1], groupSize: 256 },
   Q6_K: { q: [-32, 31], scales: [-128, 127], groupSize: 16 },
 }
@@ -115,6 +142,19 @@ function nearestLevel({ lo, hi, table }: Levels, x: Tensor): { level: Tensor; pa
   }
 }
 
+/** The nearest of ascending numbers, straight-through within their ends: of all, the only one that is reached and whose next is not. */
+function nearestListed(x: Tensor, values: Float32Array): Tensor {
+  const column = reshape(x, [x.size, 1])
+  const row = (numbers: Float32Array): Tensor => constant(numbers, [1, numbers.length])
+  const middles = values.slice(1).map((value, i) => value / 2 + values[i] / 2)
+  const reached = sub(1, toFloat(less(column, row(Float32Array.of(-Infinity, ...middles)))))
+  const left = toFloat(less(column, row(Float32Array.of(...middles, Infinity))))
+  const nearest = reshape(sum(mul(mul(reached, left), row(values)), [1]), x.shape)
+  const [least, greatest] = [values[0], values[values.length - 1]]
+  const inside = mul(sub(1, toFloat(less(x, least))), sub(1, toFloat(less(greatest, x))))
+  return straightThrough(stopGradient(nearest), x, inside)
+}
+
 /** The rounding of a grid as a graph; latents are (blocks, values per block). */
 function roundingGraph(
   { groupSize, levels, scale, offset }: Trainable['grid'],
@@ -126,7 +166,9 @@ function roundingGraph(
     const rounded = ({ field, rounding }: StoredScale): Tensor =>
       rounding.as === 'half'
         ? roundToFloat16(latents[field])
-        : clip(round(latents[field]), rounding.lo, rounding.hi)
+        : rounding.as === 'listed'
+          ? nearestListed(latents[field], rounding.values)
+          : clip(round(latents[field]), rounding.lo, rounding.hi)
     codes[block.field] = rounded(block)
     if (!group) return reshape(codes[block.field], [groups, 1])
     codes[group.field] = rounded(group)
@@ -134,7 +176,9 @@ function roundingGraph(
   }
   const w = reshape(latents.w, [groups, groupSize])
   const s = column(scale)
-  const none = equal(s, 0)
+  // Scales whose inverse is infinite: zero, and the least that MXFP4 has.
+  const tiny = 2 ** -127
+  const none = equal(mul(toFloat(less(s, tiny)), toFloat(less(-tiny, s))), 1)
   const inverse = where(none, 0, div(1, where(none, 1, s)))
   const m = offset && column(offset)
   const x = !m ? w : offset.sign > 0 ? sub(w, m) : add(w, m)

@@ -24,7 +24,8 @@ vi.mock('../../src/train/train.js', () => ({
     return { path: output, trained: fake.trained }
   },
 }))
-vi.mock('../../src/quantize/ptq.js', () => ({
+vi.mock('../../src/quantize/ptq.js', async (original) => ({
+  ...(await original<object>()),
   quantizeFile: async (_: string, output: string) => writeTinyGguf(output, { seed: 99 }),
 }))
 vi.mock('../../src/evaluate/index.js', async (original) => ({

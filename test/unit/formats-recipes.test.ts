@@ -52,6 +52,24 @@ describe('assignTypes', () => {
     expect(fallback('Q3_K_M', 288)).toBe(formatNamed('Q4_0')?.type)
     expect(fallback('Q2_K', 40)).toBe(formatNamed('F16')?.type)
     expect(fallback('Q8_0', 40)).toBe(formatNamed('F16')?.type)
+    expect(fallback('NVFP4', 288)).toBe(formatNamed('IQ4_NL')?.type)
+    expect(fallback('MXFP4', 40)).toBe(formatNamed('F16')?.type)
+    expect(() => fallback('Q1_0', 576)).toThrow(
+      'tensor blk.0.attn_q.weight: rows of 576 weights are no whole number of Q1_0 blocks of 128',
+    )
+  })
+
+  it('gives MXFP4 and NVFP4 every matrix but the output', () => {
+    const tensors = ['token_embd', 'output', 'blk.0.attn_v', 'blk.0.ffn_down'].map((name) =>
+      matrix(`${name}.weight`),
+    )
+    for (const recipe of ['MXFP4', 'NVFP4'])
+      expect(namesOf(assignTypes(recipe, { ...model, headsKv: 1 }, tensors))).toEqual({
+        'token_embd.weight': recipe,
+        'output.weight': 'Q6_K',
+        'blk.0.attn_v.weight': recipe,
+        'blk.0.ffn_down.weight': recipe,
+      })
   })
 
   it('protects the first ffn_down of Q4_0 only with an importance matrix', () => {

@@ -3,11 +3,16 @@ import { describe, expect, it } from 'vitest'
 import type { Format } from '../../src/formats/format.js'
 import { floatToHalf, halfToFloat } from '../../src/formats/half.js'
 import { formatNamed, formatOf, formats } from '../../src/formats/table.js'
+import { MXFP4 } from '../../src/formats/types/mxfp4.js'
+import { NVFP4 } from '../../src/formats/types/nvfp4.js'
 import { Q4_0 } from '../../src/formats/types/q4_0.js'
 import { Q4_K } from '../../src/formats/types/q4_k.js'
 
-/** Least and greatest value of every integer field. */
-const ranges: Record<string, Record<string, [number, number]>> = {
+const e2m1 = [-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]
+const iq4nl = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+
+/** Least and greatest value of every integer field, or a list of those that it can have; other fields hold halves. */
+const ranges: Record<string, Record<string, [number, number] | { of: number[] }>> = {
   Q8_0: { q: [-128, 127] },
   Q4_0: { q: [-8, 7] },
   Q4_1: { q: [0, 15] },
@@ -18,6 +23,14 @@ const ranges: Record<string, Record<string, [number, number]>> = {
   Q4_K: { scales: [0, 63], mins: [0, 63], q: [0, 15] },
   Q5_K: { scales: [0, 63], mins: [0, 63], q: [0, 31] },
   Q6_K: { scales: [-128, 127], q: [-32, 31] },
+  IQ4_NL: { q: { of: iq4nl } },
+  IQ4_XS: { scales: [-32, 31], q: { of: iq4nl } },
+  MXFP4: { d: { of: [2 ** -128, 2 ** -127, 2 ** -9, 0.5, 1, 2 ** 126] }, q: { of: e2m1 } },
+  NVFP4: { d: { of: [0, 2 ** -10, 7 * 2 ** -10, 2 ** -7, 9 * 2 ** -10, 224] }, q: { of: e2m1 } },
+  Q1_0: { q: { of: [-1, 1] } },
+  Q2_0: { q: [-1, 2] },
+  TQ1_0: { q: [-1, 1] },
+  TQ2_0: { q: [-1, 1] },
 }
 
 const half = fc.integer({ min: 0, max: 0xffff }).filter((bits) => (bits & 0x7c00) !== 0x7c00)
@@ -25,7 +38,11 @@ const half = fc.integer({ min: 0, max: 0xffff }).filter((bits) => (bits & 0x7c00
 function codesOf(format: Format, blocks: number) {
   const arrays = Object.entries(format.fields).map(([field, perBlock]) => {
     const range = ranges[format.name][field]
-    const value = range ? fc.integer({ min: range[0], max: range[1] }) : half.map(halfToFloat)
+    const value = !range
+      ? half.map(halfToFloat)
+      : 'of' in range
+        ? fc.constantFrom(...range.of)
+        : fc.integer({ min: range[0], max: range[1] })
     const length = blocks * perBlock
     const array = fc.array(value, { minLength: length, maxLength: length })
     return [field, array.map((values) => Float32Array.from(values))] as const
@@ -73,6 +90,25 @@ describe('weights by hand', () => {
     bytes[3] = 0x19
     const weights = Q4_0.dequantize(Q4_0.decode(bytes))
     expect([weights[0], weights[16], weights[1], weights[17]]).toEqual([-4, 3.5, 0.5, -3.5])
+  })
+
+  it('MXFP4: a power of two, low halves first', () => {
+    const bytes = new Uint8Array(17)
+    bytes.set([127 + 3, 0xf1, 0x78]) // 2^3 times the standard's values: 0.5 and -6, then -0 and 6
+    const weights = MXFP4.dequantize(MXFP4.decode(bytes))
+    expect([weights[0], weights[16], weights[1], weights[17]]).toEqual([4, -48, 0, 48])
+    expect(MXFP4.encode(MXFP4.decode(bytes))[2]).toBe(0x70)
+  })
+
+  it('NVFP4: a scale for every 16 weights, of which the first eight are low halves', () => {
+    const bytes = new Uint8Array(36)
+    bytes[1] = 0x3c // 1.5
+    bytes.set([0xa2], 4 + 8 + 5)
+    bytes.set([0xff, 0x7f], 2)
+    const weights = NVFP4.dequantize(NVFP4.decode(bytes))
+    expect([weights[16 + 5], weights[16 + 13]]).toEqual([1.5, -1.5])
+    expect(NVFP4.decode(bytes).d).toEqual(Float32Array.of(0, 0.75, 240, 0))
+    expect(NVFP4.encode(NVFP4.decode(bytes)).subarray(0, 4)).toEqual(Uint8Array.of(0, 0x3c, 0xff, 0))
   })
 
   it('Q4_K: the sixth group takes its scale from two places', () => {

@@ -6,6 +6,10 @@ import type { Codes, Format } from '../../src/formats/format.js'
 import { gridOf } from '../../src/formats/grids.js'
 import { nearest } from '../../src/formats/levels.js'
 import { IQ4_NL } from '../../src/formats/types/iq4_nl.js'
+import { IQ4_XS } from '../../src/formats/types/iq4_xs.js'
+import { MXFP4 } from '../../src/formats/types/mxfp4.js'
+import { NVFP4 } from '../../src/formats/types/nvfp4.js'
+import { Q1_0 } from '../../src/formats/types/q1_0.js'
 import { Q2_K } from '../../src/formats/types/q2_k.js'
 import { Q3_K } from '../../src/formats/types/q3_k.js'
 import { Q4_0 } from '../../src/formats/types/q4_0.js'
@@ -59,7 +63,7 @@ function coarse(format: Format, weights: Float32Array): Codes {
   return codes
 }
 
-describe.each([Q4_0, Q4_1, Q3_K, Q2_K, IQ4_NL])('refine of $name', (format) => {
+describe.each([Q4_0, Q4_1, Q3_K, Q2_K, IQ4_NL, IQ4_XS, MXFP4, NVFP4, Q1_0])('refine of $name', (format) => {
   it.each([true, false])(
     'lowers the error with every sweep, on the grid of the format, rows together: %s',
     async (together) => {

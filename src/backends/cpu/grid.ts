@@ -154,6 +154,7 @@ function factorGradients(
   const perBlock = sums.length / blocks.length
   if (!group) {
     for (let i = 0; i < sums.length; i++) ofBlocks[i] = sign * sums[i]
+    clearClipped(block.rounding, latents[block.field].values, ofBlocks)
     return { [block.field]: ofBlocks }
   }
   const ownOf = stored[group.field]

@@ -10,9 +10,9 @@
 (module
   (memory (export "memory") 3)
 
-  ;; Rounds values x to the grid of their group: code q, the level nearest to (x + min) / scale, or to zero if the scale is zero, and
-  ;; weight scale * q - min. Levels are the integers from lo to hi, or `steps` + 1 levels of the table, starting at lo. `groups`
-  ;; groups of `vectors` times four values are contiguous.
+  ;; Rounds values x to the grid of their group: code q, the level nearest to (x + min) / scale, or to zero if the scale is zero (or
+  ;; so small that its inverse is infinite), and weight scale * q - min. Levels are the integers from lo to hi, or `steps` + 1 levels
+  ;; of the table, starting at lo. `groups` groups of `vectors` times four values are contiguous.
   (func (export "round") (param $groups i32) (param $vectors i32) (param $lo f32) (param $hi f32) (param $steps i32)
     (local $at i32) (local $group i32) (local $left i32)
     (local $least v128) (local $most v128) (local $scale v128) (local $min v128) (local $inverse v128) (local $q v128)
@@ -23,10 +23,7 @@
         (br_if $done (i32.eqz (local.get $groups)))
         (local.set $scale (v128.load32_splat offset=81920 (local.get $group)))
         (local.set $min (v128.load32_splat offset=98304 (local.get $group)))
-        (local.set $inverse
-          (v128.andnot
-            (f32x4.div (v128.const f32x4 1 1 1 1) (local.get $scale))
-            (f32x4.eq (local.get $scale) (v128.const f32x4 0 0 0 0))))
+        (local.set $inverse (call $inverse (local.get $scale)))
         (local.set $left (local.get $vectors))
         (loop $four
           (local.set $q
@@ -63,10 +60,7 @@
         (br_if $done (i32.eqz (local.get $groups)))
         (local.set $q (v128.load32_splat offset=81920 (local.get $group)))
         (local.set $min (v128.load32_splat offset=98304 (local.get $group)))
-        (local.set $inverse
-          (v128.andnot
-            (f32x4.div (v128.const f32x4 1 1 1 1) (local.get $q))
-            (f32x4.eq (local.get $q) (v128.const f32x4 0 0 0 0))))
+        (local.set $inverse (call $inverse (local.get $q)))
         (local.set $products (v128.const f32x4 0 0 0 0))
         (local.set $sum (v128.const f32x4 0 0 0 0))
         (local.set $left (local.get $vectors))
@@ -97,6 +91,14 @@
         (local.set $group (i32.add (local.get $group) (i32.const 4)))
         (local.set $groups (i32.sub (local.get $groups) (i32.const 1)))
         (br $next))))
+
+  ;; 1 / scale, or 0 if that is infinite: the scale is zero, or too small.
+  (func $inverse (param $scale v128) (result v128)
+    (local $inverse v128)
+    (local.set $inverse (f32x4.div (v128.const f32x4 1 1 1 1) (local.get $scale)))
+    (v128.andnot
+      (local.get $inverse)
+      (f32x4.eq (f32x4.abs (local.get $inverse)) (v128.const f32x4 inf inf inf inf))))
 
   ;; The nearest levels of the table to four values; `least` is the lowest level.
   (func $nearest (param $x v128) (param $least v128) (param $steps i32) (result v128)

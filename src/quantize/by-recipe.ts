@@ -1,0 +1,123 @@
+/**
+ * Files by the recipes of formats/recipes.ts: the types of a model's tensors, their bytes by ggml's quantizer, and a file of them. So
+ * PTQ is done where llama.cpp has no file type for a recipe, and so trained files get the tensors that did not train.
+ */
+import { aboutTensors } from '../errors.js'
+import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
+import { createGguf, type Gguf, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
+import { quantizeRowsAsync, rowSize } from '../llama/index.js'
+import { readWeights } from '../models/weights.js'
+
+/** The ggml type of every tensor of a file in a recipe. */
+export const typesOf = (gguf: Gguf, recipe: string): Map<string, number> =>
+  assignTypes(recipe, modelFacts(gguf), gguf.tensors)
+
+function modelFacts({ metadata }: Gguf): ModelFacts {
+  const architecture = metadata.string('general.architecture')
+  const first = (key: string, fallback: number): number => {
+    const full = `${architecture}.${key}`
+    return metadata.get(full)?.type === 'array'
+      ? (metadata.numbers(full)[0] ?? fallback)
+      : metadata.number(full, fallback)
+  }
+  const heads = first('attention.head_count', 1)
+  return {
+    architecture,
+    layers: metadata.number(`${architecture}.block_count`),
+    heads,
+    headsKv: first('attention.head_count_kv', heads),
+    experts: metadata.number(`${architecture}.expert_count`, 0),
+  }
+}
+
+/** The metadata of a file for what is made of it by a recipe. */
+export const recipeMetadata = (gguf: Gguf, output: string, recipe: string): Metadata =>
+  new Metadata(output, gguf.metadata)
+    .set('general.file_type', { type: 'uint32', value: recipes[recipe].fileType })
+    .set('general.quantization_version', { type: 'uint32', value: 2 })
+
+/** Bytes of f32 that a conversion holds at once. */
+const conversionBytes = 64 << 20
+
+/** Bytes of a tensor in another type, by ggml's own quantizer; the same bytes if the type is the same. */
+async function convertedBytes(
+  gguf: Gguf,
+  tensor: TensorInfo,
+  type: number,
+  importance: Float32Array | undefined,
+  threads: number | undefined,
+): Promise<Uint8Array> {
+  if (tensor.type === type) return gguf.read(tensor)
+  const columns = tensor.shape[0]
+  const rows = tensor.elements / columns
+  const [from, to] = [tensor.bytes / rows, rowSize(type, columns)]
+  const bytes = new Uint8Array(rows * to)
+  const step = Math.max(1, Math.floor(conversionBytes / (4 * columns)))
+  for (let row = 0; row < rows; row += step) {
+    const count = Math.min(step, rows - row)
+    const weights = await readWeights(gguf, tensor, row * from, count * from)
+    const converted = await quantizeRowsAsync(type, weights, columns, importance, threads).catch(
+      (error: unknown) => {
+        throw aboutTensors(gguf.path, tensor.name, error)
+      },
+    )
+    bytes.set(converted, row * to)
+  }
+  return bytes
+}
+
+/** Where the bytes of tensors come from. */
+export interface TensorBytes {
+  /** The bytes of a tensor that were made before; undefined for one that is to be converted. */
+  readonly made?: (name: string) => Promise<Uint8Array | undefined>
+  /** Mean squares of what the matrices read, for conversions. */
+  readonly importance?: ReadonlyMap<string, Float32Array> | undefined
+  /** For conversions; by default as many as may be used. */
+  readonly threads?: number | undefined
+}
+
+/** Writes the tensors of `gguf` to `output` with the given metadata and a type for each. */
+export async function writeTyped(
+  gguf: Gguf,
+  output: string,
+  metadata: Metadata,
+  types: ReadonlyMap<string, number>,
+  { made, importance, threads }: TensorBytes,
+): Promise<void> {
+  const tensors = gguf.tensors.map((t) => ({
+    name: t.name,
+    shape: t.shape,
+    type: types.get(t.name) ?? t.type,
+  }))
+  const writer = await createGguf(output, { metadata, tensors })
+  try {
+    for (const [i, tensor] of gguf.tensors.entries()) {
+      const { name } = tensor
+      const bytes = await made?.(name)
+      await writer.write(
+        name,
+        bytes ?? (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), threads)),
+      )
+    }
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}
+
+/** Quantizes a file by a recipe. */
+export async function quantizeByRecipe(
+  input: string,
+  output: string,
+  recipe: string,
+  threads?: number,
+): Promise<void> {
+  const gguf = await openGguf(input)
+  try {
+    const types = typesOf(gguf, recipe)
+    await writeTyped(gguf, output, recipeMetadata(gguf, output, recipe), types, { threads })
+  } finally {
+    await gguf.close()
+  }
+}
