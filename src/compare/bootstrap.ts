@@ -19,6 +19,8 @@ const mostBlocks = 256
 const z = 1.959964
 /** Replicates needed to estimate a tail probability by counting. */
 const tail = 25
+/** With fewer windows, too many replicates draw one window alone and have no standard error. */
+const leastStudentized = 6
 /** Lower bound of p-values. */
 const leastP = 1e-12
 
@@ -78,7 +80,11 @@ export class Bootstrap {
     })
   }
 
-  /** 95 % interval of the mean per token, studentized. @param sums over the tokens of each window */
+  /**
+   * 95 % interval of the mean per token: studentized, or Student's t of fewer than 6 windows. Of sums that are all at least 0, neither is
+   * its lower end below 0.
+   * @param sums over the tokens of each window
+   */
   meanInterval(sums: readonly number[]): Interval {
     this.check(sums)
     const values = this.blocksOf(sums)
@@ -86,6 +92,11 @@ export class Bootstrap {
     if (n < 2) return [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
     const { mean, se } = ratioWithError(values, tokens, undefined, 0)
     if (se === 0) return [mean, mean]
+    const least = sums.every((sum) => sum >= 0) ? 0 : Number.NEGATIVE_INFINITY
+    if (n < leastStudentized) {
+      const reach = studentT(n - 1) * se
+      return [Math.max(least, mean - reach), mean + reach]
+    }
     const t = new Float64Array(replicates)
     for (let r = 0; r < replicates; r++) {
       const drawn = ratioWithError(values, tokens, counts, r * n)
@@ -93,7 +104,7 @@ export class Bootstrap {
       t[r] = distance === 0 ? 0 : distance / drawn.se
     }
     t.sort()
-    return [mean - quantile(t, 0.975) * se, mean - quantile(t, 0.025) * se]
+    return [Math.max(least, mean - quantile(t, 0.975) * se), mean - quantile(t, 0.025) * se]
   }
 
   /** 95 % interval of any estimate from its replicates. */
