@@ -81,8 +81,8 @@ export class Bootstrap {
   }
 
   /**
-   * 95 % interval of the mean per token: studentized, or Student's t of fewer than 6 windows. Of sums that are all at least 0, neither is
-   * its lower end below 0.
+   * 95 % interval of the mean per token: studentized, or Student's t for fewer than 6 windows. If no sum is negative, the lower end is at
+   * least 0.
    * @param sums over the tokens of each window
    */
   meanInterval(sums: readonly number[]): Interval {

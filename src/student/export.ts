@@ -1,5 +1,4 @@
 /**
-/**
  * The tensors of a trained model as they are written. The bytes of a quantized tensor are packed from the codes of training itself,
  * and every tensor is checked before it is written: libggml's own dequantizer must turn the bytes into exactly the weights of the
  * last forward pass.

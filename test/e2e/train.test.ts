@@ -202,6 +202,7 @@ test('Ctrl-C in a block and in a step stops there, keeps what was done and says 
 
   const inStep = await stop(saved(output, 3), '--resume')
   expect(inStep.code).toBe(130)
+  expect(inStep.stdout).toMatch(/^resuming after 1 finished block\nplan: /)
   const step = /^quench: stopping at [^\n]*\nquench: stopped after step (\d+); [^\n]*--resume[^\n]*\n$/.exec(
     inStep.stderr,
   )

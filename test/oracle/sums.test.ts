@@ -4,7 +4,8 @@ import type { DeviceBuffer } from '../../src/backends/backend.js'
 import { joined } from '../../src/backends/backend.js'
 import { cpu } from '../../src/backends/cpu/cpu.js'
 import { Products } from '../../src/backends/products.js'
-import { MomentSums, tokensAtOnce } from '../../src/blockwise/hessians.js'
+import { MomentSums, targetMoments, tokensAtOnce } from '../../src/blockwise/hessians.js'
+import { teacherInputs } from '../../src/blockwise/samples.js'
 import { Random } from '../../src/random.js'
 import { device, host } from '../support/device.js'
 import { gaussian } from '../support/gaussian.js'
@@ -51,6 +52,22 @@ test('of more inputs than a panel has are whole', async () => {
   const whole = await products.multiply(x, x, [wide, tokens, wide], { transA: true })
   expect(inputs.findIndex((value, i) => value !== whole[i])).toBe(-1)
   expect(targets.size).toBe(0)
+})
+
+test("with the teacher's inputs give the moments of its products", async () => {
+  const random = new Random(3)
+  const [tokens, weights] = [48, gaussian(random, out * n)]
+  const [x, z] = [gaussian(random, tokens * n), gaussian(random, tokens * n)]
+  const y = await plain.multiply(z, weights, [tokens, n, out], { transB: true })
+  const sums = new MomentSums(products)
+  await sums.add({ inputs: device(x), targets: new Map([[teacherInputs, device(z)]]) }, tokens)
+  const moments = await sums.finish()
+  const found = await targetMoments(products, moments, 'w', weights)
+  const expected = await plain.multiply(y, x, [out, tokens, n], { transA: true })
+  expect(found).toHaveLength(expected.length)
+  for (const [i, value] of expected.entries()) expect(Math.abs(found[i] - value)).toBeLessThan(1e-3)
+  const none = { inputs: moments.inputs, targets: new Map() }
+  await expect(targetMoments(products, none, 'w', weights)).rejects.toThrow('w has no target')
 })
 
 test('of no tokens are an error', async () => {

@@ -81,8 +81,7 @@ export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {})
   if (plan.method === blockwise && method !== blockwise)
     lines.push('  no training steps after that: they do not fit in the memory, or not in the time')
   lines.push(`  in all     about ${duration(all)}`)
-  if (asked !== undefined && all > tolerance * asked)
-    lines.push(`  ${duration(asked)} were asked for: this is the least that there is to do`)
+  if (asked !== undefined && all > tolerance * asked) lines.push(`  longer than --time ${duration(asked)}`)
   return lines
 }
 
