@@ -17,7 +17,9 @@ import { Q4_1 } from '../../src/formats/types/q4_1.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
 
-const [out, n] = [70, 512] // more rows than a panel
+const out = 70 // more rows than a panel
+/** Inputs: two blocks, or a few. */
+const inputsOf = ({ blockSize }: Format): number => Math.max(128, 2 * blockSize)
 
 /** Second moments of vectors with a few large directions. */
 function moments(size: number, random: Random): Float32Array {
@@ -37,6 +39,7 @@ async function loss(
   { inputs, outputs }: Metric,
 ): Promise<number> {
   const errors = weights.map((w, i) => w - target[i])
+  const n = errors.length / out
   const right = await products.multiply(errors, inputs, [out, n, n])
   const both = outputs ? await products.multiply(outputs, right, [out, out, n]) : right
   return both.reduce((sum, x, i) => sum + x * errors[i], 0)
@@ -64,6 +67,7 @@ function coarse(format: Format, weights: Float32Array): Codes {
 }
 
 describe.each([Q4_0, Q4_1, Q3_K, Q2_K, IQ4_NL, IQ4_XS, MXFP4, NVFP4, Q1_0])('refine of $name', (format) => {
+  const n = inputsOf(format)
   it.each([true, false])(
     'lowers the error with every sweep, on the grid of the format, rows together: %s',
     async (together) => {
@@ -109,6 +113,7 @@ describe.each([Q4_0, Q4_1, Q3_K, Q2_K, IQ4_NL, IQ4_XS, MXFP4, NVFP4, Q1_0])('ref
 test.each([Q3_K, Q2_K])(
   'numbers that groups of $name share are found where they were wrong',
   async (format) => {
+    const n = inputsOf(format)
     const random = new Random(9)
     const inputs = moments(n, random)
     const right = coarse(
