@@ -46,6 +46,7 @@ const aliases: ReadonlyMap<string, string> = new Map([
   ['Q3_K', 'Q3_K_M'],
   ['Q4_K', 'Q4_K_M'],
   ['Q5_K', 'Q5_K_M'],
+  ['COPY', 'COPY'], // every tensor keeps its type
 ])
 
 /** The file type that is meant by a name in any case, an alias of llama-quantize's, or a number of llama.cpp's; undefined for none. */

@@ -8,10 +8,10 @@ import { QuenchError } from '../errors.js'
 import { LlamaContext } from './context.js'
 import { LlamaModel, loadNative } from './model.js'
 import type { NativeWork, WorkerAnswer } from './native-work.js'
-import { quantizeNative } from './quantize.js'
+import { planNative, quantizeNative } from './quantize-native.js'
 
-/** A file that nobody else removes if the process that wants it is killed. */
-let writing: string | undefined
+/** Files that nobody else removes if the process that wants them is killed. */
+let writing: readonly string[] = []
 
 const work: NativeWork = {
   async try({ path, level }) {
@@ -27,14 +27,16 @@ const work: NativeWork = {
     return undefined
   },
 
-  async quantize({ input, output, options }) {
-    writing = output
+  async quantize({ input, output, options, files }) {
+    writing = files
     try {
       return await quantizeNative(input, output, options)
     } finally {
-      writing = undefined
+      writing = []
     }
   },
+
+  plan: ({ input, options }) => planNative(input, options),
 }
 
 /** A character for every byte that UTF-8 has, and for each lead of a longer sequence. */
@@ -85,13 +87,13 @@ withoutCoreDump()
 // Ctrl-C goes to all processes of a terminal, and this one must not end before its work is called off.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => {
-  if (writing !== undefined) rmSync(writing, { force: true })
+  for (const path of writing) rmSync(path, { force: true })
   process.exit()
 })
 process.on('message', async ({ kind, input }: { kind: keyof NativeWork; input: never }) => {
   const answer = (answer: WorkerAnswer) => process.send?.(answer)
   try {
-    answer({ reason: await work[kind](input) })
+    answer({ result: await work[kind](input) })
   } catch (error) {
     const { message } = error as Error
     answer({ error: message, expected: error instanceof QuenchError })

@@ -11,7 +11,7 @@ import type { TensorFacts } from '../../src/formats/tensors.js'
 import { type GgufValue, Metadata } from '../../src/gguf/metadata.js'
 import { openGguf } from '../../src/gguf/reader.js'
 import { createGguf } from '../../src/gguf/writer.js'
-import { quantizeNative } from '../../src/llama/quantize.js'
+import { quantizeNative } from '../../src/llama/quantize-native.js'
 
 let folder: string
 beforeAll(async () => {
