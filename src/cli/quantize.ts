@@ -60,7 +60,7 @@ export function addQuantize(program: Command): void {
       helpEnd(
         [
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_K_M.gguf, and a file that exists is not replaced.',
-          'COPY leaves every type as it is and makes one file of a split model. IQ1, IQ2, IQ3_XXS and Q2_K_S need --imatrix.',
+          'COPY leaves every type as it is and makes one file of a split model. IQ1, IQ2, IQ3_XXS, IQ3_XS and Q2_K_S need --imatrix.',
         ],
         [
           'quench quantize model-f16.gguf Q4_K_M',

@@ -28,7 +28,14 @@ const evaluationSeed = 20_000_003
  * @param path a full-precision GGUF file
  */
 export async function writeDocuments(path: string, options: OwnTextOptions = {}): Promise<Document[]> {
-  const { tokens = ownTextTokens, length = 512, seed = evaluationSeed, onProgress, onWarning, signal } = options
+  const {
+    tokens = ownTextTokens,
+    length = 512,
+    seed = evaluationSeed,
+    onProgress,
+    onWarning,
+    signal,
+  } = options
   const gguf = await openGguf(path)
   const identity = await fingerprint(gguf).finally(() => gguf.close())
   const vocabulary = await LlamaModel.load(path, { vocabOnly: true })

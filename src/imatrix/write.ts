@@ -4,7 +4,7 @@
  * Source: IMatrixCollector::save_imatrix in tools/imatrix/imatrix.cpp of llama.cpp v0.5.0.
  */
 import { UsageError } from '../errors.js'
-import { createGguf, ggmlTypeNamed, type GgufValue, Metadata, openGguf } from '../gguf/index.js'
+import { createGguf, type GgufValue, ggmlTypeNamed, Metadata, openGguf } from '../gguf/index.js'
 import { countsEnding, imatrixKeys, sumsEnding } from '../quantize/imatrix/gguf-form.js'
 
 /** Sums of squares of the inputs of every matrix, by tensor. */
@@ -74,7 +74,8 @@ export async function readSums(path: string, settings: string): Promise<{ sums: 
         `${path} is of a run with another model, text or options; repeat its command, or leave out --resume to begin anew`,
       )
     const sums: Sums = new Map()
-    for (const tensor of gguf.tensors) sums.set(tensor.name, new Float64Array((await gguf.read(tensor)).buffer))
+    for (const tensor of gguf.tensors)
+      sums.set(tensor.name, new Float64Array((await gguf.read(tensor)).buffer))
     return { sums, windows: gguf.metadata.number(doneKey) }
   } finally {
     await gguf.close()

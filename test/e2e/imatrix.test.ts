@@ -25,9 +25,18 @@ test('a matrix is made beside the model, and the model quantized with it', async
   )
   const again = await quench('imatrix', at('m-f32.gguf'), '-d', at('text.txt'))
   expect(again).toMatchObject({ code: 2, stdout: '' })
-  expect(again.stderr).toMatch(/^quench: .*m\.imatrix\.gguf exists already; name another output with --output/)
+  expect(again.stderr).toMatch(
+    /^quench: .*m\.imatrix\.gguf exists already; name another output with --output/,
+  )
 
-  const options = ['--imatrix', at('m.imatrix.gguf'), '--tensor-type', 'ffn_up=q8_0', '--pure', '--leave-output-tensor']
+  const options = [
+    '--imatrix',
+    at('m.imatrix.gguf'),
+    '--tensor-type',
+    'ffn_up=q8_0',
+    '--pure',
+    '--leave-output-tensor',
+  ]
   const planned = await quench('quantize', '--dry-run', ...options, at('m-f32.gguf'), 'Q2_K_S', '--json')
   expect(planned).toMatchObject({ code: 0, stderr: '' })
   const plan = JSON.parse(planned.stdout)
@@ -47,7 +56,9 @@ test('a dry run lists the tensors, and what is missing', async () => {
   const ran = await quench('quantize', '--dry-run', at('m-f32.gguf'), 'IQ2_XXS')
   expect(ran).toMatchObject({ code: 0, stderr: '' })
   expect(ran.stdout).toMatch(/^tensor +shape +from +to +size +remark\n/)
-  expect(ran.stdout).toMatch(/\nblk\.0\.attn_q\.weight +256 x 256 +F32 +IQ2_XXS +\d+\.\d kB +needs an importance matrix\n/)
+  expect(ran.stdout).toMatch(
+    /\nblk\.0\.attn_q\.weight +256 x 256 +F32 +IQ2_XXS +\d+\.\d kB +needs an importance matrix\n/,
+  )
   expect(ran.stdout).toMatch(
     /\n\n.*m-f32\.gguf as IQ2_XXS: \d+ kB \(\d+ bytes\), \d+\.\d{3} bits per weight; nothing was written\n$/,
   )
@@ -59,7 +70,11 @@ test('what is wrong is told in one line', async () => {
   for (const [args, code, problem] of [
     [['quantize', model, 'IQ2_XXS'], 1, /IQ2_XXS needs an importance matrix: .*`quench imatrix`.*--imatrix/],
     [['quantize', model, 'Q4_0', '--imatrix', at('none')], 1, /none: no such file/],
-    [['quantize', model, 'Q4_0', '--imatrix', at('damaged.dat')], 1, /damaged\.dat: it is not an importance matrix/],
+    [
+      ['quantize', model, 'Q4_0', '--imatrix', at('damaged.dat')],
+      1,
+      /damaged\.dat: it is not an importance matrix/,
+    ],
     [['quantize', model, 'Q4_0', '--imatrix', model], 1, /m-f32\.gguf: it is not an importance matrix/],
     [['quantize', model, 'Q4_0', '--tensor-type', 'attn_q'], 2, /--tensor-type.*as in attn_v=q8_0/],
     [['quantize', model, 'Q4_0', '--tensor-type', 'attn_q=q9'], 2, /Q9 is no type that tensors can be/],

@@ -92,7 +92,9 @@ test('a collection that was stopped goes on with the same sums', async () => {
   expect(told[0]).toBeGreaterThan(32 * 512)
   expect(resumed).toEqual(whole)
   const other = { ...options, resume: true, onProgress: () => {} }
-  await expect(collect({ ...other, processOutput: true })).rejects.toThrow(/is of a run with another model, text/)
+  await expect(collect({ ...other, processOutput: true })).rejects.toThrow(
+    /is of a run with another model, text/,
+  )
   await expect(collect({ ...options, memory: 1e6, onProgress: () => {} })).rejects.toThrow(
     /takes about .* GB of memory and 0\.0 GB are allowed/,
   )
@@ -102,12 +104,16 @@ test('a collection that was stopped goes on with the same sums', async () => {
 test('what cannot be is refused, and leaves nothing behind', async () => {
   const out = await mkdtemp(join(folder, 'out-'))
   const options = { input: model, output: join(out, 'm.gguf'), data: [text] }
-  await expect(makeImatrix({ ...options, context: 4096 })).rejects.toThrow(/--context 4096 is more than the model's/)
+  await expect(makeImatrix({ ...options, context: 4096 })).rejects.toThrow(
+    /--context 4096 is more than the model's/,
+  )
   await expect(makeImatrix({ ...options, tokens: 100, context: 128 })).rejects.toThrow(
     'the text has 100 tokens, and a window 128; give more of it, or a smaller --context',
   )
   await expect(makeImatrix({ ...options, resume: true })).rejects.toThrow(/has nothing to resume/)
   await expect(makeImatrix({ ...options, output: text })).rejects.toThrow(/would overwrite/)
-  await expect(makeImatrix({ ...options, tokens: 0 })).rejects.toThrow('tokens is 0; it must be a whole number')
+  await expect(makeImatrix({ ...options, tokens: 0 })).rejects.toThrow(
+    'tokens is 0; it must be a whole number',
+  )
   expect(await readdir(out)).toEqual([])
 })
