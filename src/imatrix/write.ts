@@ -4,7 +4,8 @@
  * Source: IMatrixCollector::save_imatrix in tools/imatrix/imatrix.cpp of llama.cpp v0.5.0.
  */
 import { UsageError } from '../errors.js'
-import { createGguf, type GgufValue, ggmlTypeNamed, Metadata, openGguf } from '../gguf/index.js'
+import { unrounded } from '../formats/table.js'
+import { createGguf, type GgufValue, Metadata, openGguf } from '../gguf/index.js'
 import { countsEnding, imatrixKeys, sumsEnding } from '../quantize/imatrix/gguf-form.js'
 
 /** Sums of squares of the inputs of every matrix, by tensor. */
@@ -19,9 +20,9 @@ export interface Collected {
   readonly length: number
 }
 
-const idOf = (name: string): number => ggmlTypeNamed(name)?.type ?? 0
-const f32 = idOf('F32')
-const f64 = idOf('F64')
+const f32 = unrounded.type
+/** ggml_type id of F64. */
+const f64 = 28
 const uint32 = (value: number): GgufValue => ({ type: 'uint32', value })
 
 /** Writes `path` whole or not at all. */
