@@ -3,7 +3,7 @@
  * collection that is not done, in f64 so that going on from them gives the same file.
  * Source: IMatrixCollector::save_imatrix in tools/imatrix/imatrix.cpp of llama.cpp v0.5.0.
  */
-import { UsageError } from '../errors.js'
+import { FileError, UsageError } from '../errors.js'
 import { unrounded } from '../formats/table.js'
 import { createGguf, type GgufValue, Metadata, openGguf } from '../gguf/index.js'
 import { countsEnding, imatrixKeys, sumsEnding } from '../quantize/imatrix/gguf-form.js'
@@ -75,8 +75,10 @@ export async function readSums(path: string, settings: string): Promise<{ sums: 
         `${path} is of a run with another model, text or options; repeat its command, or leave out --resume to begin anew`,
       )
     const sums: Sums = new Map()
-    for (const tensor of gguf.tensors)
+    for (const tensor of gguf.tensors) {
+      if (tensor.type !== f64) throw new FileError(path, 'it is damaged; leave out --resume to begin anew')
       sums.set(tensor.name, new Float64Array((await gguf.read(tensor)).buffer))
+    }
     return { sums, windows: gguf.metadata.number(doneKey) }
   } finally {
     await gguf.close()
