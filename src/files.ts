@@ -12,7 +12,7 @@ import { access, chmod, type FileHandle, open, rename, rm } from 'node:fs/promis
 import { basename, dirname, join } from 'node:path'
 import { FileError } from './errors.js'
 import { openOwn } from './own-files.js'
-import { hiddenPath, targetOf } from './paths.js'
+import { hiddenPath, partPath, targetOf } from './paths.js'
 import { discardReserved, keepReserved, noteRoom, reservedPath, takeReserved } from './reserve.js'
 import { systemError } from './system-errors.js'
 
@@ -69,7 +69,8 @@ export function removeTemporariesIn(folder: string, path?: string): void {
 
 /** Whether a file has the name of a temporary file (of `path`, if given). */
 export function isTemporary(temporary: string, path?: string): boolean {
-  const [, stem] = /^(\..*\.)\d+\.[0-9a-f]{8}\.tmp$/s.exec(basename(temporary)) ?? []
+  const [, stem] =
+    /^(\..*\.)\d+\.[0-9a-f]{8}\.tmp(?:-\d{5}-of-\d{5}\.gguf)?$/s.exec(basename(temporary)) ?? []
   return stem !== undefined && (path === undefined || stem === basename(hiddenPath(targetOf(path), '.')))
 }
 
@@ -99,15 +100,44 @@ export function checkWritable(path: string): void {
  */
 export async function openTemporary(path: string): Promise<{ temporary: string; handle: FileHandle }> {
   const temporary = temporaryPath(path)
-  const mode = temporaries.get(temporary)?.replaced?.mode
+  const replaced = temporaries.get(temporary)?.replaced
   try {
-    const handle =
-      (await takeReserved(path, temporary)) ??
-      (await open(temporary, 'wx', mode === undefined ? 0o666 : (mode & 0o777) | 0o600))
+    const handle = (await takeReserved(path, temporary)) ?? (await open(temporary, 'wx', modeAfter(replaced)))
     return { temporary, handle }
   } catch (error) {
     await discardTemporary(temporary)
     throw systemError(path, error)
+  }
+}
+
+const modeAfter = (replaced: Stats | undefined): number =>
+  replaced === undefined ? 0o666 : (replaced.mode & 0o777) | 0o600
+
+/**
+ * The same for the parts of a split model, for code that names parts after a `prefix`: temporary files of the first part's name, each
+ * to be committed to its own.
+ */
+export async function openTemporaryParts(
+  paths: readonly string[],
+): Promise<{ prefix: string; temporaries: string[] }> {
+  const made: string[] = []
+  try {
+    const prefix = hiddenPath(
+      fileOf(paths[0]).target,
+      `.${process.pid}.${randomBytes(4).toString('hex')}.tmp`,
+    )
+    for (const [part, path] of paths.entries()) {
+      const temporary = partPath(prefix, part, paths.length)
+      const { target, found } = fileOf(path)
+      temporaries.set(temporary, { target, replaced: found })
+      made.push(temporary)
+      const handle = await open(temporary, 'wx', modeAfter(found))
+      await handle.close()
+    }
+    return { prefix, temporaries: made }
+  } catch (error) {
+    for (const temporary of made) await discardTemporary(temporary)
+    throw systemError(paths[0], error)
   }
 }
 

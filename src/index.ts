@@ -58,6 +58,12 @@ export {
   type ShortValue,
   type TensorInfo,
 } from './gguf/index.js'
+export { type ImatrixReport, makeImatrix } from './imatrix/make.js'
+export type { ImatrixEvent, ImatrixOptions } from './imatrix/options.js'
+export { readImatrix } from './quantize/imatrix/file.js'
+export type { Imatrix } from './quantize/imatrix/imatrix.js'
+export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'
+export { planQuantization, type QuantizePlan, type TensorPlan } from './quantize/plan.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { modelCard, reportPage } from './report/index.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'

@@ -71,3 +71,9 @@ function stemOf(name: string): string {
   while (Buffer.byteLength(characters.join('')) + hash.length > mostStemBytes) characters.pop()
   return characters.join('') + hash
 }
+
+/** A part of a split model by its number from 0, as llama.cpp names it. */
+export function partPath(prefix: string, part: number, count: number): string {
+  const five = (number: number): string => String(number).padStart(5, '0')
+  return `${prefix}-${five(part + 1)}-of-${five(count)}.gguf`
+}

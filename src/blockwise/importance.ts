@@ -28,8 +28,25 @@ export async function importanceOf(
   onProgress?: (done: number, total: number) => void,
   mostBytes = 2 ** 28,
 ): Promise<Map<string, Float32Array>> {
-  const { layers } = network.config
   const sums = new Map<string, Float64Array>()
+  await addSquares(sums, network, batches, weights, onProgress, mostBytes)
+  const tokens = batches.length * network.tokens
+  return new Map(Array.from(sums, ([name, total]) => [name, Float32Array.from(total, (s) => s / tokens)]))
+}
+
+/**
+ * Adds the sums of squares that `importanceOf` gives the means of, one batch after another, so that it makes no difference how many
+ * batches there are in a call.
+ */
+export async function addSquares(
+  sums: Map<string, Float64Array>,
+  network: Network,
+  batches: readonly Int32Array[],
+  weights: DeviceWeights,
+  onProgress?: (done: number, total: number) => void,
+  mostBytes = 2 ** 28,
+): Promise<void> {
+  const { layers } = network.config
   let done = 0
   for (let next = 0; next < batches.length; ) {
     const waiting: Activations[] = []
@@ -55,8 +72,6 @@ export async function importanceOf(
         add(sums, use.name, await network.backend.download(await intoHead(network, x, weights)))
     }
   }
-  const tokens = batches.length * network.tokens
-  return new Map(Array.from(sums, ([name, total]) => [name, Float32Array.from(total, (s) => s / tokens)]))
 }
 
 /** Advances `activations` through the block. @returns the sums of squares of the inputs of each `group <number>` of its matrices */

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import tab from '@bomb.sh/tab/commander'
 import type { Command } from 'commander'
 import { fileTypeNames } from '../gguf/file-types.js'
+import { ggmlTypes } from '../gguf/types.js'
 import { helpEnd } from './help.js'
 import { knownKvTypes } from './options.js'
 
@@ -37,6 +38,8 @@ export function addComplete(program: Command): void {
 function offers(flags: string): ((offer: Offer) => void) | undefined {
   if (/<(file|folder|paths|files)\b/.test(flags)) return files
   if (/--(type|types|train) </.test(flags)) return words(fileTypeNames)
+  if (/--(output-tensor|token-embedding)-type </.test(flags))
+    return words(Array.from(ggmlTypes.values(), ({ name }) => name))
   return /--(kv-type|cache-type-[kv]) </.test(flags) ? words(knownKvTypes) : undefined
 }
 

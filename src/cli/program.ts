@@ -9,6 +9,7 @@ import { addDemo } from './demo.js'
 import { addDoctor } from './doctor.js'
 import { addEval } from './eval/eval.js'
 import { configureHelp, programHelp } from './help.js'
+import { addImatrix } from './imatrix.js'
 import { addInspect } from './inspect.js'
 import { addQuantize } from './quantize.js'
 import { addTrain } from './train/train.js'
@@ -24,6 +25,7 @@ export function createProgram(): Command {
   program.addHelpText('after', programHelp)
   addInspect(program)
   addQuantize(program)
+  addImatrix(program)
   addTrain(program)
   addEval(program)
   addBench(program)

@@ -2,21 +2,23 @@
 import { type Command, Option } from 'commander'
 import { UsageError } from '../errors.js'
 import { fileTypeNamed } from '../gguf/file-types.js'
+import type { QuantizeSettings } from '../quantize/options.js'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { helpEnd } from './help.js'
-import { fileType } from './options.js'
+import { fileType, tensorType, tensorTypeRule } from './options.js'
 import { newName } from './output-name.js'
-import { group, jsonOption, progressOption, threadsOption } from './shared.js'
+import { describePlan } from './quantize-plan.js'
+import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
 import { humanBytes, table } from './terminal/format.js'
 import { print, printJson, printWarning } from './terminal/print.js'
 import { clearProgress, progressLine } from './terminal/progress.js'
 import { headed } from './terminal/style.js'
 
-interface QuantizeOptions {
+interface QuantizeOptions extends Omit<QuantizeSettings, 'tensorTypes'> {
   type?: string
   output?: string
-  allowRequantize?: true
-  threads?: number
+  tensorType?: { pattern: string; type: string }[]
+  dryRun?: true
   json?: true
 }
 
@@ -36,6 +38,19 @@ export function addQuantize(program: Command): void {
       '-o, --output <file>',
       'file to write; one that exists is replaced (default: INPUT-TYPE.gguf)',
     ),
+    new Option('--keep-split', 'write as many parts as the input has'),
+    new Option('--dry-run', 'print the type of every tensor and the exact size, and write nothing'),
+  ])
+  group(command, 'What becomes of the weights', [
+    new Option('--imatrix <file>', 'importance matrix, of quench imatrix or llama-imatrix (GGUF or .dat)'),
+    new Option('--pure', 'one type for all matrices instead of the mixture of the file type'),
+    new Option(
+      '--tensor-type <regex=type>',
+      'type of the tensors in whose names this is found, e.g. attn_v=q8_0; may be repeated, the first that is found decides',
+    ).argParser(tensorTypeRule),
+    valued('--output-tensor-type <type>', 'tensor type of output.weight, e.g. Q8_0', tensorType),
+    valued('--token-embedding-type <type>', 'tensor type of the token embeddings, e.g. Q8_0', tensorType),
+    new Option('--leave-output-tensor', 'leave output.weight as it is'),
     new Option('--allow-requantize', 'accept an input that is quantized already, at a loss'),
   ])
   group(command, 'Running', [threadsOption('all'), progressOption(), jsonOption()])
@@ -45,27 +60,52 @@ export function addQuantize(program: Command): void {
       helpEnd(
         [
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_K_M.gguf, and a file that exists is not replaced.',
+          'COPY leaves every type as it is and makes one file of a split model. IQ1, IQ2, IQ3_XXS, IQ3_XS and Q2_K_S need --imatrix.',
         ],
         [
           'quench quantize model-f16.gguf Q4_K_M',
           'quench quantize model-f16.gguf --type Q4_K_M -o model-Q4_K_M.gguf',
+          'quench quantize --imatrix model.imatrix.gguf model-f16.gguf IQ2_M',
+          'quench quantize --dry-run --tensor-type ffn_down=q6_k --output-tensor-type q8_0 model-f16.gguf Q4_K_M',
         ],
       ),
     )
     .action(async (input: string, more: string[], options: QuantizeOptions) => {
       const { type, threads, ...asked } = positional(more, options)
+      const settings = { ...settingsOf(options), ...(threads !== undefined && { threads }) }
+      if (options.dryRun) {
+        const { planQuantization } = await import('../quantize/plan.js')
+        const plan = await planQuantization(input, type, settings)
+        plan.warnings.forEach(printWarning)
+        if (options.json) printJson(plan)
+        else print(describePlan(plan))
+        return
+      }
       const output = asked.output ?? newName(input, type)
       const { quantizeFile } = await import('../quantize/ptq.js')
       const result = await quantizeFile(input, output, type, {
-        allowRequantize: options.allowRequantize ?? false,
+        ...settings,
         onProgress: progressLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`, 'quantize'),
-        ...(threads !== undefined && { threads }),
       })
       clearProgress()
       result.warnings.forEach(printWarning)
       if (options.json) printJson(result)
       else print(describe(result))
     })
+}
+
+function settingsOf(options: QuantizeOptions): QuantizeSettings {
+  const { imatrix, outputTensorType, tokenEmbeddingType } = options
+  return {
+    allowRequantize: options.allowRequantize ?? false,
+    pure: options.pure ?? false,
+    leaveOutputTensor: options.leaveOutputTensor ?? false,
+    keepSplit: options.keepSplit ?? false,
+    tensorTypes: options.tensorType ?? [],
+    ...(imatrix !== undefined && { imatrix }),
+    ...(outputTensorType !== undefined && { outputTensorType }),
+    ...(tokenEmbeddingType !== undefined && { tokenEmbeddingType }),
+  }
 }
 
 interface Asked {

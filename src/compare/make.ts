@@ -13,10 +13,11 @@ import type { Failure } from '../failures.js'
 import { makeFolder } from '../folders.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contentHash } from '../hashes.js'
-import { checkImportance } from '../llama/index.js'
 import { memoryBudget } from '../memory.js'
 import type { Output } from '../outputs.js'
-import { quantizedTypes, quantizeFile } from '../quantize/ptq.js'
+import { quantizedTypes } from '../quantize/options.js'
+import { checkPossible, planQuantization } from '../quantize/plan.js'
+import { quantizeFile } from '../quantize/ptq.js'
 import { hasLeftovers, keptBeside } from '../resume/leftovers.js'
 import { thisMachine } from '../speed/index.js'
 import { threadCount } from '../threads.js'
@@ -66,7 +67,8 @@ export async function makeFiles(
   const unknown = types.find((type) => !quantizedTypes.includes(type))
   if (unknown !== undefined)
     throw new UsageError(`the type ${unknown} is unknown; choose of ${quantizedTypes.join(', ')}`)
-  for (const type of types) if (/^(IQ[123]|Q2_K_S$)/.test(type)) await checkImportance(model, type)
+  for (const type of types)
+    if (/^(IQ[123]|Q2_K_S$)/.test(type)) checkPossible(await planQuantization(model, type))
   if (types.length > 0) makeFolder(folder)
   const output = (name: string): string => madePath(model, folder, name)
   const entries: Entry[] = []

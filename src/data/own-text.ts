@@ -13,17 +13,26 @@ export interface OwnTextOptions {
   readonly tokens?: number
   /** Tokens of each document. Default 512. */
   readonly length?: number
+  /** Another seed gives another text. */
+  readonly seed?: number
   readonly onProgress?: (done: number, total: number) => void
   readonly onWarning?: (warning: string) => void
   readonly signal?: AbortSignal
 }
 
 /** Differs from training's default seeds, so that a trained file is not measured on its own training text. */
-const seed = 20_000_003
+const evaluationSeed = 20_000_003
 
 /** Documents that the model writes, or that it wrote before and the cache holds. @param path a full-precision GGUF file */
 export async function writeDocuments(path: string, options: OwnTextOptions = {}): Promise<Document[]> {
-  const { tokens = ownTextTokens, length = 512, onProgress, onWarning, signal } = options
+  const {
+    tokens = ownTextTokens,
+    length = 512,
+    seed = evaluationSeed,
+    onProgress,
+    onWarning,
+    signal,
+  } = options
   const gguf = await openGguf(path)
   const identity = await fingerprint(gguf).finally(() => gguf.close())
   const vocabulary = await LlamaModel.load(path, { vocabOnly: true })
@@ -49,4 +58,11 @@ export async function writeDocuments(path: string, options: OwnTextOptions = {})
 
 /** A warning that names the text of an evaluation. */
 export const ownTextWarning = (documents: readonly Document[], path: string): string =>
-  `no text was given, so ${path} wrote ${documents.length} documents to evaluate on; text of your own may rank files differently`
+  `${wrote(documents, path)} to evaluate on; text of your own may rank files differently`
+
+/** A warning that says what importances were collected on. */
+export const ownImportanceWarning = (documents: readonly Document[], path: string): string =>
+  `${wrote(documents, path)} to collect importances on; text of your own may suit what you use it for better`
+
+const wrote = (documents: readonly Document[], path: string): string =>
+  `no text was given, so ${path} wrote ${documents.length} documents`

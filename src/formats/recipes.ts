@@ -4,16 +4,8 @@
  *
  * A recipe is a default format and, for the tensors that repay more bits, a rule that may name another one: attention
  * values, the last matrices of feed-forward and attention. A rule sees the position of its tensor among the model's
- * and a few facts of the model. What holds for every recipe is in `assignTypes`: what is left alone, the output matrix,
- * models of eight experts, rows that no block fits.
- *
- * Positions are counted over the tensors in llama.cpp's order (outside blocks first, then by block, then by name), so
- * the order of the file does not matter.
+ * and a few facts of the model. What holds for every recipe is in `assign.ts`.
  */
-import { QuenchError } from '../errors.js'
-import type { Format } from './format.js'
-import { formatOf } from './table.js'
-import { byLayerThenName, isRounded, kindOf, layerOf, type TensorFacts } from './tensors.js'
 import { BF16 } from './types/bf16.js'
 import { F16 } from './types/f16.js'
 import { F32 } from './types/f32.js'
@@ -51,7 +43,7 @@ export interface ModelFacts {
 }
 
 /** A tensor's place: the `i`-th of `n` of its kind (by layer), and the facts that rules ask for. */
-interface Place {
+export interface Place {
   readonly i: number
   readonly n: number
   readonly falcon: boolean
@@ -167,99 +159,4 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   TQ2_0: { fileType: 37, type: TQ2_0.type, embedding: Q4_K.type },
   TQ1_0: { fileType: 36, type: TQ1_0.type, embedding: Q4_K.type },
   Q1_0: { fileType: 40, type: Q1_0.type },
-}
-
-/**
- * The ggml_type id of every tensor of a model quantized with a recipe, by tensor name.
- * `importance` says whether the quantizer has an importance matrix, which changes Q4_0, Q5_0, IQ4_NL and IQ4_XS only.
- * A tensor that is left alone keeps any type it has, also one without a `Format`.
- * Throws QuenchError for an unknown recipe, for a tensor of experts whose name gives no layer of the model, and for rows that the blocks
- * of a type do not divide which has no other in its place, as llama-quantize does.
- */
-export function assignTypes(
-  recipe: string,
-  model: ModelFacts,
-  tensors: readonly TensorFacts[],
-  importance = false,
-): Map<string, number> {
-  if (!Object.hasOwn(recipes, recipe)) {
-    throw new QuenchError(`unknown recipe ${recipe}: one of ${Object.keys(recipes).join(', ')}`)
-  }
-  const { type, embedding, attnV, attnOutput, ffnDown } = recipes[recipe]
-  const falcon = model.architecture === 'falcon'
-  const eightExperts = model.experts === 8
-  const queriesPerKey = model.headsKv > 0 ? Math.floor(model.heads / model.headsKv) : 0
-  const tied = !tensors.some(({ name }) => name === 'output.weight')
-  const valueTensors = tensors.filter(({ name }) => kindOf(name) === 'attnV').length
-  const output = falcon || type === Q8_0.type ? Q8_0.type : Q6_K.type
-  const place = (i: number, n: number) => ({ i, n, falcon, queriesPerKey, eightExperts, importance })
-  let values = 0
-  let downs = 0
-
-  const choose = (name: string): number => {
-    switch (kindOf(name)) {
-      case 'embedding':
-        return tied ? output : (embedding ?? type)
-      case 'output':
-        return output
-      case 'attnV': {
-        const chosen = attnV?.(place(values++, valueTensors)) ?? type
-        if (eightExperts) return Q8_0.type
-        return is70B(model) && (chosen === Q3_K.type || chosen === Q4_K.type) ? Q5_K.type : chosen
-      }
-      case 'attnK':
-        return eightExperts ? Q8_0.type : type
-      case 'attnOutput':
-        return attnOutput?.(place(0, model.layers)) ?? type
-      case 'ffnDown': {
-        const i = downs++
-        const layer = model.experts > 1 ? layerOf(name, model.layers) : i
-        return ffnDown?.(place(layer, model.layers)) ?? type
-      }
-      default:
-        return type
-    }
-  }
-
-  const types = new Map<string, number>()
-  const rounds = ![F32.type, F16.type, BF16.type].includes(type)
-  for (const tensor of [...tensors].sort(byLayerThenName)) {
-    if (!isRounded(tensor)) types.set(tensor.name, tensor.type)
-    else if (!rounds) types.set(tensor.name, type)
-    else types.set(tensor.name, fitRows(choose(tensor.name), tensor))
-  }
-  return types
-}
-
-/**
- * Layers of the models that llama.cpp calls 70B, where eight queries share a key and value: attn_v is small and gets at
- * least Q5_K.
- */
-const layersOf70B = new Map([
-  ['llama', 80],
-  ['llama-embed', 80],
-  ['qwen2', 80],
-  ['deci', 80],
-  ['olmo', 80],
-  ['jais2', 68],
-])
-
-function is70B({ architecture, layers, heads, headsKv }: ModelFacts): boolean {
-  const multiHead = architecture.startsWith('llama') && heads === headsKv // Llama 65B
-  return layersOf70B.get(architecture) === layers && !multiHead
-}
-
-/** The longest blocks in whose place F16 is taken. */
-const shortBlock = 32
-
-/** `type`, or what takes its place in rows that its blocks do not divide. */
-function fitRows(type: number, tensor: TensorFacts): number {
-  const { name, blockSize, smaller } = formatOf(type) as Format
-  const [rowLength] = tensor.shape
-  if (rowLength % blockSize === 0) return type
-  if (smaller !== undefined) return fitRows(smaller, tensor)
-  if (blockSize <= shortBlock) return F16.type
-  throw new QuenchError(
-    `tensor ${tensor.name}: rows of ${rowLength} weights are no whole number of ${name} blocks of ${blockSize}, and llama.cpp has no type in its place; choose another type`,
-  )
 }

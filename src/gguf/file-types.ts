@@ -52,6 +52,7 @@ const aliases: ReadonlyMap<string, string> = new Map([
   ['Q3_K', 'Q3_K_M'],
   ['Q4_K', 'Q4_K_M'],
   ['Q5_K', 'Q5_K_M'],
+  ['COPY', 'COPY'], // every tensor keeps its type
 ])
 
 /** The file type named in any case, by an alias of llama-quantize, or by llama.cpp's number; undefined if there is none. */

@@ -11,6 +11,7 @@ import { basename, dirname, join } from 'node:path'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
 import { openInput } from '../input-file.js'
+import { partPath } from '../paths.js'
 import { Cursor } from './cursor.js'
 import { type Header, parseHeader, type TensorInfo } from './header.js'
 import type { Metadata } from './metadata.js'
@@ -73,8 +74,7 @@ function splitPaths(path: string, metadata: Metadata): string[] {
       `this is one of ${count} parts but is not named NAME-00001-of-0000N.gguf; rename the parts`,
     )
   }
-  const part = (i: number) =>
-    join(dirname(path), `${named[1]}-${String(i + 1).padStart(5, '0')}-of-${named[3]}.gguf`)
+  const part = (i: number) => partPath(join(dirname(path), named[1]), i, count)
   const index = metadata.number('split.no')
   if (index !== 0) throw new FileError(path, `this is part ${index + 1} of ${count}; open ${part(0)} instead`)
   return Array.from({ length: count }, (_, i) => (i === 0 ? path : part(i)))

@@ -18,7 +18,7 @@ export const QUANTIZABLE_TYPES: readonly number[] = [
   0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 29, 30, 34, 35, 39, 40, 41, 42,
 ]
 /** IQ2_XXS, IQ2_XS and IQ1_S, which ggml refuses to write without an importance matrix. */
-const NEEDS_IMPORTANCE = new Set([16, 17, 19])
+export const NEEDS_IMPORTANCE: ReadonlySet<number> = new Set([16, 17, 19])
 
 const ToFloat = koffi.proto('void', ['void *', 'void *', 'int64_t'])
 const traits = new Map<number, TypeTraits>()

@@ -5,6 +5,7 @@ export {
   dequantizeRows,
   ggmlTypeId,
   ggmlTypeName,
+  NEEDS_IMPORTANCE,
   QUANTIZABLE_TYPES,
   quantizeRows,
   quantizeRowsAsync,
@@ -12,8 +13,9 @@ export {
 } from './ggml.js'
 export { LlamaModel } from './model.js'
 export type { NativeBuffer } from './native.js'
+export type { PlannedTensor, QuantizeOptions, TensorTypeRule } from './native-work.js'
 export { PACKAGE_VERSION } from './package.js'
 export { checkLoads, tryEarly } from './probe.js'
-export { checkImportance, FILE_TYPES, quantizeModel } from './quantize.js'
+export { COPY, FILE_TYPES, importanceNeeded, planModel, quantizeModel } from './quantize.js'
 export { sampleSequences, sideBySide } from './sample.js'
 export type { Turns } from './writer.js'

@@ -16,10 +16,12 @@ const idleMs = 1000
 /** Limit of the output kept from before a crash, in characters. */
 const outputLimit = 2 ** 16
 
+type Result<K extends keyof NativeWork> = Awaited<ReturnType<NativeWork[K]>>
+
 interface Job {
   readonly kind: keyof NativeWork
   readonly input: unknown
-  readonly resolve: (reason: string | undefined) => void
+  readonly resolve: (result: Result<keyof NativeWork>) => void
   readonly reject: (error: Error) => void
 }
 
@@ -27,14 +29,16 @@ let running: NativeProcess | undefined
 
 /**
  * Does work of `native-worker.ts` in the other process.
- * @returns the reason of a failure: llama.cpp's, or how the process crashed
+ * @returns its result; a text is the reason of a failure: llama.cpp's, or how the process crashed
  * @throws QuenchError if the libraries are missing or no process can be started
  */
 export function inNativeProcess<K extends keyof NativeWork>(
   kind: K,
   input: Parameters<NativeWork[K]>[0],
-): Promise<string | undefined> {
-  return new Promise((resolve, reject) => submit({ kind, input, resolve, reject }))
+): Promise<Result<K> | string> {
+  return new Promise((resolve, reject) =>
+    submit({ kind, input, resolve: (result) => resolve(result as Result<K>), reject }),
+  )
 }
 
 function submit(job: Job): void {
@@ -86,7 +90,7 @@ class NativeProcess {
 
   private answered(answer: WorkerAnswer): void {
     const job = this.jobs.shift()
-    if (!('error' in answer)) job?.resolve(answer.reason)
+    if (!('error' in answer)) job?.resolve(answer.result)
     else job?.reject(answer.expected ? new QuenchError(answer.error) : new Error(answer.error))
     if (this.jobs.length > 0) this.start(this.jobs[0])
     else this.rest()

@@ -8,10 +8,10 @@ import { QuenchError } from '../errors.js'
 import { LlamaContext } from './context.js'
 import { LlamaModel, loadNative } from './model.js'
 import type { NativeWork, WorkerAnswer } from './native-work.js'
-import { quantizeNative } from './quantize.js'
+import { planNative, quantizeNative } from './quantize-native.js'
 
-/** An unfinished output, which nobody else removes if the parent is killed. */
-let writing: string | undefined
+/** Unfinished outputs, which nobody else removes if the parent is killed. */
+let writing: readonly string[] = []
 
 const work: NativeWork = {
   async try({ path, level }) {
@@ -27,14 +27,16 @@ const work: NativeWork = {
     return undefined
   },
 
-  async quantize({ input, output, options }) {
-    writing = output
+  async quantize({ input, output, options, files }) {
+    writing = files
     try {
       return await quantizeNative(input, output, options)
     } finally {
-      writing = undefined
+      writing = []
     }
   },
+
+  plan: ({ input, options }) => planNative(input, options),
 }
 
 /** Characters that cover every UTF-8 byte up to two-byte sequences, and each lead byte of longer ones. */
@@ -85,13 +87,13 @@ withoutCoreDump()
 // Ctrl-C signals all processes of a terminal, and this one must not end before its work is cancelled.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => {
-  if (writing !== undefined) rmSync(writing, { force: true })
+  for (const path of writing) rmSync(path, { force: true })
   process.exit()
 })
 process.on('message', async ({ kind, input }: { kind: keyof NativeWork; input: never }) => {
   const answer = (answer: WorkerAnswer) => process.send?.(answer)
   try {
-    answer({ reason: await work[kind](input) })
+    answer({ result: await work[kind](input) })
   } catch (error) {
     const { message } = error as Error
     answer({ error: message, expected: error instanceof QuenchError })

@@ -57,6 +57,7 @@ export class Log {
   private listeners = 0
   private lines: { level: number; text: string }[] = []
   private buffers: NativeBuffer[] = []
+  private readonly tellers = new Set<(text: string) => void>()
 
   /** @param set `llama_log_set`. @param ignore address of a C function without effect. */
   constructor(
@@ -68,6 +69,7 @@ export class Log {
   }
 
   private hear(level: number, text: string): void {
+    for (const tell of this.tellers) tell(text)
     const last = this.lines.at(-1)
     if (level === GGML_LOG_LEVEL_INFO) this.buffers.push(...bufferIn(text))
     else if (level === GGML_LOG_LEVEL_CONT && last) last.text += text
@@ -80,20 +82,24 @@ export class Log {
   /**
    * Runs `call`; also returns a function that yields the library's reason if the call failed, and the memory that it took.
    * Each of several concurrent calls gets the log lines of all.
+   * @param tell gets the log, in pieces
    */
   async during<T>(
     call: () => Promise<T>,
+    tell: (text: string) => void = () => {},
   ): Promise<{ result: T; reason: () => string; buffers: readonly NativeBuffer[] }> {
     if (this.listeners++ === 0) {
       this.lines = []
       this.buffers = []
       this.set(this.heard, null)
     }
+    this.tellers.add(tell)
     try {
       const result = await call()
       const { lines, buffers } = this
       return { result, reason: () => reasonOf(lines), buffers }
     } finally {
+      this.tellers.delete(tell)
       if (--this.listeners === 0) this.set(this.ignore, null)
     }
   }

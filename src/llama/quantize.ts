@@ -3,16 +3,10 @@
  * `llama-quantize` command of this release; the reference that quench's own files are compared with.
  */
 import { resolve } from 'node:path'
-import koffi from 'koffi'
 import { FileError, UsageError } from '../errors.js'
-import { threadCount } from '../threads.js'
-import { ggmlTypeId } from './ggml.js'
-import { library } from './library.js'
-import { callAsync } from './native.js'
 import { inNativeProcess } from './native-process.js'
-import type { QuantizeOptions } from './native-work.js'
+import type { PlannedTensor, QuantizeOptions } from './native-work.js'
 import { checkLoads } from './probe.js'
-import { type ImatrixEntry, ImatrixEntryStruct } from './structs.js'
 
 /** File types that can be written, by name, and their `llama_ftype`. */
 export const FILE_TYPES: Readonly<Record<string, number>> = {
@@ -53,100 +47,52 @@ export const FILE_TYPES: Readonly<Record<string, number>> = {
   Q1_0: 40,
 }
 
+/** Every tensor keeps its type; a split model becomes one file. */
+export const COPY = 'COPY'
+
 /**
  * Quantizes the GGUF file `input` to exactly the path `output`, in a separate process.
+ * @param files what is written: with `keepSplit` the parts that libllama names after `output`
  * @throws FileError with the reason; a part of `output` may have been written by then.
  */
-export async function quantizeModel(input: string, output: string, options: QuantizeOptions): Promise<void> {
-  if (!Object.hasOwn(FILE_TYPES, options.type)) {
-    throw new UsageError(
-      `"${options.type}" is not a file type; choose one of ${Object.keys(FILE_TYPES).join(', ')}.`,
-    )
-  }
+export async function quantizeModel(
+  input: string,
+  output: string,
+  options: QuantizeOptions,
+  files: readonly string[] = [output],
+): Promise<void> {
+  checkType(options.type)
   if (resolve(input) === resolve(output)) {
     throw new UsageError(`The output must not be the input file ${input}.`)
   }
   await checkLoads(input, 'load')
-  const reason = await inNativeProcess('quantize', { input, output, options })
+  const reason = await inNativeProcess('quantize', { input, output, options, files })
   if (reason !== undefined) throw quantizeError(input, output, options, reason)
 }
 
-/** Checks before any work whether a type needs an importance matrix for this model. @throws FileError if so */
-export async function checkImportance(input: string, type: string): Promise<void> {
+/** What `quantizeModel` would make of every tensor, in the order in which it would be written. @throws FileError with the reason */
+export async function planModel(input: string, options: QuantizeOptions): Promise<readonly PlannedTensor[]> {
+  checkType(options.type)
   await checkLoads(input, 'load')
-  const options = { type, dryRun: true }
-  const reason = await inNativeProcess('quantize', { input, output: '', options })
-  if (reason !== undefined) throw quantizeError(input, '', options, reason)
+  const planned = await inNativeProcess('plan', { input, options })
+  if (typeof planned === 'string') throw quantizeError(input, '', options, planned)
+  return planned
+}
+
+function checkType(type: string): void {
+  if (type !== COPY && !Object.hasOwn(FILE_TYPES, type)) {
+    throw new UsageError(`"${type}" is not a file type; choose one of ${Object.keys(FILE_TYPES).join(', ')}.`)
+  }
 }
 
 function quantizeError(input: string, output: string, { type }: QuantizeOptions, reason: string): FileError {
   // C++'s message for a stream that cannot be opened or written; the input is mapped, not a stream.
   if (reason.includes('iostream error')) return new FileError(output, 'cannot be written')
-  if (/requires? an imatrix/.test(reason)) return new FileError(input, needsImportance(type))
+  if (/requires? an imatrix/.test(reason)) return new FileError(input, importanceNeeded(type))
   return new FileError(input, `llama.cpp cannot quantize it to ${type}: ${reason}`)
 }
 
-/** Why a type is unavailable, and an alternative. */
-const needsImportance = (type: string): string =>
-  `${type} needs an importance matrix, which quench does not make: make one with llama-imatrix and the file with ` +
-  'llama-quantize --imatrix, or choose a type without that need, such as IQ4_XS, IQ3_S, Q3_K_S or Q2_K'
-
-/**
- * Like `quantizeModel`, in this process: a file that fails an assert of libllama ends the process. @returns the reason of a
- * failure
- */
-export async function quantizeNative(
-  input: string,
-  output: string,
-  options: QuantizeOptions & { dryRun?: boolean },
-): Promise<string | undefined> {
-  const llama = library()
-  const params = llama.quantizeDefaults()
-  params.ftype = FILE_TYPES[options.type]
-  params.nthread = options.threads ?? threadCount()
-  if (options.tokenEmbeddingType) params.token_embedding_type = ggmlTypeId(options.tokenEmbeddingType)
-  if (options.outputTensorType) params.output_tensor_type = ggmlTypeId(options.outputTensorType)
-  params.pure = options.pure ?? false
-  params.keep_split = options.keepSplit ?? false
-  params.allow_requantize = options.allowRequantize ?? false
-  params.dry_run = options.dryRun ?? false
-  const matrix = options.importance && new ImportanceMatrix(options.importance)
-  params.imatrix = matrix?.address ?? null
-  try {
-    const { result, reason } = await llama.log.during(() =>
-      callAsync(llama.modelQuantize, input, output, params),
-    )
-    if (result !== 0) return reason()
-    // A dry run only warns.
-    return options.dryRun && /require an imatrix/.test(reason()) ? reason() : undefined
-  } finally {
-    matrix?.free()
-  }
-}
-
-/** An importance matrix as the C list that `llama_model_quantize` reads: name and data of each tensor, then a null. */
-class ImportanceMatrix {
-  readonly address: bigint
-  /** The memory that the list points to, kept alive with this object. */
-  private readonly parts: (Uint8Array | Float32Array)[] = []
-
-  constructor(importance: ReadonlyMap<string, Float32Array>) {
-    this.address = koffi.alloc(ImatrixEntryStruct, importance.size + 1)
-    let at = 0
-    const add = (entry: ImatrixEntry): void => {
-      koffi.encode(this.address, at, ImatrixEntryStruct, entry)
-      at += koffi.sizeof(ImatrixEntryStruct)
-    }
-    for (const [tensor, values] of importance) {
-      const name = new TextEncoder().encode(`${tensor}\0`)
-      this.parts.push(name, values)
-      add({ name: koffi.address(name), data: koffi.address(values), size: values.length })
-    }
-    add({ name: null, data: null, size: 0 })
-  }
-
-  free(): void {
-    koffi.free(this.address)
-    this.parts.length = 0
-  }
-}
+/** Why a type is not to be had, and what to do instead. */
+export const importanceNeeded = (type: string): string =>
+  `${type} needs an importance matrix: make one with \`quench imatrix\` and name it with --imatrix, ` +
+  'or choose a type without that need, such as IQ4_XS, IQ3_S, Q3_K_S or Q2_K'

@@ -138,6 +138,29 @@ export interface ImatrixEntry {
 }
 export const ImatrixEntryStruct = koffi.struct({ name: 'void *', data: 'void *', size: 'size_t' })
 
+/** A type for the tensors whose names have a pattern in them; a list of them ends with a null pattern. */
+export interface TensorOverride {
+  pattern: Pointer | null
+  type: number
+}
+export const TensorOverrideStruct = koffi.struct({ pattern: 'void *', type: 'int' })
+
+/** Metadata of an output; a list of them ends with an empty key. The value is a union of 128 bytes, here of its two uses. */
+export interface KvOverride {
+  /** 0 an integer, 3 a string (`llama_model_kv_override_type`). */
+  tag: 0 | 3
+  /** A C string in 128 bytes. */
+  key: Uint8Array
+  /** A C string in 128 bytes, or an int64 in the first 8 of them. */
+  value: Uint8Array
+}
+export const KvOverrideStruct = koffi.struct({
+  tag: 'int',
+  key: koffi.array('uint8_t', 128),
+  padding: 'int',
+  value: koffi.array('uint8_t', 128),
+})
+
 /** ggml's description of a tensor type. The last two are functions; `to_float` is null for F32. */
 export interface TypeTraits {
   type_name: string

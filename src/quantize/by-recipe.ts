@@ -3,14 +3,21 @@
  * PTQ is done where llama.cpp has no file type for a recipe, and so trained files get the tensors that did not train.
  */
 import { aboutTensors } from '../errors.js'
-import { assignTypes, type ModelFacts, recipes } from '../formats/recipes.js'
+import { assignTypes, chooseTypes, type TypeChoices } from '../formats/assign.js'
+import { type ModelFacts, recipes } from '../formats/recipes.js'
 import { createGguf, type Gguf, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
-import { quantizeRowsAsync, rowSize } from '../llama/index.js'
+import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
 
-/** The ggml type of every tensor of a file in a recipe. */
-export const typesOf = (gguf: Gguf, recipe: string): Map<string, number> =>
-  assignTypes(recipe, modelFacts(gguf), gguf.tensors)
+/** The ggml type of every tensor of a file in a recipe, with what is asked for besides. */
+export const typesOf = (gguf: Gguf, recipe: string, choices?: TypeChoices): Map<string, number> =>
+  assignTypes(recipe, modelFacts(gguf), gguf.tensors, choices)
+
+/** The same as a plan, in the order of the file. */
+export function planByRecipe(gguf: Gguf, recipe: string, choices: TypeChoices): PlannedTensor[] {
+  const types = chooseTypes(recipe, modelFacts(gguf), gguf.tensors, choices)
+  return gguf.tensors.map(({ name, type }) => ({ name, ...(types.get(name) ?? { type }) }))
+}
 
 function modelFacts({ metadata }: Gguf): ModelFacts {
   const architecture = metadata.string('general.architecture')
@@ -30,11 +37,20 @@ function modelFacts({ metadata }: Gguf): ModelFacts {
   }
 }
 
-/** The metadata of a file for what is made of it by a recipe. */
-export const recipeMetadata = (gguf: Gguf, output: string, recipe: string): Metadata =>
-  new Metadata(output, gguf.metadata)
+/** The metadata of a file for what is made of it by a recipe. @param added texts, and whole numbers as uint32 */
+export function recipeMetadata(
+  gguf: Gguf,
+  output: string,
+  recipe: string,
+  added: ReadonlyMap<string, string | number> = new Map(),
+): Metadata {
+  const metadata = new Metadata(output, gguf.metadata)
     .set('general.file_type', { type: 'uint32', value: recipes[recipe].fileType })
     .set('general.quantization_version', { type: 'uint32', value: 2 })
+  for (const [key, value] of added)
+    metadata.set(key, typeof value === 'string' ? { type: 'string', value } : { type: 'uint32', value })
+  return metadata
+}
 
 /** Bytes of f32 that a conversion holds at once. */
 const conversionBytes = 64 << 20
@@ -53,15 +69,20 @@ async function convertedBytes(
   const [from, to] = [tensor.bytes / rows, rowSize(type, columns)]
   const bytes = new Uint8Array(rows * to)
   const step = Math.max(1, Math.floor(conversionBytes / (4 * columns)))
-  for (let row = 0; row < rows; row += step) {
-    const count = Math.min(step, rows - row)
+  // Each matrix of a stack of experts has importances of its own.
+  const matrix = importance === undefined ? rows : rows / (importance.length / columns)
+  for (let row = 0; row < rows; ) {
+    const expert = Math.floor(row / matrix)
+    const count = Math.min(step, (expert + 1) * matrix - row)
     const weights = await readWeights(gguf, tensor, row * from, count * from)
-    const converted = await quantizeRowsAsync(type, weights, columns, importance, threads).catch(
+    const own = importance?.subarray(expert * columns, (expert + 1) * columns)
+    const converted = await quantizeRowsAsync(type, weights, columns, own, threads).catch(
       (error: unknown) => {
         throw aboutTensors(gguf.path, tensor.name, error)
       },
     )
     bytes.set(converted, row * to)
+    row += count
   }
   return bytes
 }
@@ -70,10 +91,12 @@ async function convertedBytes(
 export interface TensorBytes {
   /** The bytes of a tensor that were made before; undefined for one that is to be converted. */
   readonly made?: (name: string) => Promise<Uint8Array | undefined>
-  /** Mean squares of what the matrices read, for conversions. */
+  /** Mean squares of what the matrices read, for conversions; those of experts one after another. */
   readonly importance?: ReadonlyMap<string, Float32Array> | undefined
   /** For conversions; by default as many as may be used. */
   readonly threads?: number | undefined
+  /** Called after each tensor with the bytes of all tensors so far. */
+  readonly onBytes?: ((bytes: number) => void) | undefined
 }
 
 /** Writes the tensors of `gguf` to `output` with the given metadata and a type for each. */
@@ -82,7 +105,7 @@ export async function writeTyped(
   output: string,
   metadata: Metadata,
   types: ReadonlyMap<string, number>,
-  { made, importance, threads }: TensorBytes,
+  { made, importance, threads, onBytes }: TensorBytes,
 ): Promise<void> {
   const tensors = gguf.tensors.map((t) => ({
     name: t.name,
@@ -90,14 +113,16 @@ export async function writeTyped(
     type: types.get(t.name) ?? t.type,
   }))
   const writer = await createGguf(output, { metadata, tensors })
+  let written = 0
   try {
     for (const [i, tensor] of gguf.tensors.entries()) {
       const { name } = tensor
-      const bytes = await made?.(name)
-      await writer.write(
-        name,
-        bytes ?? (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), threads)),
-      )
+      const bytes =
+        (await made?.(name)) ??
+        (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), threads))
+      await writer.write(name, bytes)
+      written += bytes.length
+      onBytes?.(written)
     }
     await writer.finish()
   } catch (error) {
@@ -106,17 +131,18 @@ export async function writeTyped(
   }
 }
 
-/** Quantizes a file by a recipe. */
+/** Quantizes a file by a recipe to given types. @param added metadata, as `recipeMetadata` takes it */
 export async function quantizeByRecipe(
   input: string,
   output: string,
   recipe: string,
-  threads?: number,
+  types: ReadonlyMap<string, number>,
+  added: ReadonlyMap<string, string | number>,
+  bytes: TensorBytes,
 ): Promise<void> {
   const gguf = await openGguf(input)
   try {
-    const types = typesOf(gguf, recipe)
-    await writeTyped(gguf, output, recipeMetadata(gguf, output, recipe), types, { threads })
+    await writeTyped(gguf, output, recipeMetadata(gguf, output, recipe, added), types, bytes)
   } finally {
     await gguf.close()
   }

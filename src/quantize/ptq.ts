@@ -5,30 +5,26 @@
  */
 import { stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { FileError, UsageError } from '../errors.js'
-import { commitTemporary, discardTemporary, openTemporary } from '../files.js'
-import { recipes } from '../formats/recipes.js'
-import { ggmlTypeNamed, openGguf } from '../gguf/index.js'
-import { runProblem } from '../gguf/problems.js'
-import { type Summary, summarize, summarizeFile } from '../gguf/summary.js'
-import { checkLoads, FILE_TYPES, quantizeModel, tryEarly } from '../llama/index.js'
-import { checkNumbers, threadRange } from '../option-checks.js'
+import { FileError } from '../errors.js'
+import { commitTemporary, discardTemporary, openTemporary, openTemporaryParts } from '../files.js'
+import { openGguf } from '../gguf/index.js'
+import { summarizeFile } from '../gguf/summary.js'
+import { COPY, quantizeModel } from '../llama/index.js'
 import { withOutputs } from '../outputs.js'
-import { targetOf } from '../paths.js'
+import { partPath, targetOf } from '../paths.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
+import { checkSettings, isOwnType, type QuantizeSettings } from './options.js'
+import { checkPossible, type PreparedQuantization, prepareQuantization } from './plan.js'
 
-export interface QuantizeFileOptions {
-  /** Default: as many as the machine runs at once. */
-  readonly threads?: number
-  /** Allow an input that is quantized already, at a loss. */
-  readonly allowRequantize?: boolean
-  /** Bytes written so far, a few times a second; `total` is an estimate. */
+export interface QuantizeFileOptions extends QuantizeSettings {
+  /** Bytes written so far, a few times a second. */
   readonly onProgress?: (bytes: number, total: number) => void
 }
 
 /** What `quantizeFile` has done. */
 export interface QuantizeFileResult {
+  /** The output; of a split model the first part. */
   readonly path: string
   /** File type, e.g. `Q4_K_M`. */
   readonly type: string
@@ -44,14 +40,10 @@ export interface QuantizeFileResult {
   readonly warnings: readonly string[]
 }
 
-const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
-
-/** What `quantizeFile` can write. */
-export const quantizedTypes: readonly string[] = [...Object.keys(FILE_TYPES), ...ownTypes]
-
 /**
  * Quantizes the GGUF file `input` to a file type of llama.cpp (`Q4_K_M`). An `output` that exists is replaced, but only
- * once the new file is whole.
+ * once the new file is whole. With `keepSplit` the parts of a split model are `output-00001-of-00003.gguf` and so on, without an
+ * ending `.gguf` of `output` itself; each is whole, and the first one, which names the others, comes last.
  * @throws UsageError for an unknown type; FileError for an input that is damaged or quantized already, and for an
  * output that cannot be written
  */
@@ -61,92 +53,102 @@ export async function quantizeFile(
   type: string,
   options: QuantizeFileOptions = {},
 ): Promise<QuantizeFileResult> {
-  if (!quantizedTypes.includes(type))
-    throw new UsageError(`--type ${type} is unknown; choose one of ${quantizedTypes.join(', ')}`)
-  checkNumbers(options, { threads: threadRange })
+  checkSettings(type, options)
+  const outputs = options.keepSplit ? await partsOf(input, output) : [output]
+  const { imatrix } = options
   return withOutputs(
-    { writes: [{ path: output, by: 'the output' }], reads: [{ path: input, by: 'the input' }] },
-    () => quantizeTo(output, input, type, options),
+    {
+      writes: outputs.map((path) => ({ path, by: 'the output' })),
+      reads: [
+        { path: input, by: 'the input' },
+        ...(imatrix === undefined ? [] : [{ path: imatrix, by: '--imatrix' }]),
+      ],
+    },
+    () => quantizeTo(outputs, input, type, options),
   )
 }
 
+/** The names of the output's parts; a model in one file stays one. */
+async function partsOf(input: string, output: string): Promise<string[]> {
+  const gguf = await openGguf(input)
+  await gguf.close()
+  const { length } = gguf.files
+  if (length === 1) return [output]
+  const prefix = output.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '')
+  return Array.from({ length }, (_, part) => partPath(prefix, part, length))
+}
+
 async function quantizeTo(
-  output: string,
+  outputs: readonly string[],
   input: string,
   type: string,
   options: QuantizeFileOptions,
 ): Promise<QuantizeFileResult> {
   const start = performance.now()
-  const before = await checkInput(input)
-  if (before.quantized && !options.allowRequantize)
-    throw new FileError(
-      input,
-      `it is quantized already (${before.type}); quantize the full-precision file, or allow the loss with --allow-requantize`,
-    )
-  const total = leastBytes(type, before.parameters)
-  await checkSpace(output, total)
-  const { temporary, handle } = await openTemporary(output)
-  await handle.close()
-  const stopWatching = watch(temporary, total, options.onProgress)
-  let weights: WeightReport
+  const prepared = await prepareQuantization(input, type, options)
+  const { plan } = prepared
+  checkPossible(plan)
+  await checkSpace(outputs[0], plan.bytes)
+  const weights = await write(outputs, prepared, options)
+  const after = await summarizeFile(outputs[0])
+  return {
+    path: outputs[0],
+    type: after.type,
+    bytes: after.bytes,
+    bitsPerWeight: after.bitsPerWeight,
+    input: plan.input,
+    seconds: (performance.now() - start) / 1000,
+    warnings: [...plan.warnings, ...(weights.warning === undefined ? [] : [weights.warning])],
+  }
+}
+
+async function write(
+  outputs: readonly string[],
+  { plan, native, types }: PreparedQuantization,
+  { keepSplit, onProgress }: QuantizeFileOptions,
+): Promise<WeightReport> {
+  const { type, input } = plan
+  const own = isOwnType(type)
+  const { prefix, temporaries } =
+    keepSplit && !own ? await openTemporaryParts(outputs) : await openSingle(outputs[0])
+  const stopWatching = own ? () => {} : watch(temporaries, plan.bytes, onProgress)
   try {
-    const quantized = ownTypes.includes(type)
-      ? quantizeByRecipe(input, temporary, type, options.threads)
-      : quantizeModel(input, temporary, {
-          type,
-          allowRequantize: options.allowRequantize ?? false,
-          ...(options.threads !== undefined && { threads: options.threads }),
+    const quantized = own
+      ? quantizeByRecipe(input.path, prefix, type, types, native.metadata ?? new Map(), {
+          importance: native.importance,
+          threads: native.threads,
+          onBytes: (bytes) => onProgress?.(bytes, plan.bytes),
         })
-    const reading = before.type === 'F16' ? undefined : readInputWeights(input, type)
+      : quantizeModel(input.path, prefix, native, temporaries)
+    const reading = input.type === 'F16' || type === COPY ? undefined : readInputWeights(input.path, type)
     const [done, read] = await Promise.allSettled([quantized, reading])
     if (read.status === 'rejected') throw done.status === 'rejected' ? done.reason : read.reason
-    weights = read.value ?? (done.status === 'rejected' ? await readInputWeights(input, type) : {})
-    if (weights.problem !== undefined) throw new FileError(input, weights.problem)
+    const weights =
+      read.value ??
+      (done.status === 'rejected' && type !== COPY ? await readInputWeights(input.path, type) : {})
+    if (weights.problem !== undefined) throw new FileError(input.path, weights.problem)
     if (done.status === 'rejected') throw done.reason
+    // The first part comes last, since it names the others.
+    for (const [part, temporary] of [...temporaries.entries()].toReversed())
+      await commitTemporary(temporary, outputs[part])
+    return weights
   } catch (error) {
-    await discardTemporary(temporary)
-    if (error instanceof FileError && error.path === temporary)
-      throw new FileError(output, 'cannot be written; check the free space and the permissions of its folder')
+    for (const temporary of temporaries) await discardTemporary(temporary)
+    if (error instanceof FileError && error.path === prefix)
+      throw new FileError(
+        outputs[0],
+        'cannot be written; check the free space and the permissions of its folder',
+      )
     throw error
   } finally {
     stopWatching()
   }
-  await commitTemporary(temporary, output)
-  const after = await summarizeFile(output)
-  return {
-    path: output,
-    type: after.type,
-    bytes: after.bytes,
-    bitsPerWeight: after.bitsPerWeight,
-    input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
-    seconds: (performance.now() - start) / 1000,
-    warnings: weights.warning === undefined ? [] : [weights.warning],
-  }
 }
 
-/** @throws FileError for a file that llama.cpp cannot use */
-async function checkInput(input: string): Promise<Summary> {
-  tryEarly([input], 'load')
-  const gguf = await openGguf(input)
-  try {
-    const summary = await summarize(gguf)
-    await checkLoads(input, 'load')
-    const problem = runProblem(gguf)
-    if (problem !== undefined) throw new FileError(input, problem)
-    return summary
-  } finally {
-    await gguf.close()
-  }
-}
-
-/**
- * Bytes of `parameters` weights if all had the main type of a recipe, which is the least that the file can take:
- * recipes only raise tensors. Names that are no ggml type name its smallest relative (Q4_K_M: Q4_K, IQ3_M: IQ3_XXS).
- */
-function leastBytes(type: string, parameters: number): number {
-  const stem = type.replace(/_(XS|S|M|L|MOE)$/, '')
-  const layout = ggmlTypeNamed(type) ?? ggmlTypeNamed(stem) ?? ggmlTypeNamed(`${stem}_XXS`)
-  return layout ? (parameters / layout.blockSize) * layout.blockBytes : 0
+async function openSingle(output: string): Promise<{ prefix: string; temporaries: string[] }> {
+  const { temporary, handle } = await openTemporary(output)
+  await handle.close()
+  return { prefix: temporary, temporaries: [temporary] }
 }
 
 async function checkSpace(output: string, needed: number): Promise<void> {
@@ -156,19 +158,28 @@ async function checkSpace(output: string, needed: number): Promise<void> {
   const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
   throw new FileError(
     output,
-    `it will take at least ${megabytes(needed)} and the disk has ${megabytes(free)} free; make room or choose another folder`,
+    `it will take ${megabytes(needed)} and the disk has ${megabytes(free)} free; make room or choose another folder`,
   )
 }
 
-/** Reports the size of a growing file, since libllama says nothing while it works. Returns a function that stops it. */
-function watch(path: string, total: number, onProgress: QuantizeFileOptions['onProgress']): () => void {
+/** Reports the size of growing files, since libllama says nothing while it works. Returns a function that stops it. */
+function watch(
+  paths: readonly string[],
+  total: number,
+  onProgress: QuantizeFileOptions['onProgress'],
+): () => void {
   if (!onProgress) return () => {}
-  const look = async () => {
-    const bytes = await stat(path).then(
+  const sizeOf = (path: string): Promise<number> =>
+    stat(path).then(
       ({ size }) => size,
       () => 0,
     )
-    onProgress(bytes, Math.max(bytes, total))
+  const look = async () => {
+    const sizes = await Promise.all(paths.map(sizeOf))
+    onProgress(
+      sizes.reduce((sum, size) => sum + size, 0),
+      total,
+    )
   }
   const timer = setInterval(look, 200)
   return () => clearInterval(timer)

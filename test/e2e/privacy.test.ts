@@ -89,7 +89,8 @@ test.runIf(filtered)(
     const commands: Record<string, { line: string; outputs: string[] }> = {
       inspect: { line: 'm-f16.gguf --tensors', outputs: [] },
       quantize: { line: 'm-f16.gguf -t Q4_0 -o q.gguf', outputs: ['q.gguf'] },
-      // The model writes the text, into the cache.
+      // The model writes the text, into the cache, here and below.
+      imatrix: { line: 'm-f16.gguf -o m.imatrix.gguf -c 64 --tokens 512', outputs: ['m.imatrix.gguf'] },
       train: {
         line: 'm-f16.gguf -t Q4_0 -o t.gguf --steps 1 --calibration 0 -c 64 --tokens 512 --validation 512',
         outputs: ['t.gguf'],

@@ -6,13 +6,16 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { assignTypes, type ModelFacts, recipes } from '../../src/formats/recipes.js'
+import { assignTypes } from '../../src/formats/assign.js'
+import { type ModelFacts, recipes } from '../../src/formats/recipes.js'
 import { formatOf } from '../../src/formats/table.js'
 import type { TensorFacts } from '../../src/formats/tensors.js'
 import { type GgufValue, Metadata } from '../../src/gguf/metadata.js'
 import { openGguf } from '../../src/gguf/reader.js'
 import { createGguf } from '../../src/gguf/writer.js'
-import { FILE_TYPES, quantizeNative } from '../../src/llama/quantize.js'
+import { FILE_TYPES } from '../../src/llama/quantize.js'
+import { quantizeNative } from '../../src/llama/quantize-native.js'
+import { nativeOptions, type QuantizeSettings, typeChoices } from '../../src/quantize/options.js'
 
 let folder: string
 beforeAll(async () => {
@@ -196,6 +199,56 @@ it.each([
   const quantized = await openGguf(`${input}.out`)
   const expected = new Map(quantized.tensors.map((tensor) => [tensor.name, tensor.type]))
   await quantized.close()
-  expect(assignTypes(recipe, model, tensors, true)).toEqual(expected)
+  expect(assignTypes(recipe, model, tensors, { importance: true })).toEqual(expected)
   expect([...expected.values()].filter((found) => formatOf(found)?.name === type).length).toBe(count)
+})
+
+/** Of embeddings in types that fit rows of 64: libllama takes these whether they fit or not, and crashes where they do not. */
+const combinations: Record<string, QuantizeSettings> = {
+  pure: { pure: true },
+  'pure, with output and embedding types': {
+    pure: true,
+    outputTensorType: 'Q8_0',
+    tokenEmbeddingType: 'Q5_0',
+  },
+  'output type, output left': { outputTensorType: 'Q5_K', leaveOutputTensor: true },
+  'embedding type': { tokenEmbeddingType: 'Q4_0' },
+  'rules, the first decides': {
+    tensorTypes: [
+      { pattern: 'blk\\.(0|1)\\.attn_v', type: 'IQ3_S' },
+      { pattern: 'attn_(v|output)|token_embd', type: 'Q5_K' },
+      { pattern: 'blk\\.[2-5]\\.ffn_down', type: 'TQ1_0' },
+    ],
+    outputTensorType: 'Q4_K',
+  },
+  'a rule and an embedding type': {
+    tensorTypes: [{ pattern: '.*', type: 'Q2_K' }],
+    tokenEmbeddingType: 'Q5_1',
+  },
+}
+
+describe.each(Object.keys(combinations))('options: %s', (combination) => {
+  const settings = combinations[combination]
+  const perLayer = { extra: [['per_layer_token_embd.weight', [256, 2]]] } as const
+  it.each([
+    ['Q4_K_M', llama(16), {}],
+    ['Q4_K_M', llama(7), { tied: true, ...perLayer }],
+    ['Q3_K_L', llama(4, 8, 2, 8), {}],
+    ['Q3_K_M', llama(8), { row: 64, tied: true }],
+    ['TQ2_0', llama(6), perLayer],
+    ['BF16', llama(3), { source: 0, ...perLayer }],
+  ] as const)('%s', async (recipe, model, shape) => {
+    const tensors = tensorsOf(model, shape)
+    const input = join(folder, 'options.gguf')
+    await writeModel(input, model, tensors)
+    const reason = await quantizeNative(input, `${input}.out`, {
+      ...nativeOptions(recipe, settings),
+      threads: 1,
+    })
+    expect(reason).toBeUndefined()
+    const quantized = await openGguf(`${input}.out`)
+    const expected = new Map(quantized.tensors.map((tensor) => [tensor.name, tensor.type]))
+    await quantized.close()
+    expect(assignTypes(recipe, model, tensors, typeChoices(settings))).toEqual(expected)
+  })
 })

@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FileError } from '../../src/errors.js'
 import { evaluateFiles } from '../../src/evaluate/index.js'
 import { type GgufValue, openGguf } from '../../src/gguf/index.js'
-import { checkImportance, LlamaModel } from '../../src/llama/index.js'
+import { LlamaModel } from '../../src/llama/index.js'
+import { checkPossible, planQuantization } from '../../src/quantize/plan.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -239,10 +240,11 @@ test.each(['no tensors', 'a projector', 'a tensor too many', 'a token twice'])(
 test('types that need an importance matrix are known before anything is made', async () => {
   const wide = join(folder, 'wide.gguf')
   await writeTinyGguf(wide, { width: 256, feedForward: 256 })
+  const check = async (path: string, type: string) => checkPossible(await planQuantization(path, type))
   for (const type of ['IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ1_S', 'IQ1_M', 'IQ3_XXS', 'Q2_K_S'])
-    await expect(checkImportance(wide, type)).rejects.toThrow(
-      `${wide}: ${type} needs an importance matrix, which quench does not make: make one with llama-imatrix`,
+    await expect(check(wide, type)).rejects.toThrow(
+      `${wide}: ${type} needs an importance matrix: make one with \`quench imatrix\` and name it with --imatrix`,
     )
-  await checkImportance(wide, 'IQ3_S')
-  await checkImportance(sound, 'IQ2_XXS') // its rows are too short for the type and get another
+  await check(wide, 'IQ3_S')
+  await check(sound, 'IQ2_XXS') // its rows are too short for the type and get another
 })

@@ -41,7 +41,7 @@ function examplesOf(help: string): string[] {
 
 test('there are all commands', () => {
   expect(commands.map((path) => path.join(' '))).toEqual([
-    ...['inspect', 'quantize', 'train', 'eval', 'bench', 'compare', 'demo'],
+    ...['inspect', 'quantize', 'imatrix', 'train', 'eval', 'bench', 'compare', 'demo'],
     ...['cache', 'cache clear', 'doctor', 'complete'],
   ])
 })

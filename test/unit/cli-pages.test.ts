@@ -74,6 +74,7 @@ const values: Readonly<Record<string, readonly [good: string, bad?: string]>> = 
   '<time>': ['1h30m', 'soon'],
   '<lengths>': ['0,16', '1;2'],
   '<type>': ['q8_0'],
+  '<regex=type>': ['attn_v=q8_0', 'attn_v'],
   '<types>': ['q8_0,f16/q4_0', 'q7'],
   '<list>': ['q8_0,Q4_K'],
   '<file|n>': ['3'],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { QuenchError } from '../../src/errors.js'
-import { assignTypes, recipes } from '../../src/formats/recipes.js'
+import { assignTypes } from '../../src/formats/assign.js'
+import { recipes } from '../../src/formats/recipes.js'
 import { formatNamed, formatOf } from '../../src/formats/table.js'
 
 const model = { architecture: 'llama', layers: 8, heads: 8, headsKv: 8, experts: 0 }
@@ -73,7 +74,9 @@ describe('assignTypes', () => {
   })
 
   it('protects the first ffn_down of Q4_0 only with an importance matrix', () => {
-    expect([...assignTypes('Q4_0', model, downs, true).values()]).toEqual([3, 2, 2, 2, 2, 2, 2, 2])
+    expect([...assignTypes('Q4_0', model, downs, { importance: true }).values()]).toEqual([
+      3, 2, 2, 2, 2, 2, 2, 2,
+    ])
     expect([...assignTypes('Q4_0', model, downs).values()]).toEqual([2, 2, 2, 2, 2, 2, 2, 2])
   })
 

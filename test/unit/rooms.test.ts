@@ -10,7 +10,7 @@ import { formats } from '../../src/formats/table.js'
 const rooms = [
   ...['gguf', 'graph', 'formats', 'llama', 'models', 'data', 'outputs.ts', 'quantize', 'validation'],
   ...['backends', 'engine', 'optimizer', 'student', 'config', 'training-text', 'resume'],
-  ...['distill', 'blockwise', 'plan', 'train'],
+  ...['distill', 'blockwise', 'plan', 'imatrix', 'train'],
   ...['evaluate', 'speed', 'compare', 'report', 'cli', 'index.ts'],
 ]
 const mostLines = 300

@@ -1,0 +1,168 @@
+/**
+ * Which format each tensor of a model gets: by its recipe, and by what was asked for besides, as in llama-quantize of llama.cpp 0.5.0
+ * (llama_tensor_get_type and tensor_type_fallback in src/llama-quant.cpp). Positions of the recipes' rules are counted over the tensors in
+ * llama.cpp's order (outside blocks first, then by block, then by name), so the order of the file does not matter.
+ */
+import { QuenchError } from '../errors.js'
+import { ggmlTypes } from '../gguf/types.js'
+import { type ModelFacts, type Place, recipes } from './recipes.js'
+import { formatOf } from './table.js'
+import { byLayerThenName, isRounded, kindOf, layerOf, type TensorFacts } from './tensors.js'
+import { BF16 } from './types/bf16.js'
+import { F16 } from './types/f16.js'
+import { F32 } from './types/f32.js'
+import { IQ4_NL } from './types/iq4_nl.js'
+import { Q3_K } from './types/q3_k.js'
+import { Q4_K } from './types/q4_k.js'
+import { Q5_K } from './types/q5_k.js'
+import { Q6_K } from './types/q6_k.js'
+import { Q8_0 } from './types/q8_0.js'
+
+/** What is asked for besides a recipe. Types are ggml_type ids. */
+export interface TypeChoices {
+  /** Whether the quantizer has an importance matrix, which changes Q4_0, Q5_0, IQ4_NL and IQ4_XS only. */
+  readonly importance?: boolean | undefined
+  /** The recipe's default format for all matrices. */
+  readonly pure?: boolean | undefined
+  /** Types of the tensors in whose names an expression is found; the first that is found decides. */
+  readonly rules?: readonly { readonly pattern: RegExp; readonly type: number }[] | undefined
+  /** Type of `output.weight`, or of the embedding that takes its place. */
+  readonly output?: number | undefined
+  /** Type of the token embeddings. */
+  readonly embedding?: number | undefined
+  /** Leave `output.weight` as it is. */
+  readonly leaveOutput?: boolean | undefined
+}
+
+/** The type of a tensor. */
+export interface AssignedType {
+  readonly type: number
+  /** The type that was chosen first, where its blocks do not divide the rows. */
+  readonly wanted?: number
+}
+
+/**
+ * The type of every tensor of a model quantized with a recipe, by tensor name. A tensor that is left alone keeps any type it has, also one
+ * without a `Format`. The types of `output` and `embedding` are taken whether they fit the rows or not.
+ * @throws QuenchError for an unknown recipe, for a tensor of experts whose name gives no layer of the model, and for rows that the blocks
+ * of a type do not divide which has no other in its place, as llama-quantize does
+ */
+export function chooseTypes(
+  recipe: string,
+  model: ModelFacts,
+  tensors: readonly TensorFacts[],
+  choices: TypeChoices = {},
+): Map<string, AssignedType> {
+  if (!Object.hasOwn(recipes, recipe)) {
+    throw new QuenchError(`unknown recipe ${recipe}: one of ${Object.keys(recipes).join(', ')}`)
+  }
+  const { type } = recipes[recipe]
+  const { rules = [], leaveOutput } = choices
+  const rounds = ![F32.type, F16.type, BF16.type].includes(type)
+  const byRecipe = choices.pure ? () => type : chooser(recipe, model, tensors, choices)
+  const ruleOf = (name: string) => rules.find(({ pattern }) => pattern.test(name))
+
+  const types = new Map<string, AssignedType>()
+  for (const tensor of [...tensors].sort(byLayerThenName)) {
+    const { name } = tensor
+    const fixed = fixedType(name, choices, ruleOf(name) !== undefined)
+    if (!isRounded(tensor) || (leaveOutput && kindOf(name) === 'output'))
+      types.set(name, { type: tensor.type })
+    else if (fixed !== undefined) types.set(name, { type: fixed })
+    else if (!rounds) types.set(name, { type })
+    else types.set(name, fitRows(ruleOf(name)?.type ?? byRecipe(name), tensor))
+  }
+  return types
+}
+
+/** The ggml_type ids that `chooseTypes` gives, by tensor name. */
+export const assignTypes = (...args: Parameters<typeof chooseTypes>): Map<string, number> =>
+  new Map(Array.from(chooseTypes(...args), ([name, { type }]) => [name, type]))
+
+/** What `output` and `embedding` say of a tensor. A rule may name the table of embeddings per layer, though no other. */
+function fixedType(name: string, { output, embedding }: TypeChoices, hasRule: boolean): number | undefined {
+  const kind = kindOf(name)
+  if (kind === 'output') return output
+  return kind === 'embedding' && !(hasRule && name === 'per_layer_token_embd.weight') ? embedding : undefined
+}
+
+/** A function that gives the recipe's type of each tensor; it counts, so it is called in llama.cpp's order. */
+function chooser(
+  recipe: string,
+  model: ModelFacts,
+  tensors: readonly TensorFacts[],
+  choices: TypeChoices,
+): (name: string) => number {
+  const { type, embedding, attnV, attnOutput, ffnDown } = recipes[recipe]
+  const falcon = model.architecture === 'falcon'
+  const eightExperts = model.experts === 8
+  const queriesPerKey = model.headsKv > 0 ? Math.floor(model.heads / model.headsKv) : 0
+  const tied = !tensors.some(({ name }) => name === 'output.weight')
+  const valueTensors = tensors.filter(({ name }) => kindOf(name) === 'attnV').length
+  const output = choices.output ?? (falcon || type === Q8_0.type ? Q8_0.type : Q6_K.type)
+  const { importance = false } = choices
+  const place = (i: number, n: number): Place => ({ i, n, falcon, queriesPerKey, eightExperts, importance })
+  let values = 0
+  let downs = 0
+
+  return (name) => {
+    switch (kindOf(name)) {
+      case 'embedding':
+        return tied ? output : (embedding ?? type)
+      case 'output':
+        return output
+      case 'attnV': {
+        const chosen = attnV?.(place(values++, valueTensors)) ?? type
+        if (eightExperts) return Q8_0.type
+        return is70B(model) && (chosen === Q3_K.type || chosen === Q4_K.type) ? Q5_K.type : chosen
+      }
+      case 'attnK':
+        return eightExperts ? Q8_0.type : type
+      case 'attnOutput':
+        return attnOutput?.(place(0, model.layers)) ?? type
+      case 'ffnDown': {
+        const i = downs++
+        const layer = model.experts > 1 ? layerOf(name, model.layers) : i
+        return ffnDown?.(place(layer, model.layers)) ?? type
+      }
+      default:
+        return type
+    }
+  }
+}
+
+/**
+ * Layers of the models that llama.cpp calls 70B, where eight queries share a key and value: attn_v is small and gets at
+ * least Q5_K.
+ */
+const layersOf70B = new Map([
+  ['llama', 80],
+  ['llama-embed', 80],
+  ['qwen2', 80],
+  ['deci', 80],
+  ['olmo', 80],
+  ['jais2', 68],
+])
+
+function is70B({ architecture, layers, heads, headsKv }: ModelFacts): boolean {
+  const multiHead = architecture.startsWith('llama') && heads === headsKv // Llama 65B
+  return layersOf70B.get(architecture) === layers && !multiHead
+}
+
+/** The longest blocks in whose place F16 is taken. */
+const shortBlock = 32
+
+/** `wanted`, or what takes its place in rows that its blocks do not divide. */
+function fitRows(wanted: number, { name, shape: [rowLength] }: TensorFacts): AssignedType {
+  const fits = (type: number): boolean => rowLength % (ggmlTypes.get(type)?.blockSize ?? 1) === 0
+  if (fits(wanted)) return { type: wanted }
+  const { name: format = '', blockSize = 0 } = ggmlTypes.get(wanted) ?? {}
+  // Types without a Format are those of codebooks.
+  const known = formatOf(wanted)
+  const smaller = known ? known.smaller : IQ4_NL.type
+  if (smaller === undefined && blockSize > shortBlock)
+    throw new QuenchError(
+      `tensor ${name}: rows of ${rowLength} weights are no whole number of ${format} blocks of ${blockSize}, and llama.cpp has no type in its place; choose another type`,
+    )
+  return { type: smaller !== undefined && fits(smaller) ? smaller : F16.type, wanted }
+}

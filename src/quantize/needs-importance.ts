@@ -1,0 +1,14 @@
+/** Which tensors cannot be rounded without importances. Source: tensor_requires_imatrix in src/llama-quant.cpp of llama.cpp v0.5.0. */
+import { NEEDS_IMPORTANCE, type PlannedTensor } from '../llama/index.js'
+import { isOuter } from './imatrix/of-model.js'
+
+/** ggml_type ids of IQ2_XXS, IQ2_XS, IQ3_XXS, IQ1_S, IQ2_S and IQ1_M, which would be of no use without. */
+const useless = new Set([16, 17, 18, 19, 22, 29])
+/** Of one file type its main type (Q2_K) would be too. */
+const small = { file: 'Q2_K_S', tensor: 10 }
+
+/** @param fileType of the whole file */
+export function needsImportance({ name, type }: PlannedTensor, fileType: string): boolean {
+  if (isOuter(name)) return NEEDS_IMPORTANCE.has(type)
+  return useless.has(type) || (fileType === small.file && type === small.tensor)
+}

@@ -1,0 +1,122 @@
+/** What quantizing takes besides a type, under llama-quantize's names, and how it is passed on to libllama. */
+import { UsageError } from '../errors.js'
+import type { TypeChoices } from '../formats/assign.js'
+import { recipes } from '../formats/recipes.js'
+import { ggmlTypeNamed, ggmlTypes } from '../gguf/index.js'
+import {
+  COPY,
+  FILE_TYPES,
+  ggmlTypeId,
+  QUANTIZABLE_TYPES,
+  type QuantizeOptions,
+  type TensorTypeRule,
+} from '../llama/index.js'
+import { checkNumbers, threadRange } from '../option-checks.js'
+
+export type { TensorTypeRule } from '../llama/index.js'
+
+export interface QuantizeSettings {
+  /** Default: as many as the machine runs at once. */
+  readonly threads?: number
+  /** Allow an input that is quantized already, at a loss. */
+  readonly allowRequantize?: boolean
+  /** A file with an importance matrix, of `makeImatrix` or llama-imatrix. */
+  readonly imatrix?: string
+  /** One type for all matrices instead of a recipe. */
+  readonly pure?: boolean
+  /** Tensor types, e.g. `Q6_K`, for names in which a regular expression is found; the first that is found decides. */
+  readonly tensorTypes?: readonly TensorTypeRule[]
+  /** Tensor type of `output.weight`. */
+  readonly outputTensorType?: string
+  /** Tensor type of the token embeddings. */
+  readonly tokenEmbeddingType?: string
+  /** Leave `output.weight` as it is. */
+  readonly leaveOutputTensor?: boolean
+  /** Write as many files as the input has. */
+  readonly keepSplit?: boolean
+}
+
+/** File types by recipes of quench's own, which libllama has no file type for. */
+const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
+export const isOwnType = (type: string): boolean => ownTypes.includes(type)
+
+/** The file types that are quantized to. */
+export const quantizedTypes: readonly string[] = [...Object.keys(FILE_TYPES), ...ownTypes]
+
+/** Whether a file type rounds to blocks; F16 and its like only change how a float is stored. */
+export const roundsToBlocks = (type: string): boolean => !/^(B?F\d+|COPY)$/.test(type)
+
+/** @throws UsageError for a type or option that is none */
+export function checkSettings(type: string, settings: QuantizeSettings): void {
+  const known = [...quantizedTypes, COPY]
+  if (!known.includes(type))
+    throw new UsageError(`--type ${type} is unknown; choose one of ${known.join(', ')}`)
+  checkNumbers(settings, { threads: threadRange })
+  const { tensorTypes = [], outputTensorType, tokenEmbeddingType } = settings
+  checkTensorType('--output-tensor-type', outputTensorType)
+  checkTensorType('--token-embedding-type', tokenEmbeddingType)
+  for (const { pattern, type } of tensorTypes) {
+    const option = `--tensor-type ${pattern}=${type}`
+    checkTensorType(option, type)
+    checkPattern(option, pattern.toLowerCase())
+  }
+}
+
+function checkTensorType(option: string, name: string | undefined): void {
+  if (name === undefined) return
+  const type = ggmlTypeNamed(name.toUpperCase())
+  if (type && QUANTIZABLE_TYPES.includes(type.type)) return
+  const known = QUANTIZABLE_TYPES.map((id) => ggmlTypes.get(id)?.name).join(', ')
+  throw new UsageError(
+    `${option}: ${name} is no type that tensors can be quantized to; choose one of ${known}`,
+  )
+}
+
+/** Whether C++ reads it too: of the groups that begin with a question mark it knows three. */
+function checkPattern(option: string, pattern: string): void {
+  try {
+    if (pattern !== '' && new RegExp(pattern) && !/\(\?(?![:=!])/.test(pattern)) return
+  } catch {
+    // Told below.
+  }
+  throw new UsageError(
+    `${option}: "${pattern}" is not a regular expression of ECMAScript 3, as C++ reads them`,
+  )
+}
+
+/** As llama-quantize passes them on: expressions in lower case, as the names of tensors are. */
+export const rulesOf = ({ tensorTypes = [] }: QuantizeSettings): TensorTypeRule[] =>
+  tensorTypes.map(({ pattern, type }) => ({ pattern: pattern.toLowerCase(), type }))
+
+/** The same for quench's own recipes. @param importance whether there is a matrix */
+export function typeChoices(settings: QuantizeSettings, importance = false): TypeChoices {
+  const { pure, leaveOutputTensor: leaveOutput, outputTensorType, tokenEmbeddingType } = settings
+  const idOf = (name: string | undefined) => (name === undefined ? undefined : ggmlTypeId(name))
+  return {
+    importance,
+    pure,
+    leaveOutput,
+    output: idOf(outputTensorType),
+    embedding: idOf(tokenEmbeddingType),
+    rules: rulesOf(settings).map(({ pattern, type }) => ({
+      pattern: new RegExp(pattern),
+      type: ggmlTypeId(type),
+    })),
+  }
+}
+
+/** Options of libllama that need no file to be read. */
+export function nativeOptions(type: string, settings: QuantizeSettings): QuantizeOptions {
+  const { threads, outputTensorType, tokenEmbeddingType } = settings
+  return {
+    type,
+    allowRequantize: settings.allowRequantize ?? false,
+    pure: settings.pure ?? false,
+    leaveOutputTensor: settings.leaveOutputTensor ?? false,
+    keepSplit: settings.keepSplit ?? false,
+    tensorTypes: rulesOf(settings),
+    ...(threads !== undefined && { threads }),
+    ...(outputTensorType !== undefined && { outputTensorType }),
+    ...(tokenEmbeddingType !== undefined && { tokenEmbeddingType }),
+  }
+}
