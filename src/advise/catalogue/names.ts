@@ -2,7 +2,7 @@
 import type { Catalogue, Family, Gpu } from './types.js'
 
 /** Lower case, words apart by single dashes: `Gemma 3 4B it` and `gemma-3-4b-it` are alike. */
-export const plainName = (name: string): string =>
+const plainName = (name: string): string =>
   name
     .toLowerCase()
     .replace(/[^a-z0-9.]+/g, '-')
