@@ -1,5 +1,19 @@
 /** The public API of quench. */
 
+export { loadCatalogue } from './advise/catalogue/catalogue.js'
+export type {
+  Ability,
+  CacheLoss,
+  Catalogue,
+  CpuMemory,
+  Draft,
+  Family,
+  FileTypeSize,
+  Gpu,
+  PublishedLoss,
+  QatRelease,
+  TrainingResult,
+} from './advise/catalogue/types.js'
 export type { CommandEvent } from './cli/terminal/events.js'
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'

@@ -11,7 +11,7 @@ const rooms = [
   ...['gguf', 'graph', 'formats', 'llama', 'models', 'data', 'outputs.ts', 'quantize', 'validation'],
   ...['backends', 'engine', 'optimizer', 'student', 'config', 'training-text', 'resume'],
   ...['distill', 'blockwise', 'plan', 'imatrix', 'train'],
-  ...['evaluate', 'speed', 'compare', 'report', 'cli', 'index.ts'],
+  ...['evaluate', 'speed', 'compare', 'report', 'advise', 'cli', 'index.ts'],
 ]
 const mostLines = 300
 const mostFiles = 24
