@@ -3,6 +3,9 @@ import { InvalidArgumentError } from 'commander'
 import { fileTypeNamed } from '../gguf/file-types.js'
 import { mostThreads } from '../threads.js'
 
+/** One more of a repeated option. */
+export const oneMore = (text: string, before: readonly string[] = []): string[] => [...before, text]
+
 /** A whole number from 1 on. */
 export const positiveInteger = (text: string): number => integerFrom(1, text)
 
@@ -96,20 +99,6 @@ export function bytes(text: string): number {
 
 /** `q4_k_m`, or `Q4_K` as llama-quantize calls it: the name of a file type. */
 export const fileType = (text: string): string => fileTypeNamed(text) ?? text.toUpperCase()
-
-/** `q6_k`: the name of a tensor type, checked by who uses it. */
-export const tensorType = (text: string): string => text.toUpperCase()
-
-/** `attn_v=q8_0`, one more of them. */
-export function tensorTypeRule(
-  text: string,
-  before: readonly { pattern: string; type: string }[] = [],
-): { pattern: string; type: string }[] {
-  const at = text.lastIndexOf('=')
-  if (at < 1 || at === text.length - 1)
-    throw new InvalidArgumentError('It must be an expression and a type, as in attn_v=q8_0.')
-  return [...before, { pattern: text.slice(0, at), type: tensorType(text.slice(at + 1)) }]
-}
 
 /** `Q4_0,q8_0` by their names; `none` is no type. */
 export function typeList(text: string): string[] {

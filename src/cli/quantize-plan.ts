@@ -22,8 +22,9 @@ export function describePlan({ input, type, bytes, bitsPerWeight, tensors }: Qua
   ]
 }
 
-function remark({ fallbackOf, problem, shape }: TensorPlan): string {
+function remark({ fallbackOf, problem, shape, source }: TensorPlan): string {
+  const moved = source === undefined ? [] : [`was ${plain(source)}`]
   const fell =
     fallbackOf === undefined ? [] : [`not ${fallbackOf}, whose blocks do not divide rows of ${shape[0]}`]
-  return [...fell, ...(problem === undefined ? [] : [problem])].join('; ')
+  return [...moved, ...fell, ...(problem === undefined ? [] : [problem])].join('; ')
 }

@@ -5,10 +5,11 @@ import { fileTypeNamed } from '../gguf/file-types.js'
 import type { QuantizeSettings } from '../quantize/options.js'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { helpEnd } from './help.js'
-import { fileType, tensorType, tensorTypeRule } from './options.js'
+import { fileType, oneMore } from './options.js'
 import { newName } from './output-name.js'
 import { describePlan } from './quantize-plan.js'
 import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
+import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeOptions } from './tensor-types.js'
 import { humanBytes, table } from './terminal/format.js'
 import { print, printJson, printWarning } from './terminal/print.js'
 import { clearProgress, progressLine } from './terminal/progress.js'
@@ -17,7 +18,7 @@ import { headed } from './terminal/style.js'
 interface QuantizeOptions extends Omit<QuantizeSettings, 'tensorTypes'> {
   type?: string
   output?: string
-  tensorType?: { pattern: string; type: string }[]
+  tensorType?: RuleOrFile[]
   dryRun?: true
   json?: true
 }
@@ -43,14 +44,20 @@ export function addQuantize(program: Command): void {
   ])
   group(command, 'What becomes of the weights', [
     new Option('--imatrix <file>', 'importance matrix, of quench imatrix or llama-imatrix (GGUF or .dat)'),
-    new Option('--pure', 'one type for all matrices instead of the mixture of the file type'),
     new Option(
-      '--tensor-type <regex=type>',
-      'type of the tensors in whose names this is found, e.g. attn_v=q8_0; may be repeated, the first that is found decides',
-    ).argParser(tensorTypeRule),
-    valued('--output-tensor-type <type>', 'tensor type of output.weight, e.g. Q8_0', tensorType),
-    valued('--token-embedding-type <type>', 'tensor type of the token embeddings, e.g. Q8_0', tensorType),
-    new Option('--leave-output-tensor', 'leave output.weight as it is'),
+      '--include-weights <text>',
+      'use the entries of the matrix in whose names this is found, and no others; may be repeated',
+    ).argParser(oneMore),
+    new Option(
+      '--exclude-weights <text>',
+      'do not use the entries of the matrix in whose names this is found; may be repeated',
+    ).argParser(oneMore),
+    ...tensorTypeOptions(),
+    valued('--prune-layers <layers>', 'layers to leave out, e.g. 20,21; those after them move up', layerList),
+    new Option(
+      '--override-kv <key=type:value>',
+      'metadata of the output, e.g. general.name=str:mine (types: int, float, bool, str); may be repeated',
+    ).argParser(kvOverride),
     new Option('--allow-requantize', 'accept an input that is quantized already, at a loss'),
   ])
   group(command, 'Running', [threadsOption('all'), progressOption(), jsonOption()])
@@ -72,7 +79,7 @@ export function addQuantize(program: Command): void {
     )
     .action(async (input: string, more: string[], options: QuantizeOptions) => {
       const { type, threads, ...asked } = positional(more, options)
-      const settings = { ...settingsOf(options), ...(threads !== undefined && { threads }) }
+      const settings = { ...(await settingsOf(options)), ...(threads !== undefined && { threads }) }
       if (options.dryRun) {
         const { planQuantization } = await import('../quantize/plan.js')
         const plan = await planQuantization(input, type, settings)
@@ -94,14 +101,18 @@ export function addQuantize(program: Command): void {
     })
 }
 
-function settingsOf(options: QuantizeOptions): QuantizeSettings {
+async function settingsOf(options: QuantizeOptions): Promise<QuantizeSettings> {
   const { imatrix, outputTensorType, tokenEmbeddingType } = options
   return {
     allowRequantize: options.allowRequantize ?? false,
     pure: options.pure ?? false,
     leaveOutputTensor: options.leaveOutputTensor ?? false,
     keepSplit: options.keepSplit ?? false,
-    tensorTypes: options.tensorType ?? [],
+    tensorTypes: await rulesOf(options.tensorType),
+    includeWeights: options.includeWeights ?? [],
+    excludeWeights: options.excludeWeights ?? [],
+    pruneLayers: options.pruneLayers ?? [],
+    overrideKv: options.overrideKv ?? [],
     ...(imatrix !== undefined && { imatrix }),
     ...(outputTensorType !== undefined && { outputTensorType }),
     ...(tokenEmbeddingType !== undefined && { tokenEmbeddingType }),

@@ -13,7 +13,7 @@ export {
 } from './ggml.js'
 export { LlamaModel } from './model.js'
 export type { NativeBuffer } from './native.js'
-export type { PlannedTensor, QuantizeOptions, TensorTypeRule } from './native-work.js'
+export type { OverrideValue, PlannedTensor, QuantizeOptions, TensorTypeRule } from './native-work.js'
 export { PACKAGE_VERSION } from './package.js'
 export { checkLoads, tryEarly } from './probe.js'
 export { COPY, FILE_TYPES, importanceNeeded, planModel, quantizeModel } from './quantize.js'

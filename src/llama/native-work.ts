@@ -1,4 +1,5 @@
 /** Requests to libllama in a separate process (native-process.ts, native-worker.ts). */
+import type { GgufValue } from '../gguf/index.js'
 
 /** Options of `quantizeModel`. */
 export interface QuantizeOptions {
@@ -21,9 +22,14 @@ export interface QuantizeOptions {
   keepSplit?: boolean
   /** Allow an input that is already quantized, at a loss. */
   allowRequantize?: boolean
-  /** Added to the metadata: strings of up to 127 bytes, whole numbers as uint32. */
-  metadata?: ReadonlyMap<string, string | number>
+  /** Added to the metadata; strings of up to 127 bytes. What libllama knows is also read as if the input said so. */
+  metadata?: ReadonlyMap<string, OverrideValue>
+  /** Layers to leave out, in rising order; those after them move up. */
+  pruneLayers?: readonly number[]
 }
+
+/** What libllama can add to metadata. */
+export type OverrideValue = Extract<GgufValue, { type: 'uint32' | 'float32' | 'bool' | 'string' }>
 
 /** A tensor type, e.g. `Q6_K`, for names in which an expression is found. */
 export interface TensorTypeRule {

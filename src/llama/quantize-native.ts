@@ -9,7 +9,7 @@ import { DryRunLog } from './dry-run-log.js'
 import { ggmlTypeId } from './ggml.js'
 import { library } from './library.js'
 import { callAsync } from './native.js'
-import type { PlannedTensor, QuantizeOptions } from './native-work.js'
+import type { OverrideValue, PlannedTensor, QuantizeOptions } from './native-work.js'
 import { COPY, FILE_TYPES } from './quantize.js'
 import {
   type ImatrixEntry,
@@ -53,7 +53,8 @@ async function call(
 ) {
   const llama = library()
   const params = llama.quantizeDefaults()
-  const { type, tokenEmbeddingType, outputTensorType, importance, tensorTypes, metadata } = options
+  const { type, tokenEmbeddingType, outputTensorType, importance, tensorTypes, metadata, pruneLayers } =
+    options
   params.only_copy = type === COPY
   params.ftype = FILE_TYPES[type] ?? 0
   params.nthread = options.threads ?? threadCount()
@@ -72,6 +73,9 @@ async function call(
   params.imatrix = importance ? listed(importanceList(importance)) : null
   params.tt_overrides = tensorTypes?.length ? listed(overrideList(tensorTypes)) : null
   params.kv_overrides = metadata?.size ? listed(metadataList(metadata)) : null
+  // The library reads it while it is called, and the array lives as long as this function.
+  const layers = Int32Array.of(...(pruneLayers ?? []), -1)
+  params.prune_layers = pruneLayers?.length ? koffi.address(layers) : null
   try {
     return await llama.log.during(() => callAsync(llama.modelQuantize, input, output, params), tell)
   } finally {
@@ -121,18 +125,22 @@ const overrideList = (rules: NonNullable<QuantizeOptions['tensorTypes']>): Nativ
     { pattern: null, type: typeCount },
   ])
 
-const metadataList = (metadata: ReadonlyMap<string, string | number>): NativeList<KvOverride> =>
+const metadataList = (metadata: ReadonlyMap<string, OverrideValue>): NativeList<KvOverride> =>
   new NativeList(KvOverrideStruct, () => [
     ...Array.from(metadata, ([key, value]) => kvOverride(key, value)),
-    kvOverride('', 0),
+    kvOverride('', { type: 'bool', value: false }),
   ])
 
-function kvOverride(key: string, value: string | number): KvOverride {
-  const text = inField(bytesOf(key))
-  if (typeof value === 'string') return { tag: 3, key: text, value: inField(bytesOf(value)) }
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigInt64LE(BigInt(value))
-  return { tag: 0, key: text, value: inField(bytes) }
+function kvOverride(key: string, { type, value }: OverrideValue): KvOverride {
+  const field = (tag: KvOverride['tag'], bytes: Uint8Array): KvOverride => ({
+    tag,
+    key: inField(bytesOf(key)),
+    value: inField(bytes),
+  })
+  if (type === 'string') return field(3, bytesOf(value))
+  if (type === 'bool') return field(2, Uint8Array.of(Number(value)))
+  if (type === 'float32') return field(1, new Uint8Array(Float64Array.of(value).buffer))
+  return field(0, new Uint8Array(BigInt64Array.of(BigInt(value)).buffer))
 }
 
 /** 128 bytes, the last of them 0. */

@@ -145,13 +145,13 @@ export interface TensorOverride {
 }
 export const TensorOverrideStruct = koffi.struct({ pattern: 'void *', type: 'int' })
 
-/** Metadata of an output; a list of them ends with an empty key. The value is a union of 128 bytes, here of its two uses. */
+/** Metadata of an output; a list of them ends with an empty key. The value is a union of 128 bytes. */
 export interface KvOverride {
-  /** 0 an integer, 3 a string (`llama_model_kv_override_type`). */
-  tag: 0 | 3
+  /** An integer, float, bool or string (`llama_model_kv_override_type`). */
+  tag: 0 | 1 | 2 | 3
   /** A C string in 128 bytes. */
   key: Uint8Array
-  /** A C string in 128 bytes, or an int64 in the first 8 of them. */
+  /** A C string in 128 bytes, or an int64, double or bool at their beginning. */
   value: Uint8Array
 }
 export const KvOverrideStruct = koffi.struct({

@@ -5,7 +5,7 @@
 import { aboutTensors } from '../errors.js'
 import { assignTypes, chooseTypes, type TypeChoices } from '../formats/assign.js'
 import { type ModelFacts, recipes } from '../formats/recipes.js'
-import { createGguf, type Gguf, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
+import { createGguf, type Gguf, type GgufValue, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
 import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
 
@@ -37,18 +37,17 @@ function modelFacts({ metadata }: Gguf): ModelFacts {
   }
 }
 
-/** The metadata of a file for what is made of it by a recipe. @param added texts, and whole numbers as uint32 */
+/** The metadata of a file for what is made of it by a recipe. @param added to it, or instead of what is there */
 export function recipeMetadata(
   gguf: Gguf,
   output: string,
   recipe: string,
-  added: ReadonlyMap<string, string | number> = new Map(),
+  added: ReadonlyMap<string, GgufValue> = new Map(),
 ): Metadata {
   const metadata = new Metadata(output, gguf.metadata)
     .set('general.file_type', { type: 'uint32', value: recipes[recipe].fileType })
     .set('general.quantization_version', { type: 'uint32', value: 2 })
-  for (const [key, value] of added)
-    metadata.set(key, typeof value === 'string' ? { type: 'string', value } : { type: 'uint32', value })
+  for (const [key, value] of added) metadata.set(key, value)
   return metadata
 }
 
@@ -137,7 +136,7 @@ export async function quantizeByRecipe(
   output: string,
   recipe: string,
   types: ReadonlyMap<string, number>,
-  added: ReadonlyMap<string, string | number>,
+  added: ReadonlyMap<string, GgufValue>,
   bytes: TensorBytes,
 ): Promise<void> {
   const gguf = await openGguf(input)

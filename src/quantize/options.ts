@@ -7,6 +7,7 @@ import {
   COPY,
   FILE_TYPES,
   ggmlTypeId,
+  type OverrideValue,
   QUANTIZABLE_TYPES,
   type QuantizeOptions,
   type TensorTypeRule,
@@ -22,6 +23,9 @@ export interface QuantizeSettings {
   readonly allowRequantize?: boolean
   /** A file with an importance matrix, of `makeImatrix` or llama-imatrix. */
   readonly imatrix?: string
+  /** Use the entries of the matrix in whose names one of these texts is found, or all but these. */
+  readonly includeWeights?: readonly string[]
+  readonly excludeWeights?: readonly string[]
   /** One type for all matrices instead of a recipe. */
   readonly pure?: boolean
   /** Tensor types, e.g. `Q6_K`, for names in which a regular expression is found; the first that is found decides. */
@@ -34,7 +38,18 @@ export interface QuantizeSettings {
   readonly leaveOutputTensor?: boolean
   /** Write as many files as the input has. */
   readonly keepSplit?: boolean
+  /** Layers to leave out; those after them move up. */
+  readonly pruneLayers?: readonly number[]
+  /** Metadata of the output, instead of the input's or in addition. */
+  readonly overrideKv?: readonly KvOverride[]
 }
+
+/** A value of metadata. Whole numbers are written as uint32, numbers with a fraction as float32. */
+export type KvOverride = { readonly key: string } & (
+  | { readonly type: 'int' | 'float'; readonly value: number }
+  | { readonly type: 'bool'; readonly value: boolean }
+  | { readonly type: 'str'; readonly value: string }
+)
 
 /** File types by recipes of quench's own, which libllama has no file type for. */
 const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
@@ -52,7 +67,13 @@ export function checkSettings(type: string, settings: QuantizeSettings): void {
   if (!known.includes(type))
     throw new UsageError(`--type ${type} is unknown; choose one of ${known.join(', ')}`)
   checkNumbers(settings, { threads: threadRange })
-  const { tensorTypes = [], outputTensorType, tokenEmbeddingType } = settings
+  const {
+    tensorTypes = [],
+    outputTensorType,
+    tokenEmbeddingType,
+    overrideKv = [],
+    pruneLayers = [],
+  } = settings
   checkTensorType('--output-tensor-type', outputTensorType)
   checkTensorType('--token-embedding-type', tokenEmbeddingType)
   for (const { pattern, type } of tensorTypes) {
@@ -60,7 +81,51 @@ export function checkSettings(type: string, settings: QuantizeSettings): void {
     checkTensorType(option, type)
     checkPattern(option, pattern.toLowerCase())
   }
+  checkEntryChoice(settings)
+  const layer = pruneLayers.find((layer) => !Number.isSafeInteger(layer) || layer < 0)
+  if (layer !== undefined) throw new UsageError(`--prune-layers: ${layer} is not a layer; they begin with 0`)
+  if (pruneLayers.length > 0 && isOwnType(type))
+    throw new UsageError(
+      `--prune-layers is not possible with ${type}, which llama.cpp has no file type for; prune with the type ${COPY} first`,
+    )
+  for (const override of overrideKv) {
+    const problem = overrideProblem(override)
+    if (problem !== undefined) throw new UsageError(`--override-kv ${override.key}: ${problem}`)
+  }
 }
+
+function checkEntryChoice({ imatrix, includeWeights = [], excludeWeights = [] }: QuantizeSettings): void {
+  if (includeWeights.length > 0 && excludeWeights.length > 0)
+    throw new UsageError('--include-weights and --exclude-weights exclude each other; give one of them')
+  if (imatrix === undefined && includeWeights.length + excludeWeights.length > 0)
+    throw new UsageError(
+      `--${includeWeights.length > 0 ? 'include' : 'exclude'}-weights chooses entries of an importance matrix; name one with --imatrix`,
+    )
+}
+
+/** libllama keeps so many bytes of a key and of a text. */
+const mostTextBytes = 127
+const tooLong = (text: string): boolean => Buffer.byteLength(text) > mostTextBytes || text.includes('\0')
+
+function overrideProblem({ key, type, value }: KvOverride): string | undefined {
+  if (key === '' || tooLong(key)) return `a key has 1 to ${mostTextBytes} bytes`
+  if (key === 'general.alignment' || key.startsWith('split.'))
+    return 'this key says where the data lies, and is not to be replaced'
+  if (type === 'str' && tooLong(value)) return `llama.cpp takes texts of up to ${mostTextBytes} bytes`
+  if (type === 'int' && !(Number.isInteger(value) && value >= 0 && value < 2 ** 32))
+    return `${value} is not a whole number from 0 to 4294967295, which llama.cpp writes as uint32`
+  if (type === 'float' && !Number.isFinite(Math.fround(value)))
+    return `${value} is not a number that float32 can hold`
+  return undefined
+}
+
+const overrideTypes = { int: 'uint32', float: 'float32', bool: 'bool', str: 'string' } as const
+
+/** The values of `overrideKv` as they are written. */
+const overrides = ({ overrideKv = [] }: QuantizeSettings): Map<string, OverrideValue> =>
+  new Map(
+    overrideKv.map(({ key, type, value }) => [key, { type: overrideTypes[type], value } as OverrideValue]),
+  )
 
 function checkTensorType(option: string, name: string | undefined): void {
   if (name === undefined) return
@@ -107,7 +172,7 @@ export function typeChoices(settings: QuantizeSettings, importance = false): Typ
 
 /** Options of libllama that need no file to be read. */
 export function nativeOptions(type: string, settings: QuantizeSettings): QuantizeOptions {
-  const { threads, outputTensorType, tokenEmbeddingType } = settings
+  const { threads, outputTensorType, tokenEmbeddingType, pruneLayers = [] } = settings
   return {
     type,
     allowRequantize: settings.allowRequantize ?? false,
@@ -115,6 +180,8 @@ export function nativeOptions(type: string, settings: QuantizeSettings): Quantiz
     leaveOutputTensor: settings.leaveOutputTensor ?? false,
     keepSplit: settings.keepSplit ?? false,
     tensorTypes: rulesOf(settings),
+    pruneLayers: [...new Set(pruneLayers)].toSorted((a, b) => a - b),
+    metadata: overrides(settings),
     ...(threads !== undefined && { threads }),
     ...(outputTensorType !== undefined && { outputTensorType }),
     ...(tokenEmbeddingType !== undefined && { tokenEmbeddingType }),

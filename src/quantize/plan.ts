@@ -3,7 +3,7 @@
  * only find out in the middle of its work, or not say at all, is checked here.
  */
 import { FileError, UsageError } from '../errors.js'
-import { type Gguf, ggmlTypes, openGguf, quote } from '../gguf/index.js'
+import { type Gguf, ggmlTypes, openGguf, quote, type TensorInfo } from '../gguf/index.js'
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize } from '../gguf/summary.js'
 import {
@@ -17,7 +17,14 @@ import {
 } from '../llama/index.js'
 import { planByRecipe, recipeMetadata } from './by-recipe.js'
 import { openImatrix } from './imatrix/file.js'
-import { importanceOfModel, isOuter, listed, type ModelImportance } from './imatrix/of-model.js'
+import {
+  chosenEntries,
+  type EntryChoice,
+  importanceOfModel,
+  isOuter,
+  listed,
+  type ModelImportance,
+} from './imatrix/of-model.js'
 import { needsImportance } from './needs-importance.js'
 import {
   checkSettings,
@@ -28,7 +35,8 @@ import {
   rulesOf,
   typeChoices,
 } from './options.js'
-import { bytesIn, plannedSize, writtenSize } from './size.js'
+import { type Pruned, prune } from './prune.js'
+import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
 
 /** What becomes of a tensor. */
 export interface TensorPlan {
@@ -40,6 +48,8 @@ export interface TensorPlan {
   readonly to: string
   /** In the output. */
   readonly bytes: number
+  /** Its name in the input, where that is another one since layers before it are left out. */
+  readonly source?: string
   /** The type that was chosen first, whose blocks do not divide the rows. */
   readonly fallbackOf?: string
   /** Why it cannot be made so. */
@@ -92,36 +102,47 @@ export async function prepareQuantization(
   const gguf = await openGguf(input)
   try {
     const before = await checkInput(gguf, type, settings)
-    const matrix = settings.imatrix === undefined ? undefined : await readFor(gguf, settings.imatrix)
-    const native = nativeOptions(type, settings)
+    const matrix =
+      settings.imatrix === undefined ? undefined : await readFor(gguf, settings.imatrix, settings)
+    const options = nativeOptions(type, settings)
+    const native = {
+      ...options,
+      ...(matrix && {
+        importance: matrix.importance,
+        metadata: new Map([...(options.metadata ?? []), ...matrix.metadata]),
+      }),
+    }
+    const pruned = prune(gguf, native)
     const planned = isOwnType(type)
       ? planOwn(gguf, type, settings, matrix)
-      : await planNative(gguf, native, matrix)
+      : await planNative(gguf, native, pruned)
     checkRows(gguf, planned)
-    const lacking = matrix ? checkImportance(gguf, planned, type, matrix, settings.imatrix) : undefined
-    const added = matrix?.metadata ?? new Map()
+    const lacking = matrix ? checkImportance(planned, type, matrix, settings.imatrix) : undefined
     const bytes = isOwnType(type)
-      ? writtenSize(gguf, planned, recipeMetadata(gguf, input, type, added))
-      : plannedSize(gguf, planned, added, settings.keepSplit ?? false)
+      ? writtenSize(gguf, planned, recipeMetadata(gguf, input, type, native.metadata))
+      : plannedSize(
+          gguf,
+          planned,
+          new Map([...(native.metadata ?? []), ...pruned.metadata]),
+          settings.keepSplit ?? false,
+        )
     const tensors = planned.map((tensor) => describe(gguf, tensor, type, matrix))
     const weightBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0)
+    const parameters = planned.reduce((sum, { source }) => sum + source.elements, 0)
     return {
       plan: {
         type,
         bytes,
-        bitsPerWeight: before.parameters > 0 ? (weightBytes * 8) / before.parameters : 0,
+        bitsPerWeight: parameters > 0 ? (weightBytes * 8) / parameters : 0,
         input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
         tensors,
         warnings: [
           ...(matrix?.warnings ?? []),
           ...(lacking === undefined ? [] : [lacking]),
-          ...unusedRules(gguf, planned, type, settings),
+          ...unusedRules(planned, type, settings),
         ],
       },
-      native: {
-        ...native,
-        ...(matrix && { importance: matrix.importance, metadata: matrix.metadata }),
-      },
+      native,
       types: new Map(planned.map(({ name, type }) => [name, type])),
     }
   } finally {
@@ -132,13 +153,13 @@ export async function prepareQuantization(
 async function planNative(
   gguf: Gguf,
   native: QuantizeOptions,
-  matrix: ModelImportance | undefined,
-): Promise<readonly PlannedTensor[]> {
+  { sources }: Pruned,
+): Promise<readonly Conversion[]> {
   // Of a dry run it matters only whether there is one.
-  const stand = matrix && new Map([['', Float32Array.of(1)]])
+  const stand = native.importance && new Map([['', Float32Array.of(1)]])
   const planned = await planModel(gguf.path, { ...native, ...(stand && { importance: stand }) })
-  checkNames(gguf, planned)
-  return planned
+  checkNames(gguf, sources, planned)
+  return planned.map((tensor) => ({ ...tensor, source: sources.get(tensor.name) as TensorInfo }))
 }
 
 function planOwn(
@@ -146,10 +167,11 @@ function planOwn(
   type: string,
   settings: QuantizeSettings,
   matrix: ModelImportance | undefined,
-): readonly PlannedTensor[] {
+): readonly Conversion[] {
   if (settings.keepSplit && gguf.files.length > 1)
     throw new UsageError(`--keep-split is not possible with ${type}, which llama.cpp has no file type for`)
-  return planByRecipe(gguf, type, typeChoices(settings, matrix !== undefined))
+  const planned = planByRecipe(gguf, type, typeChoices(settings, matrix !== undefined))
+  return planned.map((tensor) => ({ ...tensor, source: gguf.tensor(tensor.name) }))
 }
 
 /** @throws FileError for a file that llama.cpp cannot use, or not to quantize it */
@@ -167,29 +189,33 @@ async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings):
   return summary
 }
 
-async function readFor(gguf: Gguf, path: string): Promise<ModelImportance> {
+async function readFor(gguf: Gguf, path: string, choice: EntryChoice): Promise<ModelImportance> {
   const file = await openImatrix(path)
   try {
-    return await importanceOfModel(file, gguf)
+    return await importanceOfModel(chosenEntries(file, choice), gguf)
   } finally {
     await file.close()
   }
 }
 
 /** @throws FileError where libllama knows the tensors by other names, as it does those that are no text */
-function checkNames(gguf: Gguf, planned: readonly PlannedTensor[]): void {
-  const strange = planned.find(({ name }) => !gguf.has(name))
-  if (strange || planned.length !== gguf.tensors.length)
+function checkNames(
+  { path }: Gguf,
+  sources: ReadonlyMap<string, TensorInfo>,
+  planned: readonly PlannedTensor[],
+): void {
+  const strange = planned.find(({ name }) => !sources.has(name))
+  if (strange || planned.length !== sources.size)
     throw new FileError(
-      gguf.path,
-      `llama.cpp sees ${planned.length} of its ${gguf.tensors.length} tensors${strange ? `, one of them as ${quote(strange.name)}` : ''}; convert the model again`,
+      path,
+      `llama.cpp sees ${planned.length} of its ${sources.size} tensors${strange ? `, one of them as ${quote(strange.name)}` : ''}; convert the model again`,
     )
 }
 
 /** Embeddings and output get a type that was asked for, whether it fits or not. @throws UsageError */
-function checkRows(gguf: Gguf, planned: readonly PlannedTensor[]): void {
-  for (const { name, type } of planned) {
-    const [row] = gguf.tensor(name).shape
+function checkRows(gguf: Gguf, planned: readonly Conversion[]): void {
+  for (const { name, type, source } of planned) {
+    const [row] = source.shape
     const { name: to = '', blockSize = 1 } = ggmlTypes.get(type) ?? {}
     if (row % blockSize !== 0)
       throw new UsageError(
@@ -198,62 +224,56 @@ function checkRows(gguf: Gguf, planned: readonly PlannedTensor[]): void {
   }
 }
 
-const isRounded = (gguf: Gguf, { name, type }: PlannedTensor): boolean =>
-  type !== gguf.tensor(name).type && (ggmlTypes.get(type)?.blockSize ?? 1) > 1
+const isRounded = ({ type, source }: Conversion): boolean =>
+  type !== source.type && (ggmlTypes.get(type)?.blockSize ?? 1) > 1
 
 /** @returns a warning of tensors that are rounded without an entry. @throws FileError for those that cannot be */
 function checkImportance(
-  gguf: Gguf,
-  planned: readonly PlannedTensor[],
+  planned: readonly Conversion[],
   type: string,
   { importance, zeros }: ModelImportance,
   path = '',
 ): string | undefined {
-  const rounded = planned.filter((tensor) => isRounded(gguf, tensor))
-  const needed = rounded.filter(
-    (tensor) => needsImportance(tensor, type) && (!importance.has(tensor.name) || zeros.has(tensor.name)),
-  )
+  const rounded = planned.filter(isRounded)
+  const lacks = ({ source: { name } }: Conversion) => !importance.has(name) || zeros.has(name)
+  const needed = rounded.filter((tensor) => needsImportance(tensor, type) && lacks(tensor))
   if (needed.length > 0)
     throw new FileError(
       path,
       `it has no importances of ${listed(needed.map(({ name }) => name))}, which ${type} needs; compute it from more text, or choose another type`,
     )
-  const missing = rounded.filter(({ name }) => !importance.has(name) && !isOuter(name))
+  const missing = rounded.filter(({ source: { name } }) => !importance.has(name) && !isOuter(name))
   if (missing.length === 0) return undefined
   return `${path}: it has no importances of ${missing.length} tensors, which are rounded without: ${listed(missing.map(({ name }) => name))}`
 }
 
 function describe(
   gguf: Gguf,
-  tensor: PlannedTensor,
+  tensor: Conversion,
   type: string,
   matrix: ModelImportance | undefined,
 ): TensorPlan {
-  const { name, wanted } = tensor
-  const { shape, type: from } = gguf.tensor(name)
+  const { name, wanted, source } = tensor
+  const { shape, type: from } = source
   const nameOf = (id: number): string => ggmlTypes.get(id)?.name ?? String(id)
-  const lacks = !matrix && isRounded(gguf, tensor) && needsImportance(tensor, type)
+  const lacks = !matrix && isRounded(tensor) && needsImportance(tensor, type)
   return {
     name,
     shape,
     from: nameOf(from),
     to: nameOf(tensor.type),
     bytes: bytesIn(gguf, tensor),
+    ...(source.name !== name && { source: source.name }),
     ...(wanted !== undefined && { fallbackOf: nameOf(wanted) }),
     ...(lacks && { problem: 'needs an importance matrix' }),
   }
 }
 
 /** Warnings of `--tensor-type` that change nothing. */
-function unusedRules(
-  gguf: Gguf,
-  planned: readonly PlannedTensor[],
-  type: string,
-  settings: QuantizeSettings,
-): string[] {
+function unusedRules(planned: readonly Conversion[], type: string, settings: QuantizeSettings): string[] {
   const rules = rulesOf(settings)
   if (rules.length > 0 && !roundsToBlocks(type)) return [`--tensor-type has no effect with ${type}`]
-  const rounded = planned.filter((tensor) => isRounded(gguf, tensor))
+  const rounded = planned.filter(isRounded)
   return rules
     .filter(({ pattern }) => !rounded.some(({ name }) => new RegExp(pattern).test(name)))
     .map((rule) => `--tensor-type ${rule.pattern}=${rule.type} matches no tensor that is quantized`)

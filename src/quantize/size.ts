@@ -4,17 +4,21 @@
  */
 import { encodeHeader } from '../gguf/encode.js'
 import { alignmentOf, padded, tensorSize } from '../gguf/header.js'
-import { type Gguf, Metadata } from '../gguf/index.js'
+import { type Gguf, type GgufValue, Metadata, type TensorInfo } from '../gguf/index.js'
 import type { PlannedTensor } from '../llama/index.js'
 
 /** GGUF_DEFAULT_ALIGNMENT, which libllama pads to, whatever `general.alignment` of the input says. */
 const defaultAlignment = 32
 const splitKeys = ['split.no', 'split.count', 'split.tensors.count']
 
-/** Bytes of a tensor of the file in another type. */
-export function bytesIn(gguf: Gguf, { name, type }: PlannedTensor): number {
-  return tensorSize(gguf.path, name, gguf.tensor(name).shape, type).bytes
+/** A tensor of an output, and what it is made from, which has another name where layers are left out. */
+export interface Conversion extends PlannedTensor {
+  readonly source: TensorInfo
 }
+
+/** Bytes of a tensor of the file in another type. */
+export const bytesIn = (gguf: Gguf, { name, type, source }: Conversion): number =>
+  tensorSize(gguf.path, name, source.shape, type).bytes
 
 /**
  * @param added metadata besides that of the input
@@ -23,13 +27,13 @@ export function bytesIn(gguf: Gguf, { name, type }: PlannedTensor): number {
  */
 export function plannedSize(
   gguf: Gguf,
-  tensors: readonly PlannedTensor[],
-  added: ReadonlyMap<string, string | number>,
+  tensors: readonly Conversion[],
+  added: ReadonlyMap<string, GgufValue>,
   keepSplit: boolean,
 ): number {
   const parts = keepSplit ? gguf.files.length : 1
   const sizes = Array.from({ length: parts }, (_, part) => {
-    const own = keepSplit ? tensors.filter(({ name }) => gguf.tensor(name).file === part) : tensors
+    const own = keepSplit ? tensors.filter(({ source }) => source.file === part) : tensors
     const metadata = part === 0 ? outputMetadata(gguf, added) : new Metadata(gguf.path)
     if (parts > 1) {
       for (const key of splitKeys.slice(0, 2)) metadata.set(key, { type: 'uint16', value: 0 })
@@ -41,20 +45,20 @@ export function plannedSize(
 }
 
 /** Bytes of a file that quench writes. */
-export const writtenSize = (gguf: Gguf, tensors: readonly PlannedTensor[], metadata: Metadata): number =>
+export const writtenSize = (gguf: Gguf, tensors: readonly Conversion[], metadata: Metadata): number =>
   sizeOf(gguf, tensors, metadata, alignmentOf(metadata), (shape) => shape)
 
 function sizeOf(
   gguf: Gguf,
-  tensors: readonly PlannedTensor[],
+  tensors: readonly Conversion[],
   metadata: Metadata,
   alignment: number,
   stored: (shape: readonly number[]) => readonly number[],
 ): number {
-  const placed = tensors.map(({ name, type }) => ({
+  const placed = tensors.map(({ name, type, source }) => ({
     name,
     type,
-    shape: stored(gguf.tensor(name).shape),
+    shape: stored(source.shape),
     offset: 0,
   }))
   const data = tensors.reduce((sum, tensor) => sum + padded(bytesIn(gguf, tensor), alignment), 0)
@@ -62,7 +66,7 @@ function sizeOf(
 }
 
 /** What libllama writes of the input's metadata, in values of the same length; it reads texts to their first 0. */
-function outputMetadata(gguf: Gguf, added: ReadonlyMap<string, string | number>): Metadata {
+function outputMetadata(gguf: Gguf, added: ReadonlyMap<string, GgufValue>): Metadata {
   const metadata = new Metadata(gguf.path)
   for (const [key, value] of gguf.metadata) {
     if (splitKeys.includes(key)) continue
@@ -73,8 +77,7 @@ function outputMetadata(gguf: Gguf, added: ReadonlyMap<string, string | number>)
   }
   for (const key of ['general.quantization_version', 'general.file_type'])
     metadata.set(key, { type: 'uint32', value: 0 })
-  for (const [key, value] of added)
-    metadata.set(key, typeof value === 'string' ? { type: 'string', value } : { type: 'uint32', value })
+  for (const [key, value] of added) metadata.set(key, value)
   return metadata
 }
 

@@ -2,9 +2,10 @@
  * An importance matrix beside the model that it is used for. llama-quantize says nothing of entries that are missing, of other
  * models or all zeros, and stops in the middle at one of a wrong size; here each is told in a sentence, before anything is written.
  */
-import { FileError } from '../../errors.js'
+import { FileError, UsageError } from '../../errors.js'
 import { type Gguf, quote } from '../../gguf/index.js'
 import { decodeText, encodeText } from '../../gguf/text.js'
+import type { OverrideValue } from '../../llama/index.js'
 import { readEntry } from './file.js'
 import type { ImatrixFile } from './imatrix.js'
 
@@ -13,7 +14,7 @@ export interface ModelImportance {
   /** By tensor of the model. */
   readonly importance: ReadonlyMap<string, Float32Array>
   /** Where the matrix is from, as llama-quantize writes it into its output. */
-  readonly metadata: ReadonlyMap<string, string | number>
+  readonly metadata: ReadonlyMap<string, OverrideValue>
   /** Tensors whose entry is all zeros. */
   readonly zeros: ReadonlySet<string>
   readonly warnings: readonly string[]
@@ -31,6 +32,32 @@ export function listed(names: readonly string[]): string {
   const shown = names.slice(0, most).map((name) => quote(name))
   if (names.length > most) return `${shown.join(', ')} and ${names.length - most} more`
   return shown.length < 2 ? shown.join() : `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`
+}
+
+/** Which entries of a file are used: those in whose names one of these texts is found, or all but those. */
+export interface EntryChoice {
+  readonly includeWeights?: readonly string[]
+  readonly excludeWeights?: readonly string[]
+}
+
+/** The file with the chosen entries alone. @throws UsageError for texts that are found in no name, and where no entry is left */
+export function chosenEntries(
+  file: ImatrixFile,
+  { includeWeights = [], excludeWeights = [] }: EntryChoice,
+): ImatrixFile {
+  const names = [...file.entries.keys()]
+  const option = includeWeights.length > 0 ? '--include-weights' : '--exclude-weights'
+  const unused = [...includeWeights, ...excludeWeights].find((text) => !names.some((n) => n.includes(text)))
+  if (unused !== undefined)
+    throw new UsageError(`${option} ${unused}: no entry of ${file.path} has this in its name`)
+  const entries = [...file.entries].filter(
+    ([name]) =>
+      (includeWeights.length === 0 || includeWeights.some((text) => name.includes(text))) &&
+      !excludeWeights.some((text) => name.includes(text)),
+  )
+  if (entries.length === 0)
+    throw new UsageError(`${option} leaves no entry of ${file.path}; leave out --imatrix instead`)
+  return { ...file, entries: new Map(entries) }
 }
 
 /** Reads the entries that are of the model's tensors. @throws FileError for entries of a wrong size, and where there are none */
@@ -82,11 +109,14 @@ function remark(file: ImatrixFile, names: readonly string[], what: string): stri
 const mostTextBytes = 127
 
 /** Source: tools/quantize/quantize.cpp of llama.cpp v0.5.0. */
-function provenance({ path, datasets, entries, chunks }: ImatrixFile): Map<string, string | number> {
-  const metadata = new Map<string, string | number>([['quantize.imatrix.file', kept(path)]])
-  if (datasets.length > 0) metadata.set('quantize.imatrix.dataset', kept(datasets[0]))
-  metadata.set('quantize.imatrix.entries_count', entries.size)
-  if (chunks > 0) metadata.set('quantize.imatrix.chunks_count', chunks)
+function provenance({ path, datasets, entries, chunks }: ImatrixFile): Map<string, OverrideValue> {
+  const metadata = new Map<string, OverrideValue>()
+  const text = (key: string, value: string) => metadata.set(key, { type: 'string', value: kept(value) })
+  const count = (key: string, value: number) => metadata.set(key, { type: 'uint32', value })
+  text('quantize.imatrix.file', path)
+  if (datasets.length > 0) text('quantize.imatrix.dataset', datasets[0])
+  count('quantize.imatrix.entries_count', entries.size)
+  if (chunks > 0) count('quantize.imatrix.chunks_count', chunks)
   return metadata
 }
 

@@ -1,0 +1,62 @@
+/**
+ * Which tensors stay where layers are left out, and under which names: the layers after them move up, as llama-quantize has it
+ * (remap_layer in src/llama-quant.cpp of llama.cpp v0.5.0). Values that metadata gives for every layer do not move, so models with such
+ * are refused.
+ */
+import { FileError, UsageError } from '../errors.js'
+import { type Gguf, type GgufValue, quote, type TensorInfo } from '../gguf/index.js'
+import type { QuantizeOptions } from '../llama/index.js'
+
+export interface Pruned {
+  /** What the tensors of the output are made from, by their names there. */
+  readonly sources: ReadonlyMap<string, TensorInfo>
+  /** What libllama changes in the metadata. */
+  readonly metadata: ReadonlyMap<string, GgufValue>
+}
+
+const layerPattern = /blk\.(\d+)\./
+
+/** @throws UsageError for layers that are not there, and where none is left; FileError for models with values by layer */
+export function prune(
+  gguf: Gguf,
+  { pruneLayers: layers = [], keepSplit = false }: Pick<QuantizeOptions, 'pruneLayers' | 'keepSplit'>,
+): Pruned {
+  if (layers.length === 0)
+    return { sources: new Map(gguf.tensors.map((tensor) => [tensor.name, tensor])), metadata: new Map() }
+  const layerOf = ({ name }: TensorInfo): number => Number(layerPattern.exec(name)?.[1] ?? Number.NaN)
+  const all = [...new Set(gguf.tensors.map(layerOf))]
+    .filter((layer) => !Number.isNaN(layer))
+    .toSorted((a, b) => a - b)
+  const missing = layers.find((layer) => !all.includes(layer))
+  if (missing !== undefined)
+    throw new UsageError(
+      `--prune-layers: ${gguf.path} has no layer ${missing}, only ${all[0]} to ${all.at(-1)}`,
+    )
+  const left = all.filter((layer) => !layers.includes(layer))
+  if (left.length === 0) throw new UsageError(`--prune-layers leaves no layer of ${gguf.path}`)
+  const architecture = gguf.metadata.string('general.architecture')
+  checkArrays(gguf, architecture, all.length)
+  const stays = (tensor: TensorInfo): boolean => !layers.includes(layerOf(tensor))
+  const emptied = gguf.files.findIndex((_, file) => !gguf.tensors.some((t) => t.file === file && stays(t)))
+  if (keepSplit && emptied >= 0)
+    throw new UsageError(`--prune-layers leaves no tensor of ${gguf.files[emptied]}; leave out --keep-split`)
+  const renamed = ({ name }: TensorInfo): string =>
+    name.replace(layerPattern, (_, layer) => `blk.${left.indexOf(Number(layer))}.`)
+  return {
+    sources: new Map(gguf.tensors.filter(stays).map((tensor) => [renamed(tensor), tensor])),
+    metadata: new Map([[`${architecture}.block_count`, { type: 'uint32', value: left.length }]]),
+  }
+}
+
+/** Has as many values as a model of four layers, and they are none of layers. */
+const ofPositions = '.rope.dimension_sections'
+
+function checkArrays({ path, metadata }: Gguf, architecture: string, layers: number): void {
+  for (const [key, { type, value }] of metadata)
+    if (type === 'array' && key.startsWith(`${architecture}.`) && !key.endsWith(ofPositions))
+      if (value.length >= layers)
+        throw new FileError(
+          path,
+          `${quote(key)} has a value for every layer, which llama.cpp leaves as they are; layers of such a model cannot be pruned`,
+        )
+}
