@@ -33,7 +33,10 @@ export async function makeImportance({
   onProgress,
   onWarning,
 }: ImportanceOptions): Promise<void> {
-  const windows = { tokens: await importanceText(model, training, onWarning), name: 'training text of quench' }
+  const windows = {
+    tokens: await importanceText(model, training, onWarning),
+    name: 'training text of quench',
+  }
   await makeImatrix({
     ...{ input: model, output, windows },
     onProgress: ({ done, total }) => onProgress?.(done, total),

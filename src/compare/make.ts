@@ -15,6 +15,7 @@ import { inspectFile } from '../gguf/inspect.js'
 import { contentHash } from '../hashes.js'
 import { memoryBudget } from '../memory.js'
 import type { Output } from '../outputs.js'
+import { needsMatrix } from '../quantize/needs-importance.js'
 import { quantizedTypes } from '../quantize/options.js'
 import { checkPossible, planQuantization } from '../quantize/plan.js'
 import { quantizeFile } from '../quantize/ptq.js'
@@ -75,8 +76,8 @@ export async function makeFiles(
   const unknown = types.find((type) => !quantizedTypes.includes(type))
   if (unknown !== undefined)
     throw new UsageError(`the type ${unknown} is unknown; choose of ${quantizedTypes.join(', ')}`)
-  for (const type of types)
-    if (/^(IQ[123]|Q2_K_S$)/.test(type)) checkPossible(await planQuantization(model, type))
+  for (const { type, importance } of rungs)
+    if (!importance && needsMatrix(type)) checkPossible(await planQuantization(model, type))
   if (types.length > 0) makeFolder(folder)
   const output = (name: string): string => madePath(model, folder, name)
   const entries: Entry[] = []
