@@ -3,7 +3,7 @@
  * shipped text and text that the model writes itself, and an evaluation of all files by libllama on held-out text.
  */
 
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
@@ -130,7 +130,7 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
     const name = rungName(rung)
     onProgress?.({ stage: 'quantize', name })
     const path = madePath(folder, fileName(rung))
-    await quantizeFile(demoModel, path, type, importance ? { imatrix } : {})
+    await quantizeFile(demoModel, path, type, importance ? { imatrix, imatrixName: basename(imatrix) } : {})
     made.push({ name, type, plain: !importance, method: 'ptq', path })
   }
 

@@ -185,7 +185,12 @@ async function makePtq(
   const entry = { name: rungName(rung), method: 'ptq', importance, path } as const
   if (known && (await hashIfThere(store, path)) === known.hash) return { ...entry, hash: known.hash }
   onQuantize?.(rungName(rung))
-  await quantizeFile(model, path, type, weighted && { imatrix: weighted.path })
+  await quantizeFile(
+    model,
+    path,
+    type,
+    weighted && { imatrix: weighted.path, imatrixName: basename(weighted.path) },
+  )
   const hash = await store.hashOf(path)
   if (!known) store.put('quantize', inputs, { hash })
   return { ...entry, hash }

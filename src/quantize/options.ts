@@ -22,6 +22,8 @@ export interface QuantizeSettings {
   readonly allowRequantize?: boolean
   /** A file with an importance matrix, of `makeImatrix` or llama-imatrix. */
   readonly imatrix?: string
+  /** What the output's metadata calls that file. Default: its path, as llama-quantize has it. */
+  readonly imatrixName?: string
   /** One type for all matrices instead of a recipe. */
   readonly pure?: boolean
   /** Tensor types, e.g. `Q6_K`, for names in which a regular expression is found; the first that is found decides. */

@@ -92,7 +92,7 @@ export async function prepareQuantization(
   const gguf = await openGguf(input)
   try {
     const before = await checkInput(gguf, type, settings)
-    const matrix = settings.imatrix === undefined ? undefined : await readFor(gguf, settings.imatrix)
+    const matrix = await readFor(gguf, settings)
     const native = nativeOptions(type, settings)
     const planned = isOwnType(type)
       ? planOwn(gguf, type, settings, matrix)
@@ -167,10 +167,14 @@ async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings):
   return summary
 }
 
-async function readFor(gguf: Gguf, path: string): Promise<ModelImportance> {
-  const file = await openImatrix(path)
+async function readFor(
+  gguf: Gguf,
+  { imatrix, imatrixName = imatrix }: QuantizeSettings,
+): Promise<ModelImportance | undefined> {
+  if (imatrix === undefined) return undefined
+  const file = await openImatrix(imatrix)
   try {
-    return await importanceOfModel(file, gguf)
+    return await importanceOfModel(file, gguf, imatrixName)
   } finally {
     await file.close()
   }

@@ -33,8 +33,16 @@ export function listed(names: readonly string[]): string {
   return shown.length < 2 ? shown.join() : `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`
 }
 
-/** Reads the entries that are of the model's tensors. @throws FileError for entries of a wrong size, and where there are none */
-export async function importanceOfModel(file: ImatrixFile, gguf: Gguf): Promise<ModelImportance> {
+/**
+ * Reads the entries that are of the model's tensors.
+ * @param called what the output calls the file
+ * @throws FileError for entries of a wrong size, and where there are none
+ */
+export async function importanceOfModel(
+  file: ImatrixFile,
+  gguf: Gguf,
+  called = file.path,
+): Promise<ModelImportance> {
   const names = [...file.entries.keys()]
   const foreign = names.filter((name) => !gguf.has(name))
   if (foreign.length === names.length)
@@ -57,7 +65,7 @@ export async function importanceOfModel(file: ImatrixFile, gguf: Gguf): Promise<
   const zeros = [...importance].flatMap(([name, values]) => (values.every((v) => v === 0) ? [name] : []))
   return {
     importance,
-    metadata: provenance(file),
+    metadata: provenance(file, called),
     zeros: new Set(zeros),
     warnings: [
       ...remark(file, foreign, 'not of this model and not used'),
@@ -82,8 +90,8 @@ function remark(file: ImatrixFile, names: readonly string[], what: string): stri
 const mostTextBytes = 127
 
 /** Source: tools/quantize/quantize.cpp of llama.cpp v0.5.0. */
-function provenance({ path, datasets, entries, chunks }: ImatrixFile): Map<string, string | number> {
-  const metadata = new Map<string, string | number>([['quantize.imatrix.file', kept(path)]])
+function provenance({ datasets, entries, chunks }: ImatrixFile, name: string): Map<string, string | number> {
+  const metadata = new Map<string, string | number>([['quantize.imatrix.file', kept(name)]])
   if (datasets.length > 0) metadata.set('quantize.imatrix.dataset', kept(datasets[0]))
   metadata.set('quantize.imatrix.entries_count', entries.size)
   if (chunks > 0) metadata.set('quantize.imatrix.chunks_count', chunks)
