@@ -78,6 +78,13 @@ export { readImatrix } from './quantize/imatrix/file.js'
 export type { Imatrix } from './quantize/imatrix/imatrix.js'
 export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'
 export { planQuantization, type QuantizePlan, type TensorPlan } from './quantize/plan.js'
+export {
+  detectLattices,
+  type GridSummary,
+  type Lattice,
+  type LatticeReport,
+  type TensorLattice,
+} from './lattice/index.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { modelCard, reportPage } from './report/index.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
