@@ -74,10 +74,6 @@ export {
 } from './gguf/index.js'
 export { type ImatrixReport, makeImatrix } from './imatrix/make.js'
 export type { ImatrixEvent, ImatrixOptions } from './imatrix/options.js'
-export { readImatrix } from './quantize/imatrix/file.js'
-export type { Imatrix } from './quantize/imatrix/imatrix.js'
-export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'
-export { planQuantization, type QuantizePlan, type TensorPlan } from './quantize/plan.js'
 export {
   detectLattices,
   type GridSummary,
@@ -85,6 +81,10 @@ export {
   type LatticeReport,
   type TensorLattice,
 } from './lattice/index.js'
+export { readImatrix } from './quantize/imatrix/file.js'
+export type { Imatrix } from './quantize/imatrix/imatrix.js'
+export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'
+export { planQuantization, type QuantizePlan, type TensorPlan } from './quantize/plan.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { modelCard, reportPage } from './report/index.js'
 export { type Bench, type BenchOptions, benchFiles, type FileSpeed } from './speed/index.js'
