@@ -1,6 +1,6 @@
 /**
- * Draws the plot of the README and docs/demo.md from the demo's JSON: loss against size, PTQ as a line, QAT as points above
- * the files they replace.
+ * Draws the plot of the README and docs/demo.md from the demo's JSON: loss against size, plain PTQ and PTQ with an importance matrix as
+ * lines, QAT as points below the files they replace.
  *
  *   npx quench demo --json > demo.json && npx tsx scripts/plot.ts demo.json docs/demo.svg
  */
@@ -13,21 +13,22 @@ const [from, to] = process.argv.slice(2)
 if (!from || !to) throw new Error('usage: npx tsx scripts/plot.ts DEMO.json OUT.svg')
 const { files } = JSON.parse(readFileSync(from, 'utf8')) as DemoReport
 const points = files.map((f) => ({
-  name: f.name,
+  name: f.name.replace(' imatrix', ''),
   megabytes: f.bytes / 1e6,
   kld: f.kld.mean,
   low: f.kld.mean - 2 * f.kld.se,
   high: f.kld.mean + 2 * f.kld.se,
-  qat: f.method === 'qat',
+  series: f.method === 'qat' ? 'QAT' : f.name.endsWith(' imatrix') ? 'PTQ with an importance matrix' : 'PTQ',
 }))
-const ptq = points.filter((p) => !p.qat)
-const qat = points.filter((p) => p.qat)
+const of = (series: string) => points.filter((p) => p.series === series)
+const colours = { PTQ: '#4269d0', 'PTQ with an importance matrix': '#2b8a3e', QAT: '#e8590c' }
+const [ptq, weighted, qat] = Object.keys(colours).map(of)
+const [blue, green, orange] = Object.values(colours)
 const gains = qat.flatMap((q) => {
-  const p = ptq.find((x) => q.name.startsWith(x.name))
+  const p = ptq.find((x) => q.name === `${x.name} QAT`)
   return p ? [{ megabytes: q.megabytes, from: p.kld, to: q.kld }] : []
 })
 const { document } = parseHTML('<!doctype html><html><body></body></html>')
-const [blue, orange] = ['#4269d0', '#e8590c']
 const svg = Plot.plot({
   document,
   width: 760,
@@ -44,7 +45,9 @@ const svg = Plot.plot({
     grid: true,
     tickFormat: '~g',
   },
+  color: { domain: Object.keys(colours), range: Object.values(colours) },
   marks: [
+    Plot.line(weighted, { x: 'megabytes', y: 'kld', sort: 'megabytes', stroke: green }),
     Plot.line(ptq, { x: 'megabytes', y: 'kld', sort: 'megabytes', stroke: blue }),
     Plot.arrow(gains, {
       x1: 'megabytes',
@@ -55,6 +58,7 @@ const svg = Plot.plot({
       strokeDasharray: '3,3',
     }),
     Plot.dot(ptq, { x: 'megabytes', y: 'kld', fill: blue, r: 4 }),
+    Plot.dot(weighted, { x: 'megabytes', y: 'kld', fill: green, r: 4 }),
     Plot.dot(qat, { x: 'megabytes', y: 'kld', fill: orange, r: 5 }),
     // 95 % intervals, drawn over the dots since most are smaller.
     Plot.ruleX(points, { x: 'megabytes', y1: 'low', y2: 'high', stroke: '#222222', strokeWidth: 1.5 }),
@@ -73,6 +77,15 @@ const svg = Plot.plot({
       dy: -8,
       textAnchor: 'start',
       fill: blue,
+    }),
+    Plot.text(weighted, {
+      x: 'megabytes',
+      y: 'kld',
+      text: 'name',
+      dx: -7,
+      dy: 8,
+      textAnchor: 'end',
+      fill: green,
     }),
     Plot.text(qat, {
       x: 'megabytes',

@@ -18,11 +18,14 @@ const rows = files.map((f) => {
   const won = f.recovered
     ? `**${(100 * f.recovered.mean).toFixed(0)} %** ± ${(100 * f.recovered.se).toFixed(1)}`
     : ''
+  const best = f.recoveredOfBest
+    ? `${(100 * f.recoveredOfBest.mean).toFixed(0)} % ± ${(100 * f.recoveredOfBest.se).toFixed(1)} of ${f.recoveredOfBest.opponent}`
+    : ''
   const sign = f.effectiveBits && { exact: '', atLeast: '≥ ', atMost: '≤ ' }[f.effectiveBits.bound]
   const equal = f.effectiveBits ? `${sign}${f.effectiveBits.value.toFixed(2)} bits` : ''
   const kld = `${f.kld.mean.toFixed(5)} ± ${f.kld.se.toFixed(5)}`
   const top1 = `${(100 * f.top1.mean).toFixed(1)} %`
-  return `| ${[name, megabytes(f.bytes), f.bitsPerWeight.toFixed(2), f.perplexity.mean.toFixed(2), kld, top1, won, equal].join(' | ')} |`
+  return `| ${[name, megabytes(f.bytes), f.bitsPerWeight.toFixed(2), f.perplexity.mean.toFixed(2), kld, top1, won, best, equal].join(' | ')} |`
 })
 const kinds = training[0].kinds.map(({ kind }) => kind)
 const kindRows = training.map(({ type, kinds: own, recovered }) => {
@@ -31,9 +34,9 @@ const kindRows = training.map(({ type, kinds: own, recovered }) => {
   )
   return `| ${[`${type} QAT`, ...cells, `**${(100 * recovered).toFixed(0)} %**`].join(' | ')} |`
 })
-const table = `| file | size | bits/weight | perplexity | KL divergence | top-1 | recovered | as good as |
-|---|---:|---:|---:|---:|---:|---:|---:|
-| F16 (reference) | ${megabytes(reference.bytes)} | ${reference.bitsPerWeight.toFixed(2)} | ${reference.perplexity.mean.toFixed(2)} | | | | |
+const table = `| file | size | bits/weight | perplexity | KL divergence | top-1 | recovered | of the best PTQ file | as good as |
+|---|---:|---:|---:|---:|---:|---:|---|---:|
+| F16 (reference) | ${megabytes(reference.bytes)} | ${reference.bitsPerWeight.toFixed(2)} | ${reference.perplexity.mean.toFixed(2)} | | | | | |
 ${rows.join('\n')}
 
 ${tokens.toLocaleString('en-US')} held-out tokens, each file as llama.cpp runs it; ± is a standard error over windows. The whole run took

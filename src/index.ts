@@ -74,6 +74,13 @@ export {
 } from './gguf/index.js'
 export { type ImatrixReport, makeImatrix } from './imatrix/make.js'
 export type { ImatrixEvent, ImatrixOptions } from './imatrix/options.js'
+export {
+  detectLattices,
+  type GridSummary,
+  type Lattice,
+  type LatticeReport,
+  type TensorLattice,
+} from './lattice/index.js'
 export { readImatrix } from './quantize/imatrix/file.js'
 export type { Imatrix } from './quantize/imatrix/imatrix.js'
 export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'

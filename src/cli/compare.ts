@@ -25,6 +25,7 @@ interface Options {
   data?: string[]
   output?: string
   types?: string[]
+  imatrix: string
   train: string[]
   steps?: number
   time?: number
@@ -56,6 +57,10 @@ export function addCompare(program: Command): void {
     .argument('[files...]', 'other quantized files of this model')
   group(command, 'What to make', [
     valued('--types <list>', 'PTQ types to make, or none (default: the usual ladder)', typeList),
+    new Option(
+      '--imatrix <file>',
+      'importance matrix for PTQ types that use one: a file, "auto" (made of the text that training uses) or "none" (plain PTQ alone)',
+    ).default('auto'),
     valued('--train <list>', 'QAT types to train, e.g. Q4_0,Q2_K', typeList, { value: [], shown: 'none' }),
     valued('--steps <n>', 'optimizer steps for each type (default: 300)', wholeNumber),
     valued(
@@ -164,6 +169,7 @@ async function described(comparison: Comparison): Promise<Line[]> {
 
 const parts = {
   text: 'the model writes text',
+  importance: 'importance matrix',
   evaluate: 'evaluating, files done',
   bench: 'measuring speed',
   tensors: 'reading tensors, files done',
@@ -175,11 +181,16 @@ function showComparison(speak: boolean): (event: CompareEvent) => void {
   let part = ''
   let show: (event: CompareEvent) => void = () => {}
   return (event) => {
-    const now = 'type' in event ? `${event.stage} ${event.type}` : event.stage
+    const now =
+      event.stage === 'quantize'
+        ? `${event.stage} ${event.name}`
+        : 'type' in event
+          ? `${event.stage} ${event.type}`
+          : event.stage
     if (now !== part) {
       part = now
       clearProgress()
-      if (speak && event.stage === 'quantize') print([`making ${event.type}`])
+      if (speak && event.stage === 'quantize') print([`making ${event.name}`])
       if (speak && event.stage === 'train') print([`training at ${event.type}`])
       show = progressOf(event)
     }
@@ -196,7 +207,9 @@ function progressOf({ stage }: CompareEvent): (event: CompareEvent) => void {
   }
   if (!(stage in parts)) return () => {}
   const perSecond = (rate: number) =>
-    stage === 'bench' || stage === 'text' ? `${humanCount(rate)} tokens/s` : `${rate.toFixed(2)} files/s`
+    stage === 'bench' || stage === 'text' || stage === 'importance'
+      ? `${humanCount(rate)} tokens/s`
+      : `${rate.toFixed(2)} files/s`
   const line = progressLine(parts[stage as keyof typeof parts], perSecond, stage)
   return (event) => {
     if ('done' in event) line(event.done, event.total)

@@ -74,15 +74,26 @@ function showDemo(speak: boolean): (event: DemoEvent) => void {
   let part = ''
   let show: (event: DemoEvent) => void = () => {}
   return (event) => {
-    const now = event.stage === 'train' ? `train ${event.type}` : event.stage
+    const now =
+      event.stage === 'train'
+        ? `train ${event.type}`
+        : event.stage === 'importance'
+          ? 'quantize'
+          : event.stage
     if (now !== part) {
       part = now
       clearProgress()
       if (speak) print([bold(announcement(event))])
       const training = showTraining('  ')
+      const weighing = progressLine(
+        '  importance matrix',
+        (rate) => `${humanCount(rate)} tokens/s`,
+        'importance',
+      )
       const evaluating = progressLine('  evaluating', (rate) => `${humanCount(rate)} tokens/s`, 'evaluate')
       show = (e) => {
         if (e.stage === 'train') training(e.event)
+        if (e.stage === 'importance') weighing(e.done, e.total)
         if (e.stage === 'evaluate') evaluating(e.done, e.total)
       }
     }
@@ -91,13 +102,27 @@ function showDemo(speak: boolean): (event: DemoEvent) => void {
 }
 
 function announcement(event: DemoEvent): string {
-  if (event.stage === 'quantize') return 'PTQ: the usual ladder of files, by the reference quantizer'
+  if (event.stage === 'quantize' || event.stage === 'importance')
+    return 'PTQ: the usual ladder of files by the reference quantizer, with and without an importance matrix'
   if (event.stage === 'train') return `QAT: training at ${event.type}, from the model's own full precision`
   return 'Evaluation: every file as llama.cpp runs it, on text that nobody has trained on'
 }
 
 function demoTable({ reference, files, tokens }: DemoReport): Line[] {
-  const header = ['file', 'size', 'bits/weight', 'PPL', 'KLD', '', 'top-1', '', 'recovered', '', 'as good as']
+  const header = [
+    'file',
+    'size',
+    'bits/weight',
+    'PPL',
+    'KLD',
+    '',
+    'top-1',
+    '',
+    'recovered',
+    '',
+    'of best PTQ',
+    'as good as',
+  ]
   const first = [
     'F16',
     humanBytes(reference.bytes),
@@ -116,12 +141,16 @@ function demoTable({ reference, files, tokens }: DemoReport): Line[] {
     ...(file.recovered
       ? [`${(100 * file.recovered.mean).toFixed(1)} %`, plusMinus(100 * file.recovered.se, 1)]
       : ['', '']),
+    file.recoveredOfBest
+      ? `${(100 * file.recoveredOfBest.mean).toFixed(1)} % of ${file.recoveredOfBest.opponent}`
+      : '',
     equalSize(file),
   ])
-  const lines = table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]))
+  const lines = table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 11]))
   return [
     ...headed(lines).map((line) => (typeof line === 'string' && / QAT\b/.test(line) ? green(line) : line)),
-    `${humanCount(tokens)} held-out tokens; KLD is nats per token from F16; ± is a standard error over windows`,
+    `${humanCount(tokens)} held-out tokens; KLD is nats per token from F16; ± is a standard error over windows;`,
+    'imatrix: made with an importance matrix; best PTQ: the PTQ file with the least KLD that is no larger',
   ]
 }
 

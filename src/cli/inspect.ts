@@ -1,6 +1,7 @@
 /** `quench inspect`: what is in a GGUF file. */
 import type { Command } from 'commander'
 import type { Inspection, ShortValue } from '../gguf/inspect.js'
+import type { GridSummary, LatticeReport } from '../lattice/index.js'
 import { helpEnd } from './help.js'
 import { jsonOption } from './shared.js'
 import { humanBytes, humanCount, plain, table } from './terminal/format.js'
@@ -22,14 +23,19 @@ export function addInspect(program: Command): void {
     .addHelpText('after', helpEnd([], ['quench inspect model-Q4_K_M.gguf --tensors']))
     .action(async (file: string, { tensors, json }: InspectOptions) => {
       const { inspectFile } = await import('../gguf/inspect.js')
+      const { detectLattices } = await import('../lattice/index.js')
       const { tensors: list, ...rest } = await inspectFile(file)
+      const { tensors: onGrid, ...lattice } = await detectLattices(file)
       const inspection = { ...rest, tensors: tensors ? list : [] }
-      if (json) printJson(tensors ? inspection : rest)
-      else print(describe(inspection))
+      if (json)
+        printJson(
+          tensors ? { ...inspection, lattice: { ...lattice, tensors: onGrid } } : { ...rest, lattice },
+        )
+      else print(describe(inspection, { ...lattice, tensors: onGrid }))
     })
 }
 
-function describe(inspection: Inspection): Line[] {
+function describe(inspection: Inspection, lattice: LatticeReport): Line[] {
   const { name, architecture, parameters, context, vocabulary, type, bytes, bitsPerWeight } = inspection
   const facts: [string, string | undefined][] = [
     ['name', name],
@@ -41,6 +47,7 @@ function describe(inspection: Inspection): Line[] {
     ['size', `${humanBytes(bytes)} (${bytes} bytes)`],
     ['bits per weight', bitsPerWeight.toFixed(3)],
     ['parts', inspection.files.length > 1 ? inspection.files.join(', ') : undefined],
+    ...lattice.grids.map((grid): [string, string] => ['on a grid', gridText(grid, lattice)]),
     ...inspection.problems.map((problem): [string, string] => ['cannot be used', problem]),
   ]
   const known = facts.flatMap(([label, value]) => (value === undefined ? [] : [[label, plain(value, 1000)]]))
@@ -54,11 +61,13 @@ function describe(inspection: Inspection): Line[] {
     plain(key),
     plain(shown(value), 100),
   ])
+  const onGrid = new Map(lattice.tensors.map((tensor) => [tensor.name, tensor.type ?? 'no type']))
   const tensors = inspection.tensors.map((t) => [
     plain(t.name),
     t.shape.join(' x '),
     t.type,
     humanBytes(t.bytes),
+    ...(onGrid.size > 0 ? [onGrid.get(t.name) ?? ''] : []),
   ])
   const sections: Line[][] = [
     table(known, new Set()),
@@ -66,8 +75,20 @@ function describe(inspection: Inspection): Line[] {
     headed(table([['metadata'], ...metadata], new Set())),
   ]
   if (tensors.length > 0)
-    sections.push(headed(table([['tensor', 'shape', 'type', 'size'], ...tensors], new Set([1, 3]))))
+    sections.push(headed(table([tensorColumns(onGrid.size > 0), ...tensors], new Set([1, 3]))))
   return sections.flatMap((section, i) => (i === 0 ? section : ['', ...section]))
+}
+
+const tensorColumns = (grid: boolean): string[] => [
+  ...['tensor', 'shape', 'type', 'size'],
+  ...(grid ? ['grid held by'] : []),
+]
+
+/** E.g. `35 of 36 matrices (92 % of their weights): levels -7 to 7 in groups of 32, ...; Q4_0 holds it`. */
+function gridText({ grid, type, matrices, weights }: GridSummary, all: LatticeReport): string {
+  const share = (100 * weights) / all.weights
+  const holder = type === undefined ? 'no type holds it' : `${type} holds it`
+  return `${matrices} of ${all.matrices} matrices (${share.toFixed(share < 99.95 ? 1 : 0)} % of their weights): ${grid}; ${holder}`
 }
 
 function shown(value: ShortValue): string {

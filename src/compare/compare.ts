@@ -24,7 +24,6 @@ import { type FileSpeed, type Round, speedTests, summarizeRounds, thisMachine } 
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
 import { choosePrompts } from './continuations.js'
 import { type Candidate, judge } from './judge.js'
-import { usualLadder } from './ladder.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
 import { type KeptEvaluation, type Measured, measureAll, type Running } from './measure.js'
 import { Store } from './store.js'
@@ -42,7 +41,8 @@ const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
 
 /** The files that a comparison writes and reads. */
 export function comparisonFiles(options: CompareOptions): Files & { store: Output } {
-  const { model, files = [], data = [], folder, types = usualLadder, train = [], training } = options
+  const { model, files = [], data = [], folder, types, train = [], training } = options
+  const { imatrix = 'auto' } = options
   const path = options.store ?? defaultStore()
   const store = {
     path,
@@ -53,12 +53,13 @@ export function comparisonFiles(options: CompareOptions): Files & { store: Outpu
   const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))
   return {
     store,
-    writes: [store, ...madeFiles({ model, folder, types, train })],
+    writes: [store, ...madeFiles({ model, folder, types, imatrix, train })],
     reads: [
       ...named('the model', [model]),
       ...named('a file to compare', files),
       ...named('--data', data),
       ...named('--train-data', training?.data ?? []),
+      ...named('--imatrix', imatrix === 'auto' || imatrix === 'none' ? [] : [imatrix]),
     ],
   }
 }
@@ -94,8 +95,8 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
 async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const { model, files = [], data = [], context = 512, repetitions = 5, onProgress } = options
   const running = runningOf(options)
-  const { types = usualLadder, train = [] } = options
-  if (files.length + types.length + train.length === 0)
+  const { types, imatrix = 'auto', train = [] } = options
+  if (files.length + train.length === 0 && types?.length === 0)
     throw new UsageError('there is nothing to compare; name --types to make, --train, or files')
   const versions = versionsInUse()
   const documents = data.length > 0 ? await readDocuments(data) : await ownDocuments(options)
@@ -106,12 +107,14 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     model,
     modelHash: reference.hash,
     types,
+    imatrix,
     train,
     files,
     folder: options.folder,
     training: options.training ?? {},
     versions,
-    onQuantize: (type) => onProgress?.({ stage: 'quantize', type }),
+    onImportance: (done, total) => onProgress?.({ stage: 'importance', done, total }),
+    onQuantize: (name) => onProgress?.({ stage: 'quantize', name }),
     onTrain: (type, event) => onProgress?.({ stage: 'train', type, event }),
     onWarning: options.onWarning,
   })
@@ -230,9 +233,9 @@ function runningOf({ threads, gpuLayers = 0, kvType = defaultKvType }: CompareOp
 
 type Sized = Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>
 
-function candidateOf({ file: { name, method }, evaluation }: Measured<Entry>): Candidate {
+function candidateOf({ file: { name, method, importance }, evaluation }: Measured<Entry>): Candidate {
   const { type, bytes, bitsPerWeight, windowSums } = evaluation.file
-  return { name, method, type, bytes, bitsPerWeight, kld: windowSums.kld }
+  return { name, method, importance, type, bytes, bitsPerWeight, kld: windowSums.kld }
 }
 
 /** Loss by document; a single document is split into equal parts. */

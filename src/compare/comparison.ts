@@ -14,8 +14,13 @@ export interface CompareOptions {
   readonly model: string
   /** Other quantized files of this model. */
   readonly files?: readonly string[]
-  /** PTQ types to make. Default: the usual ladder. */
+  /** PTQ types to make. Default: the usual ladder, IQ types included. */
   readonly types?: readonly string[]
+  /**
+   * The importance matrix of PTQ files that are made with one: a file; `auto`, one of the text that training uses; or `none`, for
+   * plain PTQ alone. Default `auto`.
+   */
+  readonly imatrix?: string
   /** Types to train. Default: none. */
   readonly train?: readonly string[]
   /** Held-out text: files and folders. Default: the model writes it. */
@@ -52,18 +57,20 @@ export interface CompareOptions {
 export type CompareEvent =
   | { readonly stage: 'hash' | 'judge' }
   | { readonly stage: 'text'; readonly done: number; readonly total: number }
-  | { readonly stage: 'quantize'; readonly type: string }
+  | { readonly stage: 'quantize'; readonly name: string }
   | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
   | {
-      readonly stage: 'evaluate' | 'bench' | 'tensors' | 'write'
+      readonly stage: 'importance' | 'evaluate' | 'bench' | 'tensors' | 'write'
       readonly done: number
       readonly total: number
     }
 
 export interface ComparedFile extends Omit<FileEvaluation, 'windowSums'>, Judgement {
-  /** `Q4_0`, `Q4_0 QAT`, or the name of a given file. */
+  /** `Q4_0`, `Q4_0 imatrix`, `Q4_0 QAT`, or the name of a given file. */
   readonly name: string
   readonly method: 'ptq' | 'qat'
+  /** Whether it was made with an importance matrix. */
+  readonly importance: boolean
   /** SHA-256 of the file. */
   readonly hash: string
   /** Memory with a context of `contextTokens`; without speed tests, the file size. */

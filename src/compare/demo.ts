@@ -1,10 +1,11 @@
 /**
- * `quench demo`: the main job on the shipped model: the PTQ ladder, QAT of three types on text that the model writes itself,
- * and an evaluation of all files by libllama on held-out text.
+ * `quench demo`: the main job on the shipped model: the PTQ ladder with and without an importance matrix, QAT of three types on
+ * shipped text and text that the model writes itself, and an evaluation of all files by libllama on held-out text.
  */
 
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
 import type { TrainEvent } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
@@ -25,13 +26,16 @@ import { checkOutputs } from '../outputs.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import type { TrainReport } from '../train/report.js'
 import { train } from '../train/train.js'
-import { usualLadder } from './ladder.js'
+import { makeImportance } from './importance.js'
+import { bestOpponent } from './judge.js'
+import { type Rung, rungName, rungsOf } from './ladder.js'
 
 const shipped = (name: string): string => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
 /** The shipped model, and text that it was not trained on. */
 const demoModel = shipped('quench-5m-f16.gguf')
 const demoText = shipped('quench-5m.test.txt')
 
+const ladder = rungsOf(undefined, true)
 const trainedTypes = ['Q4_0', 'Q3_K_M', 'Q2_K'] as const
 
 /** The model knows only one kind of text, its own, so more of it is used than of general text. */
@@ -58,18 +62,21 @@ export interface DemoOptions {
 }
 
 export type DemoEvent =
-  | { readonly stage: 'quantize'; readonly type: string }
+  | { readonly stage: 'importance'; readonly done: number; readonly total: number }
+  | { readonly stage: 'quantize'; readonly name: string }
   | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
   | { readonly stage: 'evaluate'; readonly done: number; readonly total: number }
 
 /** A measured file of the demo. */
 export interface DemoFile extends Omit<FileEvaluation, 'windowSums'> {
-  /** `Q4_0` or `Q4_0 QAT`. */
+  /** `Q4_0`, `Q4_0 imatrix` or `Q4_0 QAT`. */
   readonly name: string
   readonly method: 'ptq' | 'qat'
   /** Of a trained file: the share of PTQ's mean KL divergence that it recovers. */
   readonly recovered?: Estimate
-  /** Of a trained file: bits per weight at which the PTQ ladder has the same loss. */
+  /** Of a trained file: the same of the PTQ file with the least loss among those that are no larger. */
+  readonly recoveredOfBest?: Estimate & { readonly opponent: string }
+  /** Of a trained file: bits per weight at which the best PTQ files have the same loss. */
   readonly effectiveBits?: EffectiveBits
 }
 
@@ -90,7 +97,7 @@ export interface DemoReport {
 export async function demo(options: DemoOptions): Promise<DemoReport> {
   const { folder } = options
   checkNumbers(options, { steps: whole(0), seconds: aboveZero, tokens: whole(1), seed: whole(0) })
-  const made = [...usualLadder, ...trainedTypes.map((type) => `${type}-QAT`)]
+  const made = [importanceName, ...ladder.map(fileName), ...trainedTypes.map((type) => `${type}-QAT`)]
   await checkOutputs({
     writes: made.map((name) => ({ path: madePath(folder, name), by: 'the file to make' })),
     reads: [demoModel, demoText].map((path) => ({ path, by: 'of the demo' })),
@@ -104,17 +111,27 @@ export async function demo(options: DemoOptions): Promise<DemoReport> {
   }
 }
 
+const importanceName = 'imatrix'
+const fileName = (rung: Rung): string => rungName(rung).replace(' ', '-')
 const madePath = (folder: string, name: string): string => join(folder, `quench-5m-${name}.gguf`)
 
 async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
   const { folder, seed = 1, steps, seconds, tokens = 32_768, onProgress } = options
   const began = performance.now()
-  const made: { name: string; type: string; method: 'ptq' | 'qat'; path: string }[] = []
-  for (const type of usualLadder) {
-    onProgress?.({ stage: 'quantize', type })
-    const path = madePath(folder, type)
-    await quantizeFile(demoModel, path, type)
-    made.push({ name: type, type, method: 'ptq', path })
+  const text = { tokens, selfWritten, seed, context: defaults.context }
+  const imatrix = madePath(folder, importanceName)
+  await makeImportance({
+    ...{ model: demoModel, output: imatrix, training: text, onWarning: options.onWarning },
+    onProgress: (done, total) => onProgress?.({ stage: 'importance', done, total }),
+  })
+  const made: { name: string; type: string; plain: boolean; method: 'ptq' | 'qat'; path: string }[] = []
+  for (const rung of ladder) {
+    const { type, importance } = rung
+    const name = rungName(rung)
+    onProgress?.({ stage: 'quantize', name })
+    const path = madePath(folder, fileName(rung))
+    await quantizeFile(demoModel, path, type, importance ? { imatrix, imatrixName: basename(imatrix) } : {})
+    made.push({ name, type, plain: !importance, method: 'ptq', path })
   }
 
   const teacher = new TeacherCache(256 << 20)
@@ -125,9 +142,7 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
       input: demoModel,
       output: path,
       type,
-      tokens,
-      selfWritten,
-      seed,
+      ...text,
       teacher,
       ...(steps === undefined && seconds === undefined && { method: blockwise }),
       ...(seconds === undefined ? steps !== undefined && { steps } : { seconds }),
@@ -136,7 +151,7 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
       ...(options.onWarning && { onWarning: options.onWarning }),
     })
     training.push(report)
-    made.push({ name: `${type} QAT`, type, method: 'qat', path })
+    made.push({ name: `${type} QAT`, type, plain: false, method: 'qat', path })
   }
 
   const evaluation = await evaluateFiles({
@@ -147,17 +162,23 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
     onProgress: (done, total) => onProgress?.({ stage: 'evaluate', done, total }),
   })
   const rows = made.map((file, i) => ({ ...file, evaluation: evaluation.files[i] }))
-  const ladder = rows.filter((row) => row.method === 'ptq')
-  const rungs = ladder.map(({ evaluation: { bitsPerWeight, kld } }) => ({ bitsPerWeight, kld: kld.mean }))
+  const ptq = rows.filter((row) => row.method === 'ptq')
+  const rungs = ptq.map(({ evaluation: { bytes, bitsPerWeight, kld } }, i) => ({
+    ...{ bytes, bitsPerWeight, kld: kld.mean, row: ptq[i] },
+  }))
   const files = rows.map(
     ({ name, type, method, evaluation: { windowSums: _, ...measured } }, i): DemoFile => {
       if (method === 'ptq') return { name, method, ...measured }
-      const same = ladder.find((row) => row.type === type) as (typeof rows)[number]
+      const same = ptq.find((row) => row.type === type && row.plain) as (typeof rows)[number]
+      const best = bestOpponent(measured.bytes, rungs)?.row
       return {
         name,
         method,
         ...measured,
         recovered: recovered(rows[i].evaluation, same.evaluation),
+        ...(best && {
+          recoveredOfBest: { ...recovered(rows[i].evaluation, best.evaluation), opponent: best.name },
+        }),
         effectiveBits: effectiveBits(measured.kld.mean, rungs),
       }
     },

@@ -12,6 +12,8 @@ export interface Candidate {
   readonly method: 'ptq' | 'qat'
   /** Recipe, e.g. `Q4_0`. */
   readonly type: string
+  /** Whether an importance matrix was used. */
+  readonly importance?: boolean
   readonly bytes: number
   readonly bitsPerWeight: number
   /** KL divergence from the reference, nats, summed over each window. */
@@ -25,12 +27,21 @@ export interface Judgement {
   readonly onFront: boolean
   /** Files that are no larger and have significantly less loss. */
   readonly beatenBy: readonly string[]
-  /** Of a trained file: relative to the PTQ file of the same type. */
-  readonly recovered?: { readonly value: number; readonly interval: Interval; readonly significant: boolean }
-  /** Of a trained file: bits per weight at which PTQ has the same loss. */
+  /** Of a trained file: relative to the PTQ file of the same type, made without an importance matrix. */
+  readonly recovered?: Recovered
+  /** Of a trained file: relative to the PTQ file with the least loss among those that are no larger, of any type. */
+  readonly recoveredOfBest?: Recovered & { readonly opponent: string }
+  /** Of a trained file: bits per weight at which the best PTQ files have the same loss. */
   readonly effectiveBits?: EffectiveBits & { readonly interval: Interval }
   /** Of a trained file: relative saving in size against an equally good PTQ file. */
   readonly compressionWon?: { readonly value: number; readonly interval: Interval }
+}
+
+/** The share of a PTQ file's mean KL divergence that a trained file does not have. */
+export interface Recovered {
+  readonly value: number
+  readonly interval: Interval
+  readonly significant: boolean
 }
 
 export interface Pair {
@@ -107,6 +118,18 @@ const key = (better: string, worse: string): string => JSON.stringify([better, w
 /** Whether a file of `a` bytes is no larger than one of `b`; a difference of 0.1 % is ignored, since metadata differs. */
 const noLarger = (a: number, b: number): boolean => a <= 1.001 * b
 
+/** The file with the least loss among those that are no larger than `bytes`. */
+export function bestOpponent<T extends { readonly bytes: number; readonly kld: number }>(
+  bytes: number,
+  files: readonly T[],
+): T | undefined {
+  const fitting = files.filter((file) => noLarger(file.bytes, bytes))
+  return fitting.reduce<T | undefined>(
+    (best, file) => (best && best.kld <= file.kld ? best : file),
+    undefined,
+  )
+}
+
 /** For each file, whether no other is at most as large and at most as lossy, and better in one of the two. */
 export function paretoFront(files: readonly { bytes: number; loss: number }[]): boolean[] {
   const beats = (a: { bytes: number; loss: number }, b: { bytes: number; loss: number }): boolean =>
@@ -143,21 +166,28 @@ function won(i: number, { candidates, means, replicates, bootstrap, beats }: Mea
   )
   const saved = (bits: number): number => 1 - bitsPerWeight / bits
   const bits = bootstrap.interval(equal.value, equals)
-  const plain = ladder.find((j) => candidates[j].type === type)
+  const recovered = (j: number): Recovered | undefined => {
+    if (!(means[j] > 0)) return undefined
+    const value = 1 - means[i] / means[j]
+    const shares = replicates[i].map((kld, r) => 1 - kld / replicates[j][r])
+    const other = candidates[j].name
+    return {
+      value,
+      interval: bootstrap.interval(value, shares),
+      significant: beats.has(key(name, other)) || beats.has(key(other, name)),
+    }
+  }
+  const plain = ladder.find((j) => candidates[j].type === type && !candidates[j].importance)
+  const ofPlain = plain === undefined ? undefined : recovered(plain)
+  const best = bestOpponent(
+    candidates[i].bytes,
+    ladder.map((j) => ({ bytes: candidates[j].bytes, kld: means[j], j })),
+  )?.j
+  const ofBest = best === undefined ? undefined : recovered(best)
   return {
     effectiveBits: { ...equal, interval: bits },
     compressionWon: { value: saved(equal.value), interval: [saved(bits[0]), saved(bits[1])] as const },
-    ...(plain !== undefined &&
-      means[plain] > 0 && {
-        recovered: {
-          value: 1 - means[i] / means[plain],
-          interval: bootstrap.interval(
-            1 - means[i] / means[plain],
-            replicates[i].map((kld, r) => 1 - kld / replicates[plain][r]),
-          ),
-          significant:
-            beats.has(key(name, candidates[plain].name)) || beats.has(key(candidates[plain].name, name)),
-        },
-      }),
+    ...(ofPlain && { recovered: ofPlain }),
+    ...(best !== undefined && ofBest && { recoveredOfBest: { ...ofBest, opponent: candidates[best].name } }),
   }
 }

@@ -15,6 +15,7 @@ import { inspectFile } from '../gguf/inspect.js'
 import { contentHash } from '../hashes.js'
 import { memoryBudget } from '../memory.js'
 import type { Output } from '../outputs.js'
+import { needsMatrix } from '../quantize/needs-importance.js'
 import { quantizedTypes } from '../quantize/options.js'
 import { checkPossible, planQuantization } from '../quantize/plan.js'
 import { quantizeFile } from '../quantize/ptq.js'
@@ -23,13 +24,17 @@ import { thisMachine } from '../speed/index.js'
 import { threadCount } from '../threads.js'
 import type { TrainReport } from '../train/report.js'
 import { train } from '../train/train.js'
+import { makeImportance } from './importance.js'
+import { type Rung, rungName, rungsOf } from './ladder.js'
 import type { Store } from './store.js'
 
 /** A file of the comparison. */
 export interface Entry {
-  /** `Q4_0`, `Q4_0 QAT`, or the name of a given file; unique. */
+  /** `Q4_0`, `Q4_0 imatrix`, `Q4_0 QAT`, or the name of a given file; unique. */
   readonly name: string
   readonly method: 'ptq' | 'qat'
+  /** Whether an importance matrix was used. */
+  readonly importance: boolean
   readonly path: string
   readonly hash: string
   /** For a file that was trained here. */
@@ -40,7 +45,9 @@ export interface MakeOptions {
   /** The full-precision model. */
   readonly model: string
   readonly modelHash: string
-  readonly types: readonly string[]
+  readonly types: readonly string[] | undefined
+  /** Path of an importance matrix; `auto`: one is made; `none`: plain PTQ alone. */
+  readonly imatrix: string
   readonly train: readonly string[]
   /** Existing files. */
   readonly files: readonly string[]
@@ -49,7 +56,8 @@ export interface MakeOptions {
   readonly training: TrainSettings
   /** Versions of quench and llama.cpp, for the store's keys. */
   readonly versions: Readonly<Record<string, string>>
-  readonly onQuantize?: (type: string) => void
+  readonly onQuantize?: (name: string) => void
+  readonly onImportance?: (done: number, total: number) => void
   readonly onTrain?: (type: string, event: TrainEvent) => void
   readonly onWarning?: ((warning: string) => void) | undefined
 }
@@ -63,16 +71,20 @@ export async function makeFiles(
   options: MakeOptions,
 ): Promise<{ entries: Entry[]; failures: Failure[] }> {
   const { model, folder, train: trained, files } = options
-  const types = [...new Set([...options.types, ...trained])]
+  const rungs = rungsToMake(options)
+  const types = [...new Set(rungs.map(({ type }) => type))]
   const unknown = types.find((type) => !quantizedTypes.includes(type))
   if (unknown !== undefined)
     throw new UsageError(`the type ${unknown} is unknown; choose of ${quantizedTypes.join(', ')}`)
-  for (const type of types)
-    if (/^(IQ[123]|Q2_K_S$)/.test(type)) checkPossible(await planQuantization(model, type))
+  for (const { type, importance } of rungs)
+    if (!importance && needsMatrix(type)) checkPossible(await planQuantization(model, type))
   if (types.length > 0) makeFolder(folder)
   const output = (name: string): string => madePath(model, folder, name)
   const entries: Entry[] = []
-  for (const type of types) entries.push(await makePlain(store, type, output(type), options))
+  const imatrix = rungs.some(({ importance }) => importance)
+    ? await importanceFile(store, options)
+    : undefined
+  for (const rung of rungs) entries.push(await makePtq(store, rung, imatrix, options))
   const teacher = new TeacherCache(256 << 20)
   for (const type of trained)
     entries.push(await makeTrained(store, type, output(`${type}-QAT`), teacher, options))
@@ -83,7 +95,7 @@ export async function makeFiles(
   const failures: Failure[] = []
   for (const [i, path] of files.entries()) {
     try {
-      entries.push({ name: names[i], method: await methodOf(path), path, hash: await store.hashOf(path) })
+      entries.push({ name: names[i], ...(await originOf(path)), path, hash: await store.hashOf(path) })
     } catch (error) {
       if (!(error instanceof FileError) || error.path !== path) throw error
       failures.push({ path, problem: error.message })
@@ -100,33 +112,85 @@ function madePath(model: string, folder: string, name: string): string {
   return join(folder, `${stem}-${name}.gguf`)
 }
 
+const importanceName = 'imatrix'
+const rungPath = (model: string, folder: string, rung: Rung): string =>
+  madePath(model, folder, rungName(rung).replace(' ', '-'))
+
+/** The ladder; it includes every type that is trained. */
+function rungsToMake({ types, imatrix, train }: Pick<MakeOptions, 'types' | 'imatrix' | 'train'>): Rung[] {
+  const importance = imatrix !== 'none'
+  const rungs = [...rungsOf(types, importance), ...rungsOf(train, importance)]
+  return [...new Map(rungs.map((rung) => [rungName(rung), rung])).values()]
+}
+
 /** All files that `makeFiles` may write. */
 export function madeFiles({
   model,
   folder,
   types,
+  imatrix,
   train,
-}: Pick<MakeOptions, 'model' | 'folder' | 'types' | 'train'>): Output[] {
-  const plain = [...new Set([...types, ...train])].map((type) => madePath(model, folder, type))
+}: Pick<MakeOptions, 'model' | 'folder' | 'types' | 'imatrix' | 'train'>): Output[] {
+  const rungs = rungsToMake({ types, imatrix, train })
+  const made = rungs.map((rung) => rungPath(model, folder, rung))
+  if (imatrix === 'auto' && rungs.some(({ importance }) => importance))
+    made.push(madePath(model, folder, importanceName))
   const trained = train.map((type) => madePath(model, folder, `${type}-QAT`))
   return [
-    ...plain.map((path) => ({ path, by: 'the file to make', lockedLater: true })),
+    ...made.map((path) => ({ path, by: 'the file to make', lockedLater: true })),
     ...trained.map((path) => ({ ...keptBeside(path), path, by: 'the file to make', lockedLater: true })),
   ]
 }
 
-async function makePlain(
+/** An importance matrix: its file, and the hash of its contents. */
+interface Importance {
+  readonly path: string
+  readonly hash: string
+}
+
+/** The importance matrix that is given, or one of the text that training uses. */
+async function importanceFile(store: Store, options: MakeOptions): Promise<Importance> {
+  const { model, modelHash, imatrix, folder, training, versions, onImportance, onWarning } = options
+  if (imatrix !== 'auto') return { path: imatrix, hash: await store.hashOf(imatrix) }
+  const path = madePath(model, folder, importanceName)
+  const { data, tokens, seed, selfWritten, general, context } = training
+  const inputs = {
+    model: modelHash,
+    training: { tokens, seed, selfWritten, general, context },
+    text: data ? contentHash(await readTexts(data)) : null,
+    versions: { ...versions, onnxruntime: onnxruntimeVersion() },
+  }
+  const known = store.get<{ hash: string }>('imatrix', inputs)
+  if (known && (await hashIfThere(store, path)) === known.hash) return { path, hash: known.hash }
+  await makeImportance({
+    ...{ model, output: path, training, onWarning },
+    ...(onImportance && { onProgress: onImportance }),
+  })
+  const hash = await store.hashOf(path)
+  store.put('imatrix', inputs, { hash })
+  return { path, hash }
+}
+
+async function makePtq(
   store: Store,
-  type: string,
-  path: string,
-  { model, modelHash, versions, onQuantize }: MakeOptions,
+  rung: Rung,
+  imatrix: Importance | undefined,
+  { model, modelHash, folder, versions, onQuantize }: MakeOptions,
 ): Promise<Entry> {
-  const inputs = { model: modelHash, type, versions }
+  const { type, importance } = rung
+  const weighted = importance ? imatrix : undefined
+  const inputs = { model: modelHash, type, versions, ...(weighted && { imatrix: weighted.hash }) }
+  const path = rungPath(model, folder, rung)
   const known = store.get<{ hash: string }>('quantize', inputs)
-  const entry = { name: type, method: 'ptq', path } as const
+  const entry = { name: rungName(rung), method: 'ptq', importance, path } as const
   if (known && (await hashIfThere(store, path)) === known.hash) return { ...entry, hash: known.hash }
-  onQuantize?.(type)
-  await quantizeFile(model, path, type)
+  onQuantize?.(rungName(rung))
+  await quantizeFile(
+    model,
+    path,
+    type,
+    weighted && { imatrix: weighted.path, imatrixName: basename(weighted.path) },
+  )
   const hash = await store.hashOf(path)
   if (!known) store.put('quantize', inputs, { hash })
   return { ...entry, hash }
@@ -157,7 +221,7 @@ async function makeTrained(
   const { model, training, onTrain, onWarning } = options
   const inputs = await trainingInputs(type, options)
   const known = store.get<{ hash: string; report: TrainReport }>('train', inputs)
-  const entry = { name: `${type} QAT`, method: 'qat', path } as const
+  const entry = { name: `${type} QAT`, method: 'qat', importance: false, path } as const
   if (known && (await hashIfThere(store, path)) === known.hash)
     return { ...entry, hash: known.hash, training: known.report }
   const report = await train({
@@ -183,9 +247,13 @@ async function hashIfThere(store: Store, path: string): Promise<string | undefin
   }
 }
 
-/** Files trained by quench are marked in their metadata. */
-async function methodOf(path: string): Promise<'ptq' | 'qat'> {
-  return 'quench.method' in (await inspectFile(path)).metadata ? 'qat' : 'ptq'
+/** Files trained by quench, and files made with an importance matrix, are marked in their metadata. */
+async function originOf(path: string): Promise<Pick<Entry, 'method' | 'importance'>> {
+  const { metadata } = await inspectFile(path)
+  return {
+    method: 'quench.method' in metadata ? 'qat' : 'ptq',
+    importance: 'quantize.imatrix.file' in metadata,
+  }
 }
 
 /** Base names; duplicates get a number. */

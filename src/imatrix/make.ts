@@ -64,8 +64,9 @@ async function makeTo(
   const source = await openSource(input)
   defer(() => source.gguf.close())
   await checkLoads(input, 'load')
-  const context = contextOf(source, options.context)
-  const windows = await windowsOf(options, context)
+  const given = options.windows
+  const context = contextOf(source, given?.tokens[0]?.length ?? options.context)
+  const windows = given?.tokens ?? (await windowsOf(options, context))
   const sums = await collect({
     source,
     windows,
@@ -80,7 +81,7 @@ async function makeTo(
     },
   })
   checkFinite(input, sums)
-  const datasets = data?.length ? data : [`written by ${basename(input)}`]
+  const datasets = given ? [given.name] : data?.length ? data : [`written by ${basename(input)}`]
   await writeImatrix(output, sums, { datasets, windows: windows.length, length: context })
   await rm(partial, { force: true })
   return {

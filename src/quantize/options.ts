@@ -23,6 +23,8 @@ export interface QuantizeSettings {
   readonly allowRequantize?: boolean
   /** A file with an importance matrix, of `makeImatrix` or llama-imatrix. */
   readonly imatrix?: string
+  /** What the output's metadata calls that file. Default: its path, as llama-quantize has it. */
+  readonly imatrixName?: string
   /** Use the entries of the matrix in whose names one of these texts is found, or all but these. */
   readonly includeWeights?: readonly string[]
   readonly excludeWeights?: readonly string[]

@@ -19,7 +19,6 @@ import { planByRecipe, recipeMetadata } from './by-recipe.js'
 import { openImatrix } from './imatrix/file.js'
 import {
   chosenEntries,
-  type EntryChoice,
   importanceOfModel,
   isOuter,
   listed,
@@ -102,8 +101,7 @@ export async function prepareQuantization(
   const gguf = await openGguf(input)
   try {
     const before = await checkInput(gguf, type, settings)
-    const matrix =
-      settings.imatrix === undefined ? undefined : await readFor(gguf, settings.imatrix, settings)
+    const matrix = await readFor(gguf, settings)
     const options = nativeOptions(type, settings)
     const native = {
       ...options,
@@ -189,10 +187,12 @@ async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings):
   return summary
 }
 
-async function readFor(gguf: Gguf, path: string, choice: EntryChoice): Promise<ModelImportance> {
-  const file = await openImatrix(path)
+async function readFor(gguf: Gguf, settings: QuantizeSettings): Promise<ModelImportance | undefined> {
+  const { imatrix, imatrixName = imatrix } = settings
+  if (imatrix === undefined) return undefined
+  const file = await openImatrix(imatrix)
   try {
-    return await importanceOfModel(chosenEntries(file, choice), gguf)
+    return await importanceOfModel(chosenEntries(file, settings), gguf, imatrixName)
   } finally {
     await file.close()
   }

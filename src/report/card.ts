@@ -4,6 +4,7 @@
  */
 import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
+import type { Recovered } from '../compare/judge.js'
 import { humanBytes, plural, plusMinus } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
 import { markdownTable, markdownText } from './markdown.js'
@@ -20,6 +21,8 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     '99 % KLD',
     'same top token',
     ...tests.map((test) => `${testName(test)}, t/s`),
+    'recovered of PTQ',
+    'recovered of the best PTQ file',
     'as good as',
   ]
   const speeds = (speed: Comparison['model']['speed']) =>
@@ -31,7 +34,7 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     `${model.perplexity.mean.toFixed(4)} ${plusMinus(model.perplexity.se, 4)}`,
     ...['', '', '', ''],
     ...speeds(model.speed),
-    '',
+    ...['', '', ''],
   ]
   const rows = files.map((file) => [
     file.name,
@@ -43,6 +46,8 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     file.kld.p99.toFixed(5),
     `${(100 * file.top1.mean).toFixed(2)} ${plusMinus(100 * file.top1.se, 2)} %`,
     ...speeds(file.speed),
+    share(file.recovered),
+    file.recoveredOfBest ? `${share(file.recoveredOfBest)} of ${file.recoveredOfBest.opponent}` : '',
     file.effectiveBits
       ? `${file.effectiveBits.value.toFixed(2)} bits (${file.effectiveBits.interval.map((bits) => bits.toFixed(2)).join(' - ')})`
       : '',
@@ -67,5 +72,10 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
 /** `1 of 2 threads`; libllama's default number of threads depends on the model. */
 export const threadsOf = ({ threads, machine }: Comparison['settings']): string =>
   `${threads === null ? '' : `${threads} of `}${plural(machine.cores, 'thread')}`
+
+/** A share with its interval. */
+const share = (won: Recovered | undefined): string =>
+  won ? `${percent(won.value)} (${percent(won.interval[0])} - ${percent(won.interval[1])})` : ''
+const percent = (value: number): string => `${(100 * value).toFixed(0)} %`
 
 const rate = (median: number | undefined): string => (median === undefined ? '' : shownSpeed(median))

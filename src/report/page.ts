@@ -110,6 +110,16 @@ function fileTable({ files, model }: Comparison): Html {
           : ['', ''],
     },
     {
+      title: '… of the best PTQ file',
+      cell: ({ recoveredOfBest: r }) =>
+        r
+          ? [
+              `${percent(r.value)} (${percent(r.interval[0])} - ${percent(r.interval[1])}) of ${r.opponent}`,
+              r.value,
+            ]
+          : ['', ''],
+    },
+    {
       title: 'as good as',
       cell: ({ effectiveBits: e }) =>
         e ? [`${sign(e.bound)}${e.value.toFixed(2)} bits (${range(e.interval, 2)})`, e.value] : ['', ''],

@@ -22,6 +22,7 @@ export function comparisonText(
     `${file.kldInterval[0].toFixed(5)} - ${file.kldInterval[1].toFixed(5)}`,
     `${(100 * file.top1.mean).toFixed(1)} %`,
     file.recovered ? `${(100 * file.recovered.value).toFixed(1)} %` : '',
+    file.recoveredOfBest ? `${(100 * file.recoveredOfBest.value).toFixed(1)} %` : '',
     file.effectiveBits ? `${file.effectiveBits.value.toFixed(2)} bits` : '',
     humanBytes(file.neededBytes),
     writing(file.speed),
@@ -35,6 +36,7 @@ export function comparisonText(
     '95 % interval',
     'top-1',
     'recovered',
+    '.. of best',
     'as good as',
     'memory',
     'tokens/s',
@@ -50,6 +52,7 @@ export function comparisonText(
     '',
     '',
     '',
+    '',
     writing(model.speed),
   ]
   const points = files.map(({ name, bytes, kld, method }) => ({
@@ -59,7 +62,7 @@ export function comparisonText(
     mark: method === 'qat' ? '#' : 'o',
   }))
   return [
-    ...table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), width),
+    ...table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), width),
     `* no other file is as small and as good; ${settings.tokens} tokens scored in ${settings.windows} windows of ${settings.context}`,
     '',
     'KL divergence against size (o plain, # trained)',

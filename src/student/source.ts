@@ -48,7 +48,7 @@ export async function openSource(path: string): Promise<Source> {
 }
 
 /** The recipes that can be trained. */
-const trainableTypes: readonly string[] = Object.keys(recipes).filter(
+export const trainableTypes: readonly string[] = Object.keys(recipes).filter(
   (name) => formatOf(recipes[name].type)?.latents,
 )
 

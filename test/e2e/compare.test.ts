@@ -142,7 +142,7 @@ test('identical files tie, a damaged one loses, a broken one is left out; report
   const args = small('truth', one, two, damaged, '--types', 'Q8_0', ...training, '-o', report)
   const { code, stdout, stderr } = await quench(...args)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  expect(stdout).toMatch(/^making Q8_0\nmaking Q2_K\ntraining at Q2_K\n/)
+  expect(stdout).toMatch(/^making Q8_0\nmaking Q2_K\nmaking Q2_K imatrix\ntraining at Q2_K\n/)
   expect(stdout).toMatch(/\n\* +Q8_0 +\d\.\d\d MB/)
   expect(stdout).toMatch(/KL divergence against size/)
   expect(stdout).toMatch(/The report is in .*report\.html\n$/)
@@ -162,6 +162,12 @@ test('identical files tie, a damaged one loses, a broken one is left out; report
   expect(choice).not.toContain('damaged')
   const trained = json.files.find(({ name }) => name === 'Q2_K QAT')
   expect(trained?.recovered?.value).toBeGreaterThan(0)
+  const opponents = json.files.filter(
+    ({ method, bytes }) => method === 'ptq' && bytes <= 1.001 * (trained?.bytes ?? 0),
+  )
+  const best = opponents.reduce((a, b) => (b.kld.mean < a.kld.mean ? b : a))
+  expect(trained?.recoveredOfBest?.opponent).toBe(best.name)
+  expect(trained?.recoveredOfBest?.value).toBeCloseTo(1 - (trained?.kld.mean ?? 0) / best.kld.mean, 9)
   expect(trained?.effectiveBits?.value).toBeGreaterThan(trained?.bitsPerWeight ?? 99)
   expect(trained?.training?.validation).toHaveLength(2)
   // The damaged tensor sticks out of its file.

@@ -3,6 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createGguf, Metadata } from '../../src/gguf/index.js'
+import { Random } from '../../src/random.js'
+import { conventions, onGrid as toGrid } from '../support/lattice-conventions.js'
 import { jsonError, quench } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
@@ -49,6 +52,28 @@ test('inspect --json is one document', async () => {
   expect(found.tensors).toBeUndefined()
   const { stdout: listed } = await quench('inspect', model, '--json', '--tensors')
   expect(JSON.parse(listed).tensors).toHaveLength(21)
+})
+
+test('inspect tells of weights on a grid', async () => {
+  const onGrid = join(folder, 'grid.gguf')
+  const random = new Random(1)
+  const weights = Float32Array.from({ length: 64 * 64 }, () => random.normal())
+  const { values } = toGrid(conventions[0], weights, 64, 'F32')
+  const matrices = { 'blk.0.ffn_up.weight': values, 'blk.0.ffn_down.weight': weights }
+  const writer = await createGguf(onGrid, {
+    metadata: new Metadata(onGrid).set('general.architecture', { type: 'string', value: 'llama' }),
+    tensors: Object.keys(matrices).map((name) => ({ name, shape: [64, 64], type: 0 })),
+  })
+  for (const [name, { buffer }] of Object.entries(matrices)) await writer.write(name, new Uint8Array(buffer))
+  await writer.finish()
+  const grid = 'levels -7 to 7 in groups of 32, step absmax/7, stored as F32'
+  const { code, stdout } = await quench('inspect', onGrid, '--tensors')
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/^on a grid +1 of 2 matrices \(50\.0 % of their weights\): levels -7 to 7/m)
+  expect(stdout).toMatch(/^blk\.0\.ffn_up\.weight .* Q4_0$/m)
+  const { stdout: json } = await quench('inspect', onGrid, '--json')
+  const grids = [{ grid, type: 'Q4_0', matrices: 1, weights: 4096 }]
+  expect(JSON.parse(json).lattice).toEqual({ matrices: 2, weights: 8192, grids })
 })
 
 test('help and version', async () => {

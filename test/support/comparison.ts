@@ -33,6 +33,7 @@ function file(
   return {
     name,
     method,
+    importance: false,
     path: `/models/${name}.gguf`,
     hash: 'ab'.repeat(32),
     type: 'Q4_0',
@@ -54,6 +55,12 @@ function file(
     beatenBy: [],
     ...(method === 'qat' && {
       recovered: { value: 0.5, interval: [0.45, 0.55] as const, significant: true },
+      recoveredOfBest: {
+        value: 0.4,
+        interval: [0.35, 0.45] as const,
+        significant: true,
+        opponent: 'IQ4_XS imatrix',
+      },
       effectiveBits: { value: 5, bound: 'exact' as const, interval: [4.9, 5.1] as const },
       compressionWon: { value: 0.1, interval: [0.08, 0.12] as const },
       training: {

@@ -78,7 +78,15 @@ test('a trained file is made again when its training text, settings or machine a
   await writeFile(join(texts, 'a.md'), 'in a folder')
   const made = async (training: MakeOptions['training'], versions = { quench: '1' }) => {
     const before = fake.trained
-    const options = { model: 'm-f16.gguf', modelHash: 'ab', types: [], train: ['Q4_0'], files: [], folder }
+    const options = {
+      model: 'm-f16.gguf',
+      modelHash: 'ab',
+      types: [],
+      imatrix: 'none',
+      train: ['Q4_0'],
+      files: [],
+      folder,
+    }
     await makeFiles(store, { ...options, training, versions })
     return fake.trained - before
   }

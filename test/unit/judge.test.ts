@@ -90,6 +90,22 @@ test('what training has won, with intervals', async () => {
   expect(text).not.toContain('Q4_0 (')
 })
 
+test('the best opponent is the best PTQ file that is no larger, of any type', async () => {
+  const { judged } = await tell([
+    ...ladder,
+    { ...file('Q4_0 imatrix', 4.5, losses(0.016)), type: 'Q4_0', importance: true },
+    { ...file('IQ4_XS imatrix', 4.3, losses(0.0125)), importance: true },
+    file('Q4_0 QAT', 4.5, losses(0.01), 'qat'),
+  ])
+  const { recovered, recoveredOfBest, effectiveBits } = judged.judgements[6]
+  expect(recovered?.value).toBeCloseTo(0.5, 1)
+  expect(recoveredOfBest).toMatchObject({ opponent: 'IQ4_XS imatrix', significant: true })
+  expect(recoveredOfBest?.value).toBeCloseTo(0.2, 1)
+  expect(recoveredOfBest?.interval[1]).toBeLessThan(0.3)
+  // Between the best PTQ files next to it, not on the line through weaker ones.
+  expect(effectiveBits?.value).toBeCloseTo(5, 1)
+})
+
 test('training that did harm, and training of which one cannot say', async () => {
   const harmed = await tell([...ladder, file('Q4_0 QAT', 4.5, losses(0.05), 'qat')])
   expect(harmed.text).toMatch(/Training made Q4_0 QAT worse/)

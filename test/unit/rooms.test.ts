@@ -8,7 +8,18 @@ import { formats } from '../../src/formats/table.js'
 
 /** From the lowest; files in `src` itself lie beneath all of them but for those that are named here. */
 const rooms = [
-  ...['gguf', 'graph', 'formats', 'llama', 'models', 'data', 'outputs.ts', 'quantize', 'validation'],
+  ...[
+    'gguf',
+    'graph',
+    'formats',
+    'llama',
+    'models',
+    'data',
+    'outputs.ts',
+    'lattice',
+    'quantize',
+    'validation',
+  ],
   ...['backends', 'engine', 'optimizer', 'student', 'config', 'training-text', 'resume'],
   ...['distill', 'blockwise', 'plan', 'imatrix', 'train'],
   ...['evaluate', 'speed', 'compare', 'report', 'advise', 'cli', 'index.ts'],

@@ -60,8 +60,16 @@ export function chosenEntries(
   return { ...file, entries: new Map(entries) }
 }
 
-/** Reads the entries that are of the model's tensors. @throws FileError for entries of a wrong size, and where there are none */
-export async function importanceOfModel(file: ImatrixFile, gguf: Gguf): Promise<ModelImportance> {
+/**
+ * Reads the entries that are of the model's tensors.
+ * @param called what the output calls the file
+ * @throws FileError for entries of a wrong size, and where there are none
+ */
+export async function importanceOfModel(
+  file: ImatrixFile,
+  gguf: Gguf,
+  called = file.path,
+): Promise<ModelImportance> {
   const names = [...file.entries.keys()]
   const foreign = names.filter((name) => !gguf.has(name))
   if (foreign.length === names.length)
@@ -84,7 +92,7 @@ export async function importanceOfModel(file: ImatrixFile, gguf: Gguf): Promise<
   const zeros = [...importance].flatMap(([name, values]) => (values.every((v) => v === 0) ? [name] : []))
   return {
     importance,
-    metadata: provenance(file),
+    metadata: provenance(file, called),
     zeros: new Set(zeros),
     warnings: [
       ...remark(file, foreign, 'not of this model and not used'),
@@ -109,11 +117,11 @@ function remark(file: ImatrixFile, names: readonly string[], what: string): stri
 const mostTextBytes = 127
 
 /** Source: tools/quantize/quantize.cpp of llama.cpp v0.5.0. */
-function provenance({ path, datasets, entries, chunks }: ImatrixFile): Map<string, OverrideValue> {
+function provenance({ datasets, entries, chunks }: ImatrixFile, name: string): Map<string, OverrideValue> {
   const metadata = new Map<string, OverrideValue>()
   const text = (key: string, value: string) => metadata.set(key, { type: 'string', value: kept(value) })
   const count = (key: string, value: number) => metadata.set(key, { type: 'uint32', value })
-  text('quantize.imatrix.file', path)
+  text('quantize.imatrix.file', name)
   if (datasets.length > 0) text('quantize.imatrix.dataset', datasets[0])
   count('quantize.imatrix.entries_count', entries.size)
   if (chunks > 0) count('quantize.imatrix.chunks_count', chunks)

@@ -1,0 +1,69 @@
+/**
+ * How precisely floats were stored, and so how far a number may lie from the one it stands for. The weights of a checkpoint may have been
+ * rounded to 16 bits before they were stored with 32, so the precision is read from the values and not from the type of the tensor.
+ *
+ * What is stored stands for any number up to half a unit in the last place away. The unit of a type with f fraction bits is 2^(e - f)
+ * for numbers of exponent e, and no smaller than that of its least normal number.
+ */
+import { BF16 } from './types/bf16.js'
+import { F16 } from './types/f16.js'
+import { F32 } from './types/f32.js'
+
+/** A number that was computed before it was rounded came from about two operations in f32, each with half a unit of error. */
+const arithmetic = 2 ** -23
+
+export interface FloatRounding {
+  /** Name of the float format. */
+  readonly name: string
+  /** Greatest relative error of a normal number. */
+  readonly relative: number
+  /** Greatest error by the exponent bits of an f32. */
+  readonly errors: Float64Array
+}
+
+function rounding(name: string, fraction: number, leastExponent: number, extra = 0): FloatRounding {
+  const relative = 2 ** -(fraction + 1)
+  const errors = Float64Array.from({ length: 256 }, (_, bits) => {
+    const size = 2 ** (Math.max(bits, 1) - 127)
+    return Math.max(size, 2 ** leastExponent) * relative + size * arithmetic + extra
+  })
+  return { name, relative, errors }
+}
+
+/** Half of the distance of neighbours among the least halves. */
+const halfOfLeastHalf = 2 ** -25
+const f32 = rounding(F32.name, 23, -126)
+const f16 = rounding(F16.name, 10, -14)
+const bf16 = rounding(BF16.name, 7, -126)
+/** Numbers of BF16 that F16 has rounded once more where they are small. */
+const bf16AsF16 = rounding(BF16.name, 7, -126, halfOfLeastHalf)
+
+/** Bits of the least normal half. */
+const leastHalf = 0x38800000
+
+/** The coarsest rounding that all values have gone through. `bits` are those of f32. */
+export function roundingOf(bits: Uint32Array): FloatRounding {
+  let [isBf16, isF16, isBoth] = [true, true, true]
+  for (let i = 0; i < bits.length && (isBf16 || isF16); i++) {
+    const size = bits[i] & 0x7fffffff
+    const short = (size & 0xffff) === 0
+    const half = isHalf(size)
+    isBf16 &&= short
+    isF16 &&= half
+    isBoth &&= half && (short || size < leastHalf)
+  }
+  if (isBf16) return bf16
+  if (isF16) return isBoth ? bf16AsF16 : f16
+  return f32
+}
+
+/** Whether F16 holds a number, given by the bits of its magnitude. */
+function isHalf(size: number): boolean {
+  if (size >= leastHalf) return size < 0x47800000 && (size & 0x1fff) === 0
+  if (size === 0) return true
+  // Below the least normal half, halves are multiples of 2^-24.
+  const exponent = size >>> 23
+  const dropped = 126 - exponent
+  if (dropped > 23) return false
+  return (size & ((1 << dropped) - 1)) === 0
+}

@@ -1,0 +1,3 @@
+export { describeLattice } from './describe.js'
+export type { Lattice } from './detect.js'
+export { detectLattices, type GridSummary, type LatticeReport, type TensorLattice } from './file.js'
