@@ -81,6 +81,15 @@ export {
   type LatticeReport,
   type TensorLattice,
 } from './lattice/index.js'
+export type { Need } from './names/choose.js'
+export {
+  type PullOptions,
+  pullModel,
+  type ResolvedFile,
+  type ResolvedModel,
+  type ResolveOptions,
+  resolveModel,
+} from './names/resolve.js'
 export { readImatrix } from './quantize/imatrix/file.js'
 export type { Imatrix } from './quantize/imatrix/imatrix.js'
 export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'

@@ -7,6 +7,7 @@ const pages = join(import.meta.dirname, '../pages')
 /** Pages of `docs/` in the order of the sidebar. */
 const docs: Record<string, string> = {
   make: 'Make',
+  models: 'Naming models',
   prove: 'Prove',
   formats: 'Formats',
   'memory-and-time': 'Memory and time',

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import { UsageError } from '../errors.js'
 import { helpEnd } from './help.js'
+import { localPath, localPaths, modelArgument } from './models.js'
 import { cachePair, kvType, positiveInteger } from './options.js'
 import {
   cacheTypeOptions,
@@ -40,7 +41,7 @@ export function addBench(program: Command): void {
   const command = program
     .command('bench')
     .description('measure speed and memory of GGUF files, with interleaved runs')
-    .argument('<files...>', 'GGUF files')
+    .argument('<files...>', modelArgument('GGUF files'))
   group(command, 'What to measure', [
     ...lengthOptions(),
     valued('-r, --repetitions <n>', 'turns of every file', positiveInteger, { value: 5 }),
@@ -74,17 +75,20 @@ export function addBench(program: Command): void {
         ['quench bench model-Q4_K_M.gguf model-Q8_0.gguf --prompt 512 --generate 64 --depth 0,4096'],
       ),
     )
-    .action(async (files: string[], options: Options) => {
-      const { draft, draftTokens, data, threads, json, markdown, csv, ...rest } = options
+    .action(async (names: string[], options: Options) => {
+      const { draft: draftName, draftTokens, data, threads, json, markdown, csv, ...rest } = options
       if (Number(json ?? 0) + Number(markdown ?? 0) + Number(csv ?? 0) > 1)
         throw new UsageError('--json, --markdown and --csv exclude each other; give one of them')
-      if (data && draft === undefined) throw new UsageError('--data needs --draft; give the small model too')
+      if (data && draftName === undefined)
+        throw new UsageError('--data needs --draft; give the small model too')
       const { cacheTypeK, cacheTypeV, kvType, ...running } = rest
       const pair = cachePair(cacheTypeK, cacheTypeV)
       if (pair !== undefined && kvType !== undefined)
         throw new UsageError('--kv-type sets both types of the cache; leave it or the other two out')
       const { benchFiles } = await import('../speed/index.js')
       const { benchCsv, benchMarkdown, benchText } = await import('../report/bench.js')
+      const files = await localPaths(names, 'any')
+      const draft = draftName === undefined ? undefined : await localPath(draftName, 'any')
       const prompts = data && (await beginnings(data))
       const { withoutBad } = await import('../failures.js')
       const { result: bench, failures } = await withoutBad(files, (files) =>

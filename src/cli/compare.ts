@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import type { CompareEvent, CompareOptions, Comparison } from '../compare/comparison.js'
 import { UsageError } from '../errors.js'
 import { helpEnd } from './help.js'
+import { localPath, localPaths, modelArgument } from './models.js'
 import { bytes, cachePair, positiveInteger, seconds, typeList, wholeNumber } from './options.js'
 import {
   cacheTypeOptions,
@@ -53,7 +54,7 @@ export function addCompare(program: Command): void {
   const command = program
     .command('compare')
     .description('make missing files, evaluate and benchmark all of them, and recommend one')
-    .argument('<model>', 'full-precision GGUF file, the source and reference of all others')
+    .argument('<model>', modelArgument('full-precision GGUF file, the source and reference of all others'))
     .argument('[files...]', 'other quantized files of this model')
   group(command, 'What to make', [
     valued('--types <list>', 'PTQ types to make, or none (default: the usual ladder)', typeList),
@@ -114,8 +115,8 @@ export function addCompare(program: Command): void {
       if (json && markdown) throw new UsageError('--json and --markdown exclude each other; give one of them')
       const { compare } = await import('../compare/compare.js')
       const asked = {
-        model,
-        files,
+        model: await localPath(model, 'full-precision'),
+        files: await localPaths(files, 'any'),
         ...rest,
         training: {
           ...(steps !== undefined && { steps }),

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import type { ImatrixReport } from '../imatrix/make.js'
 import type { ImatrixEvent } from '../imatrix/options.js'
 import { helpEnd } from './help.js'
+import { localModel, modelArgument } from './models.js'
 import { bytes, positiveInteger } from './options.js'
 import { imatrixName, unused } from './output-name.js'
 import { contextOption, group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
@@ -25,7 +26,7 @@ export function addImatrix(program: Command): void {
   const command = program
     .command('imatrix')
     .description('collect an importance matrix, as llama-imatrix does')
-    .argument('<input>', 'full-precision GGUF file; of a split model the first part')
+    .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
   group(command, 'Input and output', [
     new Option(
       '-o, --output <file>',
@@ -64,9 +65,10 @@ export function addImatrix(program: Command): void {
         ],
       ),
     )
-    .action(async (input: string, options: TypedOptions) => {
+    .action(async (name: string, options: TypedOptions) => {
       const { json, output, ...rest } = options
-      const path = output ?? (options.resume ? imatrixName(input) : unused(imatrixName(input)))
+      const { path: input, beside } = await localModel(name, 'full-precision')
+      const path = output ?? (options.resume ? imatrixName(beside) : unused(imatrixName(beside)))
       const { makeImatrix } = await import('../imatrix/make.js')
       const report = await makeImatrix({
         ...rest,

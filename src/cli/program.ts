@@ -11,6 +11,7 @@ import { addEval } from './eval/eval.js'
 import { configureHelp, programHelp } from './help.js'
 import { addImatrix } from './imatrix.js'
 import { addInspect } from './inspect.js'
+import { addPull } from './pull.js'
 import { addQuantize } from './quantize.js'
 import { addTrain } from './train/train.js'
 
@@ -31,6 +32,7 @@ export function createProgram(): Command {
   addBench(program)
   addCompare(program)
   addDemo(program)
+  addPull(program)
   addCache(program)
   addDoctor(program)
   addComplete(program)

@@ -5,6 +5,7 @@ import { fileTypeNamed } from '../gguf/file-types.js'
 import type { QuantizeSettings } from '../quantize/options.js'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { helpEnd } from './help.js'
+import { localModel, modelArgument } from './models.js'
 import { fileType, oneMore } from './options.js'
 import { newName } from './output-name.js'
 import { describePlan } from './quantize-plan.js'
@@ -28,7 +29,7 @@ export function addQuantize(program: Command): void {
     .command('quantize')
     .description('quantize a GGUF file as llama-quantize does (PTQ)')
     .usage('[options] INPUT [OUTPUT] TYPE [THREADS]')
-    .argument('<input>', 'full-precision GGUF file; of a split model the first part')
+    .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
     .argument(
       '[more...]',
       'output, type and threads as llama-quantize takes them, instead of --output, --type and --threads',
@@ -77,9 +78,11 @@ export function addQuantize(program: Command): void {
         ],
       ),
     )
-    .action(async (input: string, more: string[], options: QuantizeOptions) => {
+    .action(async (name: string, more: string[], options: QuantizeOptions) => {
       const { type, threads, ...asked } = positional(more, options)
       const settings = { ...(await settingsOf(options)), ...(threads !== undefined && { threads }) }
+      const need = options.allowRequantize ? 'any' : 'full-precision'
+      const { path: input, beside } = await localModel(name, need)
       if (options.dryRun) {
         const { planQuantization } = await import('../quantize/plan.js')
         const plan = await planQuantization(input, type, settings)
@@ -88,7 +91,7 @@ export function addQuantize(program: Command): void {
         else print(describePlan(plan))
         return
       }
-      const output = asked.output ?? newName(input, type)
+      const output = asked.output ?? newName(beside, type)
       const { quantizeFile } = await import('../quantize/ptq.js')
       const result = await quantizeFile(input, output, type, {
         ...settings,

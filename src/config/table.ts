@@ -62,6 +62,7 @@ const table = {
     flags: '--general <share>',
     help: 'share of the tokens from the general text that ships with quench, 0 to 1',
     default: 'half with --data, otherwise what the model does not write',
+    same: true,
   },
   selfWritten: {
     ...part,
@@ -69,6 +70,7 @@ const table = {
     flags: '--self-written <share>',
     help: 'share of the tokens that the model writes itself, 0 to 1',
     default: `0 with --data, else ${defaults.selfWritten}`,
+    same: true,
   },
   validation: {
     ...positiveCount,
@@ -76,6 +78,7 @@ const table = {
     flags: '--validation <n>',
     help: 'validation tokens of each kind of text',
     default: `${defaults.validation}`,
+    same: true,
   },
   tokens: {
     ...positiveCount,
@@ -127,6 +130,7 @@ const table = {
     help: 'whether embedding and output matrices train or are only quantized; auto: yes, unless the vocabulary is too large for it to pay off or to fit',
     takes: automatic,
     default: defaults.embeddings,
+    same: true,
   },
   teacherTopK: {
     ...count,
@@ -209,10 +213,25 @@ export function checkOptions(options: TrainOptions): void {
     throw new UsageError('steps and seconds exclude each other; give one of them')
 }
 
+/**
+ * How the command line writes an option of this name, and the unit of its number. A setting that is no option goes by its own name.
+ */
+export function flagOf(name: string): { readonly flag: string; readonly unit: string } {
+  if (name === 'type' || name === 'threads') return { flag: `--${name}`, unit: '' }
+  const entry: OptionEntry | undefined = optionEntries.find(([option]) => option === name)?.[1]
+  const flag = entry && /--[a-z-]+/.exec(entry.flags)?.[0]
+  return { flag: flag ?? name, unit: entry?.takes === 'time' ? 's' : '' }
+}
+
 /** The options that a resumed run must share: the value given, the default, or null. */
 export function sameOnResume(options: TrainOptions): Record<string, number | string | null> {
-  const values: Partial<Record<OptionName, unknown>> = { ...defaults, ...options }
+  const { steps, ...others } = defaults
+  const preset: Partial<Record<OptionName, unknown>> = {
+    ...others,
+    ...(options.seconds === undefined && { steps }),
+  }
+  const given = (name: OptionName): number => (options[name] ?? preset[name]) as number
   return Object.fromEntries(
-    optionEntries.flatMap(([name, { same }]) => (same ? [[name, (values[name] as number) ?? null]] : [])),
+    optionEntries.flatMap(([name, { same }]) => (same ? [[name, given(name) ?? null]] : [])),
   )
 }

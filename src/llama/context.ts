@@ -38,6 +38,11 @@ export interface ContextOptions {
    * and `copySequence` takes no memory. Default: each has its own.
    */
   sharedCells?: boolean
+  /**
+   * Layers with a sliding window keep the whole context (`swa_full`), so that any part of a sequence can be removed. Default
+   * true. llama.cpp's own programs keep the window alone.
+   */
+  fullWindows?: boolean
 }
 
 /** Statistics of a context since it was created, or since `resetPerformance`. */
@@ -97,6 +102,7 @@ export class LlamaContext {
     params.n_threads = threads
     params.n_threads_batch = threads
     params.kv_unified = options.sharedCells ?? false
+    params.swa_full = options.fullWindows ?? true
     params.flash_attn_type = FLASH_ATTENTION[options.flashAttention ?? 'auto']
     const [keys, values = keys] = kvType.split('/').map(ggmlTypeId)
     params.type_k = keys

@@ -1,5 +1,7 @@
 /** The devices that llama.cpp can compute on. */
+import koffi from 'koffi'
 import { library } from './library.js'
+import type { Pointer } from './structs.js'
 
 export interface Device {
   /** E.g. `CPU`, `CUDA0`. */
@@ -28,6 +30,27 @@ export function devices(): Device[] {
       totalBytes: Number(total[0]),
     }
   })
+}
+
+const FeatureStruct = koffi.struct({ name: 'const char *', value: 'const char *' })
+const GetFeatures = koffi.proto('void *', ['void *'])
+/** More than any build has. */
+const mostFeatures = 64
+
+/** Instruction sets that the loaded build of the CPU backend uses, in ggml's names, e.g. `AVX2`, `DOTPROD`. */
+export function instructionSets(): string[] {
+  const llama = library()
+  const backend = llama.backendByName('CPU')
+  const address = backend && llama.backendFunction(backend, 'ggml_backend_get_features')
+  if (!backend || !address) return []
+  const list = (koffi.decode(address, GetFeatures) as (backend: Pointer) => Pointer)(backend)
+  const found: string[] = []
+  for (let i = 0; i < mostFeatures; i++) {
+    const { name, value } = koffi.decode(list, i * koffi.sizeof(FeatureStruct), FeatureStruct)
+    if (name === null) break
+    if (value === '1') found.push(name)
+  }
+  return found
 }
 
 /** Version of the loaded library, e.g. `0.5.0`. */

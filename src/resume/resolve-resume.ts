@@ -8,14 +8,16 @@
 
 import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
-import { isMethod, type Method } from '../config/methods.js'
+import { isMethod, type Method, trainingOf } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
+import { sameOnResume } from '../config/table.js'
 import { FileError } from '../errors.js'
 import { atomicWrite, systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { openGguf } from '../gguf/index.js'
 import { checkpointExists, checkpointPath } from './checkpoint.js'
 import { blocksFolder, decisionsPath } from './disk.js'
+import { checkSame, type Settings, stateLayout } from './settings.js'
 
 /** Decisions that are no options, or that an option may leave to the run. */
 export interface Decisions {
@@ -29,16 +31,22 @@ export interface Decisions {
   readonly teacherTopK: number
 }
 
+/** Decisions of an earlier run, with the settings that it had when it made them. */
+interface Saved extends Decisions {
+  readonly settings: Settings
+}
+
 /** Size limit: the file holds a few numbers and names of tensors. */
 const mostBytes = 1 << 20
 
-export async function saveDecisions(output: string, decisions: Decisions): Promise<void> {
+/** @param settings those of the options, the model and the text that was read */
+export async function saveDecisions(output: string, decisions: Decisions, settings: Settings): Promise<void> {
   makeFolder(blocksFolder(output))
-  await atomicWrite(decisionsPath(output), JSON.stringify(decisions))
+  await atomicWrite(decisionsPath(output), JSON.stringify({ ...settings, ...decisions }))
 }
 
 /** Decisions of an interrupted run; undefined if there are none. @throws FileError for a damaged file */
-async function savedDecisions(output: string): Promise<Decisions | undefined> {
+async function savedDecisions(output: string): Promise<Saved | undefined> {
   const path = decisionsPath(output)
   if (existsSync(path)) return parsed(path, await readSmall(path))
   if (!(await checkpointExists(output))) return undefined
@@ -60,7 +68,7 @@ async function readSmall(path: string): Promise<string> {
   }
 }
 
-function parsed(path: string, json: string): Decisions {
+function parsed(path: string, json: string): Saved {
   let value: unknown
   try {
     value = JSON.parse(json)
@@ -78,37 +86,69 @@ function parsed(path: string, json: string): Decisions {
     !isCount(teacherTopK)
   )
     throw damaged(path)
-  return { method, inMemory, untrained, tokens, calibration, teacherTopK }
+  const settings = value as Settings
+  return { method, inMemory, untrained, tokens, calibration, teacherTopK, settings }
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
+/** A run's options with the decisions of an earlier one. */
+export interface Resolved {
+  readonly options: TrainOptions
+  readonly decided: { readonly inMemory: boolean; readonly untrained: ReadonlySet<string> } | undefined
+  /**
+   * Compares settings with those of the earlier run. Call it as soon as they are known, so that no work is done in vain.
+   * @throws UsageError that names the setting that differs
+   */
+  check(settings: Settings): void
+}
+
 /**
- * Fills in options that were not given with the decisions of an earlier run. Options that were given are kept; if they differ from the
- * earlier run's, they are refused later.
+ * Fills in options that were not given with the decisions of an earlier run. Options that were given are kept, and refused by `check`
+ * if they differ from the earlier run's.
  * @throws FileError for a file that is damaged or of another version
  */
-export async function resolveResume(options: TrainOptions): Promise<{
-  options: TrainOptions
-  decided: { inMemory: boolean; untrained: ReadonlySet<string> } | undefined
-}> {
-  const saved = options.resume ? await savedDecisions(options.output) : undefined
-  if (!saved) return { options, decided: undefined }
-  const asked = options.method === 'auto' ? undefined : options.method
+export async function resolveResume(options: TrainOptions): Promise<Resolved> {
+  const { output } = options
+  const saved = options.resume ? await savedDecisions(output) : undefined
+  if (!saved) return { options, decided: undefined, check: () => {} }
+  const method = options.method === 'auto' ? saved.method : (options.method ?? saved.method)
+  const teacherTopK = options.teacherTopK ?? saved.teacherTopK
+  // A method without steps asks no teacher, whatever the option says.
+  const more = { method, ...(trainingOf(method) && { teacherTopK }) }
   return {
     options: {
       ...options,
-      method: asked ?? saved.method,
+      method,
       tokens: options.tokens ?? saved.tokens,
       calibration: options.calibration ?? saved.calibration,
-      teacherTopK: options.teacherTopK ?? saved.teacherTopK,
+      teacherTopK,
     },
     decided: {
       inMemory: saved.inMemory,
       untrained: new Set(saved.untrained.split(' ').filter((name) => name !== '')),
     },
+    check: (settings) => {
+      const [checkpoint, folder] = [checkpointPath(output), blocksFolder(output)]
+      const left = [checkpoint, folder].filter((path) => existsSync(path))
+      checkSame(left[0] ?? folder, saved.settings, { ...settings, ...more }, left.join(' and '))
+    },
   }
 }
+
+/** The settings that are known once the model is open, of options with the decisions of an earlier run. */
+export const settingsOf = (
+  model: string,
+  options: TrainOptions,
+  { windows, length }: { readonly windows: number; readonly length: number },
+): Settings => ({
+  layout: stateLayout,
+  type: options.type,
+  model,
+  context: length,
+  batch: windows * length,
+  ...sameOnResume(options),
+})
 
 const damaged = (path: string, cause?: unknown): FileError =>
   new FileError(path, 'is damaged or of another version; delete it and the rest of the run to start anew', {

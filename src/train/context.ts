@@ -5,7 +5,6 @@ import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
-import { sameOnResume } from '../config/table.js'
 import { digest } from '../data/order.js'
 import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
@@ -13,12 +12,13 @@ import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import type { Optimizer } from '../optimizer/parameter.js'
 import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
-import { type Settings, stateLayout } from '../resume/settings.js'
+import type { Settings } from '../resume/settings.js'
 import type { ExportCheck } from '../student/export.js'
 import { type Source, targetTypes } from '../student/source.js'
 import type { Importance } from '../student/student.js'
 import type { RunText } from '../training-text/run-text.js'
 import { inWholeBatches, type KindWindows } from '../validation/validation.js'
+import type { Prepared } from './prepare.js'
 
 export class RunContext {
   readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
@@ -30,39 +30,42 @@ export class RunContext {
   private told = false
   private known: Promise<Map<string, Float32Array>> | undefined
 
+  readonly source: Source
+  readonly teacher: DeviceWeights
+  readonly plan: Plan
+  readonly network: Network
+  readonly optimizer: Optimizer
+
+  /**
+   * @param options with the sizes of the text that the plan has settled
+   * @param began when the command began, by `performance.now`
+   */
   constructor(
-    readonly source: Source,
-    readonly teacher: DeviceWeights,
+    { source, teacher, plan, network, optimizer, settings }: Prepared,
     readonly options: TrainOptions,
-    readonly plan: Plan,
-    readonly network: Network,
-    readonly optimizer: Optimizer,
     readonly text: RunText,
-    /** When the command began, by `performance.now`. */
     readonly began: number,
   ) {
+    this.source = source
+    this.teacher = teacher
+    this.plan = plan
+    this.network = network
+    this.optimizer = optimizer
     this.types = targetTypes(source, options.type)
     this.rates = {
       weightRate: options.weightRate ?? defaults.weightRate,
       scaleRate: options.scaleRate ?? defaults.scaleRate,
     }
-    this.settings = this.settingsOf(text)
-  }
-
-  /** Settings that a resumed run must share. */
-  private settingsOf({ windows, importance, trial, validation }: RunText): Settings {
-    return {
-      layout: stateLayout,
-      model: this.source.fingerprint,
-      type: this.options.type,
-      method: this.plan.method,
-      untrained: this.plan.untrained.join(' '),
-      teacherTopK: this.plan.teacher.topK,
+    const { windows, importance, trial, validation } = text
+    this.settings = {
+      ...settings,
+      tokens: options.tokens ?? null,
+      calibration: options.calibration ?? null,
+      method: plan.method,
+      untrained: plan.untrained.join(' '),
+      teacherTopK: plan.teacher.topK,
+      inMemory: plan.inMemory,
       text: digest([...windows, ...[...importance, ...trial, ...validation].flatMap((kind) => kind.windows)]),
-      context: this.network.batch.length,
-      batch: this.network.tokens,
-      inMemory: this.plan.inMemory,
-      ...sameOnResume(this.options),
     }
   }
 

@@ -6,6 +6,7 @@ import type { Release } from '../cleanup.js'
 import { defaults } from '../config/defaults.js'
 import type { TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
+import { digest } from '../data/order.js'
 import { onDevice } from '../engine/device-weights.js'
 import { Network } from '../engine/network.js'
 import { UsageError } from '../errors.js'
@@ -18,11 +19,13 @@ import type { PlanOptions } from '../plan/plan-options.js'
 import { probeBlock } from '../plan/probe.js'
 import type { Adjustable } from '../plan/time-budget.js'
 import { checkDisk } from '../resume/disk.js'
-import { resolveResume } from '../resume/resolve-resume.js'
+import { resolveResume, settingsOf } from '../resume/resolve-resume.js'
+import type { Settings } from '../resume/settings.js'
 import { checkSource, openSource, type Source, targetTypes } from '../student/source.js'
 import { untrainedSets } from '../student/untrained.js'
+import { threadCount } from '../threads.js'
 import { textOptions, textTokens } from '../training-text/run-text.js'
-import { type ReadText, readText, type TextOptions, writingOf } from '../training-text/text.js'
+import { countsOf, type ReadText, readText, type TextOptions, writingOf } from '../training-text/text.js'
 
 /** A planned run. */
 export interface Prepared {
@@ -37,6 +40,8 @@ export interface Prepared {
   /** Tokens of the training text before the plan. */
   readonly tokens: number
   readonly plan: Plan
+  /** What a resumed run must share of the options, the model and the text that was read. */
+  readonly settings: Settings
 }
 
 /**
@@ -46,10 +51,13 @@ export interface Prepared {
  */
 export async function prepare(asked: TrainOptions, defer: (release: Release) => void): Promise<Prepared> {
   for (const path of asked.data ?? []) await checkReadable(path)
-  const { options, decided } = await resolveResume(asked)
+  const { options, decided, check } = await resolveResume(asked)
   const memory = options.memory ?? memoryBudget()
   const source = await openSource(options.input)
   defer(() => source.gguf.close())
+  const batch = batchOf(source, options)
+  const settings = settingsOf(source.fingerprint, options, batch)
+  check(settings)
   const optimizer = new Optimizer()
   defer(() => optimizer.dispose())
   const warning = await checkSource(source, options.type)
@@ -57,7 +65,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   const backend = options.backend ?? cpu
   await backend.load?.()
   const teacher = onDevice(backend, source.weights)
-  const network = new Network(backend, source.architecture, source.config, batchOf(source, options))
+  const network = new Network(backend, source.architecture, source.config, batch)
   defer(() => network.dispose())
   const types = targetTypes(source, options.type)
   const { vocabulary } = source.config
@@ -67,6 +75,8 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     )
   const wanted = textOptions(source, network, options, memory)
   const read = await readText(options.input, wanted)
+  const readSettings = { ...settings, ...textSettings(read, wanted) }
+  check(readSettings)
   const tokens = textTokens(read, network, wanted, options.calibration)
   const planned: PlanOptions = {
     backend,
@@ -108,7 +118,20 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   }
   const plan = await planRun(source, planned)
   await checkDisk(options.output, plan, source, types, (disk) => methodWithin(disk, source, planned, plan))
-  return { options, source, teacher, network, optimizer, read, wanted, tokens: tokens.train, plan }
+  return {
+    ...{ options, source, teacher, network, optimizer, read, wanted, plan },
+    tokens: tokens.train,
+    settings: readSettings,
+  }
+}
+
+/** What a resumed run has to find again before it computes anything: the text, and the threads that the model writes its own with. */
+function textSettings(read: ReadText, wanted: TextOptions): Settings {
+  const kinds = [read.general, read.importance, read.trial, read.validation].flat()
+  return {
+    read: digest([...read.files, ...kinds.flatMap(({ windows }) => windows)]),
+    threads: countsOf(read, wanted).selfWritten > 0 ? threadCount() : null,
+  }
 }
 
 /** Options that were not given, so the plan may adjust them. */

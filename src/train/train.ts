@@ -14,7 +14,7 @@ import { gigabytes } from '../format.js'
 import { reachableMemory } from '../memory.js'
 import { holdsWork, keepsState, resumable } from '../resume/disk.js'
 import { checkRun, withRun } from '../resume/leftovers.js'
-import { saveDecisions } from '../resume/resolve-resume.js'
+import { type Decisions, saveDecisions } from '../resume/resolve-resume.js'
 import { checkTrainable } from '../student/source.js'
 import { runText, textOptions } from '../training-text/run-text.js'
 import { RunContext } from './context.js'
@@ -43,10 +43,8 @@ async function trainTo(
   began: number,
   defer: (release: Release) => void,
 ): Promise<TrainReport> {
-  const { options, source, teacher, network, optimizer, read, wanted, tokens, plan } = await prepare(
-    asked,
-    defer,
-  )
+  const prepared = await prepare(asked, defer)
+  const { options, source, network, read, wanted, tokens, plan } = prepared
   options.onPlan?.(plan)
   warnOfMemory(plan, options)
   const settled = {
@@ -56,19 +54,21 @@ async function trainTo(
   }
   return await resumable(options, async () => {
     if (keepsState(options) && !holdsWork(options.output))
-      await saveDecisions(options.output, {
-        method: plan.method,
-        inMemory: plan.inMemory,
-        untrained: plan.untrained.join(' '),
-        tokens: settled.tokens,
-        calibration: plan.calibration,
-        teacherTopK: plan.teacher.topK,
-      })
+      await saveDecisions(options.output, decisionsOf(plan, settled.tokens), prepared.settings)
     const written = textOptions(source, network, settled, plan.memory)
     const text = await runText(options.input, network, written, read, plan.calibration)
-    return runTraining(new RunContext(source, teacher, settled, plan, network, optimizer, text, began))
+    return runTraining(new RunContext(prepared, settled, text, began))
   })
 }
+
+const decisionsOf = (plan: Plan, tokens: number): Decisions => ({
+  method: plan.method,
+  inMemory: plan.inMemory,
+  untrained: plan.untrained.join(' '),
+  tokens,
+  calibration: plan.calibration,
+  teacherTopK: plan.teacher.topK,
+})
 
 /** Low free memory is only a warning, so that the same command makes the same file on a busy machine. */
 function warnOfMemory({ stages }: Plan, { onWarning }: TrainOptions): void {

@@ -101,6 +101,7 @@ test.runIf(filtered)(
         line: `m-f16.gguf q.gguf -d text.txt ${little} --types Q8_0 -r 1 -p 16 -n 4 -f made -o report.html`,
         outputs: ['made/m-Q8_0.gguf', 'report.html'],
       },
+      pull: { line: 'm-f16.gguf', outputs: [] },
       cache: { line: '', outputs: [] },
       doctor: { line: '', outputs: [] },
       complete: { line: 'bash', outputs: [] },

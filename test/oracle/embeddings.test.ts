@@ -93,7 +93,7 @@ describe('matrices that are left out', () => {
     const stopped = { ...options, signal: stop.signal, onProgress }
     await expect(run('gemma4.gguf', 'again.gguf', stopped)).rejects.toThrow('--resume')
     await expect(run('gemma4.gguf', 'again.gguf', { embeddings: 'yes', resume: true })).rejects.toThrow(
-      'other settings (untrained:',
+      'other settings (--train-embeddings no, now --train-embeddings yes)',
     )
     const again = await run('gemma4.gguf', 'again.gguf', { ...options, resume: true })
     expect((await readFile(again.path)).equals(await readFile(report.path))).toBe(true)

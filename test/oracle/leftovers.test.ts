@@ -104,6 +104,33 @@ describe('--resume', () => {
   })
 })
 
+it('an option that differs from the interrupted run is told before any work, with both values', async () => {
+  await stopped('differs.gguf', 2)
+  const left = checkpointPath(join(folder, 'differs.gguf'))
+  const other = join(folder, 'other.txt')
+  writeFileSync(other, wordText(6000))
+  const model = join(folder, 'other-model.gguf')
+  await writeTinyGguf(model, { layers, width: 64, heads: 2, headsKV: 1, feedForward: 64, seed: 5 })
+  for (const [more, why] of [
+    [{ type: 'Q8_0' }, 'other settings (--type Q4_0, now --type Q8_0)'],
+    [{ validation: 256 }, 'other settings (--validation 128, now --validation 256)'],
+    [{ general: 0.25 }, 'other settings (no --general, now --general 0.25)'],
+    [{ context: 64 }, 'other settings (--context 32, now --context 64)'],
+    [{ method: 'scales' }, 'other settings (--method distill, now --method scales)'],
+    [{ data: [other] }, 'other text (the files of --data)'],
+    [{ input: model }, 'another input model'],
+  ] as const) {
+    const stages: string[] = []
+    const onProgress = ({ stage }: TrainEvent) => stages.push(stage)
+    await expect(run('differs.gguf', { ...more, resume: true, onProgress })).rejects.toThrow(
+      `${left} was left by a run with ${why}; resume with the same, or delete ${left} and `,
+    )
+    expect(stages).toEqual([])
+  }
+  const { steps: _, ...timed } = options('differs.gguf', { seconds: 60, resume: true })
+  await expect(train(timed)).rejects.toThrow('(--steps 4, now no --steps; no --time, now --time 60s)')
+})
+
 it('a run over what another left names all of it, and nothing else is left when that is deleted', async () => {
   await stopped('left.gguf', 2)
   const output = join(folder, 'left.gguf')

@@ -108,7 +108,7 @@ describe('training', () => {
       expect(existsSync(join(folder, 'again.gguf.blocks', 'teacher'))).toBe(true)
     }
     await expect(run('again.gguf', { resume: true, teacherTopK: 15 })).rejects.toThrow(
-      'other settings (teacherTopK: ',
+      'other settings (--teacher-top-k ',
     )
     const again = await run('again.gguf', { resume: true })
     expect((await readFile(again.path)).equals(await readFile(join(folder, 'top.gguf')))).toBe(true)

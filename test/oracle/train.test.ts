@@ -164,7 +164,7 @@ describe('a run that is stopped', () => {
     ).rejects.toThrow('--resume goes on')
     expect(await readdir(folder)).toContain('stopped.gguf.checkpoint')
     await expect(run(output, { steps: 20 })).rejects.toThrow(checkpointPath(output))
-    await expect(run(output, { steps: 21, resume: true })).rejects.toThrow('steps: 20, now 21')
+    await expect(run(output, { steps: 21, resume: true })).rejects.toThrow('--steps 20, now --steps 21')
     const report = await run(output, { steps: 20, resume: true })
     expect(report.steps).toBe(20)
     expect(await readdir(folder)).not.toContain('stopped.gguf.checkpoint')

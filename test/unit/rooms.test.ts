@@ -10,6 +10,8 @@ import { formats } from '../../src/formats/table.js'
 const rooms = [
   ...[
     'gguf',
+    'hub',
+    'names',
     'graph',
     'formats',
     'llama',
@@ -138,7 +140,8 @@ test('methods of training have their names in one table', () => {
 /** Where names stand for files of a type, which a user may ask for. */
 const namesOfFiles = [
   ...['gguf/file-types.ts', 'gguf/types.ts', 'quantize/ptq.ts', 'quantize/input-weights.ts'],
-  ...['compare/ladder.ts', 'compare/demo.ts', 'cli/demo.ts', 'data/self-written.ts'],
+  ...['names/choose.ts', 'advise/memory/repack.ts', 'compare/ladder.ts', 'compare/demo.ts'],
+  ...['cli/demo.ts', 'data/self-written.ts'],
 ]
 
 test('number formats are named and imported in their own room alone', () => {

@@ -18,7 +18,7 @@ const check = { tensors: 0, weights: 0, differing: 0 }
 test.each([
   ['of an earlier layout', { ...settings, layout: stateLayout - 1 }, 'left by another version of quench'],
   ['without a layout', { type: 'Q4_0', steps: 3 }, 'left by another version of quench'],
-  ['of other steps', { ...settings, steps: 4 }, 'steps: 4, now 3'],
+  ['of other steps', { ...settings, steps: 4 }, '--steps 4, now --steps 3'],
 ])('state %s is refused, and what to delete is named', async (_, saved, reason) => {
   const path = join(folder, 'checkpoint.gguf')
   await saveCheckpoint(path, [], {}, saved)

@@ -1,6 +1,7 @@
 /** `quench eval`: how far quantized files are from their reference on text, and how they do at tasks. */
 import { type Command, Option } from 'commander'
 import { helpEnd } from '../help.js'
+import { localPath, localPaths, modelArgument } from '../models.js'
 import { cachePair, kvTypes, positiveInteger } from '../options.js'
 import {
   cacheTypeOptions,
@@ -27,7 +28,7 @@ export function addEval(program: Command): void {
   const command = program
     .command('eval')
     .description('evaluate GGUF files against a reference, on text and on tasks')
-    .argument('<files...>', 'quantized GGUF files')
+    .argument('<files...>', modelArgument('quantized GGUF files'))
   group(command, 'What to compare with', [
     new Option(
       '--reference <file>',
@@ -87,16 +88,22 @@ export function addEval(program: Command): void {
         ],
       ),
     )
-    .action(async (files: string[], options: EvalOptions, command: Command) => {
+    .action(async (names: string[], options: EvalOptions, command: Command) => {
       const { json, cacheTypeK, cacheTypeV } = options
       const pair = cachePair(cacheTypeK, cacheTypeV)
       const types = [...options.kvType, ...(pair === undefined ? [] : [pair])]
+      const files = await localPaths(names, 'any')
+      const reference = await localPath(options.reference, 'full-precision')
+      const original =
+        options.original === undefined ? undefined : await localPath(options.original, 'full-precision')
       const { evaluateSections } = await import('./sections.js')
       const given = command.getOptionValueSource('context') === 'cli'
       const { withoutBad } = await import('../../failures.js')
       const { result, failures } = await withoutBad(files, (files) =>
         evaluateSections(files, {
           ...options,
+          reference,
+          ...(original !== undefined && { original }),
           kvType: types,
           ...(given && { chatContext: options.context }),
         }),

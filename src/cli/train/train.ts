@@ -7,6 +7,7 @@ import { optionEntries, optionGroups } from '../../config/table.js'
 import { UsageError } from '../../errors.js'
 import { helpEnd } from '../help.js'
 import { stopSignal } from '../interrupt.js'
+import { localModel, modelArgument } from '../models.js'
 import { fileType } from '../options.js'
 import { nameBeside, newName } from '../output-name.js'
 import { group, jsonOption, progressOption, threadsOption } from '../shared.js'
@@ -26,7 +27,7 @@ export function addTrain(program: Command): void {
   const command = program
     .command('train')
     .description('quantization-aware training: a better file than PTQ of the same size')
-    .argument('<input>', 'full-precision GGUF file; of a split model the first part')
+    .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
   group(command, 'Input and output', [
     new Option('--type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
       .argParser(fileType)
@@ -63,12 +64,14 @@ export function addTrain(program: Command): void {
         ],
       ),
     )
-    .action(async (input: string, options: Options) => {
+    .action(async (name: string, options: Options) => {
       const { type, json, dryRun } = options
       const values = trainValues(options)
       if (values.seconds !== undefined && values.steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
-      const output = options.output ?? defaultOutput(input, type, (values.resume ?? false) || dryRun === true)
+      const { path: input, beside } = await localModel(name, 'full-precision')
+      const output =
+        options.output ?? defaultOutput(beside, type, (values.resume ?? false) || dryRun === true)
       const { hasLeftovers, isFinished, savedWork } = await import('../../resume/leftovers.js')
       if (values.resume && (await isFinished({ input, output, type }))) {
         if (json) printJson({ path: output, finished: true })
@@ -99,7 +102,7 @@ export function addTrain(program: Command): void {
       })
       clearProgress()
       if (json) printJson(report)
-      else print([...describeReport(report), ...nextStep(input, output)])
+      else print([...describeReport(report), ...nextStep(name, output)])
     })
 }
 

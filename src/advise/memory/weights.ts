@@ -1,0 +1,80 @@
+/**
+ * Where the weights of a file lie once it is loaded. Those that stay in the system's memory are mapped, so what counts is the
+ * part of the file from the first to the last of them; repacked ones come on top of it, and those on a graphics processor are copied.
+ * Source: load_tensors and create_tensor of llama.cpp v0.5.0.
+ */
+import { ggmlTypes, type TensorInfo } from '../../gguf/index.js'
+import type { Layout } from './layout.js'
+import type { ModelShape } from './shape.js'
+import type { GgufHeader, MemoryItem, MemoryOptions } from './types.js'
+
+const system = -1
+const gpuAlignment = 128
+
+export function weightItems(
+  header: GgufHeader,
+  shape: ModelShape,
+  layout: Layout,
+  { repacked = [], cpuExpertLayers = 0 }: MemoryOptions,
+): MemoryItem[] {
+  const tied = !shape.names.has('output.weight')
+  const mapped = new Map<number, { first: number; last: number }>()
+  const copies = new Map<number, number>()
+  let repackedBytes = 0
+  const place = (tensor: TensorInfo, device: number, multiplied: boolean): void => {
+    if (device !== system) {
+      const padded = Math.ceil(tensor.bytes / gpuAlignment) * gpuAlignment
+      copies.set(device, (copies.get(device) ?? 0) + padded)
+    } else if (multiplied && isRepacked(tensor, repacked)) {
+      repackedBytes += tensor.bytes
+    } else {
+      const range = mapped.get(tensor.file)
+      const last = tensor.offset + tensor.bytes
+      mapped.set(tensor.file, {
+        first: Math.min(range?.first ?? Infinity, tensor.offset),
+        last: Math.max(range?.last ?? 0, last),
+      })
+    }
+  }
+  for (const tensor of header.tensors) {
+    const { name } = tensor
+    const layer = layerOf(name)
+    if (layer >= shape.layers.length) continue // predicts further tokens, and is not loaded
+    if (name === 'token_embd.weight') {
+      place(tensor, system, false)
+      if (tied) place(tensor, layout.output, true)
+    } else if (name.startsWith('per_layer_token_embd')) place(tensor, system, false)
+    else {
+      const stays = layer < cpuExpertLayers && /_exps\./.test(name)
+      const device = layer < 0 ? (first.test(name) ? layout.layers[0] : layout.output) : layout.layers[layer]
+      place(tensor, stays ? system : device, isMatrix(tensor))
+    }
+  }
+  const mappedBytes = [...mapped.values()].reduce((sum, { first, last }) => sum + last - first, 0)
+  return [
+    ...(mappedBytes > 0 ? [weights('weights (mapped file)', system, mappedBytes)] : []),
+    ...(repackedBytes > 0 ? [weights('weights repacked for the processor', system, repackedBytes)] : []),
+    ...[...copies].map(([device, bytes]) => weights('weights', device, bytes)),
+  ]
+}
+
+/** Tensors without a layer in their name that belong to the first one. */
+const first = /^(?:per_layer_|rope_)/
+
+const weights = (what: string, device: number, bytes: number): MemoryItem => ({
+  what,
+  use: 'weights',
+  device,
+  bytes,
+})
+
+/** -1 without a layer. */
+const layerOf = (name: string): number => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1)
+
+const isMatrix = ({ name, shape }: TensorInfo): boolean =>
+  name.endsWith('.weight') && shape.length >= 2 && !/(?:conv1d|shortconv\.conv)\./.test(name)
+
+function isRepacked({ type, shape }: TensorInfo, repacked: readonly string[]): boolean {
+  const name = ggmlTypes.get(type)?.name
+  return name !== undefined && repacked.includes(name) && shape[1] % 8 === 0
+}
