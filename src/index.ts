@@ -18,6 +18,13 @@ export type { CommandEvent } from './cli/terminal/events.js'
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'
 export { type DemoEvent, type DemoFile, type DemoOptions, type DemoReport, demo } from './compare/demo.js'
+export {
+  type ConvertOptions,
+  type ConvertResult,
+  convertCheckpoint,
+  describeCheckpoint,
+  isCheckpoint,
+} from './convert/index.js'
 export { type OwnTextOptions, writeDocuments } from './data/own-text.js'
 export { type Document, readDocuments, readTexts } from './data/texts.js'
 export { FileError, QuenchError, UsageError } from './errors.js'

@@ -5,6 +5,7 @@ import { addBench } from './bench.js'
 import { addCache } from './cache.js'
 import { addCompare } from './compare.js'
 import { addComplete } from './complete.js'
+import { addConvert } from './convert.js'
 import { addDemo } from './demo.js'
 import { addDoctor } from './doctor.js'
 import { addEval } from './eval/eval.js'
@@ -25,6 +26,7 @@ export function createProgram(): Command {
   configureHelp(program)
   program.addHelpText('after', programHelp)
   addInspect(program)
+  addConvert(program)
   addQuantize(program)
   addImatrix(program)
   addTrain(program)

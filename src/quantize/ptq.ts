@@ -3,15 +3,15 @@
  * not at all; where libllama has no such file type, by a recipe of quench's own. What libllama would only find out at the end, or say
  * in its own words, is checked first.
  */
-import { stat, statfs } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { stat } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { commitTemporary, discardTemporary, openTemporary, openTemporaryParts } from '../files.js'
 import { openGguf } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { COPY, quantizeModel } from '../llama/index.js'
 import { withOutputs } from '../outputs.js'
-import { partPath, targetOf } from '../paths.js'
+import { partPath } from '../paths.js'
+import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
 import { checkSettings, isOwnType, type QuantizeSettings } from './options.js'
@@ -88,7 +88,7 @@ async function quantizeTo(
   const prepared = await prepareQuantization(input, type, options)
   const { plan } = prepared
   checkPossible(plan)
-  await checkSpace(outputs[0], plan.bytes)
+  await checkFreeSpace(outputs[0], plan.bytes)
   const weights = await write(outputs, prepared, options)
   const after = await summarizeFile(outputs[0])
   return {
@@ -149,17 +149,6 @@ async function openSingle(output: string): Promise<{ prefix: string; temporaries
   const { temporary, handle } = await openTemporary(output)
   await handle.close()
   return { prefix: temporary, temporaries: [temporary] }
-}
-
-async function checkSpace(output: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(targetOf(output)))
-  const free = bavail * bsize
-  if (needed <= free) return
-  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
-  throw new FileError(
-    output,
-    `it will take ${megabytes(needed)} and the disk has ${megabytes(free)} free; make room or choose another folder`,
-  )
 }
 
 /** Reports the size of growing files, since libllama says nothing while it works. Returns a function that stops it. */

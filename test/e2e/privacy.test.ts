@@ -1,11 +1,13 @@
 /** Nothing phones home: no command asks for an internet socket, or writes anything but its outputs and quench's cache. */
 import { execFile } from 'node:child_process'
-import { copyFile, mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { writeCheckpoint } from '../support/checkpoints.js'
 import { compiled } from '../support/compiled.js'
+import { byteLevelBpe } from '../support/tokenizer-files.js'
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const noNetwork = inRepository('test/support/no-network.mjs')
@@ -84,10 +86,15 @@ test.runIf(filtered)(
     const work = (name: string) => join(root, 'work', name)
     await copyFile(inRepository('models/quench-5m-f16.gguf'), work('m-f16.gguf'))
     await copyFile(inRepository('models/quench-5m.test.txt'), work('text.txt'))
+    writeCheckpoint(work('checkpoint'), {
+      family: 'llama',
+      tokenizer: byteLevelBpe(await readFile(work('text.txt'), 'utf8'), 'llama-bpe'),
+    })
     const little = '-c 64 --tokens 512'
     /** What to type after each command, and its outputs; `demo` is run below. */
     const commands: Record<string, { line: string; outputs: string[] }> = {
       inspect: { line: 'm-f16.gguf --tensors', outputs: [] },
+      convert: { line: 'checkpoint -o c.gguf', outputs: ['c.gguf'] },
       quantize: { line: 'm-f16.gguf -t Q4_0 -o q.gguf', outputs: ['q.gguf'] },
       // The model writes the text, into the cache, here and below.
       imatrix: { line: 'm-f16.gguf -o m.imatrix.gguf -c 64 --tokens 512', outputs: ['m.imatrix.gguf'] },

@@ -41,7 +41,7 @@ function examplesOf(help: string): string[] {
 
 test('there are all commands', () => {
   expect(commands.map((path) => path.join(' '))).toEqual([
-    ...['inspect', 'quantize', 'imatrix', 'train', 'eval', 'bench', 'compare', 'demo', 'pull'],
+    ...['inspect', 'convert', 'quantize', 'imatrix', 'train', 'eval', 'bench', 'compare', 'demo', 'pull'],
     ...['cache', 'cache clear', 'doctor', 'complete'],
   ])
 })
@@ -100,7 +100,7 @@ test('an option has one letter, and a letter one option, in all commands', () =>
 })
 
 /** They take long, and compute nothing. */
-const transfers = ['pull']
+const transfers = ['pull', 'convert']
 
 test('every command that computes takes --threads and --progress, and every one but complete --json', () => {
   for (const command of createProgram().commands) {

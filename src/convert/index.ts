@@ -1,0 +1,9 @@
+/** Checkpoints to GGUF files. */
+export { isCheckpoint } from '../checkpoint/index.js'
+export {
+  type ConvertOptions,
+  type ConvertResult,
+  convertCheckpoint,
+  defaultType,
+  describeCheckpoint,
+} from './convert.js'
