@@ -20,7 +20,7 @@ const [steps, turns] = [Number(process.argv[2] ?? 12), Number(process.argv[3] ??
 const input = process.argv[4] ?? 'models/quench-5m-f16.gguf'
 const folder = await mkdtemp(join(tmpdir(), 'quench-moments-'))
 const source = await openSource(input)
-const { parameters } = await makeStudent(cpu, source, targetTypes(source, 'Q4_0'))
+const { parameters } = await makeStudent(cpu, source, targetTypes(source, { type: 'Q4_0' }))
 const optimizer = new Optimizer()
 const weights = parameters.reduce((n, p) => n + p.weights.length, 0)
 try {

@@ -36,7 +36,7 @@ export async function makeTrainer(model: string, type: string, batch: Batch): Pr
   const source = await openSource(model)
   const network = new Network(cpu, source.architecture, source.config, batch)
   const optimizer = new Optimizer()
-  const { parameters, weights } = await makeStudent(cpu, source, targetTypes(source, type))
+  const { parameters, weights } = await makeStudent(cpu, source, targetTypes(source, { type }))
   const cache = new TeacherCache(0)
   const teacher = onDevice(cpu, source.weights)
   const distillation = new Distillation(network, teacher, cache, parameters, optimizer, weights)

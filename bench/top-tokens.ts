@@ -35,7 +35,7 @@ async function bounds(): Promise<{ exact: number; bounds: number[] }> {
   const batch = { windows: 4, length: 128 }
   const network = new Network(cpu, source.architecture, source.config, batch)
   const optimizer = new Optimizer()
-  const types = targetTypes(source, type)
+  const types = targetTypes(source, { type })
   const student = await makeStudent(cpu, source, types, untrainedSets(source, types, 'auto')[0])
   for (const p of student.parameters) await p.round()
   const { files, validation } = await readText(input, {

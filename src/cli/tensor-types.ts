@@ -8,10 +8,10 @@ import { valued } from './shared.js'
 export type RuleOrFile = { readonly pattern: string; readonly type: string } | { readonly file: string }
 
 /** `q6_k`: the name of a tensor type, checked by who uses it. */
-const tensorType = (text: string): string => text.toUpperCase()
+export const tensorType = (text: string): string => text.toUpperCase()
 
 /** `attn_v=q8_0`, one more of them. */
-function tensorTypeRule(text: string, before: readonly RuleOrFile[] = []): RuleOrFile[] {
+export function tensorTypeRule(text: string, before: readonly RuleOrFile[] = []): RuleOrFile[] {
   const rule = parseTensorTypeRule(text)
   if (!rule) throw new InvalidArgumentError('It must be an expression and a type, as in attn_v=q8_0.')
   return [...before, rule]

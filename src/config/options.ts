@@ -2,12 +2,13 @@
 
 import type { Backend } from '../backends/backend.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
+import type { TypeSettings } from '../quantize/options.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import type { MeanError } from '../validation/estimate.js'
 import type { blockwise, Method } from './methods.js'
 import type { Plan } from './plan.js'
 
-export interface TrainOptions {
+export interface TrainOptions extends TypeSettings {
   /** A full-precision GGUF file (F32, F16 or BF16). */
   readonly input: string
   readonly output: string

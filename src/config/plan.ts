@@ -48,6 +48,8 @@ export interface Plan {
   readonly momentBytes: number
   /** k of the teacher's top-k tokens and their bytes on disk; 0: its whole distribution. */
   readonly teacher: { readonly topK: number; readonly bytes: number }
+  /** Number of the file's tensors by tensor type, e.g. `Q6_K`. */
+  readonly types?: Readonly<Record<string, number>>
   /** Embedding and output matrices that do not train. */
   readonly untrained: readonly string[]
   /** Tokens of the training text, and those of them that the block-wise stage is calibrated on. */

@@ -19,11 +19,14 @@ export type Takes =
   | 'time or 0'
   | 'paths'
   | 'nothing'
+  | 'tensor type'
+  | 'tensor types'
   | readonly string[]
 
 /** Titles of the groups of options, in the order of the help. */
 export const optionGroups = {
   text: 'Training text',
+  types: 'Types of tensors',
   size: 'Time and memory',
   method: 'Method and rates',
   run: 'Interrupting and resuming',
@@ -50,6 +53,41 @@ const rate = { takes: 'rate', range: fromZero } as const
 const automatic = ['auto', 'yes', 'no'] as const
 
 const table = {
+  pure: {
+    group: 'types',
+    flags: '--pure',
+    help: 'one type for all matrices instead of the mixture of the file type',
+    takes: 'nothing',
+    same: true,
+  },
+  tensorTypes: {
+    group: 'types',
+    flags: '--tensor-type <regex=type>',
+    help: 'type of the tensors in whose names this is found, e.g. attn_v=q8_0; may be repeated, the first that is found decides',
+    takes: 'tensor types',
+    same: true,
+  },
+  outputTensorType: {
+    group: 'types',
+    flags: '--output-tensor-type <type>',
+    help: 'tensor type of output.weight, e.g. Q8_0',
+    takes: 'tensor type',
+    same: true,
+  },
+  tokenEmbeddingType: {
+    group: 'types',
+    flags: '--token-embedding-type <type>',
+    help: 'tensor type of the token embeddings, e.g. Q8_0',
+    takes: 'tensor type',
+    same: true,
+  },
+  leaveOutputTensor: {
+    group: 'types',
+    flags: '--leave-output-tensor',
+    help: 'leave output.weight as it is',
+    takes: 'nothing',
+    same: true,
+  },
   data: {
     group: 'text',
     flags: '-d, --data <paths...>',
@@ -224,14 +262,19 @@ export function flagOf(name: string): { readonly flag: string; readonly unit: st
 }
 
 /** The options that a resumed run must share: the value given, the default, or null. */
-export function sameOnResume(options: TrainOptions): Record<string, number | string | null> {
+export function sameOnResume(options: TrainOptions): Record<string, number | string | boolean | null> {
   const { steps, ...others } = defaults
   const preset: Partial<Record<OptionName, unknown>> = {
     ...others,
     ...(options.seconds === undefined && { steps }),
   }
-  const given = (name: OptionName): number => (options[name] ?? preset[name]) as number
-  return Object.fromEntries(
-    optionEntries.flatMap(([name, { same }]) => (same ? [[name, given(name) ?? null]] : [])),
-  )
+  const given = (name: OptionName) => comparable(options[name] ?? preset[name])
+  return Object.fromEntries(optionEntries.flatMap(([name, { same }]) => (same ? [[name, given(name)]] : [])))
+}
+
+/** Rules of tensor types as they are typed; what was left out and what was not asked for are alike. */
+function comparable(value: unknown): string | number | boolean | null {
+  if (!Array.isArray(value)) return value === false ? null : ((value ?? null) as string | number | null)
+  const rules = value as NonNullable<TrainOptions['tensorTypes']>
+  return rules.map(({ pattern, type }) => `${pattern}=${type}`).join(' ') || null
 }

@@ -16,7 +16,21 @@ import { checkNumbers, threadRange } from '../option-checks.js'
 
 export type { TensorTypeRule } from '../llama/index.js'
 
-export interface QuantizeSettings {
+/** Types of tensors besides the file type's, of what is quantized and of what is trained. */
+export interface TypeSettings {
+  /** One type for all matrices instead of a recipe. */
+  readonly pure?: boolean
+  /** Tensor types, e.g. `Q6_K`, for names in which a regular expression is found; the first that is found decides. */
+  readonly tensorTypes?: readonly TensorTypeRule[]
+  /** Tensor type of `output.weight`. */
+  readonly outputTensorType?: string
+  /** Tensor type of the token embeddings. */
+  readonly tokenEmbeddingType?: string
+  /** Leave `output.weight` as it is. */
+  readonly leaveOutputTensor?: boolean
+}
+
+export interface QuantizeSettings extends TypeSettings {
   /** Default: as many as the machine runs at once. */
   readonly threads?: number
   /** Allow an input that is quantized already, at a loss. */
@@ -28,16 +42,6 @@ export interface QuantizeSettings {
   /** Use the entries of the matrix in whose names one of these texts is found, or all but these. */
   readonly includeWeights?: readonly string[]
   readonly excludeWeights?: readonly string[]
-  /** One type for all matrices instead of a recipe. */
-  readonly pure?: boolean
-  /** Tensor types, e.g. `Q6_K`, for names in which a regular expression is found; the first that is found decides. */
-  readonly tensorTypes?: readonly TensorTypeRule[]
-  /** Tensor type of `output.weight`. */
-  readonly outputTensorType?: string
-  /** Tensor type of the token embeddings. */
-  readonly tokenEmbeddingType?: string
-  /** Leave `output.weight` as it is. */
-  readonly leaveOutputTensor?: boolean
   /** Write as many files as the input has. */
   readonly keepSplit?: boolean
   /** Layers to leave out; those after them move up. */
@@ -69,20 +73,8 @@ export function checkSettings(type: string, settings: QuantizeSettings): void {
   if (!known.includes(type))
     throw new UsageError(`--type ${type} is unknown; choose one of ${known.join(', ')}`)
   checkNumbers(settings, { threads: threadRange })
-  const {
-    tensorTypes = [],
-    outputTensorType,
-    tokenEmbeddingType,
-    overrideKv = [],
-    pruneLayers = [],
-  } = settings
-  checkTensorType('--output-tensor-type', outputTensorType)
-  checkTensorType('--token-embedding-type', tokenEmbeddingType)
-  for (const { pattern, type } of tensorTypes) {
-    const option = `--tensor-type ${pattern}=${type}`
-    checkTensorType(option, type)
-    checkPattern(option, pattern.toLowerCase())
-  }
+  checkTensorTypes(settings, QUANTIZABLE_TYPES, 'is no type that tensors can be quantized to')
+  const { overrideKv = [], pruneLayers = [] } = settings
   checkEntryChoice(settings)
   const layer = pruneLayers.find((layer) => !Number.isSafeInteger(layer) || layer < 0)
   if (layer !== undefined) throw new UsageError(`--prune-layers: ${layer} is not a layer; they begin with 0`)
@@ -129,14 +121,26 @@ const overrides = ({ overrideKv = [] }: QuantizeSettings): Map<string, OverrideV
     overrideKv.map(({ key, type, value }) => [key, { type: overrideTypes[type], value } as OverrideValue]),
   )
 
-function checkTensorType(option: string, name: string | undefined): void {
-  if (name === undefined) return
-  const type = ggmlTypeNamed(name.toUpperCase())
-  if (type && QUANTIZABLE_TYPES.includes(type.type)) return
-  const known = QUANTIZABLE_TYPES.map((id) => ggmlTypes.get(id)?.name).join(', ')
-  throw new UsageError(
-    `${option}: ${name} is no type that tensors can be quantized to; choose one of ${known}`,
-  )
+/**
+ * @param allowed ggml_type ids
+ * @param problem of other types, as the predicate of a sentence
+ * @throws UsageError for other types and for expressions that are none
+ */
+export function checkTensorTypes(settings: TypeSettings, allowed: readonly number[], problem: string): void {
+  const { tensorTypes = [], outputTensorType, tokenEmbeddingType } = settings
+  const check = (option: string, name: string): void => {
+    const type = ggmlTypeNamed(name.toUpperCase())
+    if (type && allowed.includes(type.type)) return
+    const known = allowed.map((id) => ggmlTypes.get(id)?.name).join(', ')
+    throw new UsageError(`${option}: ${name} ${problem}; choose one of ${known}`)
+  }
+  if (outputTensorType !== undefined) check('--output-tensor-type', outputTensorType)
+  if (tokenEmbeddingType !== undefined) check('--token-embedding-type', tokenEmbeddingType)
+  for (const { pattern, type } of tensorTypes) {
+    const option = `--tensor-type ${pattern}=${type}`
+    check(option, type)
+    checkPattern(option, pattern.toLowerCase())
+  }
 }
 
 /** Whether C++ reads it too: of the groups that begin with a question mark it knows three. */
@@ -152,11 +156,11 @@ function checkPattern(option: string, pattern: string): void {
 }
 
 /** As llama-quantize passes them on: expressions in lower case, as the names of tensors are. */
-export const rulesOf = ({ tensorTypes = [] }: QuantizeSettings): TensorTypeRule[] =>
+export const rulesOf = ({ tensorTypes = [] }: TypeSettings): TensorTypeRule[] =>
   tensorTypes.map(({ pattern, type }) => ({ pattern: pattern.toLowerCase(), type }))
 
 /** The same for quench's own recipes. @param importance whether there is a matrix */
-export function typeChoices(settings: QuantizeSettings, importance = false): TypeChoices {
+export function typeChoices(settings: TypeSettings, importance = false): TypeChoices {
   const { pure, leaveOutputTensor: leaveOutput, outputTensorType, tokenEmbeddingType } = settings
   const idOf = (name: string | undefined) => (name === undefined ? undefined : ggmlTypeId(name))
   return {

@@ -15,7 +15,7 @@ import {
   type QuantizeOptions,
   tryEarly,
 } from '../llama/index.js'
-import { planByRecipe, recipeMetadata } from './by-recipe.js'
+import { recipeMetadata } from './by-recipe.js'
 import { openImatrix } from './imatrix/file.js'
 import {
   chosenEntries,
@@ -25,15 +25,8 @@ import {
   type ModelImportance,
 } from './imatrix/of-model.js'
 import { needsImportance } from './needs-importance.js'
-import {
-  checkSettings,
-  isOwnType,
-  nativeOptions,
-  type QuantizeSettings,
-  roundsToBlocks,
-  rulesOf,
-  typeChoices,
-} from './options.js'
+import { checkSettings, isOwnType, nativeOptions, type QuantizeSettings } from './options.js'
+import { checkRows, isRounded, planTypes, unusedRules } from './plan-types.js'
 import { type Pruned, prune } from './prune.js'
 import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
 
@@ -110,9 +103,11 @@ export async function prepareQuantization(
         metadata: new Map([...(options.metadata ?? []), ...matrix.metadata]),
       }),
     }
+    if (isOwnType(type) && settings.keepSplit && gguf.files.length > 1)
+      throw new UsageError(`--keep-split is not possible with ${type}, which llama.cpp has no file type for`)
     const pruned = prune(gguf, native)
     const planned = isOwnType(type)
-      ? planOwn(gguf, type, settings, matrix)
+      ? planTypes(gguf, type, settings, matrix !== undefined)
       : await planNative(gguf, native, pruned)
     checkRows(gguf, planned)
     const lacking = matrix ? checkImportance(planned, type, matrix, settings.imatrix) : undefined
@@ -160,18 +155,6 @@ async function planNative(
   return planned.map((tensor) => ({ ...tensor, source: sources.get(tensor.name) as TensorInfo }))
 }
 
-function planOwn(
-  gguf: Gguf,
-  type: string,
-  settings: QuantizeSettings,
-  matrix: ModelImportance | undefined,
-): readonly Conversion[] {
-  if (settings.keepSplit && gguf.files.length > 1)
-    throw new UsageError(`--keep-split is not possible with ${type}, which llama.cpp has no file type for`)
-  const planned = planByRecipe(gguf, type, typeChoices(settings, matrix !== undefined))
-  return planned.map((tensor) => ({ ...tensor, source: gguf.tensor(tensor.name) }))
-}
-
 /** @throws FileError for a file that llama.cpp cannot use, or not to quantize it */
 async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings): Promise<Summary> {
   const { path } = gguf
@@ -211,21 +194,6 @@ function checkNames(
       `llama.cpp sees ${planned.length} of its ${sources.size} tensors${strange ? `, one of them as ${quote(strange.name)}` : ''}; convert the model again`,
     )
 }
-
-/** Embeddings and output get a type that was asked for, whether it fits or not. @throws UsageError */
-function checkRows(gguf: Gguf, planned: readonly Conversion[]): void {
-  for (const { name, type, source } of planned) {
-    const [row] = source.shape
-    const { name: to = '', blockSize = 1 } = ggmlTypes.get(type) ?? {}
-    if (row % blockSize !== 0)
-      throw new UsageError(
-        `${quote(name)} of ${gguf.path} has rows of ${row}, which ${to} cannot cut into blocks of ${blockSize}; choose another type for it`,
-      )
-  }
-}
-
-const isRounded = ({ type, source }: Conversion): boolean =>
-  type !== source.type && (ggmlTypes.get(type)?.blockSize ?? 1) > 1
 
 /** @returns a warning of tensors that are rounded without an entry. @throws FileError for those that cannot be */
 function checkImportance(
@@ -267,16 +235,6 @@ function describe(
     ...(wanted !== undefined && { fallbackOf: nameOf(wanted) }),
     ...(lacks && { problem: 'needs an importance matrix' }),
   }
-}
-
-/** Warnings of `--tensor-type` that change nothing. */
-function unusedRules(planned: readonly Conversion[], type: string, settings: QuantizeSettings): string[] {
-  const rules = rulesOf(settings)
-  if (rules.length > 0 && !roundsToBlocks(type)) return [`--tensor-type has no effect with ${type}`]
-  const rounded = planned.filter(isRounded)
-  return rules
-    .filter(({ pattern }) => !rounded.some(({ name }) => new RegExp(pattern).test(name)))
-    .map((rule) => `--tensor-type ${rule.pattern}=${rule.type} matches no tensor that is quantized`)
 }
 
 /** @throws FileError where a plan cannot be carried out without an importance matrix */

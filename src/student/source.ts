@@ -1,7 +1,7 @@
 /** The model to train: its file, architecture and weights, and the target type of each tensor. */
 import { FileError, UsageError } from '../errors.js'
 import { recipes } from '../formats/recipes.js'
-import { formatOf } from '../formats/table.js'
+import { formatOf, formats } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
 import { headerProblems } from '../gguf/problems.js'
 import { summarize } from '../gguf/summary.js'
@@ -10,8 +10,9 @@ import type { Architecture, ModelConfig } from '../models/architecture.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { architectureOf } from '../models/table.js'
 import { FileWeights, modelTensors } from '../models/weights.js'
-import { typesOf } from '../quantize/by-recipe.js'
 import { readInputWeights } from '../quantize/input-weights.js'
+import { checkTensorTypes, type TypeSettings } from '../quantize/options.js'
+import { checkRows, planTypes, unusedRules } from '../quantize/plan-types.js'
 
 /** An architecture with the hyperparameters of a model. */
 export interface Model {
@@ -52,10 +53,20 @@ export const trainableTypes: readonly string[] = Object.keys(recipes).filter(
   (name) => formatOf(recipes[name].type)?.latents,
 )
 
-/** @throws UsageError for a recipe that cannot be trained */
-export function checkTrainable(recipe: string): void {
-  if (!trainableTypes.includes(recipe))
-    throw new UsageError(`--type ${recipe} cannot be trained; choose one of ${trainableTypes.join(', ')}`)
+/** Types of tensors that train, and halves of floats, which a tensor is left in. */
+const tensorTypes: readonly number[] = formats
+  .filter(({ latents, blockSize, blockBytes }) => latents || (blockSize === 1 && blockBytes === 2))
+  .map(({ type }) => type)
+
+/** What decides the type of every tensor. */
+export type TargetTypes = TypeSettings & { readonly type: string }
+
+/** @throws UsageError for a recipe that cannot be trained, and for such types of tensors */
+export function checkTrainable(options: TargetTypes): void {
+  const { type } = options
+  if (!trainableTypes.includes(type))
+    throw new UsageError(`--type ${type} cannot be trained; choose one of ${trainableTypes.join(', ')}`)
+  checkTensorTypes(options, tensorTypes, 'cannot be trained')
 }
 
 /**
@@ -76,8 +87,20 @@ export async function checkSource({ gguf }: Source, type: string): Promise<strin
   return warning
 }
 
-/** The ggml type of every tensor of the file in a recipe. */
-export const targetTypes = ({ gguf }: Source, recipe: string): Map<string, number> => typesOf(gguf, recipe)
+/**
+ * The ggml type of every tensor of the file, as `quench quantize` chooses it without an importance matrix.
+ * @throws UsageError for types that the rows of their tensors do not fit
+ */
+export function targetTypes(
+  { gguf }: Source,
+  options: TargetTypes,
+  onWarning?: (warning: string) => void,
+): Map<string, number> {
+  const planned = planTypes(gguf, options.type, options)
+  checkRows(gguf, planned)
+  for (const warning of unusedRules(planned, options.type, options)) onWarning?.(warning)
+  return new Map(planned.map(({ name, type }) => [name, type]))
+}
 
 /** Tables that do not train and are only used for row lookups. */
 export const rowTables = ({ architecture, config }: Model, untrained: ReadonlySet<string>): string[] =>

@@ -51,7 +51,7 @@ export class RunContext {
     this.plan = plan
     this.network = network
     this.optimizer = optimizer
-    this.types = targetTypes(source, options.type)
+    this.types = targetTypes(source, options)
     this.rates = {
       weightRate: options.weightRate ?? defaults.weightRate,
       scaleRate: options.scaleRate ?? defaults.scaleRate,

@@ -11,6 +11,7 @@ import { onDevice } from '../engine/device-weights.js'
 import { Network } from '../engine/network.js'
 import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
+import { ggmlTypes } from '../gguf/index.js'
 import { memoryBudget } from '../memory.js'
 import { Optimizer } from '../optimizer/parameter.js'
 import { heldOutside, sizesOf, usesFisher } from '../plan/memory.js'
@@ -67,7 +68,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   const teacher = onDevice(backend, source.weights)
   const network = new Network(backend, source.architecture, source.config, batch)
   defer(() => network.dispose())
-  const types = targetTypes(source, options.type)
+  const types = targetTypes(source, options, options.onWarning)
   const { vocabulary } = source.config
   if ((options.teacherTopK ?? 0) >= vocabulary)
     throw new UsageError(
@@ -98,7 +99,9 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     untrained:
       decided && (options.embeddings ?? defaults.embeddings) === 'auto'
         ? [decided.untrained]
-        : untrainedSets(source, types, options.embeddings ?? defaults.embeddings),
+        : untrainedSets(source, types, options.embeddings ?? defaults.embeddings).map((set) =>
+            options.leaveOutputTensor ? withOutput(source, set) : set,
+          ),
     speeds: (inMemory, keeps) => {
       network.keepsMemory = inMemory
       const held = sizesOf(source).block + heldOutside(source)
@@ -116,7 +119,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
       )
     },
   }
-  const plan = await planRun(source, planned)
+  const plan = { ...(await planRun(source, planned)), types: counted(types) }
   await checkDisk(options.output, plan, source, types, (disk) => methodWithin(disk, source, planned, plan))
   return {
     ...{ options, source, teacher, network, optimizer, read, wanted, plan },
@@ -132,6 +135,20 @@ function textSettings(read: ReadText, wanted: TextOptions): Settings {
     read: digest([...read.files, ...kinds.flatMap(({ windows }) => windows)]),
     threads: countsOf(read, wanted).selfWritten > 0 ? threadCount() : null,
   }
+}
+
+/** An output matrix that stays as it is does not train either. */
+const withOutput = ({ gguf }: Source, untrained: ReadonlySet<string>): ReadonlySet<string> =>
+  gguf.has('output.weight') ? new Set([...untrained, 'output.weight']) : untrained
+
+/** How many tensors of the file have each type, by ggml's names. */
+function counted(types: ReadonlyMap<string, number>): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const type of types.values()) {
+    const name = ggmlTypes.get(type)?.name ?? String(type)
+    counts[name] = (counts[name] ?? 0) + 1
+  }
+  return counts
 }
 
 /** Options that were not given, so the plan may adjust them. */

@@ -26,14 +26,14 @@ import { runTraining } from './run.js'
 export async function train(asked: TrainOptions): Promise<TrainReport> {
   const began = performance.now()
   checkOptions(asked)
-  checkTrainable(asked.type)
+  checkTrainable(asked)
   return withRun(asked, (options) => withCleanup((defer) => trainTo(options, began, defer)))
 }
 
 /** Plans a run with these options. Nothing is written. @throws as `train` does */
 export async function planTraining(asked: TrainOptions): Promise<Plan> {
   checkOptions(asked)
-  checkTrainable(asked.type)
+  checkTrainable(asked)
   await checkRun(asked)
   return withCleanup(async (defer) => (await prepare(asked, defer)).plan)
 }

@@ -53,7 +53,7 @@ test.each(Object.keys(variants))('%s', async (name) => {
   await writeTinyVariant(input, variants[name])
   const source = await openGguf(input)
   for (const recipe of Object.keys(recipes).filter((type) => Object.hasOwn(FILE_TYPES, type))) {
-    const types = (): Map<string, number> => targetTypes({ gguf: source } as Source, recipe)
+    const types = (): Map<string, number> => targetTypes({ gguf: source } as Source, { type: recipe })
     const made = quantizeModel(input, output, { type: recipe, threads: 1 })
     const reason = await made.catch((error: Error) => error.message)
     if (reason !== undefined) {

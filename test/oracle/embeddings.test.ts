@@ -111,7 +111,7 @@ describe('the choice', () => {
       const path = join(folder, `choice-${layers}-${tied}.gguf`)
       await writeTinyGguf(path, { layers, width: 64, heads: 4, feedForward: 64, tied })
       const source = await openSource(path)
-      const found = untrainedSets(source, targetTypes(source, type), choice)
+      const found = untrainedSets(source, targetTypes(source, { type }), choice)
       await source.gguf.close()
       return found.map((set) => [...set])
     }

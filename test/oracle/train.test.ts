@@ -55,7 +55,7 @@ describe('step 0 is PTQ', () => {
     "%s: the codes of parameters are the reference quantizer's, with importances and without",
     async (type) => {
       const source = await openSource(input)
-      const types = targetTypes(source, type)
+      const types = targetTypes(source, { type })
       const random = new Random(7)
       const squares = Array.from(source.gguf.tensors, ({ name, shape }): [string, Float32Array] => [
         name,

@@ -11,9 +11,10 @@ import {
   share,
   wholeNumber,
 } from '../options.js'
+import { tensorType, tensorTypeRule } from '../tensor-types.js'
 
 const parsers: Readonly<
-  Record<Exclude<Takes, readonly string[] | 'paths' | 'nothing'>, (text: string) => number>
+  Record<Exclude<Takes, readonly string[] | 'paths' | 'nothing'>, (text: string, before: never) => unknown>
 > = {
   count: wholeNumber,
   'positive count': positiveInteger,
@@ -22,13 +23,16 @@ const parsers: Readonly<
   bytes,
   time: seconds,
   'time or 0': secondsFromZero,
+  'tensor type': tensorType,
+  'tensor types': tensorTypeRule,
 }
 
 export function trainOption({ flags, help, takes, default: preset }: OptionEntry): Option {
   const isChoice = typeof takes === 'object'
   const option = new Option(flags, preset === undefined || isChoice ? help : `${help} (default: ${preset})`)
   if (isChoice) option.choices(takes).default(preset)
-  else if (takes !== 'paths' && takes !== 'nothing') option.argParser(parsers[takes])
+  else if (takes !== 'paths' && takes !== 'nothing')
+    option.argParser(parsers[takes] as (text: string, before: unknown) => unknown)
   return option
 }
 

@@ -51,6 +51,7 @@ export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {})
     tokens: textTokens,
     calibration,
     few,
+    types,
   } = plan
   const works = stages.map(
     ({ stage, bytes, seconds, tokensPerSecond }) =>
@@ -70,6 +71,12 @@ export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {})
   if (few)
     lines.push(
       `  ${humanCount(calibration)} tokens are few for matrices with ${few.inputs} inputs, so less will be recovered; ${humanCount(few.tokens)} would take about ${duration(few.seconds)}`,
+    )
+  if (types)
+    lines.push(
+      `  tensors    ${Object.entries(types)
+        .map(([type, count]) => `${count} ${type}`)
+        .join(', ')}`,
     )
   if (untrained.length > 0) lines.push(`  quantized  only, not trained: ${untrained.join(', ')}`)
   if (teacher.topK > 0)
