@@ -22,7 +22,7 @@ const grids = formats.filter(({ grid }) => grid)
 describe('no block has a larger error than the reference', () => {
   for (const [kind, weight] of Object.entries(kinds))
     test.each([false, true])(`${kind}, weighed: %s`, (weighed) => {
-      const weights = Float32Array.from({ length: 4 * columns }, (_, i) => weight(i))
+      const weights = Float32Array.from({ length: columns }, (_, i) => weight(i))
       const importance = Float32Array.from({ length: columns }, () => random.normal() ** 2)
       for (const format of grids) {
         const start = format.decode(
@@ -48,7 +48,7 @@ describe('no block has a larger error than the reference', () => {
 })
 
 it('gives the same bytes, whatever the number of threads', async () => {
-  const weights = Float32Array.from({ length: 21 * columns }, () => random.normal())
+  const weights = Float32Array.from({ length: 5 * columns }, () => random.normal())
   const [format] = grids.filter(({ grid }) => grid?.offset?.group)
   const results: Uint8Array[] = []
   for (const threads of [1, 3]) {
