@@ -5,6 +5,9 @@ export default defineConfig({
   test: {
     include: ['test/unit/**/*.test.ts'],
     globalSetup: ['test/support/own-folders.ts', 'test/support/compiled.ts'],
+    // However busy the machine is.
+    testTimeout: 400_000,
+    hookTimeout: 400_000,
     pool: 'forks',
     isolate: false,
     maxWorkers: 2,

@@ -2,8 +2,8 @@
  * Worker threads that process rows of a panel (panels.ts) together with the main thread. Rows are independent, so the result does
  * not depend on the number of threads. Small panels are not split.
  */
-import { Worker } from 'node:worker_threads'
-import { onceEnded, workerEntry } from '../workers.js'
+import { WorkerTeam } from '../worker-team.js'
+import { workerEntry } from '../workers.js'
 import {
   type Refined,
   type RefinePanel,
@@ -39,14 +39,11 @@ export const thisThread: RowPool = {
 /** Fewest rows of a share; below that the overhead of another thread is too large. */
 const leastRows = 64
 
-interface RowWorker {
-  readonly worker: Worker
-  /** Rejects the last request. */
-  reject?: (error: Error) => void
-}
-
 export class WorkerRows implements RowPool {
-  private readonly workers = new Map<number, RowWorker>()
+  private readonly team = new WorkerTeam<RefinePanel | RoundPanel, Refined | RoundedPanel>(
+    workerEntry('./row-worker', import.meta.url),
+    'rounds rows of a matrix',
+  )
 
   /** @param threads in all, including the main thread; the others start when they are first needed */
   constructor(private readonly threads: number) {}
@@ -67,34 +64,11 @@ export class WorkerRows implements RowPool {
   }
 
   private ask<P extends RefinePanel | RoundPanel>(index: number, panel: P): Promise<ResultOf<P>> {
-    const asked = this.worker(index)
-    const { worker } = asked
-    return new Promise((resolve, reject) => {
-      asked.reject = reject
-      worker.ref() // keeps the process alive until the result is there
-      worker.once('message', (result: ResultOf<P>) => {
-        worker.unref()
-        resolve(result)
-      })
-      worker.postMessage(panel, buffersOf(panel))
-    })
+    return this.team.ask(index, panel, buffersOf(panel)) as Promise<ResultOf<P>>
   }
 
-  private worker(index: number): RowWorker {
-    const known = this.workers.get(index)
-    if (known) return known
-    const made: RowWorker = { worker: new Worker(workerEntry('./row-worker', import.meta.url)) }
-    made.worker.unref()
-    this.workers.set(index, made)
-    onceEnded(made.worker, 'rounds rows of a matrix', (error) => {
-      if (this.workers.get(index) === made) this.workers.delete(index)
-      made.reject?.(error) // no effect if the last request is settled
-    })
-    return made
-  }
-
-  async dispose(): Promise<void> {
-    await Promise.all(Array.from(this.workers.values(), ({ worker }) => worker.terminate()))
+  dispose(): Promise<void> {
+    return this.team.dispose()
   }
 }
 

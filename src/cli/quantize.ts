@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import { UsageError } from '../errors.js'
 import { fileTypeNamed } from '../gguf/file-types.js'
+import type { KeptLattices } from '../lattice/index.js'
 import type { QuantizeSettings } from '../quantize/options.js'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { helpEnd } from './help.js'
@@ -171,5 +172,15 @@ function describe(result: QuantizeFileResult) {
     bitsPerWeight.toFixed(3),
   ]
   const rows = [['file', 'type', 'size', 'bits/weight'], row(result.input), row(result)]
-  return [...headed(table(rows, new Set([2, 3]))), `written in ${result.seconds.toFixed(1)} s`]
+  return [
+    ...headed(table(rows, new Set([2, 3]))),
+    ...(result.lattice && result.lattice.matrices > 0 ? [keptText(result.lattice)] : []),
+    `written in ${result.seconds.toFixed(1)} s`,
+  ]
+}
+
+/** E.g. `the codes of 35 matrices were kept, which lie on a grid; what is left differs by .14 % (rms)`. */
+function keptText({ matrices, left, error }: KeptLattices): string {
+  const others = left > 0 ? `, but for ${(100 * left).toFixed(2)} % of their groups, which do not` : ''
+  return `${matrices} matrices lie on a grid${others}: their codes were kept, with an error of ${(100 * error).toFixed(3)} % from scales and rounding`
 }

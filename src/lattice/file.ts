@@ -39,23 +39,28 @@ export interface LatticeReport {
 export async function detectLattices(path: string): Promise<LatticeReport> {
   const gguf = await openGguf(path)
   try {
-    const tensors: TensorLattice[] = []
-    let [matrices, weights] = [0, 0]
-    for (const tensor of gguf.tensors) {
-      if (!isFloatMatrix(tensor)) continue
-      matrices++
-      weights += tensor.elements
-      const rows = await readSample(gguf, tensor)
-      const lattice = rows && detectLattice(rows, tensor.shape[0])
-      if (!lattice) continue
-      const type = smallestHolder(rows, tensor.shape[0], lattice)
-      const named = { name: tensor.name, weights: tensor.elements }
-      tensors.push({ ...named, ...lattice, ...(type !== undefined && { type }) })
-    }
-    return { matrices, weights, grids: summarize(tensors), tensors }
+    return await detectIn(gguf)
   } finally {
     await gguf.close()
   }
+}
+
+/** `detectLattices` of an open file. */
+export async function detectIn(gguf: Gguf): Promise<LatticeReport> {
+  const tensors: TensorLattice[] = []
+  let [matrices, weights] = [0, 0]
+  for (const tensor of gguf.tensors) {
+    if (!isFloatMatrix(tensor)) continue
+    matrices++
+    weights += tensor.elements
+    const rows = await readSample(gguf, tensor)
+    const lattice = rows && detectLattice(rows, tensor.shape[0])
+    if (!lattice) continue
+    const type = smallestHolder(rows, tensor.shape[0], lattice)
+    const named = { name: tensor.name, weights: tensor.elements }
+    tensors.push({ ...named, ...lattice, ...(type !== undefined && { type }) })
+  }
+  return { matrices, weights, grids: summarize(tensors), tensors }
 }
 
 /** Whether a tensor is a matrix, or a stack of them, that a quantizer rounds and that has not been quantized. */

@@ -1,3 +1,4 @@
 export { describeLattice } from './describe.js'
 export type { Lattice } from './detect.js'
 export { detectLattices, type GridSummary, type LatticeReport, type TensorLattice } from './file.js'
+export { type KeptLattices, keepBytes, keepCodes, keepLattices, lostWarnings } from './keep.js'

@@ -6,6 +6,7 @@ import { aboutTensors } from '../errors.js'
 import { assignTypes, chooseTypes, type TypeChoices } from '../formats/assign.js'
 import { type ModelFacts, recipes } from '../formats/recipes.js'
 import { createGguf, type Gguf, type GgufValue, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
+import { keepBytes } from '../lattice/index.js'
 import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
 
@@ -54,7 +55,10 @@ export function recipeMetadata(
 /** Bytes of f32 that a conversion holds at once. */
 const conversionBytes = 64 << 20
 
-/** Bytes of a tensor in another type, by ggml's own quantizer; the same bytes if the type is the same. */
+/**
+ * Bytes of a tensor in another type, by ggml's own quantizer, with the codes of weights that lie on a grid already; the same bytes if the
+ * type is the same.
+ */
 async function convertedBytes(
   gguf: Gguf,
   tensor: TensorInfo,
@@ -80,7 +84,7 @@ async function convertedBytes(
         throw aboutTensors(gguf.path, tensor.name, error)
       },
     )
-    bytes.set(converted, row * to)
+    bytes.set(keepBytes(type, weights, columns, converted), row * to)
     row += count
   }
   return bytes

@@ -8,13 +8,14 @@ import { FileError } from '../errors.js'
 import { commitTemporary, discardTemporary, openTemporary, openTemporaryParts } from '../files.js'
 import { openGguf } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
+import { type KeptLattices, keepLattices, lostWarnings } from '../lattice/index.js'
 import { COPY, quantizeModel } from '../llama/index.js'
 import { withOutputs } from '../outputs.js'
 import { partPath } from '../paths.js'
 import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
-import { checkSettings, isOwnType, type QuantizeSettings } from './options.js'
+import { checkSettings, isOwnType, type QuantizeSettings, roundsToBlocks } from './options.js'
 import { checkPossible, type PreparedQuantization, prepareQuantization } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
@@ -37,6 +38,8 @@ export interface QuantizeFileResult {
     readonly bitsPerWeight: number
   }
   readonly seconds: number
+  /** Matrices of the input that lie on a grid, as those of QAT checkpoints; absent if there are none. */
+  readonly lattice?: KeptLattices
   readonly warnings: readonly string[]
 }
 
@@ -89,7 +92,7 @@ async function quantizeTo(
   const { plan } = prepared
   checkPossible(plan)
   await checkFreeSpace(outputs[0], plan.bytes)
-  const weights = await write(outputs, prepared, options)
+  const { weights, lattice } = await write(outputs, prepared, options)
   const after = await summarizeFile(outputs[0])
   return {
     path: outputs[0],
@@ -98,7 +101,12 @@ async function quantizeTo(
     bitsPerWeight: after.bitsPerWeight,
     input: plan.input,
     seconds: (performance.now() - start) / 1000,
-    warnings: [...plan.warnings, ...(weights.warning === undefined ? [] : [weights.warning])],
+    ...(lattice && { lattice }),
+    warnings: [
+      ...plan.warnings,
+      ...(weights.warning === undefined ? [] : [weights.warning]),
+      ...(lattice ? lostWarnings(input, lattice) : []),
+    ],
   }
 }
 
@@ -106,7 +114,7 @@ async function write(
   outputs: readonly string[],
   { plan, native, types }: PreparedQuantization,
   { keepSplit, onProgress }: QuantizeFileOptions,
-): Promise<WeightReport> {
+): Promise<{ weights: WeightReport; lattice: KeptLattices | undefined }> {
   const { type, input } = plan
   const own = isOwnType(type)
   const { prefix, temporaries } =
@@ -128,10 +136,11 @@ async function write(
       (done.status === 'rejected' && type !== COPY ? await readInputWeights(input.path, type) : {})
     if (weights.problem !== undefined) throw new FileError(input.path, weights.problem)
     if (done.status === 'rejected') throw done.reason
+    const lattice = roundsToBlocks(type) ? await keepLattices(input.path, temporaries[0]) : undefined
     // The first part comes last, since it names the others.
     for (const [part, temporary] of [...temporaries.entries()].toReversed())
       await commitTemporary(temporary, outputs[part])
-    return weights
+    return { weights, lattice }
   } catch (error) {
     for (const temporary of temporaries) await discardTemporary(temporary)
     if (error instanceof FileError && error.path === prefix)

@@ -4,6 +4,7 @@ import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
 import { checkScales } from '../formats/grids.js'
 import { formatOf, unrounded } from '../formats/table.js'
+import { keepBytes, keepCodes } from '../lattice/index.js'
 import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
 import { modelTensors } from '../models/weights.js'
 import { Parameter } from '../optimizer/parameter.js'
@@ -124,7 +125,7 @@ async function studentOf(
   return { parameters, frozen }
 }
 
-/** A tensor made by the reference quantizer. `weights` are in full precision, or rounded if it is frozen. */
+/** A tensor made by the reference quantizer, with the codes of weights that lie on a grid already. `weights` are in full precision, or rounded if it is frozen. */
 type Made = { readonly name: string; readonly shape: readonly number[]; readonly weights: Float32Array } & (
   | { readonly is: 'coded'; readonly format: Format; readonly codes: Codes }
   | { readonly is: 'plain' }
@@ -152,9 +153,13 @@ async function* tensorsOf(
         const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number, importance?.get(name))
         if (format?.latents && trains) {
           const codes = format.decode(bytes)
+          keepCodes(format, weights, shape.at(-1) as number, codes)
           checkScales(format, codes)
           yield { is: 'coded', name, shape, weights, format, codes }
-        } else yield { is: 'frozen', name, shape, weights: dequantizeRows(type, bytes, weights.length) }
+        } else {
+          const kept = keepBytes(type, weights, shape.at(-1) as number, bytes)
+          yield { is: 'frozen', name, shape, weights: dequantizeRows(type, kept, weights.length) }
+        }
       } catch (error) {
         throw aboutTensors(source.gguf.path, name, error)
       }

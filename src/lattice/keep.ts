@@ -1,0 +1,190 @@
+/**
+ * Quantized files that keep the codes of a checkpoint whose weights lie on a grid. Where the type of a tensor holds the grid, its codes
+ * and the nearest scales replace what the quantizer has chosen; the rest of the file is the quantizer's.
+ */
+import { open } from 'node:fs/promises'
+import { systemError } from '../files.js'
+import type { Codes, Format } from '../formats/format.js'
+import { formatOf } from '../formats/table.js'
+import { type Gguf, ggmlTypes, openGguf, type TensorInfo } from '../gguf/index.js'
+import { dequantizeRows } from '../llama/index.js'
+import { readWeights } from '../models/weights.js'
+import { detectLattice } from './detect.js'
+import { detectIn, type TensorLattice } from './file.js'
+import { type Placed, placeOnGrid } from './place.js'
+
+/** A matrix on a grid that its type does not hold. */
+interface LostGrid {
+  readonly name: string
+  /** Its type in the output. */
+  readonly type: string
+  /** The smallest type that would hold it; absent if there is none. */
+  readonly holder?: string
+  /** Error of the quantized weights, as a share of their root mean square. */
+  readonly error: number
+}
+
+export interface KeptLattices {
+  /** Matrices whose codes were kept, and their weights. */
+  readonly matrices: number
+  readonly weights: number
+  /** Groups of these matrices that lie off the grid and were left to the quantizer, as a share. */
+  readonly left: number
+  /** What is left of a difference from the checkpoint, as a share of the root mean square of the kept weights. */
+  readonly error: number
+  readonly lost: readonly LostGrid[]
+}
+
+/** Replaces codes from a quantizer by those of the grid, if the weights (rows, columns) lie on one that the format holds. */
+export function keepCodes(format: Format, weights: Float32Array, columns: number, codes: Codes): void {
+  if (detectLattice(weights, columns)) placeOnGrid(format, weights, codes)
+}
+
+/** `keepCodes` on stored rows. @returns the bytes themselves, or others in their place */
+export function keepBytes(
+  type: number,
+  weights: Float32Array,
+  columns: number,
+  bytes: Uint8Array,
+): Uint8Array {
+  const format = formatOf(type)
+  if (!format?.grid || !detectLattice(weights, columns)) return bytes
+  const codes = format.decode(bytes)
+  placeOnGrid(format, weights, codes)
+  return format.encode(codes)
+}
+
+/** Weights that are read at once. */
+const pieceWeights = 2 ** 22
+
+/**
+ * Puts the codes of all matrices on a grid into a file that was quantized from `input`.
+ * @param output the first of its parts
+ * @returns undefined if no matrix lies on a grid
+ */
+export async function keepLattices(input: string, output: string): Promise<KeptLattices | undefined> {
+  const from = await openGguf(input)
+  try {
+    const to = await openGguf(output)
+    try {
+      return await keepAll(from, to)
+    } finally {
+      await to.close()
+    }
+  } finally {
+    await from.close()
+  }
+}
+
+async function keepAll(from: Gguf, to: Gguf): Promise<KeptLattices | undefined> {
+  const { tensors } = await detectIn(from)
+  const lost: LostGrid[] = []
+  const sums = { matrices: 0, weights: 0, groups: 0, kept: 0, squares: 0, squaredError: 0 }
+  for (const lattice of tensors) {
+    const target = to.tensor(lattice.name)
+    const { blockSize = 1 } = ggmlTypes.get(target.type) ?? {}
+    if (blockSize === 1) continue
+    const placed = await keepTensor(from, to, target)
+    if (placed && placed.kept >= leastKept * placed.groups) {
+      sums.matrices++
+      sums.weights += target.elements
+      for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
+    } else lost.push(await lostGrid(from, to, target, lattice))
+  }
+  if (sums.matrices === 0 && lost.length === 0) return undefined
+  return {
+    matrices: sums.matrices,
+    weights: sums.weights,
+    left: sums.groups === 0 ? 0 : 1 - sums.kept / sums.groups,
+    error: sums.squares === 0 ? 0 : Math.sqrt(sums.squaredError / sums.squares),
+    lost,
+  }
+}
+
+/** Share of the groups of a matrix that keep their codes; of most others a few do by chance, such as zeros. */
+const leastKept = 0.9
+
+/** Rewrites a tensor of the output. @returns undefined for a type that holds no grid */
+async function keepTensor(from: Gguf, to: Gguf, target: TensorInfo): Promise<Placed | undefined> {
+  const format = formatOf(target.type)
+  if (!format?.grid || !placeOnGrid(format, new Float32Array(0), {})) return undefined
+  const file = to.files[target.file]
+  const handle = await open(file, 'r+').catch((error: unknown) => {
+    throw systemError(file, error)
+  })
+  try {
+    const sums = { groups: 0, kept: 0, squares: 0, squaredError: 0 }
+    for await (const { weights, at, bytes } of pieces(from, to, target)) {
+      const codes = format.decode(bytes)
+      const placed = placeOnGrid(format, weights, codes) as Placed
+      for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
+      const encoded = format.encode(codes)
+      await handle.write(encoded, 0, encoded.length, target.offset + at)
+    }
+    return sums
+  } catch (error) {
+    throw systemError(file, error)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** A tensor of both files, some rows at a time. `at` is the place of the bytes in the tensor. */
+async function* pieces(from: Gguf, to: Gguf, target: TensorInfo) {
+  const source = from.tensor(target.name)
+  const columns = target.shape[0]
+  const rows = target.elements / columns
+  const step = Math.max(1, Math.floor(pieceWeights / columns))
+  const [fromRow, toRow] = [source.bytes / rows, target.bytes / rows]
+  for (let row = 0; row < rows; row += step) {
+    const count = Math.min(step, rows - row)
+    const weights = await readWeights(from, source, row * fromRow, count * fromRow)
+    yield { weights, at: row * toRow, bytes: await to.read(target, row * toRow, count * toRow) }
+  }
+}
+
+async function lostGrid(
+  from: Gguf,
+  to: Gguf,
+  target: TensorInfo,
+  { type: holder }: TensorLattice,
+): Promise<LostGrid> {
+  let [squares, squaredError] = [0, 0]
+  for await (const { weights, bytes } of pieces(from, to, target)) {
+    const stored = dequantizeRows(target.type, bytes, weights.length)
+    for (let i = 0; i < weights.length; i++) {
+      squares += weights[i] ** 2
+      squaredError += (stored[i] - weights[i]) ** 2
+    }
+  }
+  return {
+    name: target.name,
+    type: ggmlTypes.get(target.type)?.name ?? String(target.type),
+    ...(holder !== undefined && { holder }),
+    error: squares === 0 ? 0 : Math.sqrt(squaredError / squares),
+  }
+}
+
+/** Errors of six bits and more are not worth a warning. */
+const smallError = 0.03
+const namesShown = 3
+
+/** Sentences about grids that were lost, one for each type and what would hold them. */
+export function lostWarnings(path: string, { lost }: KeptLattices): string[] {
+  const groups = new Map<string, LostGrid[]>()
+  for (const grid of lost) {
+    const key = `${grid.type} ${grid.holder}`
+    groups.set(key, [...(groups.get(key) ?? []), grid])
+  }
+  return [...groups.values()].flatMap((group) => {
+    const [{ type, holder }] = group
+    const worst = group.reduce((most, { error }) => Math.max(most, error), 0)
+    if (worst < smallError) return []
+    const names = group.slice(0, namesShown).map(({ name }) => name)
+    const more = group.length > namesShown ? ` and ${group.length - namesShown} more` : ''
+    const cure = holder === undefined ? 'no type holds it' : `${holder} holds it`
+    return [
+      `${path}: ${names.join(', ')}${more} lie on a grid that ${type} does not hold, so that what training won is lost (error ${(100 * worst).toFixed(1)} %); ${cure}`,
+    ]
+  })
+}

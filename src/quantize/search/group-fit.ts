@@ -1,0 +1,282 @@
+/**
+ * The error of a group of weights on a grid, sum of h (w - s q - o)^2 with q the nearest level and h the weight's importance, and the
+ * scale s and offset o that minimize it as real numbers. Many scales are tried, each by the error with the least-squares scale of its
+ * codes, as in make_qx_quants and make_qkx2_quants of ggml-quants.c; then codes and least squares take turns.
+ */
+import type { GridLayout } from '../../formats/format.js'
+import { type Levels, nearest } from '../../formats/levels.js'
+
+/** A group's own optimum, and the curvatures of its error there. */
+export interface Fit {
+  scale: number
+  offset: number
+  /** Of the error in the scale at a fixed offset. */
+  scaleCurvature: number
+  /** Of the error in the offset, with the best scale for each. */
+  offsetCurvature: number
+}
+
+/** Least and greatest number of scales to start from. */
+const [fewestStarts, mostStarts] = [12, 48]
+/** An importance, as a share of its group's mean, that is next to none. */
+const negligible = 1e-3
+/** Rounds of least squares; few groups need as many. */
+const mostFits = 12
+
+export class GroupFit {
+  /** The weights of all groups, and their importances: above 0. */
+  readonly w: Float64Array
+  readonly h: Float64Array
+  // Sums over the weights of a group, set by `fit`: of h q^2, h q, and h q (w - o).
+  qq = 0
+  q1 = 0
+  qx = 0
+  /** Sums of h and h w by group. */
+  readonly h1: Float64Array
+  readonly w1: Float64Array
+  /** Levels by twice their position, rounded down, from twice the least on; absent where they are all integers. */
+  private readonly table: Float64Array | undefined
+  private readonly steps: number
+  private readonly symmetric: boolean
+  private readonly reach: number
+
+  constructor(
+    private readonly layout: GridLayout,
+    readonly groups: number,
+  ) {
+    const { groupSize, levels } = layout
+    this.w = new Float64Array(groups * groupSize)
+    this.h = new Float64Array(groups * groupSize)
+    this.h1 = new Float64Array(groups)
+    this.w1 = new Float64Array(groups)
+    this.table = levels.table && positions(levels)
+    this.steps = levels.table ? levels.table.middles.length : levels.hi - levels.lo
+    this.reach = reachOf(levels)
+    const values = levels.table?.values ?? [levels.lo, levels.hi]
+    this.symmetric = values.every((value) => values.includes(-value))
+  }
+
+  /** Prepares for new values of `w` and `h`. */
+  load(): void {
+    const { groupSize } = this.layout
+    for (let g = 0; g < this.groups; g++) {
+      let h1 = 0
+      let w1 = 0
+      for (let i = g * groupSize; i < (g + 1) * groupSize; i++) {
+        h1 += this.h[i]
+        w1 += this.h[i] * this.w[i]
+      }
+      this.h1[g] = h1
+      this.w1[g] = w1
+    }
+  }
+
+  /**
+   * The error of a group with the nearest codes; sets the sums that least squares need. Nearly all of the time is spent here, so it is
+   * written without branches and without arrays of locals.
+   */
+  fit(g: number, scale: number, offset: number): number {
+    const { w, h, table } = this
+    const { groupSize, levels } = this.layout
+    const lo = levels.lo
+    const hi = levels.hi
+    const inverse = scale === 0 ? 0 : 1 / scale
+    const end = (g + 1) * groupSize
+    let error = 0
+    let qq = 0
+    let q1 = 0
+    let qx = 0
+    if (table) {
+      const last = table.length - 1
+      for (let i = g * groupSize; i < end; i++) {
+        const x = w[i] - offset
+        const q = table[Math.min(last, Math.max(0, Math.floor(2 * (x * inverse - lo)))) | 0]
+        const r = x - scale * q
+        const hq = h[i] * q
+        error += h[i] * r * r
+        qq += hq * q
+        q1 += hq
+        qx += hq * x
+      }
+    } else {
+      for (let i = g * groupSize; i < end; i++) {
+        const x = w[i] - offset
+        const q = Math.min(hi, Math.max(lo, Math.floor(x * inverse + 0.5)))
+        const r = x - scale * q
+        const hq = h[i] * q
+        error += h[i] * r * r
+        qq += hq * q
+        q1 += hq
+        qx += hq * x
+      }
+    }
+    this.qq = qq
+    this.q1 = q1
+    this.qx = qx
+    return error
+  }
+
+  /** The best scale and offset of a group by itself; one of `listed` scales where these are given. */
+  best(g: number, signed: boolean, listed?: Float32Array): Fit {
+    if (this.layout.offset) return this.fitBoth(g)
+    const starts = this.scalesToTry(g)
+    if (listed) return this.bestListed(g, starts, listed)
+    let [best, start] = [Number.POSITIVE_INFINITY, 0]
+    for (const s of signed && !this.symmetric ? [...starts, ...starts.map((s) => -s)] : starts) {
+      const error = this.fit(g, s, 0)
+      // The error with the least-squares scale of these codes.
+      const least = this.qq > 0 ? error - (this.qx - s * this.qq) ** 2 / this.qq : error
+      if (least < best) [best, start] = [least, s]
+    }
+    return this.settle(g, start, 0)
+  }
+
+  private bestListed(g: number, starts: readonly number[], values: Float32Array): Fit {
+    const [from, to] = [starts[0] ?? 0, starts.at(-1) ?? 0]
+    const first = Math.max(0, indexOf(values, from) - 1)
+    const last = Math.min(values.length - 1, indexOf(values, to) + 1)
+    let [best, scale] = [Number.POSITIVE_INFINITY, 0]
+    for (let i = first; i <= last; i++) {
+      const error = this.fit(g, values[i], 0)
+      if (error < best) [best, scale] = [error, values[i]]
+    }
+    return { scale, offset: 0, scaleCurvature: 1, offsetCurvature: 1 }
+  }
+
+  /** Scale and offset together. */
+  private fitBoth(g: number): Fit {
+    const { groupSize, levels } = this.layout
+    let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+    const least = this.leastImportance(g)
+    for (let i = g * groupSize; i < (g + 1) * groupSize; i++) {
+      if (this.h[i] < least) continue
+      min = Math.min(min, this.w[i])
+      max = Math.max(max, this.w[i])
+    }
+    const middle = (levels.lo + levels.hi) / 2
+    const fit = { scale: 0, offset: this.w1[g] / this.h1[g], scaleCurvature: 1, offsetCurvature: this.h1[g] }
+    if (!(max > min)) return fit
+    const range = (max - min) / (levels.hi - levels.lo)
+    let best = Number.POSITIVE_INFINITY
+    const low = Math.max(0.5, 1 - 8 / this.steps)
+    for (const share of geometric(low, 1.1, 16))
+      for (const centre of [(min + max) / 2, this.w1[g] / this.h1[g]]) {
+        let [s, o] = [share * range, centre - share * range * middle]
+        let last = Number.POSITIVE_INFINITY
+        for (let round = 0; round < 3; round++) {
+          const error = this.fit(g, s, o)
+          if (error < best) {
+            best = error
+            fit.scale = s
+            fit.offset = o
+          }
+          if (!(error < last)) break
+          last = error
+          const both = this.solveBoth(g, o)
+          if (!both) break
+          ;[s, o] = both
+        }
+      }
+    return this.settleBoth(g, fit.scale, fit.offset)
+  }
+
+  /** Least-squares scale and offset for the codes of the last `fit`, which was at `offset`. */
+  private solveBoth(g: number, offset: number): [number, number] | undefined {
+    const [qq, q1, h1, w1] = [this.qq, this.q1, this.h1[g], this.w1[g]]
+    const qw = this.qx + offset * q1
+    const determinant = qq * h1 - q1 * q1
+    if (!(determinant > 1e-12 * qq * h1)) return undefined
+    const s = (h1 * qw - q1 * w1) / determinant
+    return [s, (w1 - s * q1) / h1]
+  }
+
+  private settleBoth(g: number, scale: number, offset: number): Fit {
+    let [s, o] = [scale, offset]
+    let error = this.fit(g, s, o)
+    for (let round = 0; round < mostFits; round++) {
+      const both = this.solveBoth(g, o)
+      if (!both) break
+      const next = this.fit(g, ...both)
+      if (!(next < error)) break
+      error = next
+      ;[s, o] = both
+    }
+    this.fit(g, s, o)
+    return {
+      scale: s,
+      offset: o,
+      scaleCurvature: this.qq,
+      offsetCurvature: this.qq > 0 ? this.h1[g] - (this.q1 * this.q1) / this.qq : this.h1[g],
+    }
+  }
+
+  /** The best scale near one, at a fixed offset: codes and least squares in turns. */
+  settle(g: number, scale: number, offset: number): Fit {
+    let s = scale
+    let error = this.fit(g, s, offset)
+    for (let round = 0; round < mostFits && this.qq > 0; round++) {
+      const next = this.qx / this.qq
+      const own = this.fit(g, next, offset)
+      if (!(own < error)) break
+      error = own
+      s = next
+    }
+    this.fit(g, s, offset)
+    return { scale: s, offset, scaleCurvature: this.qq, offsetCurvature: this.h1[g] }
+  }
+
+  /** Positive scales to try, ascending: from one that clips all weights above the mean magnitude to one that clips none. */
+  private scalesToTry(g: number): number[] {
+    const { groupSize, levels } = this.layout
+    const least = this.leastImportance(g)
+    let [most, sum] = [0, 0]
+    for (let i = g * groupSize; i < (g + 1) * groupSize; i++) {
+      if (this.h[i] < least) continue
+      const size = Math.abs(this.w[i])
+      sum += size
+      if (size > most) most = size
+    }
+    if (most === 0) return [0]
+    const longer = Math.max(-levels.lo, levels.hi)
+    const shorter = this.reach
+    const low = Math.max(sum / groupSize, (1 - 8 / this.steps) * most) / longer
+    const high = (1.1 * most) / shorter
+    const starts = Math.ceil(Math.log(high / low) / Math.log1p(1 / (2 * this.steps)))
+    return geometric(low, high, Math.min(mostStarts, Math.max(fewestStarts, starts)))
+  }
+
+  /** The importance below which a weight does not say which scales are worth a try. */
+  private leastImportance(g: number): number {
+    return (negligible * this.h1[g]) / this.layout.groupSize
+  }
+}
+
+/**
+ * The magnitude of a level to which the largest weight may be rounded: the lesser end of the range. Where the last gaps of a table are
+ * wide it is better rounded to the last level but one, as 4 instead of 6 of E2M1 (arXiv 2512.02010).
+ */
+function reachOf({ lo, hi, table }: Levels): number {
+  const ends = table ? [-table.values[1], table.values[table.values.length - 2]] : [-lo, hi]
+  return Math.min(...ends.filter((end) => end > 0), Math.max(-lo, hi))
+}
+
+/** Every half step from the least level to the greatest, as the level nearest to it: middles of levels lie on such steps. */
+function positions(levels: Levels): Float64Array {
+  const { lo, hi } = levels
+  return Float64Array.from({ length: 2 * (hi - lo) + 1 }, (_, k) => nearest(levels, lo + k / 2))
+}
+
+/** The index of the first of ascending numbers that is not less than `x`. */
+function indexOf(values: Float32Array, x: number): number {
+  let [first, last] = [0, values.length - 1]
+  while (first < last) {
+    const i = (first + last) >> 1
+    if (values[i] < x) first = i + 1
+    else last = i
+  }
+  return first
+}
+
+/** Numbers from `low` to `high` with a constant ratio. */
+export const geometric = (low: number, high: number, count: number): number[] =>
+  Array.from({ length: count }, (_, i) => low * (high / low) ** (i / (count - 1)))

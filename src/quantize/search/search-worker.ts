@@ -1,0 +1,12 @@
+/** A worker thread of rows.ts: receives rows and returns their bytes. */
+import { parentPort } from 'node:worker_threads'
+import type { Format } from '../../formats/format.js'
+import { formatOf } from '../../formats/table.js'
+import type { SearchRequest } from './rows.js'
+import { searchCodes } from './search.js'
+
+parentPort?.on('message', ({ type, weights, importance, bytes }: SearchRequest) => {
+  const format = formatOf(type) as Format
+  const found = format.encode(searchCodes(format, format.decode(bytes), weights, importance))
+  parentPort?.postMessage(found, [found.buffer as ArrayBuffer])
+})

@@ -1,0 +1,174 @@
+/**
+ * The search for the stored numbers of a unit of weights: those that share a block's scale, in one group or in several groups with
+ * scales of their own. It knows a format by its `grid` alone: levels, how stored numbers round, and which of them are shared.
+ *
+ *   1. each group alone: the best scale and offset as real numbers, or of a list (group-fit.ts)
+ *   2. the block's numbers, from many candidates, with the error of a group as a parabola around its own optimum (share.ts)
+ *   3. the stored numbers of groups and block in turns, until none improves (polish)
+ *
+ * The third step also starts from the numbers of another quantizer, and the better end is taken.
+ */
+import type { Factor, GridLayout } from '../../formats/format.js'
+import { nearest } from '../../formats/levels.js'
+import { roundScale } from '../../formats/stored-scale.js'
+import { GroupFit } from './group-fit.js'
+import { rangeOf, shareFactor, type UnitFactor } from './share.js'
+
+export interface UnitNumbers {
+  readonly scale: UnitFactor
+  readonly offset: UnitFactor
+}
+
+/** Rounds of improving the numbers of a unit; few need as many. */
+const mostRounds = 8
+
+export class UnitSearch {
+  private readonly fits: GroupFit
+
+  /** @param groups of the unit */
+  constructor(
+    private readonly layout: GridLayout,
+    readonly groups: number,
+  ) {
+    this.fits = new GroupFit(layout, groups)
+  }
+
+  /** The weights of the unit, and their importances: above 0. */
+  get w(): Float64Array {
+    return this.fits.w
+  }
+
+  get h(): Float64Array {
+    return this.fits.h
+  }
+
+  /** Improves on `start`, whose weights are in `w` and `h`. @returns the best numbers found, with their error */
+  search(start: UnitNumbers): { readonly numbers: UnitNumbers; readonly error: number } {
+    this.fits.load()
+    const ends = [this.ownNumbers(), start].map((numbers) => ({ numbers, error: this.polish(numbers) }))
+    return ends.reduce((best, end) => (end.error < best.error ? end : best))
+  }
+
+  /** The scale and the offset of a group, as a file's reader computes them. */
+  scaleOf({ scale }: UnitNumbers, g: number): number {
+    return Math.fround(scale.block * scale.groups[g])
+  }
+
+  offsetOf({ offset }: UnitNumbers, g: number): number {
+    const { sign = 1 } = this.layout.offset ?? {}
+    return sign * Math.fround(offset.block * offset.groups[g])
+  }
+
+  /** The level nearest to weight `i` of the unit on a grid. */
+  code(i: number, scale: number, offset: number): number {
+    return nearest(this.layout.levels, scale === 0 ? 0 : (this.w[i] - offset) / scale)
+  }
+
+  /** Numbers of each group alone, joined by a number of the block. */
+  private ownNumbers(): UnitNumbers {
+    const { fits } = this
+    const { scale, offset } = this.layout
+    const { rounding } = scale.group ?? scale.block
+    const listed = !scale.group && rounding.as === 'listed' ? rounding.values : undefined
+    const signed = rangeOf(rounding)[0] < 0
+    const own = Array.from({ length: this.groups }, (_, g) => fits.best(g, signed, listed))
+    const shareScale = (of: typeof own): UnitFactor =>
+      shareFactor(
+        scale,
+        of.map((fit) => fit.scale),
+        of.map((fit) => fit.scaleCurvature),
+      )
+    if (!offset)
+      return { scale: shareScale(own), offset: { block: 0, groups: new Float64Array(this.groups).fill(1) } }
+    const shared = shareFactor(
+      offset,
+      own.map((fit) => fit.offset * offset.sign),
+      own.map((fit) => fit.offsetCurvature),
+    )
+    // The best scales for the offsets that can be stored.
+    const moved = own.map((fit, g) =>
+      fits.settle(g, fit.scale, offset.sign * shared.block * shared.groups[g]),
+    )
+    return { scale: shareScale(moved), offset: shared }
+  }
+
+  /** Improves numbers in place until none of them can be improved alone. @returns the error */
+  private polish(numbers: UnitNumbers): number {
+    const { layout } = this
+    let error = this.errorOf(numbers)
+    if (!Number.isFinite(error)) return Number.POSITIVE_INFINITY
+    for (let round = 0; round < mostRounds; round++) {
+      const before = error
+      for (let g = 0; g < this.groups; g++) {
+        this.improveGroup(numbers, numbers.scale, layout.scale, g)
+        if (layout.offset) this.improveGroup(numbers, numbers.offset, layout.offset, g)
+      }
+      error = this.improveShared(numbers)
+      if (!(error < before * (1 - 1e-7))) break
+    }
+    return error
+  }
+
+  /** Moves a group's stored number to its neighbours as long as that helps. */
+  private improveGroup(numbers: UnitNumbers, own: UnitFactor, { group }: Factor, g: number): void {
+    if (group?.rounding.as !== 'integer') return
+    const { lo, hi } = group.rounding
+    const errorAt = (): number => this.fits.fit(g, this.scaleOf(numbers, g), this.offsetOf(numbers, g))
+    let error = errorAt()
+    for (const by of [1, -1]) {
+      let moves = 0
+      for (;;) {
+        const value = own.groups[g]
+        if (value + by < lo || value + by > hi) break
+        own.groups[g] = value + by
+        const next = errorAt()
+        if (next < error) {
+          error = next
+          moves++
+          continue
+        }
+        own.groups[g] = value
+        break
+      }
+      if (moves > 0) break
+    }
+  }
+
+  /** Least-squares numbers of the block for the codes at hand, if they lower the error. @returns the error */
+  private improveShared(numbers: UnitNumbers): number {
+    const { scale, offset } = numbers
+    const { layout } = this
+    const sign = layout.offset?.sign ?? 1
+    let [error, a11, a12, a22, b1, b2] = [0, 0, 0, 0, 0, 0]
+    for (let g = 0; g < this.groups; g++) {
+      const [s, m] = [scale.groups[g], sign * offset.groups[g]]
+      const at = this.offsetOf(numbers, g)
+      error += this.fits.fit(g, this.scaleOf(numbers, g), at)
+      a11 += s * s * this.fits.qq
+      a12 += s * m * this.fits.q1
+      a22 += m * m * this.fits.h1[g]
+      b1 += s * (this.fits.qx + at * this.fits.q1)
+      b2 += m * this.fits.w1[g]
+    }
+    const before = [scale.block, offset.block]
+    const determinant = a11 * a22 - a12 * a12
+    if (!layout.offset) scale.block = b1 / a11
+    else if (determinant > 1e-12 * a11 * a22) {
+      scale.block = (b1 * a22 - b2 * a12) / determinant
+      offset.block = (b2 * a11 - b1 * a12) / determinant
+    } else scale.block = (b1 - offset.block * a12) / a11
+    scale.block = roundScale(layout.scale.block.rounding, scale.block)
+    if (layout.offset) offset.block = roundScale(layout.offset.block.rounding, offset.block)
+    const after = this.errorOf(numbers)
+    if (after < error) return after
+    ;[scale.block, offset.block] = before
+    return error
+  }
+
+  private errorOf(numbers: UnitNumbers): number {
+    let error = 0
+    for (let g = 0; g < this.groups; g++)
+      error += this.fits.fit(g, this.scaleOf(numbers, g), this.offsetOf(numbers, g))
+    return error
+  }
+}

@@ -1,0 +1,63 @@
+/** Quantizing a checkpoint whose weights lie on a grid keeps its codes; the stock quantizer does not. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { formatNamed } from '../../src/formats/table.js'
+import { openGguf } from '../../src/gguf/index.js'
+import { keepBytes } from '../../src/lattice/index.js'
+import { quantizeModel, quantizeRows } from '../../src/llama/index.js'
+import { readWeights } from '../../src/models/weights.js'
+import { quantizeFile } from '../../src/quantize/ptq.js'
+import { conventions, differingCodes } from '../support/lattice-conventions.js'
+import { differingIn, writeOnGrid } from '../support/lattice-file.js'
+import { writeTinyGguf } from '../support/tiny-gguf.js'
+
+let folder: string
+let model: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quench-'))
+  model = join(folder, 'tiny.gguf')
+  await writeTinyGguf(model)
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const [symmetric] = conventions
+
+test.each(['F32', 'BF16'] as const)('a file keeps the codes of a checkpoint stored as %s', async (as) => {
+  const [checkpoint, output, stock] = ['c', 'o', 's'].map((name) => join(folder, `${name}-${as}.gguf`))
+  const made = await writeOnGrid(model, checkpoint, symmetric, as)
+  const { lattice, warnings } = await quantizeFile(checkpoint, output, 'Q4_0', { threads: 1 })
+  expect(warnings).toEqual([])
+  expect(lattice).toMatchObject({ matrices: made.size, left: 0, lost: [] })
+  expect(lattice?.error).toBeLessThan(as === 'F32' ? 1e-7 : 2e-3)
+  expect((await differingIn(output, made, differingCodes)).differing).toBe(0)
+  await quantizeModel(checkpoint, stock, { type: 'Q4_0', threads: 1 }, [stock])
+  const { differing, weights } = await differingIn(stock, made, differingCodes)
+  expect(differing).toBeGreaterThan(weights / 20)
+  // All else is the quantizer's.
+  const [a, b] = [await openGguf(output), await openGguf(stock)]
+  for (const tensor of a.tensors)
+    if (!made.has(tensor.name)) expect(await a.read(tensor)).toEqual(await b.read(b.tensor(tensor.name)))
+  await a.close()
+  await b.close()
+})
+
+test('a type that does not hold the grid is warned of, with one that does', async () => {
+  const [checkpoint, output] = ['c', 'o'].map((name) => join(folder, `${name}-lost.gguf`))
+  const made = await writeOnGrid(model, checkpoint, symmetric, 'F32')
+  const { lattice, warnings } = await quantizeFile(checkpoint, output, 'IQ4_NL', { threads: 1 })
+  expect(lattice?.matrices).toBe(0)
+  expect(lattice?.lost.map(({ holder }) => holder)).toEqual(Array(made.size).fill('Q4_0'))
+  expect(warnings.join()).toMatch(/and 11 more lie on a grid that IQ4_NL does not hold, .*; Q4_0 holds it$/)
+})
+
+test('bytes of weights off a grid stay as they are', async () => {
+  const gguf = await openGguf(model)
+  const tensor = gguf.tensor('blk.0.ffn_up.weight')
+  const weights = await readWeights(gguf, tensor)
+  await gguf.close()
+  const { type } = formatNamed('Q4_0')!
+  const bytes = quantizeRows(type, weights, tensor.shape[0])
+  expect(keepBytes(type, weights, tensor.shape[0], bytes)).toBe(bytes)
+})
