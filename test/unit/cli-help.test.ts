@@ -76,7 +76,7 @@ test('help of train has groups with titles, and nothing is left over', async () 
   const help = await helpOf(['train'])
   const titles = [...help.matchAll(/^(\S.*):$/gm)].map(([, title]) => title)
   expect(titles).toEqual([
-    ...['Arguments', 'Input and output', 'Training text', 'Time and memory'],
+    ...['Arguments', 'Input and output', 'Training text', 'Types of tensors', 'Time and memory'],
     ...['Method and rates', 'Interrupting and resuming', 'Running and output', 'Options', 'Examples'],
   ])
   expect(help.slice(help.indexOf('\nOptions:'))).toMatch(/^\nOptions:\n {2}-h, --help .*\n\n/)
