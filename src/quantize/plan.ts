@@ -27,12 +27,13 @@ import {
 import { needsImportance } from './needs-importance.js'
 import {
   checkSettings,
-  isOwnType,
   nativeOptions,
   type QuantizeSettings,
   roundsToBlocks,
   rulesOf,
   typeChoices,
+  whyItself,
+  writesItself,
 } from './options.js'
 import { type Pruned, prune } from './prune.js'
 import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
@@ -111,12 +112,11 @@ export async function prepareQuantization(
       }),
     }
     const pruned = prune(gguf, native)
-    const planned = isOwnType(type)
-      ? planOwn(gguf, type, settings, matrix)
-      : await planNative(gguf, native, pruned)
+    const own = writesItself(type, settings)
+    const planned = own ? planOwn(gguf, type, settings, matrix) : await planNative(gguf, native, pruned)
     checkRows(gguf, planned)
     const lacking = matrix ? checkImportance(planned, type, matrix, settings.imatrix) : undefined
-    const bytes = isOwnType(type)
+    const bytes = own
       ? writtenSize(gguf, planned, recipeMetadata(gguf, input, type, native.metadata))
       : plannedSize(
           gguf,
@@ -167,7 +167,7 @@ function planOwn(
   matrix: ModelImportance | undefined,
 ): readonly Conversion[] {
   if (settings.keepSplit && gguf.files.length > 1)
-    throw new UsageError(`--keep-split is not possible with ${type}, which llama.cpp has no file type for`)
+    throw new UsageError(`--keep-split is not possible with ${whyItself(type, settings)}`)
   const planned = planByRecipe(gguf, type, typeChoices(settings, matrix !== undefined))
   return planned.map((tensor) => ({ ...tensor, source: gguf.tensor(tensor.name) }))
 }
