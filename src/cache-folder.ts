@@ -45,3 +45,6 @@ export function checkOwner(path: string, within = true): void {
       : undefined
   if (problem !== undefined) throw new FileError(path, `${problem}; set QUENCH_CACHE to a folder of your own`)
 }
+
+/** The model of zeros that measures a machine; it is there only while it runs. */
+export const probeModel = 'probe.gguf'

@@ -1,7 +1,7 @@
 /** Lists and clears the cache folder. Only files made by quench are removed, and never through a link. */
 import { type Dirent, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { cacheFolder, checkOwner } from './cache-folder.js'
+import { cacheFolder, checkOwner, probeModel } from './cache-folder.js'
 import { FileError } from './errors.js'
 import { isTemporary, systemError } from './files.js'
 import { type Lock, lockPath, ofProcess, tryLock } from './locks.js'
@@ -135,10 +135,11 @@ const isPart = (entry: Dirent): boolean =>
     /^\.\d+-\d+\.tokens\.room$/.test(entry.name) ||
     isTemporary(entry.name))
 
-/** The store, and SQLite's auxiliary files. */
+/** The store, SQLite's auxiliary files, and the model of a probe that was killed. */
 const isMeasured = (entry: Dirent): boolean =>
   entry.isFile() &&
   (['', '-wal', '-shm', '-journal'].some((ending) => entry.name === store + ending) ||
+    entry.name === probeModel ||
     isTemporary(entry.name))
 
 const pathOf = ({ parentPath, name }: Pick<Dirent, 'parentPath' | 'name'>): string => join(parentPath, name)

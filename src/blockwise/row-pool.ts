@@ -2,8 +2,7 @@
  * Worker threads that process rows of a panel (panels.ts) together with the main thread. Rows are independent, so the result does
  * not depend on the number of threads. Small panels are not split.
  */
-import { WorkerTeam } from '../worker-team.js'
-import { workerEntry } from '../workers.js'
+import { WorkerTeam, workerEntry } from '../workers.js'
 import {
   type Refined,
   type RefinePanel,

@@ -1,6 +1,7 @@
 /** `quench bench`: speed and memory of GGUF files. */
 import { type Command, Option } from 'commander'
-import { UsageError } from '../errors.js'
+import { QuenchError, UsageError } from '../errors.js'
+import type { Bench } from '../speed/index.js'
 import { helpEnd } from './help.js'
 import { localPath, localPaths, modelArgument } from './models.js'
 import { cachePair, kvType, positiveInteger } from './options.js'
@@ -15,7 +16,7 @@ import {
   valued,
 } from './shared.js'
 import { humanCount } from './terminal/format.js'
-import { print, printJson, printVerbatim, reportFailures } from './terminal/print.js'
+import { print, printJson, printVerbatim, printWarning, reportFailures } from './terminal/print.js'
 import { clearProgress, progressLine } from './terminal/progress.js'
 import { headed, outputColumns } from './terminal/style.js'
 
@@ -105,10 +106,23 @@ export function addBench(program: Command): void {
       )
       clearProgress()
       reportFailures(failures)
+      await remember(bench)
       if (json) printJson({ ...bench, failures })
       else if (markdown || csv) printVerbatim((markdown ? benchMarkdown : benchCsv)(bench))
       else print(headed(benchText(bench, outputColumns())))
     })
+}
+
+/** Keeps the speeds for later estimates; a cache that cannot be written costs no more than a warning. */
+async function remember(bench: Bench): Promise<void> {
+  const { recordSpeeds } = await import('../advise/speed/calibration.js')
+  const { Store } = await import('../compare/store.js')
+  try {
+    await Store.with(undefined, (store) => recordSpeeds(store, bench))
+  } catch (error) {
+    if (!(error instanceof QuenchError)) throw error
+    printWarning(`the speeds are not kept for later estimates: ${error.message}`)
+  }
 }
 
 /** The beginning of each of the first texts. */

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import { UsageError } from '../errors.js'
 import { fileTypeNamed } from '../gguf/file-types.js'
 import type { KeptLattices } from '../lattice/index.js'
+import { quantizeMethods } from '../quantize/methods.js'
 import type { QuantizeSettings } from '../quantize/options.js'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { helpEnd } from './help.js'
@@ -45,6 +46,12 @@ export function addQuantize(program: Command): void {
     new Option('--dry-run', 'print the type of every tensor and the exact size, and write nothing'),
   ])
   group(command, 'What becomes of the weights', [
+    new Option(
+      '--method <method>',
+      'how they are rounded: as llama-quantize does, or with the scales and codes of least error that a search finds in the same bytes',
+    )
+      .choices(quantizeMethods)
+      .default('reference'),
     new Option('--imatrix <file>', 'importance matrix, of quench imatrix or llama-imatrix (GGUF or .dat)'),
     new Option(
       '--include-weights <text>',
@@ -75,6 +82,7 @@ export function addQuantize(program: Command): void {
           'quench quantize model-f16.gguf Q4_K_M',
           'quench quantize model-f16.gguf --type Q4_K_M -o model-Q4_K_M.gguf',
           'quench quantize --imatrix model.imatrix.gguf model-f16.gguf IQ2_M',
+          'quench quantize --method search --imatrix model.imatrix.gguf model-f16.gguf Q2_K',
           'quench quantize --dry-run --tensor-type ffn_down=q6_k --output-tensor-type q8_0 model-f16.gguf Q4_K_M',
         ],
       ),
@@ -117,6 +125,7 @@ async function settingsOf(options: QuantizeOptions): Promise<QuantizeSettings> {
     excludeWeights: options.excludeWeights ?? [],
     pruneLayers: options.pruneLayers ?? [],
     overrideKv: options.overrideKv ?? [],
+    method: options.method ?? 'reference',
     ...(imatrix !== undefined && { imatrix }),
     ...(outputTensorType !== undefined && { outputTensorType }),
     ...(tokenEmbeddingType !== undefined && { tokenEmbeddingType }),

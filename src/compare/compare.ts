@@ -9,8 +9,8 @@
 
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { cacheFolder, checkOwner, ownCacheFolder } from '../cache-folder.js'
+import { dirname } from 'node:path'
+import { checkOwner, ownCacheFolder } from '../cache-folder.js'
 import { ownTextWarning, writeDocuments } from '../data/own-text.js'
 import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
@@ -26,7 +26,7 @@ import { choosePrompts } from './continuations.js'
 import { type Candidate, judge } from './judge.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
 import { type KeptEvaluation, type Measured, measureAll, type Running } from './measure.js'
-import { Store } from './store.js'
+import { defaultStore, Store } from './store.js'
 import { verdict } from './verdict.js'
 
 /** llama.cpp's. */
@@ -35,9 +35,6 @@ const promptTokens = 24
 const continuationTokens = 48
 const conversationTokens = 4096
 const partsOfText = 8
-
-/** Default path of the store. */
-const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
 
 /** The files that a comparison writes and reads. */
 export function comparisonFiles(options: CompareOptions): Files & { store: Output } {

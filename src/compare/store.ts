@@ -13,13 +13,17 @@
 
 import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type Database from 'libsql'
+import { cacheFolder, checkOwner, ownCacheFolder } from '../cache-folder.js'
 import { systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { openGguf } from '../gguf/index.js'
 import { fileHash } from '../hashes.js'
 import { guarded, openDatabase, parsed, transaction } from './store-database.js'
+
+/** Default path of the store. */
+export const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
 
 /** Everything that a measurement depends on. */
 export type Inputs = Readonly<Record<string, unknown>>
@@ -34,6 +38,20 @@ export class Store {
   static async open(path: string): Promise<Store> {
     makeFolder(dirname(path))
     return new Store(path, await openDatabase(path))
+  }
+
+  /** Opens the store at a path, by default that of the cache folder, for the work. */
+  static async with<T>(path: string | undefined, work: (store: Store) => Promise<T>): Promise<T> {
+    if (path === undefined) {
+      ownCacheFolder()
+      checkOwner(defaultStore())
+    }
+    const store = await Store.open(path ?? defaultStore())
+    try {
+      return await work(store)
+    } finally {
+      store.close()
+    }
   }
 
   /** The measurement, if it is stored. */
@@ -104,6 +122,28 @@ export class Store {
           .run(whole, ...state, hash),
       )
     return hash
+  }
+
+  /** All measurements of a kind, the oldest first. */
+  list<T>(kind: string): { readonly inputs: Inputs; readonly value: T; readonly made: string }[] {
+    return guarded(this.path, () => {
+      const rows = this.database
+        .prepare('SELECT inputs, value, made FROM measurements WHERE kind = ? ORDER BY made, key')
+        .all(kind) as { inputs: string; value: string; made: string }[]
+      return rows.map(({ inputs, value, made }) => ({
+        inputs: parsed(this.path, inputs) as Inputs,
+        value: parsed(this.path, value) as T,
+        made,
+      }))
+    })
+  }
+
+  /** Paths at which files of this content were seen; they may have changed since. */
+  pathsOf(hash: string): string[] {
+    return guarded(this.path, () => {
+      const rows = this.database.prepare('SELECT path FROM files WHERE hash = ? ORDER BY path').all(hash)
+      return (rows as { path: string }[]).map(({ path }) => path)
+    })
   }
 
   /** Number of measurements, and of those that were repeated. */

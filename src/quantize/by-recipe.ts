@@ -9,6 +9,7 @@ import { createGguf, type Gguf, type GgufValue, Metadata, openGguf, type TensorI
 import { keepBytes } from '../lattice/index.js'
 import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
+import { SearchThreads } from './search/rows.js'
 
 /** The ggml type of every tensor of a file in a recipe, with what is asked for besides. */
 export const typesOf = (gguf: Gguf, recipe: string, choices?: TypeChoices): Map<string, number> =>
@@ -55,8 +56,16 @@ export function recipeMetadata(
 /** Bytes of f32 that a conversion holds at once. */
 const conversionBytes = 64 << 20
 
+/** A quantizer of rows. @param importance of each column */
+type QuantizeRows = (
+  type: number,
+  weights: Float32Array,
+  columns: number,
+  importance?: Float32Array,
+) => Promise<Uint8Array>
+
 /**
- * Bytes of a tensor in another type, by ggml's own quantizer, with the codes of weights that lie on a grid already; the same bytes if the
+ * Bytes of a tensor in another type, with the codes of weights that lie on a grid already; the same bytes if the
  * type is the same.
  */
 async function convertedBytes(
@@ -64,7 +73,7 @@ async function convertedBytes(
   tensor: TensorInfo,
   type: number,
   importance: Float32Array | undefined,
-  threads: number | undefined,
+  quantize: QuantizeRows,
 ): Promise<Uint8Array> {
   if (tensor.type === type) return gguf.read(tensor)
   const columns = tensor.shape[0]
@@ -79,11 +88,9 @@ async function convertedBytes(
     const count = Math.min(step, (expert + 1) * matrix - row)
     const weights = await readWeights(gguf, tensor, row * from, count * from)
     const own = importance?.subarray(expert * columns, (expert + 1) * columns)
-    const converted = await quantizeRowsAsync(type, weights, columns, own, threads).catch(
-      (error: unknown) => {
-        throw aboutTensors(gguf.path, tensor.name, error)
-      },
-    )
+    const converted = await quantize(type, weights, columns, own).catch((error: unknown) => {
+      throw aboutTensors(gguf.path, tensor.name, error)
+    })
     bytes.set(keepBytes(type, weights, columns, converted), row * to)
     row += count
   }
@@ -98,6 +105,8 @@ export interface TensorBytes {
   readonly importance?: ReadonlyMap<string, Float32Array> | undefined
   /** For conversions; by default as many as may be used. */
   readonly threads?: number | undefined
+  /** Whether conversions search for the best scales and codes (search/) instead of taking those of ggml's own quantizer. */
+  readonly search?: boolean
   /** Called after each tensor with the bytes of all tensors so far. */
   readonly onBytes?: ((bytes: number) => void) | undefined
 }
@@ -108,13 +117,18 @@ export async function writeTyped(
   output: string,
   metadata: Metadata,
   types: ReadonlyMap<string, number>,
-  { made, importance, threads, onBytes }: TensorBytes,
+  { made, importance, threads, search, onBytes }: TensorBytes,
 ): Promise<void> {
   const tensors = gguf.tensors.map((t) => ({
     name: t.name,
     shape: t.shape,
     type: types.get(t.name) ?? t.type,
   }))
+  const searching = search ? new SearchThreads(threads) : undefined
+  const quantize: QuantizeRows = (type, weights, columns, own) =>
+    searching
+      ? searching.quantize(type, weights, columns, own)
+      : quantizeRowsAsync(type, weights, columns, own, threads)
   const writer = await createGguf(output, { metadata, tensors })
   let written = 0
   try {
@@ -122,7 +136,7 @@ export async function writeTyped(
       const { name } = tensor
       const bytes =
         (await made?.(name)) ??
-        (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), threads))
+        (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), quantize))
       await writer.write(name, bytes)
       written += bytes.length
       onBytes?.(written)
@@ -131,6 +145,8 @@ export async function writeTyped(
   } catch (error) {
     await writer.abort()
     throw error
+  } finally {
+    await searching?.dispose()
   }
 }
 

@@ -2,6 +2,7 @@
 import { UsageError } from '../errors.js'
 import type { TypeChoices } from '../formats/assign.js'
 import { recipes } from '../formats/recipes.js'
+import { formatOf } from '../formats/table.js'
 import { ggmlTypeNamed, ggmlTypes } from '../gguf/index.js'
 import {
   COPY,
@@ -13,6 +14,7 @@ import {
   type TensorTypeRule,
 } from '../llama/index.js'
 import { checkNumbers, threadRange } from '../option-checks.js'
+import { type QuantizeMethod, quantizeMethods } from './methods.js'
 
 export type { TensorTypeRule } from '../llama/index.js'
 
@@ -31,6 +33,8 @@ export interface TypeSettings {
 }
 
 export interface QuantizeSettings extends TypeSettings {
+  /** Default `reference`, the bytes that llama-quantize writes. */
+  readonly method?: QuantizeMethod
   /** Default: as many as the machine runs at once. */
   readonly threads?: number
   /** Allow an input that is quantized already, at a loss. */
@@ -59,7 +63,17 @@ export type KvOverride = { readonly key: string } & (
 
 /** File types by recipes of quench's own, which libllama has no file type for. */
 const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
-export const isOwnType = (type: string): boolean => ownTypes.includes(type)
+
+/** Whether quench writes the file itself, by a recipe of its own, and not libllama. */
+export const writesItself = (type: string, { method }: QuantizeSettings): boolean =>
+  method === 'search' || ownTypes.includes(type)
+
+/** Why it does, after a preposition. */
+export const whyItself = (type: string, { method }: QuantizeSettings): string =>
+  method === 'search' ? '--method search' : `${type}, which llama.cpp has no file type for`
+
+/** File types with a grid, which `--method search` knows. */
+const searchedTypes = Object.keys(recipes).filter((type) => formatOf(recipes[type].type)?.grid)
 
 /** The file types that are quantized to. */
 export const quantizedTypes: readonly string[] = [...Object.keys(FILE_TYPES), ...ownTypes]
@@ -74,13 +88,19 @@ export function checkSettings(type: string, settings: QuantizeSettings): void {
     throw new UsageError(`--type ${type} is unknown; choose one of ${known.join(', ')}`)
   checkNumbers(settings, { threads: threadRange })
   checkTensorTypes(settings, QUANTIZABLE_TYPES, 'is no type that tensors can be quantized to')
-  const { overrideKv = [], pruneLayers = [] } = settings
+  const { method = 'reference', overrideKv = [], pruneLayers = [] } = settings
+  if (!quantizeMethods.includes(method))
+    throw new UsageError(`--method ${method} is unknown; choose one of ${quantizeMethods.join(', ')}`)
+  if (method === 'search' && !searchedTypes.includes(type))
+    throw new UsageError(
+      `--method search has nothing to search for with ${type}; choose one of ${searchedTypes.join(', ')}, or leave the option out`,
+    )
   checkEntryChoice(settings)
   const layer = pruneLayers.find((layer) => !Number.isSafeInteger(layer) || layer < 0)
   if (layer !== undefined) throw new UsageError(`--prune-layers: ${layer} is not a layer; they begin with 0`)
-  if (pruneLayers.length > 0 && isOwnType(type))
+  if (pruneLayers.length > 0 && writesItself(type, settings))
     throw new UsageError(
-      `--prune-layers is not possible with ${type}, which llama.cpp has no file type for; prune with the type ${COPY} first`,
+      `--prune-layers is not possible with ${whyItself(type, settings)}; prune with the type ${COPY} first`,
     )
   for (const override of overrideKv) {
     const problem = overrideProblem(override)

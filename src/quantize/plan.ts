@@ -25,7 +25,7 @@ import {
   type ModelImportance,
 } from './imatrix/of-model.js'
 import { needsImportance } from './needs-importance.js'
-import { checkSettings, isOwnType, nativeOptions, type QuantizeSettings } from './options.js'
+import { checkSettings, nativeOptions, type QuantizeSettings, whyItself, writesItself } from './options.js'
 import { checkRows, isRounded, planTypes, unusedRules } from './plan-types.js'
 import { type Pruned, prune } from './prune.js'
 import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
@@ -103,15 +103,16 @@ export async function prepareQuantization(
         metadata: new Map([...(options.metadata ?? []), ...matrix.metadata]),
       }),
     }
-    if (isOwnType(type) && settings.keepSplit && gguf.files.length > 1)
-      throw new UsageError(`--keep-split is not possible with ${type}, which llama.cpp has no file type for`)
+    const own = writesItself(type, settings)
+    if (own && settings.keepSplit && gguf.files.length > 1)
+      throw new UsageError(`--keep-split is not possible with ${whyItself(type, settings)}`)
     const pruned = prune(gguf, native)
-    const planned = isOwnType(type)
+    const planned = own
       ? planTypes(gguf, type, settings, matrix !== undefined)
       : await planNative(gguf, native, pruned)
     checkRows(gguf, planned)
     const lacking = matrix ? checkImportance(planned, type, matrix, settings.imatrix) : undefined
-    const bytes = isOwnType(type)
+    const bytes = own
       ? writtenSize(gguf, planned, recipeMetadata(gguf, input, type, native.metadata))
       : plannedSize(
           gguf,

@@ -15,7 +15,7 @@ import { partPath } from '../paths.js'
 import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
-import { checkSettings, isOwnType, type QuantizeSettings, roundsToBlocks } from './options.js'
+import { checkSettings, type QuantizeSettings, roundsToBlocks, writesItself } from './options.js'
 import { checkPossible, type PreparedQuantization, prepareQuantization } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
@@ -113,10 +113,10 @@ async function quantizeTo(
 async function write(
   outputs: readonly string[],
   { plan, native, types }: PreparedQuantization,
-  { keepSplit, onProgress }: QuantizeFileOptions,
+  { keepSplit, method, onProgress }: QuantizeFileOptions,
 ): Promise<{ weights: WeightReport; lattice: KeptLattices | undefined }> {
   const { type, input } = plan
-  const own = isOwnType(type)
+  const own = writesItself(type, { ...(method && { method }) })
   const { prefix, temporaries } =
     keepSplit && !own ? await openTemporaryParts(outputs) : await openSingle(outputs[0])
   const stopWatching = own ? () => {} : watch(temporaries, plan.bytes, onProgress)
@@ -125,6 +125,7 @@ async function write(
       ? quantizeByRecipe(input.path, prefix, type, types, native.metadata ?? new Map(), {
           importance: native.importance,
           threads: native.threads,
+          search: method === 'search',
           onBytes: (bytes) => onProgress?.(bytes, plan.bytes),
         })
       : quantizeModel(input.path, prefix, native, temporaries)

@@ -12,4 +12,4 @@ export {
 } from './bench.js'
 export { type Round, roundTokens, runRound, type SpeedTest } from './round.js'
 export type { Speculation } from './speculate.js'
-export type { Spread } from './spread.js'
+export { type Spread, spreadOf } from './spread.js'

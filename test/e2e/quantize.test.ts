@@ -3,7 +3,9 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { openGguf } from '../../src/gguf/index.js'
 import { quantizeModel } from '../../src/llama/index.js'
+import { readWeights } from '../../src/models/weights.js'
 import { quench } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
@@ -31,6 +33,30 @@ test('writes what libllama writes, and replaces a file that is there', async () 
   expect(stdout).toMatch(/q4\.gguf +Q4_0 +\d+(\.\d)? kB +5\.\d+\nwritten in \d+\.\d s\n$/)
   expect(await readFile(output)).toEqual(await readFile(expected))
   expect(await readdir(out)).toEqual(['q4.gguf'])
+})
+
+test('--method search writes a file of the same size whose weights are nearer', async () => {
+  const [plain, searched] = [join(out, 'plain.gguf'), join(out, 'searched.gguf')]
+  await quantizeModel(model, plain, { type: 'Q2_0' })
+  const { code } = await quench('quantize', model, 'Q2_0', '--method', 'search', '-o', searched)
+  expect(code).toBe(0)
+  expect((await readFile(searched)).length).toBe((await readFile(plain)).length)
+  const name = 'blk.0.attn_q.weight'
+  const weightsOf = async (path: string) => {
+    const gguf = await openGguf(path)
+    try {
+      return await readWeights(gguf, gguf.tensor(name))
+    } finally {
+      await gguf.close()
+    }
+  }
+  const [full, before, after] = [await weightsOf(model), await weightsOf(plain), await weightsOf(searched)]
+  const error = (of: Float32Array) => of.reduce((sum, w, i) => sum + (w - full[i]) ** 2, 0)
+  expect(error(after)).toBeLessThan(0.6 * error(before))
+
+  const refused = await quench('quantize', model, 'IQ2_M', '--method', 'search', '-o', searched)
+  expect(refused.code).toBe(2)
+  expect(refused.stderr).toMatch(/^quench: --method search has nothing to search for with IQ2_M; .*\n$/)
 })
 
 test('--json, and quantizing what is quantized', async () => {

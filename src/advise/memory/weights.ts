@@ -69,7 +69,7 @@ const weights = (what: string, device: number, bytes: number): MemoryItem => ({
 })
 
 /** -1 without a layer. */
-const layerOf = (name: string): number => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1)
+export const layerOf = (name: string): number => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1)
 
 const isMatrix = ({ name, shape }: TensorInfo): boolean =>
   name.endsWith('.weight') && shape.length >= 2 && !/(?:conv1d|shortconv\.conv)\./.test(name)

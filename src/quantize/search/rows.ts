@@ -2,8 +2,7 @@
 import { formatOf } from '../../formats/table.js'
 import { quantizeRowsAsync, rowSize } from '../../llama/index.js'
 import { threadCount } from '../../threads.js'
-import { WorkerTeam } from '../../worker-team.js'
-import { workerEntry } from '../../workers.js'
+import { WorkerTeam, workerEntry } from '../../workers.js'
 
 /** Rows for one thread. */
 export interface SearchRequest {
