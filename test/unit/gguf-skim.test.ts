@@ -36,7 +36,7 @@ const text = (key: string, value: string): Buffer => Buffer.concat([str(key), u3
 
 /** A vocabulary as large as the largest models have, laid out as converters write it. */
 function large(tokens: number, merges: number, order: readonly ('types' | 'scores' | 'merges')[]): Buffer {
-  const words = Array.from({ length: tokens }, (_, i) => `Ġ${i.toString(36)}${'x'.repeat(i % 13)}`)
+  const words = Array.from({ length: tokens }, (_, i) => `Ġ${i.toString(36)}-${'x'.repeat(i % 13)}`)
   const parts = {
     types: array(
       'tokenizer.ggml.token_type',
@@ -65,7 +65,6 @@ function large(tokens: number, merges: number, order: readonly ('types' | 'score
 describe.each([
   ['of BPE', ['types', 'merges']],
   ['of Unigram', ['scores', 'types']],
-  ['with merges alone', ['merges']],
 ] as const)('a vocabulary %s', (_, order) => {
   test('is passed over, and all else is read', async () => {
     const bytes = large(150_000, 280_000, order)
