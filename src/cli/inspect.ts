@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Inspection, ShortValue } from '../gguf/inspect.js'
 import type { GridSummary, LatticeReport } from '../lattice/index.js'
 import { helpEnd } from './help.js'
+import { modelArgument, onNote } from './models.js'
 import { jsonOption } from './shared.js'
 import { humanBytes, humanCount, plain, table } from './terminal/format.js'
 import { print, printJson } from './terminal/print.js'
@@ -17,25 +18,35 @@ export function addInspect(program: Command): void {
   program
     .command('inspect')
     .description('show what is in a GGUF file: model, types, size, metadata')
-    .argument('<file>', 'GGUF file; of a split model the first part')
+    .argument('<file>', modelArgument('GGUF file; of a split model the first part'))
     .option('--tensors', 'list every tensor')
     .addOption(jsonOption())
-    .addHelpText('after', helpEnd([], ['quench inspect model-Q4_K_M.gguf --tensors']))
-    .action(async (file: string, { tensors, json }: InspectOptions) => {
-      const { inspectFile } = await import('../gguf/inspect.js')
-      const { detectLattices } = await import('../lattice/index.js')
-      const { tensors: list, ...rest } = await inspectFile(file)
-      const { tensors: onGrid, ...lattice } = await detectLattices(file)
+    .addHelpText(
+      'after',
+      helpEnd(
+        ['Of a name of the Hub only the header is read, at most 2 MB a file; nothing is downloaded.'],
+        ['quench inspect model-Q4_K_M.gguf --tensors', 'quench inspect hf:org/model-GGUF:Q4_K_M'],
+      ),
+    )
+    .action(async (name: string, { tensors, json }: InspectOptions) => {
+      const { inspectModel } = await import('../names/inspect.js')
+      const { inspection: whole, here } = await inspectModel(name, { onNote })
+      const { tensors: list, ...rest } = whole
       const inspection = { ...rest, tensors: tensors ? list : [] }
-      if (json)
+      const lattice = here ? await (await import('../lattice/index.js')).detectLattices(rest.path) : undefined
+      if (!json) print(describe(inspection, lattice))
+      else if (!lattice) printJson(tensors ? inspection : rest)
+      else {
+        const { tensors: onGrid, ...short } = lattice
         printJson(
-          tensors ? { ...inspection, lattice: { ...lattice, tensors: onGrid } } : { ...rest, lattice },
+          tensors ? { ...inspection, lattice: { ...short, tensors: onGrid } } : { ...rest, lattice: short },
         )
-      else print(describe(inspection, { ...lattice, tensors: onGrid }))
+      }
     })
 }
 
-function describe(inspection: Inspection, lattice: LatticeReport): Line[] {
+/** @param lattice not known where the weights are not here */
+function describe(inspection: Inspection, lattice?: LatticeReport): Line[] {
   const { name, architecture, parameters, context, vocabulary, type, bytes, bitsPerWeight } = inspection
   const facts: [string, string | undefined][] = [
     ['name', name],
@@ -47,7 +58,10 @@ function describe(inspection: Inspection, lattice: LatticeReport): Line[] {
     ['size', `${humanBytes(bytes)} (${bytes} bytes)`],
     ['bits per weight', bitsPerWeight.toFixed(3)],
     ['parts', inspection.files.length > 1 ? inspection.files.join(', ') : undefined],
-    ...lattice.grids.map((grid): [string, string] => ['on a grid', gridText(grid, lattice)]),
+    ...(lattice?.grids ?? []).map((grid): [string, string] => [
+      'on a grid',
+      gridText(grid, lattice as LatticeReport),
+    ]),
     ...inspection.problems.map((problem): [string, string] => ['cannot be used', problem]),
   ]
   const known = facts.flatMap(([label, value]) => (value === undefined ? [] : [[label, plain(value, 1000)]]))
@@ -61,7 +75,7 @@ function describe(inspection: Inspection, lattice: LatticeReport): Line[] {
     plain(key),
     plain(shown(value), 100),
   ])
-  const onGrid = new Map(lattice.tensors.map((tensor) => [tensor.name, tensor.type ?? 'no type']))
+  const onGrid = new Map(lattice?.tensors.map((tensor) => [tensor.name, tensor.type ?? 'no type']))
   const tensors = inspection.tensors.map((t) => [
     plain(t.name),
     t.shape.join(' x '),

@@ -22,10 +22,10 @@ export class Cursor {
   #next = 0 // file position of #end
   readonly #limit: number
 
-  /** `size` is the size of the whole file in bytes. */
+  /** @param source descriptor of the file, or its first bytes. @param size of the whole file in bytes */
   constructor(
     readonly path: string,
-    readonly fd: number,
+    private readonly source: number | Uint8Array,
     readonly size: number,
   ) {
     this.#limit = Math.min(size, headerLimit)
@@ -143,7 +143,7 @@ export class Cursor {
     for (let at = start; at < end; ) {
       let read: number
       try {
-        read = readSync(this.fd, target, at, end - at, this.#next)
+        read = this.#readFrom(target, at, end - at)
       } catch (error) {
         throw systemError(this.path, error)
       }
@@ -151,5 +151,12 @@ export class Cursor {
       at += read
       this.#next += read
     }
+  }
+
+  #readFrom(target: Uint8Array, at: number, length: number): number {
+    if (typeof this.source === 'number') return readSync(this.source, target, at, length, this.#next)
+    target.fill(0, at, at + length) // what lies behind them is not asked for
+    target.set(this.source.subarray(this.#next, this.#next + length), at)
+    return length
   }
 }

@@ -1,7 +1,9 @@
 /** The contents of a GGUF file, read from its header alone: no library is loaded and no weight is read. */
+import type { Header } from './header.js'
 import type { GgufArray, GgufValue } from './metadata.js'
 import { headerProblems } from './problems.js'
-import { openGguf } from './reader.js'
+import { Gguf, openGguf } from './reader.js'
+import { type RangeSource, skimHeader } from './skim.js'
 import { type Summary, summarize } from './summary.js'
 import { ggmlTypes, type ValueType } from './types.js'
 
@@ -37,34 +39,53 @@ const itemsShown = 5
 export async function inspectFile(path: string): Promise<Inspection> {
   const gguf = await openGguf(path)
   try {
-    const { metadata, files } = gguf
-    const text = (key: string) => {
-      const found = metadata.get(key)
-      return found?.type === 'string' ? found.value : undefined
-    }
-    const name = text('general.name')
-    const architecture = text('general.architecture')
-    const context = metadata.get(`${architecture}.context_length`)?.value
-    const tokens = metadata.get('tokenizer.ggml.tokens')
-    return {
-      path,
-      files,
-      ...(name !== undefined && { name }),
-      ...(architecture !== undefined && { architecture }),
-      ...(await summarize(gguf)),
-      ...(typeof context === 'number' && { context }),
-      ...(tokens?.type === 'array' && { vocabulary: tokens.value.length }),
-      problems: headerProblems(gguf),
-      metadata: Object.fromEntries(Array.from(metadata, ([key, value]) => [key, shortValue(value)])),
-      tensors: gguf.tensors.map(({ name, shape, type, bytes }) => ({
-        name,
-        shape,
-        type: ggmlTypes.get(type)!.name,
-        bytes,
-      })),
-    }
+    return await inspection(gguf)
   } finally {
     await gguf.close()
+  }
+}
+
+/**
+ * The same of files that lie elsewhere, of which only headers are read: at most 2 MiB a file.
+ * @param sources of all parts, in order
+ * @throws FileError
+ */
+export async function inspectRemote(sources: readonly RangeSource[]): Promise<Inspection> {
+  const headers: Header[] = []
+  for (const [i, source] of sources.entries()) headers.push(await skimHeader(source, i))
+  const files = sources.map(({ name }, i) => ({ path: name, header: headers[i] }))
+  return inspection(
+    new Gguf(files),
+    sources.map(({ size }) => size),
+  )
+}
+
+async function inspection(gguf: Gguf, sizes?: readonly number[]): Promise<Inspection> {
+  const { metadata, files, path } = gguf
+  const text = (key: string) => {
+    const found = metadata.get(key)
+    return found?.type === 'string' ? found.value : undefined
+  }
+  const name = text('general.name')
+  const architecture = text('general.architecture')
+  const context = metadata.get(`${architecture}.context_length`)?.value
+  const tokens = metadata.get('tokenizer.ggml.tokens')
+  return {
+    path,
+    files,
+    ...(name !== undefined && { name }),
+    ...(architecture !== undefined && { architecture }),
+    ...(await summarize(gguf, sizes)),
+    ...(typeof context === 'number' && { context }),
+    ...(tokens?.type === 'array' && { vocabulary: tokens.value.length }),
+    problems: headerProblems(gguf),
+    metadata: Object.fromEntries(Array.from(metadata, ([key, value]) => [key, shortValue(value)])),
+    tensors: gguf.tensors.map(({ name, shape, type, bytes }) => ({
+      name,
+      shape,
+      type: ggmlTypes.get(type)!.name,
+      bytes,
+    })),
   }
 }
 

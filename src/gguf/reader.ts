@@ -19,7 +19,8 @@ import { quote } from './text.js'
 
 interface OpenFile {
   readonly path: string
-  readonly handle: FileHandle
+  /** None of a file of which only the header is here. */
+  readonly handle?: FileHandle
   readonly header: Header
 }
 
@@ -44,7 +45,7 @@ export async function openGguf(path: string): Promise<Gguf> {
     }
     return new Gguf(files)
   } catch (error) {
-    await Promise.all(files.map((file) => file.handle.close()))
+    await Promise.all(files.map((file) => file.handle?.close()))
     throw error
   }
 }
@@ -95,7 +96,7 @@ export class Gguf {
   readonly metadata: Metadata
   /** In file order. */
   readonly tensors: readonly TensorInfo[]
-  readonly #handles: FileHandle[]
+  readonly #handles: (FileHandle | undefined)[]
   readonly #byName = new Map<string, TensorInfo>()
 
   /** Called by `openGguf`. */
@@ -155,7 +156,7 @@ export class Gguf {
     for (let at = 0; at < length; ) {
       const position = tensor.offset + start + at
       const wanted = Math.min(length - at, readBytes)
-      const { bytesRead } = await this.#handles[tensor.file]
+      const { bytesRead } = await this.#handle(tensor)
         .read(bytes, at, wanted, position)
         .catch((error) => {
           throw systemError(this.files[tensor.file], error)
@@ -170,13 +171,19 @@ export class Gguf {
     for (let at = 0; at < length; ) {
       const wanted = Math.min(length - at, readBytes)
       try {
-        const { fd } = this.#handles[tensor.file]
+        const { fd } = this.#handle(tensor)
         at += this.#whole(tensor, readSync(fd, bytes, at, wanted, tensor.offset + start + at))
       } catch (error) {
         throw systemError(this.files[tensor.file], error)
       }
     }
     return bytes
+  }
+
+  #handle(tensor: TensorInfo): FileHandle {
+    const handle = this.#handles[tensor.file]
+    if (handle) return handle
+    throw new FileError(this.files[tensor.file], 'only its header is here; download it with `quench pull`')
   }
 
   #bufferFor(tensor: TensorInfo, start: number, length: number): Uint8Array<ArrayBuffer> {
@@ -200,6 +207,6 @@ export class Gguf {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#handles.map((handle) => handle.close()))
+    await Promise.all(this.#handles.map((handle) => handle?.close()))
   }
 }

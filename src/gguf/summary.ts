@@ -43,8 +43,11 @@ export async function summarizeFile(path: string): Promise<Summary> {
   }
 }
 
-/** @throws FileError if a file no longer exists */
-export async function summarize(gguf: Gguf): Promise<Summary> {
+/**
+ * @param sizes of the files in bytes, where they are not on this disk
+ * @throws FileError if a file no longer exists
+ */
+export async function summarize(gguf: Gguf, sizes?: readonly number[]): Promise<Summary> {
   const types = new Map<number, { type: string; tensors: number; weights: number; bytes: number }>()
   for (const { type, elements, bytes } of gguf.tensors) {
     const entry = types.get(type) ?? { type: ggmlTypes.get(type)!.name, tensors: 0, weights: 0, bytes: 0 }
@@ -56,10 +59,10 @@ export async function summarize(gguf: Gguf): Promise<Summary> {
   const bySize = [...types.values()].sort((a, b) => b.bytes - a.bytes)
   const parameters = bySize.reduce((sum, { weights }) => sum + weights, 0)
   const weightBytes = bySize.reduce((sum, { bytes }) => sum + bytes, 0)
-  const sizes = await Promise.all(gguf.files.map(fileSize))
+  const fileSizes = sizes ?? (await Promise.all(gguf.files.map(fileSize)))
   return {
     type: typeOf(gguf.metadata, bySize),
-    bytes: sizes.reduce((sum, size) => sum + size, 0),
+    bytes: fileSizes.reduce((sum, size) => sum + size, 0),
     parameters,
     bitsPerWeight: parameters > 0 ? (weightBytes * 8) / parameters : 0,
     types: bySize,

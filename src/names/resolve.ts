@@ -64,7 +64,7 @@ export interface PullOptions extends ResolveOptions {
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<ResolvedModel> {
   const hub = new HubClient(hubSettings(), options)
   try {
-    return (await resolved(hub, name, options)).model
+    return (await findModel(hub, name, options)).model
   } finally {
     await hub.close()
   }
@@ -74,7 +74,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
 export async function pullModel(name: string, options: PullOptions = {}): Promise<ResolvedModel> {
   const hub = new HubClient(hubSettings(), options)
   try {
-    const { model, remote } = await resolved(hub, name, options)
+    const { model, remote } = await findModel(hub, name, options)
     options.onModel?.(model)
     const { repository } = model
     if (!repository || repository.cached) return model
@@ -102,7 +102,11 @@ interface Resolved {
 }
 
 /** @param hub for names of repositories */
-async function resolved(hub: HubClient, name: string, { need = 'any' }: ResolveOptions): Promise<Resolved> {
+export async function findModel(
+  hub: HubClient,
+  name: string,
+  { need = 'any' }: ResolveOptions,
+): Promise<Resolved> {
   const parsed = parseName(name, hub.settings.endpoint)
   if (parsed.kind === 'hub') return ofHub(hub, parsed, need)
   return { model: await ofDisk(name, parsed, need), remote: [] }
