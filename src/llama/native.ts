@@ -47,7 +47,8 @@ const LogCallback = koffi.pointer(koffi.proto('void', ['int', 'str', 'void *']))
 export interface NativeBuffer {
   /** ggml's buffer name, e.g. `CPU`, `CPU_Mapped` (a mapped file), `CPU_REPACK`, `CUDA0`. */
   readonly device: string
-  readonly use: 'weights' | 'kv' | 'compute' | 'output'
+  /** `planned kv` is the size of a cache, over all devices, whether it was allocated or not. */
+  readonly use: 'weights' | 'kv' | 'compute' | 'output' | 'planned kv'
   readonly bytes: number
 }
 
@@ -111,10 +112,18 @@ const bufferUses = { model: 'weights', KV: 'kv', RS: 'kv', compute: 'compute', o
 function bufferIn(line: string): NativeBuffer[] {
   const [, device, use, mebibytes] =
     /(\S+)\s+(model|KV|RS|compute|output) buffer size =\s*([\d.]+) MiB/.exec(line) ?? []
-  if (device === undefined) return []
-  const bytes = Math.round(Number(mebibytes) * 2 ** 20)
+  if (device === undefined) return plannedIn(line)
+  const bytes = bytesOf(mebibytes)
   return bytes > 0 ? [{ device, use: bufferUses[use as keyof typeof bufferUses], bytes }] : []
 }
+
+/** `llama_kv_cache: size =    6.00 MiB (   512 cells,   6 layers,  1/1 seqs), K (f16): ...` */
+function plannedIn(line: string): NativeBuffer[] {
+  const [, mebibytes] = /^llama_kv_cache: size =\s*([\d.]+) MiB \(\s*\d+ cells/.exec(line) ?? []
+  return mebibytes === undefined ? [] : [{ device: 'all', use: 'planned kv', bytes: bytesOf(mebibytes) }]
+}
+
+const bytesOf = (mebibytes: string): number => Math.round(Number(mebibytes) * 2 ** 20)
 
 /** The last line that says more than that the call failed, without leading names of C functions. */
 function reasonOf(lines: readonly { level: number; text: string }[]): string {

@@ -75,6 +75,10 @@ export function shapeOf(header: GgufHeader): ModelShape {
   const { window, sliding } = windowOf(metadata, architecture, all)
   const from = sharedFrom(metadata, architecture, all)
   const { width: recurrentWidth, recurrent } = recurrentWidths(header, architecture, most)
+  const experts = optionalCount(metadata, key('expert_count'))
+  const expertsUsed = Math.max(0, ...perLayer('expert_used_count', [0]))
+  if (experts > mostExperts || expertsUsed > experts)
+    throw new FileError(path, `its header names ${expertsUsed} of ${experts} experts, which no model has`)
   return {
     architecture,
     width,
@@ -91,12 +95,15 @@ export function shapeOf(header: GgufHeader): ModelShape {
     window,
     latent: metadata.has(key('attention.key_length_mla')),
     recurrentWidth,
-    experts: optionalCount(metadata, key('expert_count')),
-    expertsUsed: Math.max(0, ...perLayer('expert_used_count', [0])),
+    experts,
+    expertsUsed,
     names,
     style: styleOf(metadata, architecture, names),
   }
 }
+
+/** More than any model has, and twice llama.cpp's limit. */
+const mostExperts = 1024
 
 /** Hybrid architectures whose layers have both a recurrent state and a cache. */
 const both = new Set(['falcon-h1'])
