@@ -4,7 +4,10 @@
  * after a run of the same. Two figures: forward and backward pass of student and head; and the whole step with the teacher's
  * forward pass, clipping, Adam and rounding. Products of attention and rotation count as overhead.
  *
- *   npx tsx bench/step.ts [models = shipped,block] [types = Q4_0,Q2_K] [windows of 128 tokens = 4] [rounds = 9]
+ *   npx tsx bench/step.ts [models = shipped,block] [types = Q4_0,Q2_K, or all] [windows of 128 tokens = 4] [rounds = 9]
+ *
+ * Of clipping, Adam and rounding it says the share of a step that each takes: `rounding` is that of the latents to weights, and `Adam`
+ * has the gradient's way back through the rounding, which is one pass over memory with it. `all` are the types of every number format.
  *
  * `block` is one block of a model of 1.1 billion random weights (width 2048, feed-forward 5632, 32 heads).
  */
@@ -15,6 +18,8 @@ import { join as joinPath } from 'node:path'
 import { copyOf } from '../src/backends/backend.js'
 import { cpu } from '../src/backends/cpu/cpu.js'
 import { joinWindows } from '../src/data/windows.js'
+import { formats } from '../src/formats/index.js'
+import { recipes } from '../src/formats/recipes.js'
 import { input, matmul } from '../src/graph/index.js'
 import { modelTensors } from '../src/models/weights.js'
 import { optimize } from '../src/optimizer/optimizer.js'
@@ -24,6 +29,12 @@ import { clip, makeTrainer, modelPath, quartiles, randomWindows, rates, type Tra
 const [models = 'shipped,block', types = 'Q4_0,Q2_K', windows = '4', rounds = '9'] = process.argv.slice(2)
 const batch = { windows: Number(windows), length: 128 }
 const tokens = batch.windows * batch.length
+
+/** One file type for each number format that trains. */
+const everyFormat = formats.flatMap(({ type, grid }) => {
+  const recipe = Object.keys(recipes).find((name) => recipes[name].type === type)
+  return grid && recipe !== undefined ? [recipe] : []
+})
 
 async function seconds(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now()
@@ -91,6 +102,7 @@ async function measure(path: string, model: string, type: string): Promise<void>
   const gradients = new Map(parameters.map((p) => [p.name, p.gradient]))
   const bare = await products(trainer)
   const shares: { passes: number[]; step: number[] } = { passes: [], step: [] }
+  const updates: Record<'clipping' | 'rounding' | 'Adam', number[]> = { clipping: [], rounding: [], Adam: [] }
   const times: Record<'teacher' | 'forward' | 'backward' | 'optimizer' | 'products', number[]> = {
     teacher: [],
     forward: [],
@@ -106,9 +118,15 @@ async function measure(path: string, model: string, type: string): Promise<void>
     const forward = await seconds(() => network.forward(text, student))
     const target = { kind: 'teacher', weights: distillation.teacher, hidden } as const
     const backward = await seconds(() => network.backward(text, student, target, gradients))
+    const clipping = await seconds(async () => {
+      for (const p of parameters) await cpu.sumOfSquares(p.gradient.values)
+    })
     const updating = await seconds(() =>
       optimize(parameters, optimizer, rates, { tokens, clip, number: round + 1 }),
     )
+    const rounding = await seconds(async () => {
+      for (const p of parameters) await p.round()
+    })
     let [passes, step] = [0, 0]
     for (const product of bare) {
       await product.run()
@@ -118,7 +136,11 @@ async function measure(path: string, model: string, type: string): Promise<void>
     }
     if (round === 0) continue // compiles
     shares.passes.push(passes / (forward + backward))
-    shares.step.push(step / (teacher + forward + backward + updating))
+    const whole = teacher + forward + backward + updating
+    shares.step.push(step / whole)
+    updates.clipping.push(clipping / whole)
+    updates.rounding.push(rounding / whole)
+    updates.Adam.push((updating - clipping - rounding) / whole)
     for (const [name, value] of Object.entries({
       teacher,
       forward,
@@ -140,6 +162,9 @@ async function measure(path: string, model: string, type: string): Promise<void>
   console.log(
     `  of the products' speed: forward and backward ${percent(shares.passes)}, whole step ${percent(shares.step)} (medians, in brackets the middle half)`,
   )
+  console.log(
+    `  of a step: clipping ${percent(updates.clipping)}, rounding ${percent(updates.rounding)}, Adam ${percent(updates.Adam)}`,
+  )
   for (const product of bare) await product.dispose()
   await trainer.dispose()
 }
@@ -148,7 +173,7 @@ const folder = await mkdtemp(joinPath(tmpdir(), 'quench-bench-'))
 try {
   for (const model of models.split(',')) {
     const path = modelPath(model, folder)
-    for (const type of types.split(',')) await measure(path, model, type)
+    for (const type of types === 'all' ? everyFormat : types.split(',')) await measure(path, model, type)
   }
 } finally {
   await rm(folder, { recursive: true, force: true })
