@@ -27,8 +27,9 @@ export interface Sizes {
   readonly solvedHead: number
   /** Weights of the largest tensor that is quantized whole. */
   readonly largest: number
-  /** Most inputs of a matrix of a block, and the sum of the squared numbers of outputs. */
+  /** Inputs of the matrices of all blocks: the most and the sum; and the sum of their squared numbers of outputs. */
   readonly inputs: number
+  readonly columns: number
   readonly squares: number
 }
 
@@ -66,6 +67,7 @@ export function sizesOf(model: Model, untrained: ReadonlySet<string> = new Set()
     ),
     largest: Math.max(...counts.filter(([name]) => !byRows.has(name)).map(([, n]) => n)),
     inputs: Math.max(...matrices.map(([, width]) => width)),
+    columns: sum(matrices.map(([, width]) => width)),
     squares: sum(matrices.map(([out]) => out ** 2)),
   }
 }
@@ -227,11 +229,18 @@ export function checkpointBytesOf(model: Model, method: Method, untrained: Reado
 const latentBytes = 5.3
 const tensorBytes = 1.1
 
-/** Bytes of finished blocks; with the whole student in memory, also of trained tensors outside them. */
+/** Files of importances, Fisher information and the validation of the reference quantizer's files. */
+const filesBefore = 3
+
+/**
+ * Bytes of finished blocks and of what is computed before the first of them; with the whole student in memory, also of trained tensors
+ * outside the blocks.
+ */
 export function blockBytesOf(model: Model, inMemory: boolean, untrained: ReadonlySet<string>): number {
-  const { all, outside, trained } = sizesOf(model, untrained)
+  const { all, outside, trained, columns, squares } = sizesOf(model, untrained)
   const { layers } = model.config
+  const before = filesBefore * headBytes + 4 * columns + (inMemory && usesFisher(model) ? 4 * squares : 0)
   return inMemory
-    ? (layers + 1) * headBytes + latentBytes * trained
-    : layers * headBytes + tensorBytes * (all - outside)
+    ? before + (layers + 1) * headBytes + latentBytes * trained
+    : before + layers * headBytes + tensorBytes * (all - outside)
 }

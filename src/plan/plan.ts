@@ -184,7 +184,7 @@ function layOut(
     ...disk,
     diskBytes: Object.values(disk).reduce((a, b) => a + b, teacher.bytes),
     disk: [
-      { what: 'finished blocks', amount: disk.blockBytes },
+      { what: 'finished blocks, and what is computed before them', amount: disk.blockBytes },
       { what: 'hidden states between blocks', amount: disk.spillBytes },
       { what: 'two checkpoints', amount: disk.checkpointBytes },
       { what: "the optimizer's moments", amount: disk.momentBytes },

@@ -1,15 +1,18 @@
 /**
  * Finished blocks of a block-wise run, each in a file of its own in a folder next to the output, so that a resumed run need not
  * solve them again. With the whole student in memory a file holds the latents, from which training starts; otherwise it holds
- * the codes, packed as in the output.
+ * the codes, packed as in the output. The folder also keeps what is computed before the first block: importances, Fisher
+ * information, and the validation of the reference quantizer's files.
  */
 
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { FileError } from '../errors.js'
 import { reserveSpace } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { unrounded } from '../formats/table.js'
 import { createGguf, type Gguf, Metadata, openGguf } from '../gguf/index.js'
+import { bytesOf } from '../optimizer/adam-state.js'
 import type { Parameter } from '../optimizer/parameter.js'
 import type { CodedTensor } from '../student/coded-tensor.js'
 import { type ExportCheck, packedBytes } from '../student/export.js'
@@ -54,6 +57,75 @@ export class BlocksOnDisk {
     return true
   }
 
+  /**
+   * Arrays that an earlier run has saved under this name, or else computes and saves them.
+   * @param lengthOf valid lengths by tensor; undefined for a tensor that has none
+   * @param bytes upper bound of the arrays, reserved before they are computed
+   * @throws UsageError for other settings, FileError for a damaged file or a full disk
+   */
+  async arrays(
+    name: string,
+    lengthOf: (tensor: string) => number | undefined,
+    bytes: number,
+    compute: () => Promise<ReadonlyMap<string, Float32Array>>,
+  ): Promise<ReadonlyMap<string, Float32Array>> {
+    if (this.has(name)) return this.loadArrays(name, lengthOf)
+    await this.reserve(name, bytes + headerBytes)
+    const arrays = await compute()
+    const tensors = Array.from(arrays, ([name, { length }]) => ({
+      name,
+      shape: [length],
+      type: unrounded.type,
+    }))
+    const writer = await createGguf(this.path(name), {
+      metadata: this.metadata(name, 'quench-arrays'),
+      tensors,
+    })
+    try {
+      for (const [tensor, values] of arrays) await writer.write(tensor, bytesOf(values))
+      await writer.finish()
+    } catch (error) {
+      await writer.abort()
+      throw error
+    }
+    return arrays
+  }
+
+  private async loadArrays(
+    name: string,
+    lengthOf: (tensor: string) => number | undefined,
+  ): Promise<Map<string, Float32Array>> {
+    const gguf = await this.part(name)
+    const arrays = new Map<string, Float32Array>()
+    for (const tensor of gguf.tensors) {
+      if (tensor.type !== unrounded.type || tensor.elements !== lengthOf(tensor.name))
+        throw new FileError(
+          gguf.path,
+          `${tensor.name} does not fit the model; delete its folder to start anew`,
+        )
+      const values = new Float32Array(tensor.elements)
+      bytesOf(values).set(await gguf.read(tensor))
+      arrays.set(tensor.name, values)
+    }
+    return arrays
+  }
+
+  /** The same for a value that JSON can hold. */
+  async value<T extends Readonly<Record<string, unknown>>>(name: string, compute: () => Promise<T>): Promise<T> {
+    if (this.has(name)) return loadCheckpoint<T>(this.path(name), [], this.settings)
+    const value = await compute()
+    makeFolder(this.folder)
+    await saveCheckpoint(this.path(name), [], { ...value }, this.settings)
+    return value
+  }
+
+  private metadata(name: string, architecture: string): Metadata {
+    return new Metadata(this.path(name), [
+      ['general.architecture', { type: 'string', value: architecture }],
+      ['quench.settings', { type: 'string', value: JSON.stringify(this.settings) }],
+    ])
+  }
+
   /** Reserves disk space for the latents of a block before it is solved. @throws FileError if the disk is full */
   reserveLatents(name: string, parameters: readonly Parameter[]): Promise<void> {
     return this.reserve(name, stateBytes(parameters))
@@ -76,17 +148,13 @@ export class BlocksOnDisk {
 
   /** Saves the tensors of a block, packed as in the output. */
   async saveCodes(name: string, tensors: readonly CodedTensor[], check: ExportCheck): Promise<void> {
-    const path = this.path(name)
-    const metadata = new Metadata(path, [
-      ['general.architecture', { type: 'string', value: 'quench-block' }],
-      ['quench.settings', { type: 'string', value: JSON.stringify(this.settings) }],
-    ])
+    const metadata = this.metadata(name, 'quench-block')
     const stored = tensors.map(({ name, shape, format }) => ({
       name,
       shape: shape.toReversed(),
       type: (format ?? unrounded).type,
     }))
-    const writer = await createGguf(path, { metadata, tensors: stored })
+    const writer = await createGguf(this.path(name), { metadata, tensors: stored })
     try {
       for (const tensor of tensors) await writer.write(tensor.name, await packedBytes(tensor, check))
       await writer.finish()

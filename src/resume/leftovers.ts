@@ -78,11 +78,21 @@ export function hasLeftovers(output: string): boolean {
   return exists(checkpointPath(target)) || exists(blocksFolder(target))
 }
 
-/** What an interrupted run has saved: the number of finished blocks, and whether there is a checkpoint of the training after them. */
-export function savedWork(output: string): { readonly blocks: number; readonly checkpoint: boolean } {
+/** What an interrupted run has saved. */
+export interface SavedWork {
+  /** Importances, Fisher information or the validation of the reference quantizer's files. */
+  readonly before: boolean
+  /** Finished blocks. */
+  readonly blocks: number
+  /** A checkpoint of the training after them. */
+  readonly checkpoint: boolean
+}
+
+export function savedWork(output: string): SavedWork {
   const target = targetOf(output)
   const names = within(blocksFolder(target)).map((path) => basename(path))
   return {
+    before: names.some((name) => /^(importance|fisher|stock)\.gguf$/.test(name)),
     blocks: names.filter((name) => /^block-\d+\.gguf$/.test(name)).length,
     checkpoint: exists(checkpointPath(target)),
   }

@@ -11,7 +11,9 @@ import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import type { Optimizer } from '../optimizer/parameter.js'
-import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
+import { sizesOf } from '../plan/memory.js'
+import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
+import { blocksFolder } from '../resume/disk.js'
 import type { Settings } from '../resume/settings.js'
 import type { ExportCheck } from '../student/export.js'
 import { type Source, targetTypes } from '../student/source.js'
@@ -28,7 +30,8 @@ export class RunContext {
   readonly settings: Settings
   /** Whether `options.onBlock` has been called. */
   private told = false
-  private known: Promise<Map<string, Float32Array>> | undefined
+  private known: Promise<Importance> | undefined
+  readonly disk: BlocksOnDisk
 
   readonly source: Source
   readonly teacher: DeviceWeights
@@ -67,18 +70,36 @@ export class RunContext {
       inMemory: plan.inMemory,
       text: digest([...windows, ...[...importance, ...trial, ...validation].flatMap((kind) => kind.windows)]),
     }
+    this.disk = new BlocksOnDisk(blocksFolder(options.output), this.settings)
   }
 
   /** Mean squares of the inputs of the blocks' matrices on general text. */
-  async importance(): Promise<Importance> {
-    const { network, teacher, text } = this
-    this.known ??= importanceOf(
-      network,
-      batchesOf(text.importance, network.batch),
-      teacher,
-      this.during('importance', network.tokens / network.config.layers),
-    )
-    return new Map([...(await this.known)].filter(([name]) => name.startsWith('blk.')))
+  importance(): Promise<Importance> {
+    const { network, teacher, text, source } = this
+    const compute = async (): Promise<Importance> => {
+      const batches = batchesOf(text.importance, network.batch)
+      const told = this.during('importance', network.tokens / network.config.layers)
+      const all = await importanceOf(network, batches, teacher, told)
+      return new Map([...all].filter(([name]) => name.startsWith('blk.')))
+    }
+    const { columns } = sizesOf(source)
+    this.known ??= this.disk.arrays('importance', (name) => this.shapeOf(name)?.[0], 4 * columns, compute)
+    return this.known
+  }
+
+  /** Fisher information at the outputs of the blocks' matrices. */
+  fisher(compute: () => Promise<Importance>): Promise<Importance> {
+    const lengthOf = (name: string): number | undefined => {
+      const outputs = this.shapeOf(name)?.[1]
+      return outputs && outputs ** 2
+    }
+    return this.disk.arrays('fisher', lengthOf, 4 * sizesOf(this.source).squares, compute)
+  }
+
+  /** The shape of a tensor of the input, row length first. */
+  private shapeOf(name: string): readonly number[] | undefined {
+    const { gguf } = this.source
+    return gguf.has(name) ? gguf.tensor(name).shape : undefined
   }
 
   /** The batches that decide among candidates of a matrix, and the tokens at which their kinds of text begin and end. */
@@ -131,12 +152,6 @@ export class RunContext {
       block === undefined ? '' : ` in block ${Math.floor(block) + 1} of ${this.network.config.layers}`
     throw new QuenchError(`stopped${where}; the same command with --resume goes on from there`)
   }
-}
-
-/** A run and its folder of finished blocks. */
-export interface Work {
-  readonly run: RunContext
-  readonly disk: BlocksOnDisk
 }
 
 const batchesOf = (text: readonly KindWindows[], { windows }: Batch): Int32Array[] =>

@@ -14,14 +14,14 @@ import { momentsPath, teacherPath } from '../resume/disk.js'
 import { type TrainedTensors, trainedParameters } from '../student/export.js'
 import { type Importance, makeStudent, restart, type WholeStudent } from '../student/student.js'
 import { inBatches } from '../training-text/run-text.js'
-import { opponentOf, type Validated } from '../validation/opponent.js'
+import { type Opponent, opponentOf, type Validated } from '../validation/opponent.js'
 import { type Divergence, meanOf } from '../validation/validation.js'
-import type { Work } from './context.js'
+import type { RunContext } from './context.js'
 import { type Stage, type StageResult, type State, solvingSeconds } from './stages.js'
 
 export class InMemory implements State {
   private constructor(
-    private readonly work: Work,
+    private readonly run: RunContext,
     private readonly student: WholeStudent,
     private readonly distillation: Distillation,
     readonly progress: Progress,
@@ -30,8 +30,8 @@ export class InMemory implements State {
   ) {}
 
   /** Makes the student, and loads the checkpoint if the run resumes from one. */
-  static async open(work: Work): Promise<InMemory> {
-    const { source, teacher, network, optimizer, plan, options, types } = work.run
+  static async open(run: RunContext): Promise<InMemory> {
+    const { source, teacher, network, optimizer, plan, options, types } = run
     const student = await makeStudent(network.backend, source, types, new Set(plan.untrained))
     const { parameters, weights } = student
     if (plan.momentBytes > 0)
@@ -42,12 +42,12 @@ export class InMemory implements State {
     const distillation = new Distillation(network, teacher, cache, parameters, optimizer, weights)
     await distillation.round()
     const resumed = (options.resume ?? false) && (await checkpointExists(options.output))
-    const progress = resumed ? await loaded(work, student) : begun(work)
-    return new InMemory(work, student, distillation, progress, resumed)
+    const progress = resumed ? await loaded(run, student) : begun(run)
+    return new InMemory(run, student, distillation, progress, resumed)
   }
 
   get stages(): Stage[] {
-    const { method } = this.work.run.plan
+    const { method } = this.run.plan
     const solving: Stage = { name: blockwise, run: () => this.solve() }
     const training: Stage = { name: method, run: () => this.train() }
     return [...(this.resumed ? [] : [solving]), ...(trainingOf(method) ? [training] : [])]
@@ -56,31 +56,37 @@ export class InMemory implements State {
   /** Validates the reference quantizer's files, and sets the parameters to the better one. */
   async prepare(): Promise<void> {
     if (this.resumed) return
-    const { distillation, progress } = this
-    const { run } = this.work
+    const { distillation, progress, run } = this
     const { text, network } = run
-    const validating = run.during('validate', network.tokens)
-    const began = performance.now()
-    const plain = await distillation.validate(text.validation, validating)
+    let quantized: Opponent['kind'] = 'plain'
+    const { plain, weighed, validating } = await run.disk.value('stock', async () => {
+      const told = run.during('validate', network.tokens)
+      const began = performance.now()
+      const plain = await distillation.validate(text.validation, told)
+      const validating = (performance.now() - began) / 1000
+      await this.quantize(await run.importance())
+      quantized = 'importance'
+      return { plain, weighed: await distillation.validate(text.validation, told), validating }
+    })
     progress.curve.push({ step: 0, ...meanOf(plain) })
-    progress.validating = (performance.now() - began) / 1000
-    await this.quantize(await run.importance())
-    const weighed = await distillation.validate(text.validation, validating)
+    progress.validating = validating
     const opponent = opponentOf(plain, weighed)
-    if (opponent.kind === 'plain') await this.quantize(undefined)
+    if (opponent.kind !== quantized)
+      await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)
     progress.validated = { plain, weighed, opponent, kept: undefined }
   }
 
   /** The block-wise stage; undefined if it is skipped. */
   private async solve(): Promise<StageResult | undefined> {
-    const { run, disk } = this.work
-    const { distillation, student, progress } = this
-    const { source, teacher, network, text, plan, options } = run
+    const { run, distillation, student, progress } = this
+    const { source, teacher, network, text, plan, options, disk } = run
     const windows = text.calibration
     if (windows.length === 0 || (options.steps === 0 && trainingOf(plan.method))) return undefined
     const began = performance.now()
     const outputs = usesFisher(source)
-      ? await fisherOf(network, teacher, distillation.cache, windows, run.during('fisher', 1))
+      ? await run.fisher(() =>
+          fisherOf(network, teacher, distillation.cache, windows, run.during('fisher', 1)),
+        )
       : new Map<string, Float32Array>()
     await network.dispose() // of the programs that only Fisher information needs
     run.onBlock(0, network.config.layers)
@@ -113,7 +119,7 @@ export class InMemory implements State {
   /** The remaining steps. */
   private async train(): Promise<StageResult | undefined> {
     const { distillation, progress, resumed, student } = this
-    const { source, optimizer, plan, options, text, rates, settings, began } = this.work.run
+    const { source, optimizer, plan, options, text, rates, settings, began } = this.run
     if (trainingOf(plan.method)?.freezesCodes && !resumed)
       for (const p of student.parameters) await optimizer.freezeCodes(p)
     await distillation.round()
@@ -133,26 +139,26 @@ export class InMemory implements State {
   }
 
   holdsBlocks(): boolean {
-    return hasBlocks(this.student, this.work.run.network, this.work.disk)
+    return hasBlocks(this.student, this.run.network, this.run.disk)
   }
 
   async restore(to: 'blocks' | 'stock'): Promise<boolean> {
-    const { run, disk } = this.work
+    const { run } = this
     for (const p of this.student.parameters) p.codesStay = false
-    if (to === 'blocks') return loadBlocks(this.student, run.network, disk)
+    if (to === 'blocks') return loadBlocks(this.student, run.network, run.disk)
     const { opponent } = this.progress.validated as Validated
     await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)
     return true
   }
 
   tensors(): TrainedTensors {
-    const { check } = this.work.run
+    const { check } = this.run
     return trainedParameters(this.student.parameters, check)
   }
 
   /** Sets the parameters to the reference quantizer's codes. */
   private async quantize(importance: Importance | undefined): Promise<void> {
-    const { source, types } = this.work.run
+    const { source, types } = this.run
     for (const p of this.student.parameters) {
       await restart(source, types, p, importance)
       await p.round()
@@ -161,14 +167,14 @@ export class InMemory implements State {
 }
 
 /** The progress of a new run. */
-function begun({ run: { plan, options } }: Work): Progress {
+function begun({ plan, options }: RunContext): Progress {
   const asked = options.steps ?? (options.seconds === undefined ? defaults.steps : undefined)
   const steps = trainingOf(plan.method) ? asked : 0
   return { step: 0, steps, seconds: 0, elapsed: 0, validating: 0, curve: [] }
 }
 
 /** Loads the state of the checkpoint. */
-async function loaded({ run }: Work, { parameters }: WholeStudent): Promise<Progress> {
+async function loaded(run: RunContext, { parameters }: WholeStudent): Promise<Progress> {
   const { options, plan, optimizer, settings } = run
   const path = checkpointPath(options.output)
   if (trainingOf(plan.method)?.freezesCodes) for (const p of parameters) await optimizer.freezeCodes(p) // the checkpoint's replace them

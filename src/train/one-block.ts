@@ -8,21 +8,21 @@ import type { TrainedTensors } from '../student/export.js'
 import { inBatches } from '../training-text/run-text.js'
 import { opponentOf } from '../validation/opponent.js'
 import { meanOf } from '../validation/validation.js'
-import type { Work } from './context.js'
+import type { RunContext } from './context.js'
 import type { StageResult, State } from './stages.js'
 
 export class OneBlock implements State {
   readonly progress: Progress = { step: 0, steps: 0, seconds: 0, elapsed: 0, validating: 0, curve: [] }
   readonly stages = [{ name: blockwise, run: () => this.solve() }] as const
 
-  constructor(private readonly work: Work) {}
+  constructor(private readonly run: RunContext) {}
 
   /** The stock files are validated during the block-wise stage. */
   async prepare(): Promise<void> {}
 
   private async solve(): Promise<StageResult> {
-    const { run, disk } = this.work
-    const { source, teacher, network, types, check, text, plan, options } = run
+    const { run } = this
+    const { disk, source, teacher, network, types, check, text, plan, options } = run
     const began = performance.now()
     const { plain, weighed, solved } = await solveOneBlockAtATime({
       source,
@@ -59,7 +59,7 @@ export class OneBlock implements State {
   tensors(): TrainedTensors {
     return async (name) => {
       const layer = /^blk\.(\d+)\./.exec(name)?.[1]
-      return layer === undefined ? undefined : this.work.disk.bytes(`block-${layer}`, name)
+      return layer === undefined ? undefined : this.run.disk.bytes(`block-${layer}`, name)
     }
   }
 }

@@ -6,7 +6,6 @@
  */
 import { rm } from 'node:fs/promises'
 import { withCleanup } from '../cleanup.js'
-import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import { removeCheckpoint } from '../resume/checkpoint.js'
 import { blocksFolder, keepsState } from '../resume/disk.js'
 import type { Validated } from '../validation/opponent.js'
@@ -19,13 +18,13 @@ import type { Stage, StageResult, State } from './stages.js'
 import { writeResult } from './write.js'
 
 export async function runTraining(run: RunContext): Promise<TrainReport> {
-  const { options, plan, settings } = run
+  const { options, plan } = run
   const folder = blocksFolder(options.output)
   return withCleanup(async (defer) => {
     if (!keepsState(options)) defer(() => rm(folder, { recursive: true, force: true }))
-    const disk = new BlocksOnDisk(folder, settings)
+    const { disk } = run
     defer(() => disk.close())
-    const state = plan.inMemory ? await InMemory.open({ run, disk }) : new OneBlock({ run, disk })
+    const state = plan.inMemory ? await InMemory.open(run) : new OneBlock(run)
     await state.prepare()
     for (const stage of state.stages) {
       const result = await stage.run()

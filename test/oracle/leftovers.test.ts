@@ -131,6 +131,30 @@ it('an option that differs from the interrupted run is told before any work, wit
   await expect(train(timed)).rejects.toThrow('(--steps 4, now no --steps; no --time, now --time 60s)')
 })
 
+it('what precedes the first block is kept, and the file is the same', async () => {
+  const seen = async (output: string, more: Partial<TrainOptions>): Promise<string[]> => {
+    const stages = new Set<string>()
+    const stop = new AbortController()
+    const onProgress = ({ stage, done }: TrainEvent): void => {
+      stages.add(stage)
+      if (stage === 'blockwise' && done > 0 && more.signal === undefined && !more.resume) stop.abort()
+    }
+    await run(output, { signal: stop.signal, ...more, onProgress }).catch((error) => {
+      if (!String(error).includes('in block 1')) throw error
+    })
+    return [...stages]
+  }
+  const undisturbed = await seen('before-whole.gguf', { signal: new AbortController().signal })
+  expect(undisturbed).toEqual(['measure', 'validate', 'importance', 'fisher', 'blockwise', 'train'])
+  expect(await seen('before.gguf', {})).toContain('fisher')
+  const left = readdirSync(blocksFolder(join(folder, 'before.gguf')))
+  expect(left).toEqual(expect.arrayContaining(['fisher.gguf', 'importance.gguf', 'stock.gguf']))
+  expect(left).not.toContain('block-0.gguf')
+  const resumed = await seen('before.gguf', { resume: true })
+  expect(resumed).toEqual(['measure', 'blockwise', 'validate', 'train'])
+  expect(readFileSync(join(folder, 'before.gguf'))).toEqual(readFileSync(join(folder, 'before-whole.gguf')))
+})
+
 it('a run over what another left names all of it, and nothing else is left when that is deleted', async () => {
   await stopped('left.gguf', 2)
   const output = join(folder, 'left.gguf')
@@ -177,7 +201,10 @@ it('space that a killed run has taken counts as free, every file once', async ()
         'block-0.gguf',
         'block-1.gguf',
         'decisions.json',
+        'fisher.gguf',
+        'importance.gguf',
         'outside.gguf',
+        'stock.gguf',
       ]),
   })
   expect(beside('taken.gguf')).toEqual(['taken.gguf'])
@@ -194,17 +221,17 @@ it.each(['yes', 'no'] as const)(
     const amountOf = (name: string): number => planned.find(({ what }) => what === name)?.amount ?? 0
     const folderOf = blocksFolder(join(folder, output))
     const size = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
-    const blocks = readdirSync(folderOf).filter((name) => /^(block-\d+|outside)\.gguf$/.test(name))
-    expect(blocks).toHaveLength(layers + 1)
+    const blocks = readdirSync(folderOf).filter((name) => name.endsWith('.gguf') && !name.startsWith('.'))
+    expect(blocks).toHaveLength(layers + 4)
     const blockBytes = blocks.reduce((sum, name) => sum + size(join(folderOf, name)), 0)
     const checkpointBytes = 2 * size(checkpointPath(join(folder, output)))
     for (const [name, bytes] of [
-      ['finished blocks', blockBytes],
+      ['finished blocks, and what is computed before them', blockBytes],
       ['two checkpoints', checkpointBytes],
     ] as const) {
       expect(bytes, name).toBeGreaterThan(0)
       expect(bytes, name).toBeLessThanOrEqual(amountOf(name))
-      expect(amountOf(name), name).toBeLessThan(1.3 * bytes + (layers + 3) * (96 << 10))
+      expect(amountOf(name), name).toBeLessThan(1.3 * bytes + (layers + 6) * (96 << 10))
     }
   },
 )

@@ -37,7 +37,11 @@ test('no steps after the block-wise stage are said, unless that was asked for', 
 })
 
 test('a resumed run says from where', () => {
-  expect(describeSaved({ blocks: 0, checkpoint: false })).toBe('resuming: no block was finished')
-  expect(describeSaved({ blocks: 1, checkpoint: false })).toBe('resuming after 1 finished block')
-  expect(describeSaved({ blocks: 2, checkpoint: true })).toBe('resuming from the checkpoint')
+  const nothing = { before: false, blocks: 0, checkpoint: false }
+  expect(describeSaved(nothing)).toBe('resuming: no block was finished')
+  expect(describeSaved({ ...nothing, before: true })).toMatch(/^resuming before the first block; importances/)
+  expect(describeSaved({ before: true, blocks: 1, checkpoint: false })).toBe(
+    'resuming after 1 finished block',
+  )
+  expect(describeSaved({ before: true, blocks: 2, checkpoint: true })).toBe('resuming from the checkpoint')
 })

@@ -3,6 +3,7 @@ import { blockwise } from '../../config/methods.js'
 import type { MeasuredBlock } from '../../config/options.js'
 import type { Item, Plan } from '../../config/plan.js'
 import { plural } from '../../format.js'
+import type { SavedWork } from '../../resume/leftovers.js'
 import type { TrainReport } from '../../train/report.js'
 import { humanBytes, humanCount, table } from '../terminal/format.js'
 import { duration } from '../terminal/progress.js'
@@ -22,9 +23,12 @@ export const describeBlock = ({
   `  the first block took ${duration(seconds)} (${tokens(tokensPerSecond)}), the ${blocksLeft} others about ${duration(left)}; ${humanBytes(peakBytes)} of memory so far`
 
 /** What a run resumes from. */
-export function describeSaved({ blocks, checkpoint }: { blocks: number; checkpoint: boolean }): string {
+export function describeSaved({ before, blocks, checkpoint }: SavedWork): string {
   if (checkpoint) return 'resuming from the checkpoint'
-  return blocks > 0 ? `resuming after ${plural(blocks, 'finished block')}` : 'resuming: no block was finished'
+  if (blocks > 0) return `resuming after ${plural(blocks, 'finished block')}`
+  return before
+    ? 'resuming before the first block; importances and what else was finished are kept'
+    : 'resuming: no block was finished'
 }
 
 /** What was asked of a run that is planned. */
