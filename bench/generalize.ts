@@ -19,7 +19,7 @@ import { importanceOf } from '../src/blockwise/importance.js'
 import { withCleanup } from '../src/cleanup.js'
 import { positiveInteger, seconds } from '../src/cli/options.js'
 import { print, printError, printJson } from '../src/cli/terminal/print.js'
-import { clearProgress, progressLine } from '../src/cli/terminal/progress.js'
+import { clearProgress, eventLine, progressLine } from '../src/cli/terminal/progress.js'
 import { showTraining, warn } from '../src/cli/train/train.js'
 import { windowsOfKinds } from '../src/data/kinds.js'
 import { spread } from '../src/data/windows.js'
@@ -224,7 +224,7 @@ async function measure(
   const kept = (path: string): string => `${path}.${hash}.json`
   const known = made.filter((path) => existsSync(kept(path)))
   const files = [...made.filter((path) => !known.includes(path)), ...trained]
-  const onProgress = progressLine(kind, (rate) => `${humanCount(rate)} tokens/s`)
+  const onProgress = eventLine(kind, (rate) => `${humanCount(rate)} tokens/s`)
   const evaluation = await evaluateFiles({ reference: model, files, text, context: length, onProgress })
   const fresh = evaluation.files.map(({ path, bytes, bitsPerWeight, kld: { mean, se }, windowSums }) => ({
     ...{ path, bytes, bitsPerWeight, kld: { mean, se }, windowSums },

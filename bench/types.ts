@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { seconds as parseSeconds } from '../src/cli/options.js'
 import { print, printError, printJson } from '../src/cli/terminal/print.js'
-import { clearProgress, duration, progressLine } from '../src/cli/terminal/progress.js'
+import { clearProgress, duration, eventLine } from '../src/cli/terminal/progress.js'
 import { showTraining, warn } from '../src/cli/train/train.js'
 import { makeImportance } from '../src/compare/importance.js'
 import { bestOpponent } from '../src/compare/judge.js'
@@ -119,7 +119,7 @@ async function makeAll(): Promise<Made[]> {
 
 try {
   const made = await makeAll()
-  const line = progressLine('evaluating', (rate) => `${humanCount(rate)} tokens/s`)
+  const line = eventLine('evaluating', (rate) => `${humanCount(rate)} tokens/s`)
   const { files, tokens } = await evaluateFiles({
     reference: model,
     files: made.map(({ path }) => path),

@@ -29,6 +29,58 @@ export const share: Range = { holds: (value) => value >= 0 && value <= 1, text: 
 /** The range that libllama accepts. */
 export const threadRange = whole(1, 512)
 
+/** The names of options. TypeScript demands all of them. */
+export type OptionNames<Options> = { readonly [Name in keyof Required<Options>]: true }
+
+/**
+ * Refuses names that are no options: they would be ignored, e.g. `tokens` where `maxTokens` is meant.
+ * @throws UsageError that names the option, and a similar one if there is any
+ */
+export function checkOptionNames<Options extends object>(
+  options: Options,
+  names: OptionNames<Options>,
+): void {
+  const known = Object.keys(names)
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(names, name))
+  if (unknown === undefined) return
+  const similar = mostSimilar(unknown, known)
+  const advice = similar ? `did you mean ${similar}?` : `there are ${known.join(', ')}`
+  throw new UsageError(`there is no option ${unknown}; ${advice}`)
+}
+
+/** The name that is most likely meant; undefined if none is similar. */
+export function mostSimilar(given: string, names: readonly string[]): string | undefined {
+  const wanted = given.toLowerCase()
+  const scored = names.map((name) => {
+    const candidate = name.toLowerCase()
+    const isPart =
+      Math.min(wanted.length, candidate.length) > 2 &&
+      (candidate.includes(wanted) || wanted.includes(candidate))
+    const most = Math.ceil(0.4 * Math.max(wanted.length, candidate.length))
+    const distance = editDistance(wanted, candidate)
+    return { name, distance, similar: isPart || distance < most }
+  })
+  return scored.filter(({ similar }) => similar).sort((a, b) => a.distance - b.distance)[0]?.name
+}
+
+/** Advice for a value that is none of `choices`: `did you mean Q4_K_M? choose one of ...`. */
+export function choice(given: string, choices: readonly string[]): string {
+  const similar = mostSimilar(given, choices)
+  return `${similar === undefined ? '' : `did you mean ${similar}? `}choose one of ${choices.join(', ')}`
+}
+
+/** Levenshtein's distance: characters to insert, delete or replace. */
+function editDistance(a: string, b: string): number {
+  let before = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++)
+      row.push(Math.min(row[j - 1] + 1, before[j] + 1, before[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    before = row
+  }
+  return before[b.length]
+}
+
 /** Checks the given options, and every number of a list. @throws UsageError that names the option and its constraint */
 export function checkNumbers<Options extends object>(
   options: Options,

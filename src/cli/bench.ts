@@ -17,7 +17,7 @@ import {
 } from './shared.js'
 import { humanCount } from './terminal/format.js'
 import { print, printJson, printVerbatim, printWarning, reportFailures } from './terminal/print.js'
-import { clearProgress, progressLine } from './terminal/progress.js'
+import { clearProgress, eventLine } from './terminal/progress.js'
 import { headed, outputColumns } from './terminal/style.js'
 
 interface Options {
@@ -36,6 +36,7 @@ interface Options {
   json?: true
   markdown?: true
   csv?: true
+  progress?: unknown
 }
 
 export function addBench(program: Command): void {
@@ -82,7 +83,7 @@ export function addBench(program: Command): void {
         throw new UsageError('--json, --markdown and --csv exclude each other; give one of them')
       if (data && draftName === undefined)
         throw new UsageError('--data needs --draft; give the small model too')
-      const { cacheTypeK, cacheTypeV, kvType, ...running } = rest
+      const { cacheTypeK, cacheTypeV, kvType, progress: _, ...running } = rest
       const pair = cachePair(cacheTypeK, cacheTypeV)
       if (pair !== undefined && kvType !== undefined)
         throw new UsageError('--kv-type sets both types of the cache; leave it or the other two out')
@@ -101,7 +102,7 @@ export function addBench(program: Command): void {
           ...(threads !== undefined && { threads }),
           ...(draft !== undefined && { draft }),
           ...(prompts && { prompts }),
-          onProgress: progressLine('measuring', (rate) => `${humanCount(rate)} tokens/s`, 'bench'),
+          onProgress: eventLine('measuring', (rate) => `${humanCount(rate)} tokens/s`, 'bench'),
         }),
       )
       clearProgress()

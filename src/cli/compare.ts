@@ -16,7 +16,7 @@ import {
   threadsOption,
   valued,
 } from './shared.js'
-import { humanCount } from './terminal/format.js'
+import { humanBytes, humanCount } from './terminal/format.js'
 import { print, printJson, printVerbatim, printWarning, reportFailures } from './terminal/print.js'
 import { clearProgress, progressLine } from './terminal/progress.js'
 import { green, headed, type Line, outputColumns } from './terminal/style.js'
@@ -48,6 +48,7 @@ interface Options {
   store?: string
   json?: true
   markdown?: true
+  progress?: unknown
 }
 
 export function addCompare(program: Command): void {
@@ -108,7 +109,7 @@ export function addCompare(program: Command): void {
     )
     .action(async (model: string, files: string[], options: Options) => {
       const { json, markdown, output, memory, steps, time, trainData, trainTokens, seed, ...others } = options
-      const { cacheTypeK, cacheTypeV, ...rest } = others
+      const { cacheTypeK, cacheTypeV, progress: _, ...rest } = others
       const kvType = cachePair(cacheTypeK, cacheTypeV)
       if (time !== undefined && steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
@@ -168,14 +169,17 @@ async function described(comparison: Comparison): Promise<Line[]> {
   )
 }
 
-const parts = {
+const parts: Readonly<Record<Exclude<CompareEvent['stage'], 'train'>, string>> = {
+  hash: 'hashing files',
+  quantize: '  quantizing',
   text: 'the model writes text',
   importance: 'importance matrix',
   evaluate: 'evaluating, files done',
   bench: 'measuring speed',
   tensors: 'reading tensors, files done',
   write: 'writing continuations, files done',
-} as const
+  judge: 'comparing files',
+}
 
 /** A line for each file that is made, and progress within each part of the work. */
 function showComparison(speak: boolean): (event: CompareEvent) => void {
@@ -206,13 +210,11 @@ function progressOf({ stage }: CompareEvent): (event: CompareEvent) => void {
       if (event.stage === 'train') training(event.event)
     }
   }
-  if (!(stage in parts)) return () => {}
-  const perSecond = (rate: number) =>
-    stage === 'bench' || stage === 'text' || stage === 'importance'
-      ? `${humanCount(rate)} tokens/s`
-      : `${rate.toFixed(2)} files/s`
-  const line = progressLine(parts[stage as keyof typeof parts], perSecond, stage)
-  return (event) => {
-    if ('done' in event) line(event.done, event.total)
+  const perSecond = (rate: number): string => {
+    if (stage === 'quantize') return `${humanBytes(rate)}/s`
+    const inTokens = stage === 'bench' || stage === 'text' || stage === 'importance'
+    return inTokens ? `${humanCount(rate)} tokens/s` : `${rate.toFixed(2)} files/s`
   }
+  const line = progressLine(parts[stage], perSecond, stage)
+  return ({ done, total }) => line(done, total)
 }

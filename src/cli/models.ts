@@ -4,8 +4,9 @@ import { dirname } from 'node:path'
 import { humanBytes, plural } from '../format.js'
 import type { Need } from '../names/choose.js'
 import type { ResolvedModel } from '../names/resolve.js'
+import type { ProgressEvent } from '../progress.js'
 import { printNote } from './terminal/print.js'
-import { clearProgress, progressLine } from './terminal/progress.js'
+import { clearProgress, eventLine } from './terminal/progress.js'
 
 /** What a command reads for a name. */
 export interface LocalModel {
@@ -52,8 +53,8 @@ export function onNote(sentence: string): void {
   printNote(sentence)
 }
 
-export const pullProgress = (): ((done: number, total: number) => void) =>
-  progressLine('downloading', (rate) => `${humanBytes(rate)}/s`, 'pull')
+export const pullProgress = (): ((event: ProgressEvent) => void) =>
+  eventLine('downloading', (rate) => `${humanBytes(rate)}/s`, 'pull')
 
 /** What is about to be downloaded. */
 export function sayPull({ name, files, path, kind }: ResolvedModel): void {

@@ -15,7 +15,7 @@ import { group, jsonOption, progressOption, threadsOption, valued } from './shar
 import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeOptions } from './tensor-types.js'
 import { humanBytes, table } from './terminal/format.js'
 import { print, printJson, printWarning } from './terminal/print.js'
-import { clearProgress, progressLine } from './terminal/progress.js'
+import { clearProgress, eventLine } from './terminal/progress.js'
 import { headed } from './terminal/style.js'
 
 interface QuantizeOptions extends Omit<QuantizeSettings, 'tensorTypes'> {
@@ -33,8 +33,8 @@ export function addQuantize(program: Command): void {
     .usage('[options] INPUT [OUTPUT] TYPE [THREADS]')
     .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
     .argument(
-      '[more...]',
-      'output, type and threads as llama-quantize takes them, instead of --output, --type and --threads',
+      '[type...]',
+      '[OUTPUT] TYPE [THREADS], as llama-quantize takes them; --output, --type and --threads say the same',
     )
   group(command, 'Input and output', [
     new Option('--type <type>', 'file type, e.g. Q4_K_M, Q4_0, Q8_0').argParser(fileType),
@@ -104,7 +104,7 @@ export function addQuantize(program: Command): void {
       const { quantizeFile } = await import('../quantize/ptq.js')
       const result = await quantizeFile(input, output, type, {
         ...settings,
-        onProgress: progressLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`, 'quantize'),
+        onProgress: eventLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`, 'quantize'),
       })
       clearProgress()
       result.warnings.forEach(printWarning)

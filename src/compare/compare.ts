@@ -18,7 +18,7 @@ import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
 import { makeFolder } from '../folders.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contradiction } from '../gguf/summary.js'
-import { aboveZero, checkNumbers, threadRange, whole } from '../option-checks.js'
+import { aboveZero, checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
 import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
 import { type FileSpeed, type Round, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
@@ -63,6 +63,30 @@ export function comparisonFiles(options: CompareOptions): Files & { store: Outpu
 
 /** @throws QuenchError if nothing remains to compare; FileError for a model or text that cannot be read */
 export async function compare(options: CompareOptions): Promise<Comparison> {
+  checkOptionNames(options, {
+    model: true,
+    files: true,
+    types: true,
+    imatrix: true,
+    train: true,
+    data: true,
+    tokens: true,
+    context: true,
+    folder: true,
+    training: true,
+    repetitions: true,
+    prompt: true,
+    generate: true,
+    depth: true,
+    threads: true,
+    gpuLayers: true,
+    kvType: true,
+    memoryBytes: true,
+    continuations: true,
+    store: true,
+    onProgress: true,
+    onWarning: true,
+  })
   checkNumbers(options, {
     tokens: whole(1),
     context: whole(1),
@@ -98,7 +122,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const versions = versionsInUse()
   const documents = data.length > 0 ? await readDocuments(data) : await ownDocuments(options)
   const facts = await inspectFile(model)
-  onProgress?.({ stage: 'hash' })
+  onProgress?.({ stage: 'hash', done: 0, total: 1 })
   const reference = { path: model, hash: await store.hashOf(model) }
   const { entries, failures } = await makeFiles(store, {
     model,
@@ -111,8 +135,9 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     training: options.training ?? {},
     versions,
     onImportance: (done, total) => onProgress?.({ stage: 'importance', done, total }),
-    onQuantize: (name) => onProgress?.({ stage: 'quantize', name }),
-    onTrain: (type, event) => onProgress?.({ stage: 'train', type, event }),
+    onQuantize: (name, done, total) => onProgress?.({ stage: 'quantize', name, done, total }),
+    onTrain: (type, event) =>
+      onProgress?.({ stage: 'train', type, done: event.done, total: event.total, event }),
     onWarning: options.onWarning,
   })
 
@@ -126,7 +151,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     onProgress: (stage, done, total) => onProgress?.({ stage, done, total }),
   })
 
-  onProgress?.({ stage: 'judge' })
+  onProgress?.({ stage: 'judge', done: 0, total: 1 })
   const contextTokens = Math.min(conversationTokens, facts.context ?? conversationTokens)
   const any = measured.files[0].evaluation
   const judged = await judge(measured.files.map(candidateOf), any.reference.windowSums.tokens)
@@ -216,7 +241,7 @@ const ownDocuments = ({
     ...(tokens !== undefined && { tokens }),
     ...(context !== undefined && { length: context }),
     ...(onWarning && { onWarning }),
-    onProgress: (done, total) => onProgress?.({ stage: 'text', done, total }),
+    onProgress: ({ done, total }) => onProgress?.({ stage: 'text', done, total }),
   })
 
 /** How models are run; defaults are omitted. */

@@ -3,6 +3,7 @@
 import type { TrainEvent, TrainSettings } from '../config/options.js'
 import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
+import type { ProgressEvent } from '../progress.js'
 import type { FileSpeed, Machine } from '../speed/index.js'
 import type { TrainReport } from '../train/report.js'
 import type { Continuation, Prompt } from './continuations.js'
@@ -54,16 +55,14 @@ export interface CompareOptions {
   readonly onWarning?: (warning: string) => void
 }
 
-export type CompareEvent =
-  | { readonly stage: 'hash' | 'judge' }
-  | { readonly stage: 'text'; readonly done: number; readonly total: number }
-  | { readonly stage: 'quantize'; readonly name: string }
-  | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
-  | {
-      readonly stage: 'importance' | 'evaluate' | 'bench' | 'tensors' | 'write'
-      readonly done: number
-      readonly total: number
-    }
+export type CompareEvent = ProgressEvent &
+  (
+    | {
+        readonly stage: 'hash' | 'text' | 'importance' | 'evaluate' | 'bench' | 'tensors' | 'write' | 'judge'
+      }
+    | { readonly stage: 'quantize'; readonly name: string }
+    | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
+  )
 
 export interface ComparedFile extends Omit<FileEvaluation, 'windowSums'>, Judgement {
   /** `Q4_0`, `Q4_0 imatrix`, `Q4_0 QAT`, or the name of a given file. */

@@ -21,8 +21,9 @@ import {
 } from '../evaluate/index.js'
 import { makeFolder } from '../folders.js'
 import { lockFile } from '../locks.js'
-import { aboveZero, checkNumbers, whole } from '../option-checks.js'
+import { aboveZero, checkNumbers, checkOptionNames, whole } from '../option-checks.js'
 import { checkOutputs } from '../outputs.js'
+import type { ProgressEvent } from '../progress.js'
 import { quantizeFile } from '../quantize/ptq.js'
 import type { TrainReport } from '../train/report.js'
 import { train } from '../train/train.js'
@@ -61,11 +62,12 @@ export interface DemoOptions {
   readonly onWarning?: (warning: string) => void
 }
 
-export type DemoEvent =
-  | { readonly stage: 'importance'; readonly done: number; readonly total: number }
-  | { readonly stage: 'quantize'; readonly name: string }
-  | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
-  | { readonly stage: 'evaluate'; readonly done: number; readonly total: number }
+export type DemoEvent = ProgressEvent &
+  (
+    | { readonly stage: 'importance' | 'evaluate' }
+    | { readonly stage: 'quantize'; readonly name: string }
+    | { readonly stage: 'train'; readonly type: string; readonly event: TrainEvent }
+  )
 
 /** A measured file of the demo. */
 export interface DemoFile extends Omit<FileEvaluation, 'windowSums'> {
@@ -96,6 +98,15 @@ export interface DemoReport {
 /** @throws UsageError for a folder in which an output would overwrite an input, FileError while another demo writes there */
 export async function demo(options: DemoOptions): Promise<DemoReport> {
   const { folder } = options
+  checkOptionNames(options, {
+    folder: true,
+    steps: true,
+    seconds: true,
+    tokens: true,
+    seed: true,
+    onProgress: true,
+    onWarning: true,
+  })
   checkNumbers(options, { steps: whole(0), seconds: aboveZero, tokens: whole(1), seed: whole(0) })
   const made = [importanceName, ...ladder.map(fileName), ...trainedTypes.map((type) => `${type}-QAT`)]
   await checkOutputs({
@@ -128,8 +139,8 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
   for (const rung of ladder) {
     const { type, importance } = rung
     const name = rungName(rung)
-    onProgress?.({ stage: 'quantize', name })
     const path = madePath(folder, fileName(rung))
+    onProgress?.({ stage: 'quantize', name, done: 0, total: 1 })
     await quantizeFile(demoModel, path, type, importance ? { imatrix, imatrixName: basename(imatrix) } : {})
     made.push({ name, type, plain: !importance, method: 'ptq', path })
   }
@@ -147,7 +158,8 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
       ...(steps === undefined && seconds === undefined && { method: blockwise }),
       ...(seconds === undefined ? steps !== undefined && { steps } : { seconds }),
       checkpointEvery: Number.POSITIVE_INFINITY,
-      onProgress: (event) => onProgress?.({ stage: 'train', type, event }),
+      onProgress: (event) =>
+        onProgress?.({ stage: 'train', type, done: event.done, total: event.total, event }),
       ...(options.onWarning && { onWarning: options.onWarning }),
     })
     training.push(report)
@@ -159,7 +171,7 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
     files: made.map(({ path }) => path),
     text: await readTexts([demoText]),
     maxTokens: evaluationTokens,
-    onProgress: (done, total) => onProgress?.({ stage: 'evaluate', done, total }),
+    onProgress: ({ done, total }) => onProgress?.({ stage: 'evaluate', done, total }),
   })
   const rows = made.map((file, i) => ({ ...file, evaluation: evaluation.files[i] }))
   const ptq = rows.filter((row) => row.method === 'ptq')

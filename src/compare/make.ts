@@ -14,6 +14,7 @@ import { makeFolder } from '../folders.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contentHash } from '../hashes.js'
 import { memoryBudget } from '../memory.js'
+import { choice } from '../option-checks.js'
 import type { Output } from '../outputs.js'
 import { needsMatrix } from '../quantize/needs-importance.js'
 import { quantizedTypes } from '../quantize/options.js'
@@ -56,7 +57,7 @@ export interface MakeOptions {
   readonly training: TrainSettings
   /** Versions of quench and llama.cpp, for the store's keys. */
   readonly versions: Readonly<Record<string, string>>
-  readonly onQuantize?: (name: string) => void
+  readonly onQuantize?: (name: string, done: number, total: number) => void
   readonly onImportance?: (done: number, total: number) => void
   readonly onTrain?: (type: string, event: TrainEvent) => void
   readonly onWarning?: ((warning: string) => void) | undefined
@@ -75,7 +76,7 @@ export async function makeFiles(
   const types = [...new Set(rungs.map(({ type }) => type))]
   const unknown = types.find((type) => !quantizedTypes.includes(type))
   if (unknown !== undefined)
-    throw new UsageError(`the type ${unknown} is unknown; choose of ${quantizedTypes.join(', ')}`)
+    throw new UsageError(`the type ${unknown} is unknown; ${choice(unknown, quantizedTypes)}`)
   for (const { type, importance } of rungs)
     if (!importance && needsMatrix(type)) checkPossible(await planQuantization(model, type))
   if (types.length > 0) makeFolder(folder)
@@ -184,13 +185,11 @@ async function makePtq(
   const known = store.get<{ hash: string }>('quantize', inputs)
   const entry = { name: rungName(rung), method: 'ptq', importance, path } as const
   if (known && (await hashIfThere(store, path)) === known.hash) return { ...entry, hash: known.hash }
-  onQuantize?.(rungName(rung))
-  await quantizeFile(
-    model,
-    path,
-    type,
-    weighted && { imatrix: weighted.path, imatrixName: basename(weighted.path) },
-  )
+  onQuantize?.(rungName(rung), 0, 1)
+  await quantizeFile(model, path, type, {
+    ...(weighted && { imatrix: weighted.path, imatrixName: basename(weighted.path) }),
+    onProgress: ({ done, total }) => onQuantize?.(rungName(rung), done, total),
+  })
   const hash = await store.hashOf(path)
   if (!known) store.put('quantize', inputs, { hash })
   return { ...entry, hash }

@@ -173,7 +173,7 @@ export async function evaluateAll(
         ...(maxTokens !== undefined && { maxTokens }),
         ...where,
         ...(kvType !== undefined && { kvTypes: [kvType] }),
-        onProgress: (done, total) => onProgress?.(before + (group.length * done) / total, all),
+        onProgress: ({ done, total }) => onProgress?.(before + (group.length * done) / total, all),
       })
       // Warnings about single files are computed again for the files of each comparison.
       const ofFiles = perplexityWarnings({ ...result, files: measured })
@@ -249,6 +249,7 @@ async function tensorErrorsOfAll(
   onProgress?: Progress,
 ): Promise<Map<string, TensorError[]>> {
   const errors = new Map<string, TensorError[]>()
+  onProgress?.(0, files.length)
   for (const [i, { path, hash }] of files.entries()) {
     const inputs = { reference: reference.hash, file: hash, versions }
     errors.set(hash, await store.once('tensors', inputs, () => tensorErrors(reference.path, path)))
@@ -271,6 +272,7 @@ export async function writeAll(
 ): Promise<Map<string, Continuation[]>> {
   const { length, running, versions, onProgress } = options
   const written = new Map<string, Continuation[]>()
+  onProgress?.(0, files.length)
   for (const [i, { path, hash }] of files.entries()) {
     const tokens = prompts.map((prompt) => prompt.tokens)
     const inputs = { file: hash, prompts: tokens, length, ...computedOn(running), versions }

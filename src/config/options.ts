@@ -2,6 +2,7 @@
 
 import type { Backend } from '../backends/backend.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
+import type { ProgressEvent } from '../progress.js'
 import type { TypeSettings } from '../quantize/options.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import type { MeanError } from '../validation/estimate.js'
@@ -88,7 +89,7 @@ export type TrainSettings = Omit<
 >
 
 /** Progress of a run: `done` of `total`, in parts of the probe, tokens, batches, blocks or steps. */
-export interface TrainEvent {
+export interface TrainEvent extends ProgressEvent {
   readonly stage:
     | 'measure'
     | 'write text'
@@ -98,8 +99,6 @@ export interface TrainEvent {
     | typeof blockwise
     | 'teacher'
     | 'train'
-  readonly done: number
-  readonly total: number
   /** `total` in tokens. */
   readonly tokens: number
   /** Mean KL divergence of the last step, in nats per token. */

@@ -3,7 +3,17 @@
  * compares settings by it. A new option is a line in `TrainOptions`, which documents it for the API, an entry here, and its use.
  */
 import { UsageError } from '../errors.js'
-import { aboveZero, checkChoice, checkNumbers, fromZero, type Range, share, whole } from '../option-checks.js'
+import {
+  aboveZero,
+  checkChoice,
+  checkNumbers,
+  checkOptionNames,
+  fromZero,
+  type OptionNames,
+  type Range,
+  share,
+  whole,
+} from '../option-checks.js'
 import { defaults } from './defaults.js'
 import { methods, methodsHelp } from './methods.js'
 import type { TrainOptions } from './options.js'
@@ -241,8 +251,24 @@ export const optionEntries: readonly (readonly [name: OptionName, entry: OptionE
   table,
 ) as [OptionName, OptionEntry][]
 
-/** @throws UsageError that names an option with an invalid value */
+/** Every name of `TrainOptions`. */
+const names: OptionNames<TrainOptions> = {
+  ...(Object.fromEntries(optionEntries.map(([name]) => [name, true])) as Record<OptionName, true>),
+  input: true,
+  output: true,
+  type: true,
+  teacher: true,
+  backend: true,
+  onPlan: true,
+  onWarning: true,
+  onProgress: true,
+  onBlock: true,
+  signal: true,
+}
+
+/** @throws UsageError that names an option that does not exist or has an invalid value */
 export function checkOptions(options: TrainOptions): void {
+  checkOptionNames(options, names)
   const ranges = optionEntries.flatMap(([name, { range }]) => (range ? [[name, range]] : []))
   checkNumbers(options, Object.fromEntries(ranges))
   for (const [name, { takes }] of optionEntries)

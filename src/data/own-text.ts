@@ -2,6 +2,8 @@
 import { openGguf } from '../gguf/index.js'
 import { LlamaModel } from '../llama/index.js'
 import { fingerprint } from '../models/fingerprint.js'
+import { checkOptionNames } from '../option-checks.js'
+import type { ProgressEvent } from '../progress.js'
 import { selfWritten } from './self-written.js'
 import type { Document } from './texts.js'
 
@@ -15,7 +17,7 @@ export interface OwnTextOptions {
   readonly length?: number
   /** Another seed gives another text. */
   readonly seed?: number
-  readonly onProgress?: (done: number, total: number) => void
+  readonly onProgress?: (event: ProgressEvent) => void
   readonly onWarning?: (warning: string) => void
   readonly signal?: AbortSignal
 }
@@ -25,6 +27,14 @@ const evaluationSeed = 20_000_003
 
 /** Documents that the model writes, or that it wrote before and the cache holds. @param path a full-precision GGUF file */
 export async function writeDocuments(path: string, options: OwnTextOptions = {}): Promise<Document[]> {
+  checkOptionNames(options, {
+    tokens: true,
+    length: true,
+    seed: true,
+    onProgress: true,
+    onWarning: true,
+    signal: true,
+  })
   const {
     tokens = ownTextTokens,
     length = 512,
@@ -43,7 +53,7 @@ export async function writeDocuments(path: string, options: OwnTextOptions = {})
       length,
       seed,
       fingerprint: identity,
-      ...(onProgress && { onProgress }),
+      onProgress: (done, total) => onProgress?.({ stage: 'text', done, total }),
       ...(onWarning && { onWarning }),
       ...(signal && { signal }),
     })

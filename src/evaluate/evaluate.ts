@@ -14,11 +14,11 @@ import { textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { fileHash } from '../hashes.js'
 import { LlamaContext, LlamaModel, tryEarly } from '../llama/index.js'
-import { checkNumbers, threadRange, whole } from '../option-checks.js'
+import { checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable } from './files.js'
-import { cacheOptions, type ModelOptions } from './models.js'
+import { cacheOptions, type ModelOptions, modelOptions } from './models.js'
 import { isSavedReference, ReferenceWriter, relativePath, SavedReference } from './references/index.js'
 import { run } from './run.js'
 import { cutEvaluation, documentsOf, type EvaluationText, type Windows } from './windows.js'
@@ -50,6 +50,16 @@ const batchTokens = 2048
 /** @throws FileError for a file that cannot be loaded or compared, UsageError for a text that is too short */
 export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluation> {
   const { text, context = 512, maxTokens } = options
+  checkOptionNames(options, {
+    ...modelOptions,
+    reference: true,
+    original: true,
+    files: true,
+    text: true,
+    context: true,
+    maxTokens: true,
+    saveReference: true,
+  })
   checkNumbers(options, { maxTokens: whole(1) })
   const evaluation = await evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
   return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }

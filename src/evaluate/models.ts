@@ -1,7 +1,8 @@
 /** Runs models one after another, for evaluations that compare nothing token by token. */
 
 import { checkLoads, LlamaModel, tryEarly } from '../llama/index.js'
-import { checkNumbers, threadRange, whole } from '../option-checks.js'
+import { checkNumbers, type OptionNames, threadRange, whole } from '../option-checks.js'
+import type { ProgressEvent } from '../progress.js'
 import { type ComparableFile, openComparable } from './files.js'
 import { needModel } from './references/index.js'
 
@@ -17,9 +18,18 @@ export interface ModelOptions {
   /** Default: that of libllama's contexts. */
   readonly threads?: number
   /** Called with the tokens run so far, over all files. */
-  readonly onProgress?: (tokens: number, total: number) => void
+  readonly onProgress?: (event: ProgressEvent) => void
   readonly signal?: AbortSignal
 }
+
+/** The names of `ModelOptions`. */
+export const modelOptions = {
+  kvTypes: true,
+  gpuLayers: true,
+  threads: true,
+  onProgress: true,
+  signal: true,
+} as const satisfies OptionNames<ModelOptions>
 
 /** A file and the settings it is run with. */
 export interface RunFile {
@@ -39,9 +49,10 @@ export interface ModelsOptions extends ModelOptions {
 /** Reports the progress of several models as a single one. */
 type Report = (done: number, total: number) => void
 
-/** Calls `work` for the reference, then for every file with every cache type. */
+/** Calls `work` for the reference, then for every file with every cache type. @param stage names it in progress events */
 export async function forEachModel<T>(
   options: ModelsOptions,
+  stage: string,
   work: (model: LlamaModel, file: RunFile, report: Report) => Promise<T>,
 ): Promise<{ reference: T | undefined; files: T[] }> {
   checkNumbers(options, { threads: threadRange, gpuLayers: whole(-1) })
@@ -60,7 +71,8 @@ export async function forEachModel<T>(
       for (const kvType of typesOf(i)) {
         signal?.throwIfAborted()
         const before = results.length
-        const report: Report = (done, total) => onProgress?.(before * total + done, runs * total)
+        const report: Report = (done, total) =>
+          onProgress?.({ stage, done: before * total + done, total: runs * total })
         results.push(await work(model, runFile(fact, kvType), report))
       }
     } finally {

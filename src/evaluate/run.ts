@@ -5,6 +5,7 @@
  */
 import { FileError } from '../errors.js'
 import type { LlamaContext } from '../llama/index.js'
+import type { ProgressEvent } from '../progress.js'
 import { type Batch, batches } from './batches.js'
 import { Score, scoreFields } from './divergence.js'
 import { DivergenceStatistics, Likelihood } from './divergence-statistics.js'
@@ -28,7 +29,7 @@ export interface RunOptions {
   readonly threads?: number
   /** Receives the rows of a reference to be saved. */
   readonly save?: RowWriter
-  readonly onProgress?: (tokens: number, total: number) => void
+  readonly onProgress?: (event: ProgressEvent) => void
   readonly signal?: AbortSignal
 }
 
@@ -159,7 +160,11 @@ class Runner {
     signal?.throwIfAborted()
     await context.decode(batch.tokens, batch)
     this.done += batch.tokens.length
-    onProgress?.(this.done, windows.run * (this.live.length + files.length))
+    onProgress?.({
+      stage: 'evaluate',
+      done: this.done,
+      total: windows.run * (this.live.length + files.length),
+    })
     return batch.targets.length > 0 ? context.logits() : undefined
   }
 

@@ -12,7 +12,7 @@ import { FileError, QuenchError, UsageError } from '../errors.js'
 import { quote } from '../gguf/index.js'
 import { checkLoads } from '../llama/index.js'
 import { memoryBudget } from '../memory.js'
-import { aboveZero, checkNumbers, whole } from '../option-checks.js'
+import { aboveZero, checkNumbers, checkOptionNames, whole } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { besidePath } from '../paths.js'
 import { openSource, type Source } from '../student/source.js'
@@ -40,6 +40,20 @@ const ending = '.partial'
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function makeImatrix(options: ImatrixOptions): Promise<ImatrixReport> {
   const { input, output, data = [], resume } = options
+  checkOptionNames(options, {
+    input: true,
+    output: true,
+    data: true,
+    windows: true,
+    tokens: true,
+    context: true,
+    processOutput: true,
+    memory: true,
+    resume: true,
+    onProgress: true,
+    onWarning: true,
+    signal: true,
+  })
   checkNumbers(options, { tokens: whole(1), context: whole(8), memory: aboveZero })
   const partial = besidePath(output, ending)
   if (resume && !existsSync(partial))

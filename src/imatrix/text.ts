@@ -43,7 +43,7 @@ const ownDocuments = (
     seed,
     tokens,
     length: context,
-    onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total }),
+    onProgress: ({ done, total }) => onProgress?.({ stage: 'write text', done, total }),
     ...(onWarning && { onWarning }),
     ...(signal && { signal }),
   })

@@ -8,6 +8,8 @@ import { download } from '../hub/download.js'
 import { openRepository } from '../hub/listing.js'
 import { nameOf, type Repository, type RepositoryFile, sha256Of } from '../hub/repository.js'
 import { hubSettings } from '../hub/settings.js'
+import { checkOptionNames, type OptionNames } from '../option-checks.js'
+import type { ProgressEvent } from '../progress.js'
 import { checkpointFiles, choose, type Need } from './choose.js'
 import { type HubName, type PathName, parseName, type StoreName } from './parse.js'
 import {
@@ -48,11 +50,19 @@ export interface ResolveOptions extends HubOptions {
   readonly need?: Need
 }
 
+const resolveOptions: OptionNames<ResolveOptions> = {
+  need: true,
+  signal: true,
+  onNote: true,
+  pauses: true,
+  silence: true,
+}
+
 export interface PullOptions extends ResolveOptions {
   /** Called with the model once it is known what to download. */
   readonly onModel?: (model: ResolvedModel) => void
-  /** Bytes of all files. */
-  readonly onProgress?: (bytes: number, total: number) => void
+  /** Called with the bytes of all files. */
+  readonly onProgress?: (event: ProgressEvent) => void
   /** Pieces of a file that are fetched at once; 4 by default. */
   readonly connections?: number
 }
@@ -62,6 +72,7 @@ export interface PullOptions extends ResolveOptions {
  * @throws FileError for several candidates, which are listed, or none; HubError; UsageError for a name that is none
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<ResolvedModel> {
+  checkOptionNames(options, resolveOptions)
   const hub = new HubClient(hubSettings(), options)
   try {
     return (await findModel(hub, name, options)).model
@@ -72,6 +83,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
 
 /** The model of a name, with all its files here. @throws like `resolveModel`, and FileError for a disk that is full */
 export async function pullModel(name: string, options: PullOptions = {}): Promise<ResolvedModel> {
+  checkOptionNames(options, { ...resolveOptions, onModel: true, onProgress: true, connections: true })
   const hub = new HubClient(hubSettings(), options)
   try {
     const { model, remote } = await findModel(hub, name, options)
@@ -84,7 +96,7 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     for (const file of remote) {
       await download(hub, cache, repository, file, {
         ...(options.connections !== undefined && { connections: options.connections }),
-        onProgress: (bytes) => options.onProgress?.(before + bytes, total),
+        onProgress: (bytes) => options.onProgress?.({ stage: 'pull', done: before + bytes, total }),
       })
       before += file.size
     }

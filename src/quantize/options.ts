@@ -13,7 +13,7 @@ import {
   type QuantizeOptions,
   type TensorTypeRule,
 } from '../llama/index.js'
-import { checkNumbers, threadRange } from '../option-checks.js'
+import { checkNumbers, choice, type OptionNames, threadRange } from '../option-checks.js'
 import { type QuantizeMethod, quantizeMethods } from './methods.js'
 
 export type { TensorTypeRule } from '../llama/index.js'
@@ -61,6 +61,24 @@ export type KvOverride = { readonly key: string } & (
   | { readonly type: 'str'; readonly value: string }
 )
 
+export const settingNames: OptionNames<QuantizeSettings> = {
+  method: true,
+  threads: true,
+  allowRequantize: true,
+  imatrix: true,
+  imatrixName: true,
+  includeWeights: true,
+  excludeWeights: true,
+  pure: true,
+  tensorTypes: true,
+  outputTensorType: true,
+  tokenEmbeddingType: true,
+  leaveOutputTensor: true,
+  keepSplit: true,
+  pruneLayers: true,
+  overrideKv: true,
+}
+
 /** File types by recipes of quench's own, which libllama has no file type for. */
 const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
 
@@ -84,8 +102,7 @@ export const roundsToBlocks = (type: string): boolean => !/^(B?F\d+|COPY)$/.test
 /** @throws UsageError for a type or option that is none */
 export function checkSettings(type: string, settings: QuantizeSettings): void {
   const known = [...quantizedTypes, COPY]
-  if (!known.includes(type))
-    throw new UsageError(`--type ${type} is unknown; choose one of ${known.join(', ')}`)
+  if (!known.includes(type)) throw new UsageError(`--type ${type} is unknown; ${choice(type, known)}`)
   checkNumbers(settings, { threads: threadRange })
   checkTensorTypes(settings, QUANTIZABLE_TYPES, 'is no type that tensors can be quantized to')
   const { method = 'reference', overrideKv = [], pruneLayers = [] } = settings

@@ -15,6 +15,7 @@ import {
   type QuantizeOptions,
   tryEarly,
 } from '../llama/index.js'
+import { checkOptionNames } from '../option-checks.js'
 import { recipeMetadata } from './by-recipe.js'
 import { openImatrix } from './imatrix/file.js'
 import {
@@ -25,7 +26,14 @@ import {
   type ModelImportance,
 } from './imatrix/of-model.js'
 import { needsImportance } from './needs-importance.js'
-import { checkSettings, nativeOptions, type QuantizeSettings, whyItself, writesItself } from './options.js'
+import {
+  checkSettings,
+  nativeOptions,
+  type QuantizeSettings,
+  settingNames,
+  whyItself,
+  writesItself,
+} from './options.js'
 import { checkRows, isRounded, planTypes, unusedRules } from './plan-types.js'
 import { type Pruned, prune } from './prune.js'
 import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
@@ -80,6 +88,7 @@ export async function planQuantization(
   type: string,
   settings: QuantizeSettings = {},
 ): Promise<QuantizePlan> {
+  checkOptionNames(settings, settingNames)
   checkSettings(type, settings)
   return (await prepareQuantization(input, type, settings)).plan
 }

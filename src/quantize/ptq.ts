@@ -10,17 +10,19 @@ import { openGguf } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { type KeptLattices, keepLattices, lostWarnings } from '../lattice/index.js'
 import { COPY, quantizeModel } from '../llama/index.js'
+import { checkOptionNames } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { partPath } from '../paths.js'
+import type { ProgressEvent } from '../progress.js'
 import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
-import { checkSettings, type QuantizeSettings, roundsToBlocks, writesItself } from './options.js'
+import { checkSettings, type QuantizeSettings, roundsToBlocks, settingNames, writesItself } from './options.js'
 import { checkPossible, type PreparedQuantization, prepareQuantization } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
-  /** Bytes written so far, a few times a second. */
-  readonly onProgress?: (bytes: number, total: number) => void
+  /** Called with the bytes written so far, a few times a second. */
+  readonly onProgress?: (event: ProgressEvent) => void
 }
 
 /** What `quantizeFile` has done. */
@@ -56,6 +58,7 @@ export async function quantizeFile(
   type: string,
   options: QuantizeFileOptions = {},
 ): Promise<QuantizeFileResult> {
+  checkOptionNames(options, { ...settingNames, onProgress: true })
   checkSettings(type, options)
   const outputs = options.keepSplit ? await partsOf(input, output) : [output]
   const { imatrix } = options
@@ -126,7 +129,7 @@ async function write(
           importance: native.importance,
           threads: native.threads,
           search: method === 'search',
-          onBytes: (bytes) => onProgress?.(bytes, plan.bytes),
+          onBytes: (done) => onProgress?.({ stage: 'quantize', done, total: plan.bytes }),
         })
       : quantizeModel(input.path, prefix, native, temporaries)
     const reading = input.type === 'F16' || type === COPY ? undefined : readInputWeights(input.path, type)
@@ -175,10 +178,8 @@ function watch(
     )
   const look = async () => {
     const sizes = await Promise.all(paths.map(sizeOf))
-    onProgress(
-      sizes.reduce((sum, size) => sum + size, 0),
-      total,
-    )
+    const done = sizes.reduce((sum, size) => sum + size, 0)
+    onProgress({ stage: 'quantize', done, total })
   }
   const timer = setInterval(look, 200)
   return () => clearInterval(timer)

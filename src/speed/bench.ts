@@ -8,7 +8,8 @@ import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { checkLoads, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
-import { checkNumbers, threadRange, whole } from '../option-checks.js'
+import { checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
+import type { ProgressEvent } from '../progress.js'
 import { machineThreads } from '../threads.js'
 import type { MemoryUse } from './memory.js'
 import { type Round, type RoundOptions, roundTokens, runRound, type SpeedTest } from './round.js'
@@ -41,7 +42,7 @@ export interface BenchOptions {
   /** Texts to continue with the draft. Default: the beginnings of a few sentences. */
   readonly prompts?: readonly string[]
   /** Called with the tokens run so far, over all files. */
-  readonly onProgress?: (tokens: number, total: number) => void
+  readonly onProgress?: (event: ProgressEvent) => void
   readonly signal?: AbortSignal
 }
 
@@ -105,6 +106,21 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
     signal,
     onProgress,
   } = options
+  checkOptionNames(options, {
+    files: true,
+    prompt: true,
+    generate: true,
+    depth: true,
+    repetitions: true,
+    threads: true,
+    kvType: true,
+    gpuLayers: true,
+    draft: true,
+    guesses: true,
+    prompts: true,
+    onProgress: true,
+    signal: true,
+  })
   const length = whole(0, 2 ** 24)
   checkNumbers(options, {
     prompt: length,
@@ -137,7 +153,7 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
     ...(signal && { signal }),
     onTokens: (tokens) => {
       done += tokens
-      onProgress?.(done, total)
+      onProgress?.({ stage: 'bench', done, total })
     },
   }
   const rounds: Round[][] = files.map(() => [])

@@ -10,6 +10,7 @@ import type { Architecture, ModelConfig } from '../models/architecture.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { architectureOf } from '../models/table.js'
 import { FileWeights, modelTensors } from '../models/weights.js'
+import { choice } from '../option-checks.js'
 import { readInputWeights } from '../quantize/input-weights.js'
 import { checkTensorTypes, type TypeSettings } from '../quantize/options.js'
 import { checkRows, planTypes, unusedRules } from '../quantize/plan-types.js'
@@ -65,7 +66,7 @@ export type TargetTypes = TypeSettings & { readonly type: string }
 export function checkTrainable(options: TargetTypes): void {
   const { type } = options
   if (!trainableTypes.includes(type))
-    throw new UsageError(`--type ${type} cannot be trained; choose one of ${trainableTypes.join(', ')}`)
+    throw new UsageError(`--type ${type} cannot be trained; ${choice(type, trainableTypes)}`)
   checkTensorTypes(options, tensorTypes, 'cannot be trained')
 }
 

@@ -27,7 +27,7 @@ test.each(own)('%s', async (type) => {
   const [input, output] = [join(folder, 'model.gguf'), join(folder, `${type}.gguf`)]
   const sizes: number[] = []
   const { bytes, warnings } = await quantizeFile(input, output, type, {
-    onProgress: (written) => sizes.push(written),
+    onProgress: ({ done }) => sizes.push(done),
   })
   expect(warnings).toEqual([])
   expect(sizes.every((size) => size <= bytes)).toBe(true)

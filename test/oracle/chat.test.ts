@@ -16,6 +16,7 @@ import {
 import { tokenEnds } from '../../src/evaluate/tasks/token-ends.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
+import type { ProgressEvent } from '../../src/progress.js'
 import { END_OF_TEXT, writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 
@@ -243,7 +244,7 @@ describe('continuations', () => {
     const prompts = promptsFromTexts(documents, 5)
     expect(prompts).toHaveLength(5)
     const seen: number[] = []
-    const onProgress = (done: number, total: number) => seen.push(done / total)
+    const onProgress = ({ done, total }: ProgressEvent) => seen.push(done / total)
     const result = await evaluateGeneration({
       reference: model,
       files: [q4, model],

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { evaluateChoices, readChoices } from '../../src/evaluate/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
+import type { ProgressEvent } from '../../src/progress.js'
 import { Random } from '../../src/random.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
@@ -67,7 +68,7 @@ async function plainly(path: string) {
 test('the same choices as read one by one; agreement with the reference', async () => {
   const file = await readChoices(tasks)
   const done: number[] = []
-  const onProgress = (part: number, total: number) => done.push(part / total)
+  const onProgress = ({ done: part, total }: ProgressEvent) => done.push(part / total)
   const result = await evaluateChoices({ reference: model, files: [q4, model], tasks: file, onProgress })
   expect(done.at(-1)).toBe(1)
   const plain = { reference: await plainly(model), q4: await plainly(q4) }

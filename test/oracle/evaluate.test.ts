@@ -116,7 +116,7 @@ test('repeatable; a limit of tokens, texts one after another, progress, a quanti
     text: [text, text],
     context: 600,
     maxTokens: 1300,
-    onProgress: (done, total) => seen.push(done / total),
+    onProgress: ({ done, total }) => seen.push(done / total),
   })
   expect(part.windows).toBe(2)
   expect(part.tokens).toBe(2 * 299)

@@ -5,13 +5,19 @@ import { describe, expect, test } from 'vitest'
 import {
   benchFiles,
   compare,
+  createGguf,
   demo,
+  evaluateChat,
+  evaluateChoices,
   evaluateFiles,
   evaluateGeneration,
+  Metadata,
+  planTraining,
   quantizeFile,
   type TrainOptions,
   train,
   UsageError,
+  writeDocuments,
 } from '../../src/index.js'
 
 const model = join('models', 'quench-5m-f16.gguf')
@@ -69,6 +75,41 @@ test.each(counts('prompt', 'generate', 'depth', 'repetitions', 'threads', 'guess
     await refused(benchFiles({ files: [model], [name]: list ? [4, value] : value }), name)
   },
 )
+test('an option that does not exist is refused by every function, with a similar one', async () => {
+  const folder = 'no-such-folder'
+  const given: [unknown: Record<string, unknown>, meant: string, call: (more: object) => Promise<unknown>][] =
+    [
+      [{ tokens: 5 }, 'maxTokens', (more) => evaluateFiles({ ...on, text, ...more })],
+      [{ conversation: [] }, 'conversations', (more) => evaluateChat({ ...on, conversations: [], ...more })],
+      [{ task: 1 }, 'tasks', (more) => evaluateChoices({ ...on, tasks: {} as never, ...more })],
+      [{ prompt: '' }, 'prompts', (more) => evaluateGeneration({ ...on, prompts: [], ...more })],
+      [{ repetition: 2 }, 'repetitions', (more) => benchFiles({ files: [model], ...more })],
+      [{ thread: 2 }, 'threads', (more) => quantizeFile(model, output, 'Q4_0', more)],
+      [{ maxTokens: 5 }, 'tokens', (more) => writeDocuments(model, more)],
+      [{ time: 5, step: 5 }, 'there are', (more) => demo({ folder, ...more })],
+      [{ contextSize: 5 }, 'context', (more) => compare({ model, folder, ...more })],
+      [{ weightsRate: 1 }, 'weightRate', (more) => train({ input: model, output, type: 'Q4_0', ...more })],
+      [
+        { learningRate: 1 },
+        'there are',
+        (more) => planTraining({ input: model, output, type: 'Q4_0', ...more }),
+      ],
+      [
+        { tensor: [] },
+        'tensors',
+        (more) => createGguf(output, { metadata: new Metadata(output), tensors: [], ...more }),
+      ],
+    ]
+  for (const [more, meant, call] of given) {
+    const [name] = Object.keys(more)
+    const error = await call(more).catch((reason: unknown) => reason)
+    expect(error, name).toBeInstanceOf(UsageError)
+    const advice = meant === 'there are' ? 'there are \\w+,.*' : `did you mean ${meant}\\?`
+    expect((error as Error).message).toMatch(new RegExp(`^there is no option ${name}; ${advice}`))
+  }
+  expect(existsSync(folder)).toBe(false)
+})
+
 test('the others', async () => {
   const compared = { model, data: [model], folder: 'no-such-folder', store: output }
   for (const value of notCounts) {

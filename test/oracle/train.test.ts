@@ -174,7 +174,7 @@ describe('a run that is stopped', () => {
 describe('wrong use', () => {
   it('names the option or the file', async () => {
     await expect(run('x.gguf', { type: 'IQ2_XS' })).rejects.toThrow(
-      '--type IQ2_XS cannot be trained; choose one of',
+      '--type IQ2_XS cannot be trained; did you mean IQ4_XS? choose one of',
     )
     await expect(run('x.gguf', { type: 'F16' })).rejects.toThrow('--type F16 cannot be trained')
     await expect(run('x.gguf', { context: 4096 })).rejects.toThrow(

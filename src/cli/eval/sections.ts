@@ -19,7 +19,7 @@ import {
 } from '../../evaluate/index.js'
 import { checkOutputs, type Files } from '../../outputs.js'
 import { humanCount } from '../terminal/format.js'
-import { progressLine } from '../terminal/progress.js'
+import { eventLine } from '../terminal/progress.js'
 
 export interface SectionOptions {
   reference: string
@@ -138,7 +138,7 @@ async function ownDocuments({ reference, tokens, context }: SectionOptions): Pro
 }
 
 const progress = (label: string, stage: string) =>
-  progressLine(label, (rate) => `${humanCount(rate)} tokens/s`, stage)
+  eventLine(label, (rate) => `${humanCount(rate)} tokens/s`, stage)
 
 async function promptsOf(generate: string, documents: Awaited<ReturnType<typeof readDocuments>> | undefined) {
   if (!/^\d+$/.test(generate)) return readPrompts(generate)

@@ -79,6 +79,7 @@ export function printStack(stack: string): void {
 
 /** Draws a line on standard error over the one that was drawn before; an empty one removes it. */
 export function draw(line: string): void {
-  const width = (process.stderr.columns ?? 80) - 1
+  // Some terminals, e.g. of containers, say that they have no columns.
+  const width = (process.stderr.columns || 80) - 1
   process.stderr.write(`\r\x1b[K${visible(line).slice(0, width)}`)
 }

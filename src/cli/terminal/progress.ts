@@ -2,6 +2,7 @@
  * How far a long work is: stage, percent, rate and time left. On a terminal one line that is drawn again and again; elsewhere, in
  * the log of a service or a container, a line where a stage begins and every half a minute; for programs one JSON document a line.
  */
+import type { ProgressEvent } from '../../progress.js'
 import type { CommandEvent } from './events.js'
 import { draw, printEvent, printEvents, printNote, stamp } from './print.js'
 
@@ -125,6 +126,12 @@ export function setProgress(mode: ProgressMode): void {
 export const clearProgress = (): void => progress.clear()
 export const endProgress = (): void => progress.end()
 export const progressLine: Progress['line'] = (...line) => progress.line(...line)
+
+/** The same for events of the API. */
+export function eventLine(...line: Parameters<Progress['line']>): (event: ProgressEvent) => void {
+  const show = progress.line(...line)
+  return ({ done, total }) => show(done, total)
+}
 
 /** E.g. `evaluating  42 %  1200 tokens/s  3:05 left`; `before` was done before the seconds began. */
 export function progressText(

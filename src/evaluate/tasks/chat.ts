@@ -10,9 +10,10 @@ import type { ChatText } from '../../data/chat-answers.js'
 import { ChatTemplate, cutTokensWarning } from '../../data/chat-template.js'
 import { UsageError } from '../../errors.js'
 import type { LlamaModel } from '../../llama/index.js'
+import { checkOptionNames } from '../../option-checks.js'
 import { evaluateWindows } from '../evaluate.js'
 import type { Evaluation } from '../evaluation.js'
-import type { ModelOptions } from '../models.js'
+import { type ModelOptions, modelOptions } from '../models.js'
 import { needModel } from '../references/index.js'
 import type { Window, Windows } from '../windows.js'
 import type { Conversation } from './chat-files.js'
@@ -30,6 +31,14 @@ export interface ChatOptions extends ModelOptions {
 /** @throws FileError for a model without a chat template, UsageError if there is nothing to score */
 export async function evaluateChat(options: ChatOptions): Promise<Evaluation> {
   const { reference, conversations, context } = options
+  checkOptionNames(options, {
+    ...modelOptions,
+    reference: true,
+    original: true,
+    files: true,
+    conversations: true,
+    context: true,
+  })
   await needModel(reference)
   const { texts, bos, ordinary } = await renderAll(reference, conversations)
   let warning: string | undefined

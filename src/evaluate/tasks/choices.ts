@@ -5,7 +5,8 @@
  * choice), `accuracy` the one with the best sum.
  */
 import { setImmediate } from 'node:timers/promises'
-import { forEachModel, type ModelsOptions, type RunFile } from '../models.js'
+import { checkOptionNames } from '../../option-checks.js'
+import { forEachModel, type ModelsOptions, modelOptions, type RunFile } from '../models.js'
 import { wilson } from '../statistics.js'
 import type { ChoiceFile, ChoiceForm, ChoiceTask } from './choice-files.js'
 import {
@@ -51,8 +52,9 @@ export interface ChoiceOptions extends ModelsOptions {
 /** @throws FileError for files that cannot be run or compared */
 export async function evaluateChoices(options: ChoiceOptions): Promise<ChoiceEvaluation> {
   const { tasks: file, threads, signal } = options
+  checkOptionNames(options, { ...modelOptions, reference: true, files: true, tasks: true })
   const { tasks } = file
-  const { reference, files } = await forEachModel(options, async (model, run, report) => {
+  const { reference, files } = await forEachModel(options, 'choices', async (model, run, report) => {
     const prepared: PreparedQuestion[] = []
     for (const [i, task] of tasks.entries()) {
       if (i % 32 === 0) await setImmediate() // tokenizing is slow

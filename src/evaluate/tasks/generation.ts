@@ -9,8 +9,8 @@ import { ChatTemplate, cutTokensWarning } from '../../data/chat-template.js'
 import type { Document } from '../../data/texts.js'
 import { QuenchError, UsageError } from '../../errors.js'
 import type { LlamaModel } from '../../llama/index.js'
-import { checkNumbers, whole } from '../../option-checks.js'
-import { forEachModel, type ModelsOptions, type RunFile } from '../models.js'
+import { checkNumbers, checkOptionNames, whole } from '../../option-checks.js'
+import { forEachModel, type ModelsOptions, modelOptions, type RunFile } from '../models.js'
 import { type Estimate, estimate, quantile, wilson } from '../statistics.js'
 import type { Prompt } from './chat-files.js'
 import type { Share } from './choices.js'
@@ -70,12 +70,13 @@ const leastContext = 4096
 /** @throws FileError for files that cannot be run or compared, or for conversations without a chat template */
 export async function evaluateGeneration(options: GenerationOptions): Promise<GenerationEvaluation> {
   const { prompts, tokens = 64, threads, signal } = options
+  checkOptionNames(options, { ...modelOptions, reference: true, files: true, prompts: true, tokens: true })
   checkNumbers(options, { tokens: whole(1) })
   if (prompts.length === 0) throw new UsageError('there is no prompt to continue')
   const { texts, ordinary } = await promptTexts(options.reference, prompts)
   const warnings = new Set<string>()
   using checker = new ToolChecker()
-  const { reference, files } = await forEachModel(options, async (model, run, report) => {
+  const { reference, files } = await forEachModel(options, 'continue', async (model, run, report) => {
     const warning = cutTokensWarning(options.reference, model, ordinary)
     if (warning !== undefined) warnings.add(warning)
     const written = await continueGreedily(model, await tokenizeAll(model, texts, tokens), {
