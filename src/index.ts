@@ -97,7 +97,7 @@ export {
   type ResolveOptions,
   resolveModel,
 } from './names/resolve.js'
-export type { ProgressEvent } from './progress.js'
+export type { ProgressEvent } from './notices.js'
 export { readImatrix } from './quantize/imatrix/file.js'
 export type { Imatrix } from './quantize/imatrix/imatrix.js'
 export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'

@@ -10,9 +10,9 @@ import { UsageError } from './errors.js'
 import { checkWritable, isTemporary, removeAbandoned } from './files.js'
 import { partsByName } from './gguf/split.js'
 import { type Lock, lockFile, lockPath } from './locks.js'
+import { warn } from './notices.js'
 import { identityOf, realPath, targetOf } from './paths.js'
 import { reservedPath } from './reserve.js'
-import { warn } from './warnings.js'
 
 interface Input {
   readonly path: string

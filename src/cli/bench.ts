@@ -72,7 +72,7 @@ export function addBench(program: Command): void {
       'after',
       helpEnd(
         [
-          'pp512 reads a prompt of 512 tokens, tg64 writes 64, @4096 after 4096 others; tokens per second, median of all turns (least - greatest), and the ratio to the first file within each turn.',
+          'pp512 reads a prompt of 512 tokens, tg64 writes 64, @4096 after 4096 others; tokens per second, median of all rounds (minimum - maximum), and the ratio to the first file in the same round.',
         ],
         ['quench bench model-Q4_K_M.gguf model-Q8_0.gguf --prompt 512 --generate 64 --depth 0,4096'],
       ),

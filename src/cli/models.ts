@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { humanBytes, plural } from '../format.js'
 import type { Need } from '../names/choose.js'
 import type { ResolvedModel } from '../names/resolve.js'
-import type { ProgressEvent } from '../progress.js'
+import type { ProgressEvent } from '../notices.js'
 import { printNote } from './terminal/print.js'
 import { clearProgress, eventLine } from './terminal/progress.js'
 

@@ -3,7 +3,7 @@
 import type { TrainEvent, TrainSettings } from '../config/options.js'
 import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
-import type { ProgressEvent } from '../progress.js'
+import type { ProgressEvent } from '../notices.js'
 import type { FileSpeed, Machine } from '../speed/index.js'
 import type { TrainReport } from '../train/report.js'
 import type { Continuation, Prompt } from './continuations.js'

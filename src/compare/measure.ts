@@ -217,6 +217,7 @@ export async function benchAll(
   const hashes = [...distinct.keys()]
   const rounds = new Map(hashes.map((hash) => [hash, [] as Round[]]))
   const total = distinct.size * repetitions * roundTokens(tests)
+  if (total > 0) onProgress?.(0, total)
   for (let turn = 0; turn < repetitions; turn++) {
     let done = turn * distinct.size * roundTokens(tests)
     const inputs = { files: hashes.toSorted(), tests, turn, ...computedOn(running), versions }

@@ -2,7 +2,7 @@
 
 import type { Backend } from '../backends/backend.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
-import type { ProgressEvent } from '../progress.js'
+import type { ProgressEvent } from '../notices.js'
 import type { TypeSettings } from '../quantize/options.js'
 import type { EmbeddingChoice } from '../student/untrained.js'
 import type { MeanError } from '../validation/estimate.js'

@@ -2,8 +2,8 @@
 import { openGguf } from '../gguf/index.js'
 import { LlamaModel } from '../llama/index.js'
 import { fingerprint } from '../models/fingerprint.js'
+import type { ProgressEvent } from '../notices.js'
 import { checkOptionNames } from '../option-checks.js'
-import type { ProgressEvent } from '../progress.js'
 import { selfWritten } from './self-written.js'
 import type { Document } from './texts.js'
 

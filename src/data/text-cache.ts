@@ -12,8 +12,8 @@ import { join } from 'node:path'
 import { ownCacheFolder } from '../cache-folder.js'
 import { atomicWrite, removeTemporariesIn, reserveSpace } from '../files.js'
 import { type Lock, ofProcess, waitForLock } from '../locks.js'
+import { warn } from '../notices.js'
 import { isOwn, noFollow, removeLink } from '../own-files.js'
-import { warn } from '../warnings.js'
 
 const digestBytes = 32
 

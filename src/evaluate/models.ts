@@ -1,8 +1,8 @@
 /** Runs models one after another, for evaluations that compare nothing token by token. */
 
 import { checkLoads, LlamaModel, tryEarly } from '../llama/index.js'
+import type { ProgressEvent } from '../notices.js'
 import { checkNumbers, type OptionNames, threadRange, whole } from '../option-checks.js'
-import type { ProgressEvent } from '../progress.js'
 import { type ComparableFile, openComparable } from './files.js'
 import { needModel } from './references/index.js'
 

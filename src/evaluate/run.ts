@@ -5,7 +5,7 @@
  */
 import { FileError } from '../errors.js'
 import type { LlamaContext } from '../llama/index.js'
-import type { ProgressEvent } from '../progress.js'
+import type { ProgressEvent } from '../notices.js'
 import { type Batch, batches } from './batches.js'
 import { Score, scoreFields } from './divergence.js'
 import { DivergenceStatistics, Likelihood } from './divergence-statistics.js'

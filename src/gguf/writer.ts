@@ -5,7 +5,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { commitTemporary, discardTemporary, openTemporary, systemError } from '../files.js'
-import { checkOptionNames } from '../option-checks.js'
 import { encodeHeader } from './encode.js'
 import { alignmentOf, padded, tensorSize } from './header.js'
 import { Metadata } from './metadata.js'
@@ -38,13 +37,6 @@ const maxNameBytes = 63
 
 /** Starts a file and writes its header. FileError if the content cannot be stored or the file cannot be created. */
 export async function createGguf(path: string, content: GgufContent): Promise<GgufWriter> {
-  checkOptionNames(content, {
-    metadata: true,
-    tensors: true,
-    version: true,
-    alignment: true,
-    keepReserved: true,
-  })
   const metadata = new Metadata(path, content.metadata)
   if (content.alignment !== undefined && content.alignment !== alignmentOf(metadata)) {
     metadata.set('general.alignment', { type: 'uint32', value: content.alignment })

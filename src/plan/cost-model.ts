@@ -31,7 +31,7 @@ export function solvingWork(
     { what: 'least-squares targets and rounding', amount: model.config.layers * rounding },
     // With one block at a time, the validation text passes through the blocks too, also through the reference quantizer's.
     {
-      what: 'validation of teacher, student and both stock files',
+      what: 'validation of teacher, student and both PTQ files',
       amount: inMemory ? 0 : blocks * 4 * Math.ceil(validation / batch) * forward,
     },
   ]

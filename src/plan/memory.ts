@@ -144,7 +144,7 @@ export function memoryOf(
     return [
       ...common,
       { what: head, amount: logits },
-      { what: 'a block of teacher, student and both stock files', amount: 20 * block },
+      { what: 'a block of teacher, student and both PTQ files', amount: 20 * block },
       {
         what: 'tensors outside the blocks, in full precision and quantized',
         amount: 8 * heldOutside(model),

@@ -116,7 +116,7 @@ function layOut(
   // The reference quantizer's two files are validated before the block-wise stage, and its result after it.
   const beside: Item[] = [
     { what: 'Fisher information', amount: options.calibration > 0 && usesFisher(model) ? fisher : 0 },
-    { what: 'validation of both stock files and the result', amount: 3 * validating },
+    { what: 'validation of both PTQ files and the result', amount: 3 * validating },
   ]
   const workFrom = (calibration: number): Item[] => [
     ...(inMemory ? beside : []),
@@ -132,7 +132,7 @@ function layOut(
   const solver = held(inMemory ? 'solving in memory' : 'solving one block at a time')
   const spill = !inMemory && totalOf(solver) + streamBytes > memory
   if (!inMemory && !spill)
-    solver.push({ what: 'hidden states of teacher, student and both stock files', amount: streamBytes })
+    solver.push({ what: 'hidden states of teacher, student and both PTQ files', amount: streamBytes })
   if (keepsActivations)
     solver.push({
       what: 'activations that are kept from one group of matrices to the next',

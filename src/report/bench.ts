@@ -62,9 +62,14 @@ export function benchText(bench: Bench, width = Number.POSITIVE_INFINITY): strin
   const drafts = files.flatMap(({ draft }, i) => (draft ? [`${names[i]}: ${draftSentence(draft)}`] : []))
   return [
     ...speeds,
-    `tokens/s: median of ${settings.repetitions} turns, least - greatest, ratio to the first file; ${setting(bench)}`,
+    `pp: prompt, tg: generation, in tokens/s: median of ${settings.repetitions} rounds, minimum - maximum; ${setting(bench)}`,
+    ...(files.length > 1
+      ? ['x: speed relative to the first file in the same round, median of the rounds']
+      : []),
+    ...(files.some((file) => perGigabyte(file) !== '') ? [perGigabyteNote] : []),
     '',
     ...memory,
+    weightsNote,
     ...(drafts.length > 0 ? ['', ...drafts] : []),
     '',
     `${machine.cpu}, ${plural(machine.cores, 'thread')}, ${humanBytes(machine.memoryBytes)}, llama.cpp packages ${machine.llama}`,
@@ -85,6 +90,11 @@ function setting({ settings: { threads, kvType, gpuLayers } }: Bench): string {
   const gpu = gpuLayers === 0 ? '' : `, ${gpuLayers < 0 ? 'all' : gpuLayers} layers on the GPU`
   return `${threads === null ? 'threads by size of the model' : plural(threads, 'thread')}, cache ${kvType}${gpu}`
 }
+
+const perGigabyteNote =
+  'tokens/s per GB: generation speed at the smallest depth, divided by the file size in GB (1e9 bytes)'
+const weightsNote =
+  'weights: as llama.cpp holds them, with copies in another layout for faster products, so they may exceed the file size; resident: what the process has grown by'
 
 const perGigabyte = ({ tokensPerSecondPerGigabyte: value }: FileSpeed): string =>
   value === undefined ? '' : speed(value)
@@ -113,7 +123,7 @@ export function benchMarkdown(bench: Bench): string[] {
     humanBytes(neededBytes(file)),
     ...(file.draft ? [percent(file.draft.acceptance), `x ${file.draft.speedUp.median.toFixed(2)}`] : []),
   ])
-  const note = `Median (least - greatest) of ${settings.repetitions} turns; ${setting(bench)}; ${machine.cpu}, ${plural(machine.cores, 'thread')}.`
+  const note = `Median (minimum - maximum) of ${settings.repetitions} rounds; ${setting(bench)}; ${machine.cpu}, ${plural(machine.cores, 'thread')}. Tokens/s per GB is generation speed at the smallest depth divided by the file size.`
   return [...markdownTable(header, rows), '', markdownText(note)]
 }
 

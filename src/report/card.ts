@@ -55,9 +55,9 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
   const { machine, versions, tokens, windows, context } = settings
   const how =
     `Measured by quench ${versions.quench} with the llama.cpp packages ${versions.llama} on ${tokens} tokens ` +
-    `(${windows} windows of ${context}) of ${settings.data.map((path) => basename(path)).join(', ') || 'text that the model wrote'}; ± is a standard error over windows. ` +
+    `(the second half of each of ${windows} windows of ${context}) of ${settings.data.map((path) => basename(path)).join(', ') || 'text that the model wrote'}; ± is a standard error over windows. ` +
     (settings.repetitions > 0
-      ? `Speed: ${machine.cpu}, ${threadsOf(settings)}, cpu only, median of ${settings.repetitions} turns.`
+      ? `Speed: ${machine.cpu}, ${threadsOf(settings)}, cpu only, median of ${settings.repetitions} rounds.`
       : '')
   const lines = [
     ...verdict.map(markdownText),

@@ -33,7 +33,7 @@ export function reportPage(comparison: Comparison): string {
 ${failures.map(({ path, problem }) => html`<p><strong>${nameOf(path)} was skipped:</strong> ${problem}</p>`)}
 ${warnings.map((warning) => html`<p><strong>Note:</strong> ${warning}</p>`)}
 <p class="soft">KL divergence is how far a file's predictions are from those of ${nameOf(model.path)}, in nats per token; 0 is no loss.
-${settings.tokens.toLocaleString('en-US')} tokens in ${settings.windows} windows were scored; intervals are 95 %.
+${settings.tokens.toLocaleString('en-US')} tokens were scored, the second half of each of ${settings.windows} windows of ${settings.context} tokens; intervals are 95 %.
 <span class="qat">Trained</span> files are QAT, the others PTQ.</p>
 <h2>The files</h2>
 ${fileTable(comparison)}
@@ -124,7 +124,15 @@ function fileTable({ files, model }: Comparison): Html {
       cell: ({ effectiveBits: e }) =>
         e ? [`${sign(e.bound)}${e.value.toFixed(2)} bits (${range(e.interval, 2)})`, e.value] : ['', ''],
     },
-    { title: 'memory', cell: ({ neededBytes }) => [humanBytes(neededBytes), neededBytes] },
+    ...(files.some(({ speed }) => speed)
+      ? [
+          {
+            title: 'memory',
+            cell: ({ speed, neededBytes }: ComparedFile) =>
+              [speed ? humanBytes(neededBytes) : '', neededBytes] as const,
+          },
+        ]
+      : []),
     ...(files[0]?.speed?.tests ?? []).map(
       (test, t): Column => ({
         title: `${testName(test)}, tokens/s`,
@@ -193,7 +201,12 @@ function settingsList({ settings, model, files, store }: Comparison): Html {
         ? 'not measured'
         : `median of ${settings.repetitions} repetitions; ${machine.cpu}, ${threadsOf(settings)}, ${humanBytes(machine.memoryBytes)} of memory`,
     ],
-    ['memory', `weights, KV cache for ${settings.contextTokens} tokens, and compute buffers`],
+    [
+      'memory',
+      settings.repetitions === 0
+        ? 'not measured'
+        : `weights, KV cache for ${settings.contextTokens} tokens, and compute buffers`,
+    ],
     ['threads', settings.threads === null ? 'chosen by model size' : String(settings.threads)],
     ['versions', `quench ${versions.quench}, llama.cpp packages ${versions.llama}`],
     ['measurements', `${store.measurements} stored`],

@@ -4,6 +4,10 @@ import { humanBytes, plain, table } from '../format.js'
 import { speed } from './bench.js'
 import { scatter } from './scatter.js'
 
+/** Which tokens count: those before them are context. */
+export const scoredText = ({ tokens, windows, context }: Comparison['settings']): string =>
+  `${tokens} tokens scored, the second half of each of ${windows} windows of ${context}`
+
 /** @param width of the terminal; the first line is the heading of the table */
 export function comparisonText(
   { model, files, verdict, failures, settings }: Comparison,
@@ -24,7 +28,7 @@ export function comparisonText(
     file.recovered ? `${(100 * file.recovered.value).toFixed(1)} %` : '',
     file.recoveredOfBest ? `${(100 * file.recoveredOfBest.value).toFixed(1)} %` : '',
     file.effectiveBits ? `${file.effectiveBits.value.toFixed(2)} bits` : '',
-    humanBytes(file.neededBytes),
+    file.speed ? humanBytes(file.neededBytes) : '',
     writing(file.speed),
   ])
   const header = [
@@ -63,7 +67,8 @@ export function comparisonText(
   }))
   return [
     ...table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), width),
-    `* no other file is as small and as good; ${settings.tokens} tokens scored in ${settings.windows} windows of ${settings.context}`,
+    `* no other file is as small and as good; ${scoredText(settings)}`,
+    ...(files.some(({ speed }) => speed) ? [] : ['memory and speed are not measured with --repetitions 0']),
     '',
     'KL divergence against size (o plain, # trained)',
     ...scatter(points, Math.min(72, width - 11)),

@@ -49,12 +49,12 @@ test('trains, says what was won, and leaves only the file', async () => {
   const kld = String.raw`[\d.e-]+ ± [\d.e-]+`
   expect(stdout).toMatch(
     new RegExp(
-      `^KL divergence on validation text of other sources, nats per token: stock ${kld}\n {2}${kld} after blockwise, `,
+      `^KL divergence on validation text of other sources, nats per token: plain PTQ ${kld}\n {2}${kld} after blockwise, `,
       'm',
     ),
   )
-  const [head, ...rows] = stdout.split('\n').filter((line) => /best stock {2}|%.* %$/.test(line))
-  expect(head).toMatch(/stock +best stock +this file +recovered +better than best stock by/)
+  const [head, ...rows] = stdout.split('\n').filter((line) => /best PTQ {2}|%.* %$/.test(line))
+  expect(head).toMatch(/PTQ +best PTQ +this file +recovered +better than best PTQ by/)
   const kinds = rows.map((row) => row.trim().split(' ')[0])
   expect(kinds.toSorted()).toEqual([...textKinds, 'your'].toSorted())
   expect(stdout).toContain('your text: a part of --data that was held out')
@@ -62,7 +62,7 @@ test('trains, says what was won, and leaves only the file', async () => {
   // The last one, your text, decides nothing.
   const worst = kinds[recovered.indexOf(Math.min(...recovered.slice(0, -1)))]
   expect(stdout).toMatch(
-    new RegExp(`^recovers [\\d.]+ % ± [\\d.]+ % of what stock loses, least on ${worst}$`, 'm'),
+    new RegExp(`^recovers [\\d.]+ % ± [\\d.]+ % of plain PTQ's KL divergence, least on ${worst}$`, 'm'),
   )
   expect(stdout).toMatch(
     /weights of the file, 0 of them differ from what was trained\nto measure it: quench eval \S+ --reference \S+$/m,

@@ -16,7 +16,7 @@ import {
 import { tokenEnds } from '../../src/evaluate/tasks/token-ends.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
-import type { ProgressEvent } from '../../src/progress.js'
+import type { ProgressEvent } from '../../src/notices.js'
 import { END_OF_TEXT, writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 

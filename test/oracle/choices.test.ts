@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { evaluateChoices, readChoices } from '../../src/evaluate/index.js'
 import { LlamaContext, LlamaModel, quantizeModel } from '../../src/llama/index.js'
-import type { ProgressEvent } from '../../src/progress.js'
+import type { ProgressEvent } from '../../src/notices.js'
 import { Random } from '../../src/random.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 

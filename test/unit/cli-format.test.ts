@@ -1,8 +1,9 @@
 /** What the command prints: sizes, tables, the progress line. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { CommandEvent } from '../../src/cli/terminal/events.js'
+import { draw } from '../../src/cli/terminal/print.js'
 import { type Output, Progress, progressText } from '../../src/cli/terminal/progress.js'
 import { wrapped } from '../../src/cli/terminal/style.js'
 import {
@@ -228,4 +229,20 @@ test('a work that begins late or goes on tells its own rate', () => {
 test('a standard error of one window alone is unknown', () => {
   expect(plusMinus(0.25, 1)).toBe('± 0.3')
   expect(plusMinus(Number.POSITIVE_INFINITY, 3)).toBe('± unknown')
+})
+
+test('a terminal that reports no columns shows the whole line', () => {
+  const written: string[] = []
+  const { columns } = process.stderr
+  const write = vi.spyOn(process.stderr, 'write').mockImplementation((text) => written.push(String(text)) > 0)
+  try {
+    process.stderr.columns = 0
+    draw('training  40 %')
+    process.stderr.columns = 9
+    draw('training  40 %')
+  } finally {
+    process.stderr.columns = columns
+    write.mockRestore()
+  }
+  expect(written).toEqual(['\r\x1b[Ktraining  40 %', '\r\x1b[Ktraining'])
 })

@@ -39,6 +39,25 @@ test('what is not there has no picture', () => {
   for (const figure of drawn) expect(figure.innerHTML).not.toMatch(/NaN|Infinity|undefined/)
 })
 
+test('the captions say which tokens count, and memory is shown only where it was measured', () => {
+  const caption = `the second half of each of ${comparison.settings.windows} windows of ${comparison.settings.context}`
+  const unmeasured = {
+    ...comparison,
+    settings: { ...comparison.settings, repetitions: 0 },
+    files: comparison.files.map(({ speed: _, ...file }) => file),
+  }
+  const heads = (from: string): string[] =>
+    [...parseHTML(from).document.querySelectorAll('#files th')].map(({ textContent }) => textContent ?? '')
+  expect(heads(page)).toContain('memory')
+  expect(heads(reportPage(unmeasured))).not.toContain('memory')
+  expect(page).toContain(caption)
+  expect(modelCard(comparison)).toContain(caption)
+  const [measured, without] = [comparison, unmeasured].map((of) => comparisonText(of).join('\n'))
+  expect(measured).toContain(`tokens scored, ${caption}`)
+  expect(measured).not.toContain('not measured')
+  expect(without).toContain('memory and speed are not measured with --repetitions 0')
+})
+
 test('nothing is fetched, and only the own script runs', () => {
   expect(document.querySelectorAll('script')).toHaveLength(1)
   expect(document.querySelectorAll('img, link, iframe, object, embed, base, form')).toHaveLength(0)

@@ -61,6 +61,10 @@ test('a table, Markdown and CSV; names from strangers stay text', () => {
   const lines = benchText(bench)
   expect(lines[0]).toMatch(/^file +size +load ms +pp16 +tg8 +tokens\/s per GB$/)
   expect(lines[1]).toMatch(/^a +500 MB +15\.0 +750 +500 - 1000 +75\.0 +50\.0 - 100 +150$/)
+  const notes = lines.join('\n')
+  expect(notes).toContain('median of the rounds')
+  expect(notes).toContain('tokens/s per GB: generation speed at the smallest depth, divided by the file size')
+  expect(notes).toMatch(/weights: as llama\.cpp holds them, with copies .* may exceed the file size/)
   const markdown = benchMarkdown(bench).join('\n')
   expect(markdown).toContain(
     '| a | 500 MB | 4.50 | 15.0 | 750 (500 - 1000) | 75.0 (50.0 - 100) | 150 | 7.00 MB |',

@@ -2,7 +2,7 @@
  * How far a long work is: stage, percent, rate and time left. On a terminal one line that is drawn again and again; elsewhere, in
  * the log of a service or a container, a line where a stage begins and every half a minute; for programs one JSON document a line.
  */
-import type { ProgressEvent } from '../../progress.js'
+import type { ProgressEvent } from '../../notices.js'
 import type { CommandEvent } from './events.js'
 import { draw, printEvent, printEvents, printNote, stamp } from './print.js'
 

@@ -129,7 +129,7 @@ export function describeReport(report: TrainReport): Line[] {
           `${humanCount(trained)} of ${humanCount(all)} weights trained, ${untrained.join(', ')} quantized only`,
         ]
       : []),
-    `KL divergence on validation text of other sources, nats per token: stock ${kld(before)}`,
+    `KL divergence on validation text of other sources, nats per token: plain PTQ ${kld(before)}`,
     ...report.stages.map(
       ({ stage, seconds, kld: after, taken }) =>
         `  ${kld(after)} after ${stage}, ${duration(seconds)}${taken ? '' : '; not better on every kind of text, so left out'}`,
@@ -137,7 +137,7 @@ export function describeReport(report: TrainReport): Line[] {
     ...kindTable(kinds),
     ...(kinds.some(({ apart }) => apart) ? [`  ${ownTextNote}`] : []),
   ]
-  const best = opponent === 'importance' ? 'stock with an importance matrix' : 'stock'
+  const best = opponent === 'importance' ? 'PTQ with an importance matrix' : 'plain PTQ'
   if (written === 'ptq')
     lines.push(
       `training was no better than ${best}, so that is what the file holds; give it more time or more --calibration tokens`,
@@ -145,7 +145,7 @@ export function describeReport(report: TrainReport): Line[] {
   if (written === 'qat' || opponent === 'importance')
     lines.push(
       green(
-        `recovers ${percent(report.recovered)} ± ${percent(report.recoveredError)} of what stock loses, least on ${report.worst}`,
+        `recovers ${percent(report.recovered)} ± ${percent(report.recoveredError)} of plain PTQ's KL divergence, least on ${report.worst}`,
       ),
     )
   if (check.tensors > 0)
@@ -184,12 +184,12 @@ function kindTable(kinds: TrainReport['kinds']): Line[] {
     `${percent(gain.mean)} ± ${percent(gain.se)}`,
   ])
   const lines = table(
-    [['', 'stock', 'best stock', 'this file', 'recovered', 'better than best stock by'], ...rows],
+    [['', 'PTQ', 'best PTQ', 'this file', 'recovered', 'better than best PTQ by'], ...rows],
     new Set([1, 2, 3, 4, 5]),
     2,
   )
   return [
     ...headed(lines.map((line) => `  ${line}`)),
-    '  stock: plain PTQ of the same type; best stock: that or PTQ with an importance matrix, which loses less',
+    '  PTQ: of the same type, without an importance matrix; best PTQ: that or PTQ with one, whichever has the lower mean',
   ]
 }
