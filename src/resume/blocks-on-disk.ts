@@ -111,7 +111,10 @@ export class BlocksOnDisk {
   }
 
   /** The same for a value that JSON can hold. */
-  async value<T extends Readonly<Record<string, unknown>>>(name: string, compute: () => Promise<T>): Promise<T> {
+  async value<T extends Readonly<Record<string, unknown>>>(
+    name: string,
+    compute: () => Promise<T>,
+  ): Promise<T> {
     if (this.has(name)) return loadCheckpoint<T>(this.path(name), [], this.settings)
     const value = await compute()
     makeFolder(this.folder)
