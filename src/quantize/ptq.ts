@@ -17,7 +17,13 @@ import { partPath } from '../paths.js'
 import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
-import { checkSettings, type QuantizeSettings, roundsToBlocks, settingNames, writesItself } from './options.js'
+import {
+  checkSettings,
+  type QuantizeSettings,
+  roundsToBlocks,
+  settingNames,
+  writesItself,
+} from './options.js'
 import { checkPossible, type PreparedQuantization, prepareQuantization } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
