@@ -9,7 +9,7 @@ import { helpEnd } from './help.js'
 import { group, jsonOption, progressOption } from './shared.js'
 import { humanBytes, humanCount } from './terminal/format.js'
 import { print, printJson, printWarning } from './terminal/print.js'
-import { clearProgress, progressLine } from './terminal/progress.js'
+import { clearProgress, eventLine } from './terminal/progress.js'
 
 interface ConvertCommandOptions {
   type?: string
@@ -58,7 +58,7 @@ export function addConvert(program: Command): void {
         output,
         ...(options.type !== undefined && { type: options.type }),
         ...(adapter !== undefined && { adapter }),
-        onProgress: progressLine('converting', (bytes) => `${humanBytes(bytes)}/s`, 'convert'),
+        onProgress: eventLine('converting', (bytes) => `${humanBytes(bytes)}/s`, 'convert'),
       })
       clearProgress()
       result.warnings.forEach(printWarning)

@@ -27,6 +27,7 @@ export interface Running {
   readonly kvType?: string
 }
 
+type Stage = 'evaluate' | 'bench' | 'tensors' | 'write'
 type Progress = (done: number, total: number) => void
 type Versions = Readonly<Record<string, string>>
 
@@ -53,11 +54,7 @@ export interface MeasureOptions {
   readonly length: number
   readonly running: Running
   readonly versions: Versions
-  readonly onProgress?: (
-    stage: 'evaluate' | 'bench' | 'tensors' | 'write',
-    done: number,
-    total: number,
-  ) => void
+  readonly onProgress?: (stage: Stage, done: number, total: number) => void
 }
 
 /**
@@ -78,7 +75,7 @@ export async function measureAll<File extends Measurable>(
   const { running, versions, onProgress } = options
   const shared = { versions, running }
   const progress =
-    (stage: 'evaluate' | 'bench' | 'tensors' | 'write'): Progress =>
+    (stage: Stage): Progress =>
     (done, total) =>
       onProgress?.(stage, done, total)
   const { evaluations, failures: unusable } = await evaluateAll(store, files, {

@@ -35,8 +35,8 @@ export interface ConvertOptions {
   readonly adapter?: string
   /** Name of the model, e.g. `org/model`, if it is not that of the folder. */
   readonly name?: string
-  /** Bytes written so far, of how many. */
-  readonly onProgress?: (bytes: number, total: number) => void
+  /** Called with the bytes written so far, and of how many. */
+  readonly onProgress?: (event: import('../notices.js').ProgressEvent) => void
   /** Ends the conversion; nothing is left on disk. */
   readonly signal?: AbortSignal
 }
@@ -259,7 +259,7 @@ async function write(
       for await (const bytes of chunks(output, options.signal)) {
         await writer.write(output.name, bytes)
         done += bytes.length
-        options.onProgress?.(done, total)
+        options.onProgress?.({ stage: 'convert', done, total })
       }
     await finish(writer, options.signal)
     return total
