@@ -49,7 +49,7 @@ export function checkOptionNames<Options extends object>(
 }
 
 /** The name that is most likely meant; undefined if none is similar. */
-export function mostSimilar(given: string, names: readonly string[]): string | undefined {
+function mostSimilar(given: string, names: readonly string[]): string | undefined {
   const wanted = given.toLowerCase()
   const scored = names.map((name) => {
     const candidate = name.toLowerCase()

@@ -5,7 +5,7 @@ import { speed } from './bench.js'
 import { scatter } from './scatter.js'
 
 /** Which tokens count: those before them are context. */
-export const scoredText = ({ tokens, windows, context }: Comparison['settings']): string =>
+const scoredText = ({ tokens, windows, context }: Comparison['settings']): string =>
   `${tokens} tokens scored, the second half of each of ${windows} windows of ${context}`
 
 /** @param width of the terminal; the first line is the heading of the table */
