@@ -254,16 +254,8 @@ export const optionEntries: readonly (readonly [name: OptionName, entry: OptionE
 /** Every name of `TrainOptions`. */
 const names: OptionNames<TrainOptions> = {
   ...(Object.fromEntries(optionEntries.map(([name]) => [name, true])) as Record<OptionName, true>),
-  input: true,
-  output: true,
-  type: true,
-  teacher: true,
-  backend: true,
-  onPlan: true,
-  onWarning: true,
-  onProgress: true,
-  onBlock: true,
-  signal: true,
+  ...({ input: true, output: true, type: true, teacher: true, backend: true, signal: true } as const),
+  ...({ onPlan: true, onWarning: true, onProgress: true, onBlock: true } as const),
 }
 
 /** @throws UsageError that names an option that does not exist or has an invalid value */
