@@ -2,20 +2,17 @@
 import { FileError } from '../errors.js'
 import { type Conversion, checkFixed, headWidth, type Source } from './architecture.js'
 import { interleaved, vector } from './rows.js'
-import { uint32 } from './values.js'
+import { type Entry, uint32 } from './values.js'
 
 /** In llama.cpp every fourth layer of SmolLM3 does not rotate. */
 const smollmStep = 4
 
 const base = {
   vocabulary: 'llama',
-  metadata: ({ config }) => {
-    const width = uint32(headWidth(config))
+  metadata: ({ config }: Source): Entry[] => {
     return [
       ['vocab_size', uint32(config.count('vocab_size'))],
-      ['rope.dimension_count', width],
-      ['attention.key_length', width],
-      ['attention.value_length', width],
+      ['rope.dimension_count', uint32(headWidth(config))],
     ]
   },
   change(name, rows, { config }) {
@@ -36,6 +33,10 @@ const defaults = { rms_norm_eps: 1e-6, rope_theta: 10000 }
 export const llama: Conversion = {
   ...base,
   name: 'llama',
+  metadata: (source) => {
+    const width = uint32(headWidth(source.config))
+    return [...base.metadata(source), ['attention.key_length', width], ['attention.value_length', width]]
+  },
   classes: ['LlamaForCausalLM', 'LLaMAForCausalLM', 'MistralForCausalLM'],
   defaults: { ...defaults, max_position_embeddings: 2048, vocab_size: 32000 },
 }

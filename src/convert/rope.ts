@@ -89,12 +89,14 @@ export class Rope {
     const [low, high] = [full.number('low_freq_factor', 1), full.number('high_freq_factor', 4)]
     const context = full.number('original_max_position_embeddings', 8192)
     const f32 = Math.fround
+    // Each step rounds to f32, and a quotient of a number by a tensor is, in PyTorch, its reciprocal times the number.
+    const over = (number: number, value: number): number => f32(f32(1 / value) * f32(number))
     return Float32Array.from({ length: Math.ceil(width / 2) }, (_, i) => {
       const frequency = f32(1 / f32(this.base ** f32((2 * i) / width)))
-      const wavelength = f32((2 * Math.PI) / frequency)
-      if (wavelength < context / high) return 1
-      if (wavelength > context / low) return factor
-      const smooth = f32(f32(f32(context / wavelength) - low) / (high - low))
+      const wavelength = over(2 * Math.PI, frequency)
+      if (wavelength < f32(context / high)) return 1
+      if (wavelength > f32(context / low)) return factor
+      const smooth = f32(f32(over(context, wavelength) - low) / (high - low))
       return f32(1 / f32(f32(f32(1 - smooth) / factor) + smooth))
     })
   }

@@ -10,7 +10,10 @@ import { type Family, writeCheckpoint } from '../support/checkpoints.js'
 import { oddLines } from '../support/lines.js'
 import { byteLevelBpe, spacedBpe, type TokenizerFiles, unigram } from '../support/tokenizer-files.js'
 
-const text = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+const text = readFileSync(new URL('../../models/quench-5m.test.txt', import.meta.url), 'utf8').slice(
+  0,
+  30_000,
+)
 let folder: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'quench-'))

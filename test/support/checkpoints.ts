@@ -14,7 +14,7 @@ export interface FileTensor {
 }
 
 /** A safetensors file. */
-function safetensors(tensors: readonly FileTensor[]): Buffer {
+export function safetensors(tensors: readonly FileTensor[]): Buffer {
   let at = 0
   const header: Record<string, unknown> = { __metadata__: { format: 'pt' } }
   for (const { name, dtype, shape, bytes } of tensors) {
@@ -102,7 +102,7 @@ function describe(family: Family, size: number) {
       full_attention: { rope_type: 'proportional', rope_theta: 1e6, partial_rotary_factor: 0.25 },
       sliding_attention: { rope_type: 'default', rope_theta: 10000 },
     },
-    final_logit_softcapping: 30,
+    final_logit_softcapping: 30.5,
     moe_intermediate_size: null,
   }
   const all = {
@@ -240,7 +240,7 @@ export function writeCheckpoint(folder: string, options: CheckpointOptions): Fil
 }
 
 /** Files of JSON, text or bytes. */
-function writeFiles(folder: string, files: Readonly<Record<string, unknown>>): void {
+export function writeFiles(folder: string, files: Readonly<Record<string, unknown>>): void {
   mkdirSync(folder, { recursive: true })
   for (const [name, content] of Object.entries(files)) {
     const plain = typeof content === 'string' || content instanceof Uint8Array
@@ -248,7 +248,7 @@ function writeFiles(folder: string, files: Readonly<Record<string, unknown>>): v
   }
 }
 
-function writeShards(folder: string, tensors: readonly FileTensor[], shards = 1): void {
+export function writeShards(folder: string, tensors: readonly FileTensor[], shards = 1): void {
   if (shards === 1) {
     writeFileSync(join(folder, 'model.safetensors'), safetensors(tensors))
     return

@@ -79,7 +79,8 @@ export function byteLevelBpe(text: string, splitting: Splitting, size = 400, bar
   const merges = bpe.metadata().find(([key]) => key === 'tokenizer.ggml.merges')?.[1].value as string[]
   const { steps, wholeWords } = splittings[splitting]
   const n = size - 1
-  const [bos, eos] = ['<|begin|>', '<|end|>']
+  // What the class of Qwen's tokenizer would add if it were not there.
+  const [bos, eos] = ['<|begin|>', '<|endoftext|>']
   const added = [addedToken(n, bos), addedToken(n + 1, eos), addedToken(n + 2, '<tool_call>', false)]
   const tokenizer = {
     version: '1.0',

@@ -135,7 +135,8 @@ async function fromJson(checkpoint: Checkpoint, kind: Conversion['vocabulary'], 
     entries: [
       ...begin('llama', 'default'),
       ...tokenEntries(tokens, true),
-      ['tokenizer.ggml.add_space_prefix', bool(addsSpace(tokenizer))],
+      // llama.cpp adds it unless it is told not to.
+      ...(addsSpace(tokenizer) ? [] : [['tokenizer.ggml.add_space_prefix', bool(false)] as const]),
       ...(await prefix(checkpoint, kind)),
     ],
   }
