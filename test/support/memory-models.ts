@@ -119,6 +119,28 @@ export const memoryModels: readonly MemoryModel[] = [
     metadata: { expert_count: 16, expert_used_count: 2, expert_feed_forward_length: expert },
     block: [['attn_q_norm', 32], ['attn_k_norm', 32], ...routed(16)],
   }),
+  other('granite', {
+    architecture: 'granite',
+    metadata: {
+      ...{ embedding_scale: 12, logit_scale: 8, residual_scale: 0.25, 'attention.scale': 0.1 },
+      'rope.dimension_count': 32,
+    },
+    block: [
+      ['ffn_gate', size.width, size.feedForward],
+      ['ffn_up', size.width, size.feedForward],
+      ['ffn_down', size.feedForward, size.width],
+    ],
+  }),
+  other('glm4, a gate in one matrix', {
+    architecture: 'glm4',
+    metadata: { 'rope.dimension_count': 16 },
+    block: [
+      ['post_attention_norm', size.width],
+      ['post_ffw_norm', size.width],
+      ['ffn_up', size.width, 2 * size.feedForward],
+      ['ffn_down', size.feedForward, size.width],
+    ],
+  }),
   other('gemma2', {
     architecture: 'gemma2',
     unused: 20_000,

@@ -8,6 +8,8 @@ import type { MemoryOptions } from './types.js'
 export interface Run {
   /** Tokens that are computed at once, a multiple of `sequences`. */
   readonly tokens: number
+  /** Tokens whose logits are computed, at most. */
+  readonly outputs: number
   readonly sequences: number
   /** Separate caches: one per sequence, or one. */
   readonly streams: number
@@ -46,6 +48,7 @@ export function runOf(shape: ModelShape, options: MemoryOptions): Run {
     throw new UsageError(`a cache of values of type ${values} needs flash attention`)
   return {
     tokens: Math.ceil(ubatch / parallel) * parallel,
+    outputs: ubatch,
     sequences: parallel,
     streams: unifiedCache ? 1 : parallel,
     cells,

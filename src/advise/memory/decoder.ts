@@ -47,7 +47,7 @@ class Decoder {
     const positions = input([tokens * style.positions], I32)
     const everything = this.attentionInput(this.run.cells, false)
     const windowed = shape.window > 0 ? this.attentionInput(this.run.windowCells, true) : everything
-    const chosen = input([tokens], I32)
+    const chosen = input([this.run.outputs], I32)
     const perLayer = perLayerInputs(graph, hidden, shape.layers.length, this.widths)
     for (const [i, layer] of shape.layers.entries()) {
       const last = i === shape.layers.length - 1 && !style.choosesLate
@@ -62,7 +62,7 @@ class Decoder {
       normed = this.rows(normed, chosen)
     }
     normed.output = true
-    let logits = op('mul_mat', [shape.vocabulary, tokens], [external(), normed])
+    let logits = op('mul_mat', [shape.vocabulary, normed.shape[1]], [external(), normed])
     if (style.cappedLogits) logits = like('scale', like('unary', like('scale', logits)))
     if (this.widths.output('output.bias') > 0) logits = like('add', logits, external())
     logits.output = true
@@ -86,7 +86,7 @@ class Decoder {
   }
 
   private rows(of: Tensor, chosen: Tensor): Tensor {
-    return op('get_rows', [of.shape[0], this.tokens], [of, chosen])
+    return op('get_rows', [of.shape[0], this.run.outputs], [of, chosen])
   }
 
   private attentionInput(cells: number, sliding: boolean): AttentionInput {

@@ -27,7 +27,7 @@ export interface Style {
 
 type Names = ReadonlySet<string>
 
-const exact = 'llama qwen2 qwen3 qwen3moe smollm3 gemma2 gemma3 gemma4'.split(' ')
+const exact = 'llama qwen2 qwen3 qwen3moe smollm3 gemma2 gemma3 gemma4 granite glm4'.split(' ')
 const gemma = (name: string): boolean => /^gemma\d?n?$/.test(name)
 
 export function styleOf(metadata: Metadata, architecture: string, names: Names): Style {
