@@ -60,14 +60,19 @@ const pieceWeights = 2 ** 22
 /**
  * Puts the codes of all matrices on a grid into a file that was quantized from `input`.
  * @param output the first of its parts
+ * @param names its tensors by those that they are made from
  * @returns undefined if no matrix lies on a grid
  */
-export async function keepLattices(input: string, output: string): Promise<KeptLattices | undefined> {
+export async function keepLattices(
+  input: string,
+  output: string,
+  names: ReadonlyMap<string, string>,
+): Promise<KeptLattices | undefined> {
   const from = await openGguf(input)
   try {
     const to = await openGguf(output)
     try {
-      return await keepAll(from, to)
+      return await keepAll(from, to, names)
     } finally {
       await to.close()
     }
@@ -76,15 +81,21 @@ export async function keepLattices(input: string, output: string): Promise<KeptL
   }
 }
 
-async function keepAll(from: Gguf, to: Gguf): Promise<KeptLattices | undefined> {
+async function keepAll(
+  from: Gguf,
+  to: Gguf,
+  names: ReadonlyMap<string, string>,
+): Promise<KeptLattices | undefined> {
   const { tensors } = await detectIn(from)
   const lost: LostGrid[] = []
   const sums = { matrices: 0, weights: 0, groups: 0, kept: 0, squares: 0, squaredError: 0 }
   for (const lattice of tensors) {
-    const target = to.tensor(lattice.name)
+    const name = names.get(lattice.name)
+    if (name === undefined) continue // of a layer that is left out
+    const target = to.tensor(name)
     const { blockSize = 1 } = ggmlTypes.get(target.type) ?? {}
     if (blockSize === 1) continue
-    const placed = await keepTensor(from, to, target)
+    const placed = await keepTensor(from, to, target, lattice.name)
     if (placed && placed.kept >= leastKept * placed.groups) {
       sums.matrices++
       sums.weights += target.elements
@@ -105,7 +116,12 @@ async function keepAll(from: Gguf, to: Gguf): Promise<KeptLattices | undefined> 
 const leastKept = 0.9
 
 /** Rewrites a tensor of the output. @returns undefined for a type that holds no grid */
-async function keepTensor(from: Gguf, to: Gguf, target: TensorInfo): Promise<Placed | undefined> {
+async function keepTensor(
+  from: Gguf,
+  to: Gguf,
+  target: TensorInfo,
+  source: string,
+): Promise<Placed | undefined> {
   const format = formatOf(target.type)
   if (!format?.grid || !placeOnGrid(format, new Float32Array(0), {})) return undefined
   const file = to.files[target.file]
@@ -114,7 +130,7 @@ async function keepTensor(from: Gguf, to: Gguf, target: TensorInfo): Promise<Pla
   })
   try {
     const sums = { groups: 0, kept: 0, squares: 0, squaredError: 0 }
-    for await (const { weights, at, bytes } of pieces(from, to, target)) {
+    for await (const { weights, at, bytes } of pieces(from, to, target, source)) {
       const codes = format.decode(bytes)
       const placed = placeOnGrid(format, weights, codes) as Placed
       for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
@@ -130,8 +146,8 @@ async function keepTensor(from: Gguf, to: Gguf, target: TensorInfo): Promise<Pla
 }
 
 /** A tensor of both files, some rows at a time. `at` is the place of the bytes in the tensor. */
-async function* pieces(from: Gguf, to: Gguf, target: TensorInfo) {
-  const source = from.tensor(target.name)
+async function* pieces(from: Gguf, to: Gguf, target: TensorInfo, name: string) {
+  const source = from.tensor(name)
   const columns = target.shape[0]
   const rows = target.elements / columns
   const step = Math.max(1, Math.floor(pieceWeights / columns))
@@ -147,10 +163,10 @@ async function lostGrid(
   from: Gguf,
   to: Gguf,
   target: TensorInfo,
-  { type: holder }: TensorLattice,
+  { name, type: holder }: TensorLattice,
 ): Promise<LostGrid> {
   let [squares, squaredError] = [0, 0]
-  for await (const { weights, bytes } of pieces(from, to, target)) {
+  for await (const { weights, bytes } of pieces(from, to, target, name)) {
     const stored = dequantizeRows(target.type, bytes, weights.length)
     for (let i = 0; i < weights.length; i++) {
       squares += weights[i] ** 2

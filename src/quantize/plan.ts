@@ -80,6 +80,8 @@ export interface PreparedQuantization {
   readonly native: QuantizeOptions
   /** ggml_type ids by tensor. */
   readonly types: ReadonlyMap<string, number>
+  /** Tensors of the output by what they are made from, which has another name where layers are left out. */
+  readonly names: ReadonlyMap<string, string>
 }
 
 /** As `quantizeFile` would make it, without writing anything. @throws as `quantizeFile`, but for types that need an importance matrix */
@@ -147,6 +149,7 @@ export async function prepareQuantization(
       },
       native,
       types: new Map(planned.map(({ name, type }) => [name, type])),
+      names: new Map(planned.map(({ name, source }) => [source.name, name])),
     }
   } finally {
     await gguf.close()

@@ -121,7 +121,7 @@ async function quantizeTo(
 
 async function write(
   outputs: readonly string[],
-  { plan, native, types }: PreparedQuantization,
+  { plan, native, types, names }: PreparedQuantization,
   { keepSplit, method, onProgress }: QuantizeFileOptions,
 ): Promise<{ weights: WeightReport; lattice: KeptLattices | undefined }> {
   const { type, input } = plan
@@ -146,7 +146,7 @@ async function write(
       (done.status === 'rejected' && type !== COPY ? await readInputWeights(input.path, type) : {})
     if (weights.problem !== undefined) throw new FileError(input.path, weights.problem)
     if (done.status === 'rejected') throw done.reason
-    const lattice = roundsToBlocks(type) ? await keepLattices(input.path, temporaries[0]) : undefined
+    const lattice = roundsToBlocks(type) ? await keepLattices(input.path, temporaries[0], names) : undefined
     // The first part comes last, since it names the others.
     for (const [part, temporary] of [...temporaries.entries()].toReversed())
       await commitTemporary(temporary, outputs[part])

@@ -43,6 +43,16 @@ test.each(['F32', 'BF16'] as const)('a file keeps the codes of a checkpoint stor
   await b.close()
 })
 
+test('layers that move up keep their own codes', async () => {
+  const [checkpoint, output] = ['c', 'o'].map((name) => join(folder, `${name}-pruned.gguf`))
+  const made = await writeOnGrid(model, checkpoint, symmetric, 'F32')
+  const { lattice } = await quantizeFile(checkpoint, output, 'Q4_0', { threads: 1, pruneLayers: [0] })
+  expect(lattice?.matrices).toBe(made.size / 2)
+  const moved = Array.from(made).filter(([name]) => name.startsWith('blk.1.'))
+  const grids = new Map(moved.map(([name, grid]) => [name.replace('blk.1.', 'blk.0.'), grid]))
+  expect((await differingIn(output, grids, differingCodes)).differing).toBe(0)
+})
+
 test('a type that does not hold the grid is warned of, with one that does', async () => {
   const [checkpoint, output] = ['c', 'o'].map((name) => join(folder, `${name}-lost.gguf`))
   const made = await writeOnGrid(model, checkpoint, symmetric, 'F32')
