@@ -19,6 +19,8 @@ interface TypedOptions {
   processOutput?: true
   memory?: number
   resume?: true
+  threads?: number
+  progress?: unknown
   json?: true
 }
 
@@ -66,7 +68,7 @@ export function addImatrix(program: Command): void {
       ),
     )
     .action(async (name: string, options: TypedOptions) => {
-      const { json, output, ...rest } = options
+      const { json, output, threads: _, progress: __, ...rest } = options
       const { path: input, beside } = await localModel(name, 'full-precision')
       const path = output ?? (options.resume ? imatrixName(beside) : unused(imatrixName(beside)))
       const { makeImatrix } = await import('../imatrix/make.js')
