@@ -6,8 +6,8 @@ import { FileError } from './errors.js'
 import { isTemporary, systemError } from './files.js'
 import { type Lock, lockPath, ofProcess, tryLock } from './locks.js'
 
-/** Self-written texts, one folder each; the store of measurements; files not made by quench. */
-export type CacheKind = 'text' | 'measurements' | 'other'
+/** Self-written texts and converted checkpoints, one folder each; the store of measurements; files not made by quench. */
+export type CacheKind = 'text' | 'converted' | 'measurements' | 'other'
 
 export interface CacheEntry {
   readonly kind: CacheKind
@@ -25,7 +25,12 @@ export interface CacheListing {
 }
 
 const store = 'measurements.db'
-const texts = 'text'
+
+/** Folders of entries, each of which is a folder named by a hash. */
+const folders = [
+  { name: 'text', kind: 'text', isPart: (entry: Dirent) => isPart(entry) },
+  { name: 'converted', kind: 'converted', isPart: (entry: Dirent) => isConverted(entry) },
+] as const
 
 interface Found {
   readonly kind: CacheKind
@@ -81,7 +86,7 @@ export async function clearCache(): Promise<CacheListing> {
   } finally {
     for (const lock of locks) lock.release()
   }
-  removeEmpty(join(listing.folder, texts))
+  for (const { name } of folders) removeEmpty(join(listing.folder, name))
   const entries = listing.entries.filter(({ kind }) => kind !== 'other')
   return { ...listing, entries, bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0) }
 }
@@ -98,22 +103,17 @@ function removeEmpty(folder: string): void {
 function found(): Found[] {
   const folder = cacheFolder()
   checkOwner(folder, false)
-  checkOwner(join(folder, texts))
   const inFolder = within(folder)
-  const written = within(join(folder, texts))
-  const isText = ({ name }: Dirent): boolean => /^[0-9a-f]{32}$/.test(name)
-  // A killed process leaves its lock, which is removed with its text, even if that no longer exists.
-  const names = written.filter((entry) => isText(entry) && entry.isDirectory()).map(({ name }) => name)
-  const locked = written.flatMap(({ name }) => /^\.([0-9a-f]{32})\.lock$/.exec(name)?.[1] ?? [])
-  const all = [...new Set([...names, ...locked])].map((name) => textIn(join(folder, texts, name)))
+  const kept = folders.map((each) => entriesOf(folder, each))
+  const all = kept.flatMap(({ entries }) => entries)
   const measured = inFolder.filter(isMeasured).map(pathOf)
   const path = join(folder, store)
   const isLock = ({ name }: Dirent): boolean => pathOf({ parentPath: folder, name }) === lockPath(path)
   if (measured.length > 0 || inFolder.some(isLock)) all.push({ kind: 'measurements', path, files: measured })
+  const isFolder = (name: string): boolean => folders.some((each) => each.name === name)
   const others = [
-    ...inFolder.filter((entry) => !isMeasured(entry) && !isLock(entry) && entry.name !== texts),
-    ...written.filter(({ name }) => !names.includes(name) && !/^\.[0-9a-f]{32}\.lock$/.test(name)),
-    ...names.flatMap((name) => within(join(folder, texts, name)).filter((entry) => !isPart(entry))),
+    ...inFolder.filter((entry) => !isMeasured(entry) && !isLock(entry) && !isFolder(entry.name)),
+    ...kept.flatMap(({ others }) => others),
   ]
   const file = (each: string): string[] => (lstatSync(each).isFile() ? [each] : [])
   return [
@@ -122,11 +122,33 @@ function found(): Found[] {
   ]
 }
 
-const textIn = (path: string): Found => ({
-  kind: 'text',
-  path,
-  files: within(path).filter(isPart).map(pathOf),
-})
+/** Of one of the folders its entries, and what is not of quench. */
+function entriesOf(
+  cache: string,
+  { name: own, kind, isPart }: (typeof folders)[number],
+): { entries: Found[]; others: Dirent[] } {
+  const folder = join(cache, own)
+  checkOwner(folder)
+  const written = within(folder)
+  const isEntry = ({ name }: Dirent): boolean => /^[0-9a-f]{32}$/.test(name)
+  // A killed process leaves its lock, which is removed with its entry, even if that no longer exists.
+  const names = written.filter((entry) => isEntry(entry) && entry.isDirectory()).map(({ name }) => name)
+  const locked = written.flatMap(({ name }) => /^\.([0-9a-f]{32})\.lock$/.exec(name)?.[1] ?? [])
+  const entries = [...new Set([...names, ...locked])].map((name): Found => {
+    const path = join(folder, name)
+    return { kind, path, files: within(path).filter(isPart).map(pathOf) }
+  })
+  const others = [
+    ...written.filter(({ name }) => !names.includes(name) && !/^\.[0-9a-f]{32}\.lock$/.test(name)),
+    ...names.flatMap((name) => within(join(folder, name)).filter((entry) => !isPart(entry))),
+  ]
+  return { entries, others }
+}
+
+/** A model that was made of a checkpoint (convert/cached.ts), and what is beside it while it is written. */
+const isConverted = (entry: Dirent): boolean =>
+  entry.isFile() &&
+  (/\.gguf$/.test(entry.name) || /^\..*\.(lock|room)$/s.test(entry.name) || isTemporary(entry.name))
 
 /** A part of a text (text-cache.ts), space reserved for one, or a copy of the model that writes. */
 const isPart = (entry: Dirent): boolean =>

@@ -14,7 +14,7 @@ interface Options {
 export function addCache(program: Command): void {
   const cache = program
     .command('cache')
-    .description('list the texts and measurements that are kept between runs')
+    .description('list the texts, measurements and converted checkpoints that are kept between runs')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -44,6 +44,7 @@ export function addCache(program: Command): void {
 
 const kinds: Record<CacheKind, string> = {
   text: 'texts that models wrote',
+  converted: 'converted checkpoints',
   measurements: 'measurements of compare',
   other: 'not of quench',
 }

@@ -1,11 +1,12 @@
 /** `quench convert`: a checkpoint of Transformers as a GGUF file. */
-import { existsSync, lstatSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { ConvertResult } from '../convert/index.js'
 import { UsageError } from '../errors.js'
 import { plural } from '../format.js'
 import { helpEnd } from './help.js'
+import { checkpointFolder } from './models.js'
 import { group, jsonOption, progressOption } from './shared.js'
 import { humanBytes, humanCount } from './terminal/format.js'
 import { print, printJson, printWarning } from './terminal/print.js'
@@ -22,7 +23,10 @@ export function addConvert(program: Command): void {
   const command = program
     .command('convert')
     .description('convert a checkpoint (config.json, safetensors, tokenizer) to a GGUF file')
-    .argument('<folder>', 'folder of the checkpoint, as Transformers saves it')
+    .argument(
+      '<folder>',
+      'folder of the checkpoint, as Transformers saves it; or a name such as hf:org/model',
+    )
   group(command, 'Input and output', [
     new Option(
       '--type <type>',
@@ -49,10 +53,16 @@ export function addConvert(program: Command): void {
         ],
       ),
     )
-    .action(async (folder: string, options: ConvertCommandOptions) => {
+    .action(async (name: string, options: ConvertCommandOptions) => {
+      const folder = await checkpointFolder(name)
       const { convertCheckpoint, defaultType } = await import('../convert/index.js')
       const { adapter } = options
-      const output = options.output ?? newName(folder, options.type ?? (await defaultType(folder)))
+      const output =
+        options.output ??
+        newName(
+          folder === name ? folder : name.replace(/^.*[/:]/, ''),
+          options.type ?? (await defaultType(folder)),
+        )
       const result = await convertCheckpoint({
         folder,
         output,
@@ -69,8 +79,6 @@ export function addConvert(program: Command): void {
 
 /** `Model-bf16.gguf` beside the folder `Model`. @throws UsageError if it exists, since nobody asked to replace it */
 function newName(folder: string, type: string): string {
-  if (!existsSync(folder))
-    throw new UsageError(`there is no folder ${folder}; name the folder of a checkpoint`)
   const whole = resolve(folder)
   const name = `${basename(whole)}-${type.toLowerCase()}.gguf`
   const path = dirname(whole) === resolve('.') ? name : join(dirname(whole), name)

@@ -74,6 +74,7 @@ function continued(command: string, width: number): string[] {
 const environment: readonly (readonly [name: string, what: string])[] = [
   ['QUENCH_THREADS', 'number of threads; --threads overrides it'],
   ['QUENCH_CACHE', 'cache folder (default: quench in XDG_CACHE_HOME or ~/.cache)'],
+  ['QUENCH_CACHE_LIMIT', 'GB that converted checkpoints may take in it (default: 100)'],
   ['QUENCH_LLAMA_PACKAGE', 'another installed build of llama.cpp, e.g. linux-x64-cuda'],
   ['QUENCH_DEBUG', 'if set, errors show a stack trace'],
   ['NO_COLOR', 'if set, no colour'],

@@ -1,11 +1,12 @@
 /** Models of the command line: a path is what it is, and any other name is looked up, and downloaded if need be. */
-import { lstatSync } from 'node:fs'
+import { lstatSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { UsageError } from '../errors.js'
 import { humanBytes, plural } from '../format.js'
 import type { Need } from '../names/choose.js'
 import type { ResolvedModel } from '../names/resolve.js'
 import type { ProgressEvent } from '../notices.js'
-import { printNote } from './terminal/print.js'
+import { printNote, printWarning } from './terminal/print.js'
 import { clearProgress, eventLine } from './terminal/progress.js'
 
 /** What a command reads for a name. */
@@ -24,9 +25,41 @@ export async function localModel(name: string, need: Need): Promise<LocalModel> 
   const { pullModel } = await import('../names/resolve.js')
   const model = await pullModel(name, { need, onModel: sayPull, onNote, onProgress: pullProgress() })
   clearProgress()
-  const { path, title, repository } = model
+  const { path, title, repository, kind } = model
+  if (kind === 'checkpoint') return { path: await converted(path, title), beside: `${title}.gguf` }
   const own = !repository && path.endsWith('.gguf')
   return { path, beside: own ? path : title }
+}
+
+/** The folder of a checkpoint, downloaded if the name is that of a repository. @throws UsageError for a folder that is not there */
+export async function checkpointFolder(name: string): Promise<string> {
+  if (statSync(name, { throwIfNoEntry: false })) return name
+  const { pullModel } = await import('../names/resolve.js')
+  const model = await pullModel(name, {
+    need: 'checkpoint',
+    onModel: sayPull,
+    onNote,
+    onProgress: pullProgress(),
+  })
+  clearProgress()
+  if (model.kind !== 'checkpoint')
+    throw new UsageError(`there is no folder ${name}; name the folder of a checkpoint, or a repository`)
+  return model.path
+}
+
+/** A checkpoint as a GGUF file in quench's cache. */
+async function converted(folder: string, title: string): Promise<string> {
+  const { cachedConversion } = await import('../convert/index.js')
+  const path = await cachedConversion({
+    folder,
+    title,
+    onConvert: (type) =>
+      onNote(`converting the checkpoint ${folder} to ${type}; the file is kept in the cache`),
+    onProgress: eventLine('converting', (bytes) => `${humanBytes(bytes)}/s`, 'convert'),
+    onWarning: printWarning,
+  })
+  clearProgress()
+  return path
 }
 
 export const localPath = async (name: string, need: Need): Promise<string> =>

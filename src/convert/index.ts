@@ -1,5 +1,6 @@
 /** Checkpoints to GGUF files. */
 export { isCheckpoint } from '../checkpoint/index.js'
+export { cachedConversion } from './cached.js'
 export {
   type ConvertOptions,
   type ConvertResult,

@@ -2,8 +2,8 @@
 import { FileError } from '../errors.js'
 import { fileTypeNames } from '../gguf/file-types.js'
 
-/** What a command can use: `full-precision` is F32, F16 or BF16, or a checkpoint. */
-export type Need = 'full-precision' | 'any'
+/** What a command can use: `full-precision` is F32, F16 or BF16, or a checkpoint; `checkpoint` is that alone. */
+export type Need = 'full-precision' | 'any' | 'checkpoint'
 
 /** A model among the files of a repository or a folder. */
 export interface Candidate {
@@ -77,6 +77,10 @@ export function choose(
 ): Candidate | 'checkpoint' {
   const candidates = candidatesOf(paths)
   const checkpoint = hasCheckpoint(paths)
+  if (need === 'checkpoint') {
+    if (checkpoint) return 'checkpoint'
+    throw new FileError(where, 'it has no checkpoint: config.json and safetensors')
+  }
   if (pick !== undefined) return picked(where, paths, candidates, pick)
   if (need === 'full-precision') {
     for (const type of fullPrecision) {

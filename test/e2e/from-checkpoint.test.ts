@@ -1,0 +1,58 @@
+/** From the name of a repository with safetensors to a trained file, in one command. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { openGguf } from '../../src/gguf/index.js'
+import { writeCheckpoint } from '../support/checkpoints.js'
+import { startHub } from '../support/hub-server.js'
+import { quenchWith, type Ran } from '../support/quench.js'
+import { byteLevelBpe } from '../support/tokenizer-files.js'
+import { scratchFolder } from '../unit/gguf-bytes.js'
+
+const folder = scratchFolder()
+const hub = await startHub()
+const made = join(folder, 'tiny')
+const words = readFileSync(
+  fileURLToPath(new URL('../../models/quench-5m.test.txt', import.meta.url)),
+  'utf8',
+).slice(0, 20_000)
+writeCheckpoint(made, { family: 'llama', tokenizer: byteLevelBpe(words, 'llama-bpe'), shards: 2 })
+const files = Object.fromEntries(readdirSync(made).map((name) => [name, readFileSync(join(made, name))]))
+const small = Object.keys(files).filter((name) => !name.endsWith('.safetensors'))
+hub.repositories.set('org/tiny', { files: { ...files, 'pytorch_model.bin': Buffer.from('no') }, small })
+
+const env = {
+  HF_ENDPOINT: hub.endpoint,
+  HF_HOME: join(folder, 'hf'),
+  HF_TOKEN: '',
+  QUENCH_CACHE: join(folder, 'cache'),
+}
+const quench = (...args: string[]): Promise<Ran> => quenchWith(env, ...args)
+
+test('train takes the name of a checkpoint, from nothing to a file', async () => {
+  const out = join(folder, 'out.gguf')
+  const little = '--steps 1 --calibration 0 -c 64 --batch 64 --tokens 512 --validation 512'.split(' ')
+  const trained = await quench('train', 'hf:org/tiny', '--type', 'Q4_0', '-o', out, ...little)
+  expect(trained.stderr).toMatch(/^quench: downloading hf:org\/tiny \(\d+ files, /)
+  expect(trained.stderr).toMatch(
+    /quench: converting the checkpoint .* to BF16; the file is kept in the cache/,
+  )
+  expect(trained.code).toBe(0)
+  const gguf = await openGguf(out)
+  expect(gguf.metadata.string('general.architecture')).toBe('llama')
+  await gguf.close()
+  expect(hub.sent.has('pytorch_model.bin')).toBe(false)
+
+  // The second command finds the conversion, also from the folder of the snapshot, and nothing is fetched again.
+  hub.sent.clear()
+  const quantized = await quench('quantize', 'org/tiny', 'Q8_0', '-o', join(folder, 'q8.gguf'))
+  expect(quantized).toMatchObject({ code: 0, stderr: '' })
+  expect(hub.sent.size).toBe(0)
+  expect(readdirSync(join(folder, 'cache/converted')).filter((name) => !name.startsWith('.'))).toHaveLength(1)
+  const listed = JSON.parse((await quench('cache', '--json')).stdout)
+  const converted = listed.entries.filter(({ kind }: { kind: string }) => kind === 'converted')
+  expect(converted).toMatchObject([{ files: 1 }])
+  expect((await quench('cache', 'clear')).code).toBe(0)
+  expect(existsSync(join(folder, 'cache/converted'))).toBe(false)
+})
