@@ -1,5 +1,6 @@
 /** The public API of quench. */
 
+export { advise } from './advise/advise.js'
 export { loadCatalogue } from './advise/catalogue/catalogue.js'
 export type {
   Ability,
@@ -14,6 +15,9 @@ export type {
   QatRelease,
   TrainingResult,
 } from './advise/catalogue/types.js'
+export { type MeasurementRecord, measurementSchema } from './advise/measurements/record.js'
+export { adviceSchema } from './advise/schema.js'
+export type { Advice, AdvisedFile, AdvisedModel, AdviseOptions } from './advise/types.js'
 export type { CommandEvent } from './cli/terminal/events.js'
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'

@@ -9,6 +9,7 @@ const docs: Record<string, string> = {
   make: 'Make',
   models: 'Naming models',
   prove: 'Prove',
+  advise: 'Which file to take',
   formats: 'Formats',
   'memory-and-time': 'Memory and time',
   'resume-and-cache': 'Resuming and cache',

@@ -1,6 +1,8 @@
 /** The command line as it is declared: every command with its options and its work. */
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
+import { addAdvise } from './advise/advise.js'
+import { addMeasurements } from './advise/measurements.js'
 import { addBench } from './bench.js'
 import { addCache } from './cache.js'
 import { addCompare } from './compare.js'
@@ -35,7 +37,9 @@ export function createProgram(): Command {
   addCompare(program)
   addDemo(program)
   addPull(program)
+  addAdvise(program)
   addCache(program)
+  addMeasurements(program)
   addDoctor(program)
   addComplete(program)
   return program

@@ -109,7 +109,9 @@ test.runIf(filtered)(
         outputs: ['made/m-Q8_0.gguf', 'report.html'],
       },
       pull: { line: 'm-f16.gguf', outputs: [] },
+      advise: { line: 'm-f16.gguf q.gguf --ram 16GB --vram 8GB -o advice.html', outputs: ['advice.html'] },
       cache: { line: '', outputs: [] },
+      measurements: { line: 'export -o measurements.jsonl', outputs: ['measurements.jsonl'] },
       doctor: { line: '', outputs: [] },
       complete: { line: 'bash', outputs: [] },
     }

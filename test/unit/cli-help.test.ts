@@ -41,8 +41,21 @@ function examplesOf(help: string): string[] {
 
 test('there are all commands', () => {
   expect(commands.map((path) => path.join(' '))).toEqual([
-    ...['inspect', 'convert', 'quantize', 'imatrix', 'train', 'eval', 'bench', 'compare', 'demo', 'pull'],
-    ...['cache', 'cache clear', 'doctor', 'complete'],
+    ...[
+      'inspect',
+      'convert',
+      'quantize',
+      'imatrix',
+      'train',
+      'eval',
+      'bench',
+      'compare',
+      'demo',
+      'pull',
+      'advise',
+    ],
+    ...['cache', 'cache clear', 'measurements', 'measurements export', 'measurements import'],
+    ...['doctor', 'complete'],
   ])
 })
 
@@ -105,7 +118,9 @@ const transfers = ['pull', 'convert']
 test('every command that computes takes --threads and --progress, and every one but complete --json', () => {
   for (const command of createProgram().commands) {
     const own = command.options.map(({ long }) => long)
-    const computes = !['inspect', 'cache', 'doctor', 'complete'].includes(command.name())
+    const computes = !['inspect', 'advise', 'cache', 'measurements', 'doctor', 'complete'].includes(
+      command.name(),
+    )
     const threads = computes && !transfers.includes(command.name())
     expect([command.name(), own.includes('--threads'), own.includes('--progress')]).toEqual([
       command.name(),

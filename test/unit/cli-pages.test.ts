@@ -84,6 +84,7 @@ const values: Readonly<Record<string, readonly [good: string, bad?: string]>> = 
   '<file>': ['a.gguf'],
   '<folder>': ['a'],
   '<files...>': ['a.jsonl'],
+  '<name>': ['RTX 4090'],
   '<paths...>': ['a.txt'],
 }
 

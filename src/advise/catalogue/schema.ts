@@ -131,7 +131,7 @@ export const lossesSchema = object({
   types: list(
     object(
       { type: text, bitsPerWeight: { type: 'number', minimum: 0.5, maximum: 32 } },
-      { legacy: flag, needsImatrix: flag, fullPrecision: flag, fp4: flag, note: text },
+      { usual: flag, legacy: flag, needsImatrix: flag, fullPrecision: flag, fp4: flag, note: text },
     ),
   ),
   losses: list(

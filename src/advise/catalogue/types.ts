@@ -110,6 +110,8 @@ export interface FileTypeSize {
   readonly type: string
   /** Of a whole file of Llama 3 8B, embeddings included. */
   readonly bitsPerWeight: number
+  /** Whether repositories usually have a file of it. */
+  readonly usual?: boolean
   /** One of the types before K-quants. */
   readonly legacy?: boolean
   readonly needsImatrix?: boolean

@@ -1,0 +1,38 @@
+/** What names mean to `quench advise`. */
+import { existsSync } from 'node:fs'
+import { UsageError } from '../errors.js'
+import type { Candidate } from './candidates.js'
+import { familyNamed, lineNamed } from './catalogue/names.js'
+import type { Catalogue, Family } from './catalogue/types.js'
+import { localModels, modelsBelow } from './local.js'
+import { repositoryCandidates, repositoryNamed } from './repository.js'
+
+/** Files and families of names; without any all that is in the stores, and all families. */
+export async function chosen(
+  names: readonly string[],
+  catalogue: Catalogue,
+): Promise<{ files: string[]; families: Family[]; ofHub: Candidate[] }> {
+  if (names.length === 0) return { files: await localModels(), families: [...catalogue.families], ofHub: [] }
+  const ofHub: Candidate[] = []
+  const files: string[] = []
+  const families: Family[] = []
+  for (const name of names) {
+    const family = familyNamed(catalogue, name)
+    const line = lineNamed(catalogue, name)
+    const repository = existsSync(name) || family || line.length > 0 ? undefined : repositoryNamed(name)
+    if (existsSync(name)) files.push(...(await modelsBelow(name)))
+    else if (family) families.push(family)
+    else if (line.length > 0) families.push(...line)
+    else if (repository) ofHub.push(...(await repositoryCandidates(repository, catalogue)))
+    else
+      throw new UsageError(
+        `${name} is no file, folder, repository or family of the catalogue; families are such as ${catalogue.families
+          .slice(0, 3)
+          .map(({ id }) => id)
+          .join(', ')}`,
+      )
+  }
+  if (files.length + families.length + ofHub.length === 0)
+    throw new UsageError(`there are no GGUF files in ${names.join(', ')}`)
+  return { files, families, ofHub }
+}

@@ -1,0 +1,57 @@
+/** The commands that fetch, make and run a file. */
+import { recipes } from '../formats/recipes.js'
+import { architectureNames } from '../models/table.js'
+import type { Candidate } from './candidates.js'
+import type { RunOptions } from './footprint.js'
+import type { AdvisedFile } from './types.js'
+
+export interface Command {
+  readonly what: string
+  readonly command: string
+}
+
+/** A word for a shell. */
+const quoted = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+
+export function commandsOf(file: AdvisedFile, candidate: Candidate, run: RunOptions): Command[] {
+  const { memory, path, type } = file
+  const options = [
+    `-c ${run.context * run.parallel}`,
+    ...(run.parallel > 1 ? [`-np ${run.parallel}`] : []),
+    ...(memory.gpuLayers > 0 ? [`-ngl ${memory.gpuLayers}`] : []),
+    ...(memory.cpuExpertLayers ? [`--n-cpu-moe ${memory.cpuExpertLayers}`] : []),
+    ...(run.keys === 'f16' ? [] : [`-ctk ${run.keys}`]),
+    ...(run.values === 'f16' ? [] : [`-ctv ${run.values}`]),
+  ].join(' ')
+  if (path !== undefined)
+    return [{ what: 'llama.cpp', command: `llama-server -m ${quoted(path)} ${options}` }]
+  const repository = candidate.repository
+  if (candidate.toMake || repository === undefined)
+    return [{ what: 'make it', command: `quench quantize ${modelFile(candidate)} ${type}` }]
+  const tag = `${repository}:${type}`
+  return [
+    { what: 'llama.cpp', command: `llama-server -hf ${quoted(tag)} ${options}` },
+    { what: 'Ollama', command: `ollama run hf.co/${quoted(tag)}` },
+    {
+      what: 'LM Studio',
+      command: `lms get ${quoted(`https://huggingface.co/${repository}`)}@${type.toLowerCase()}`,
+    },
+  ]
+}
+
+const modelFile = ({ family }: Candidate): string => `${family?.id ?? 'model'}-f16.gguf`
+
+/** How to train a QAT file of a type, for architectures and types that quench trains; undefined for others. */
+export function trainCommand(
+  candidate: Candidate,
+  type: string,
+  fullPrecision: string | undefined,
+): Command | undefined {
+  if (!architectureNames.includes(candidate.model.architecture ?? '') || !(type in recipes)) return undefined
+  const input = fullPrecision === undefined ? modelFile(candidate) : quoted(fullPrecision)
+  return {
+    what: 'make a QAT file (--dry-run tells its time here)',
+    command: `quench train ${input} --type ${type} --time 1h`,
+  }
+}

@@ -1,0 +1,98 @@
+/** JSON Schema of `quench advise --json`. Fields are only ever added to version 1. */
+import type { Schema } from '@cfworker/json-schema'
+
+const text = { type: 'string' } as const
+const amount = { type: 'number', minimum: 0 } as const
+const count = { type: 'integer', minimum: 0 } as const
+const flag = { type: 'boolean' } as const
+const texts = { type: 'array', items: text } as const
+
+function object(required: Record<string, Schema>, optional: Record<string, Schema> = {}): Schema {
+  return {
+    type: 'object',
+    properties: { ...required, ...optional },
+    required: Object.keys(required),
+    additionalProperties: false,
+  }
+}
+
+const list = (items: Schema): Schema => ({ type: 'array', items })
+const lack: Schema = { enum: ['memory', 'speed'] }
+
+const qat = object(
+  { qat: flag, confidence: { enum: ['certain', 'likely', 'guess'] }, because: text },
+  { trainedFor: text, suits: flag },
+)
+
+const loss = object(
+  {
+    kind: { enum: ['reference', 'measured file', 'measured recipe', 'published', 'fitted'] },
+    expected: amount,
+    interval: { type: 'array', minItems: 2, maxItems: 2, items: amount },
+    basis: text,
+  },
+  { top1: { type: 'number', minimum: 0, maximum: 1 } },
+)
+
+const file = object(
+  {
+    id: text,
+    source: { enum: ['file', 'repository', 'catalogue'] },
+    type: text,
+    bytes: count,
+    bitsPerWeight: amount,
+    qat,
+    loss,
+    memory: object({ ramBytes: count, vramBytes: count, gpuLayers: count }, { cpuExpertLayers: count }),
+    speed: object({ generate: amount, prompt: amount }),
+    fits: flag,
+    notes: texts,
+  },
+  { path: text, repository: text, lacks: object({ what: lack, amount }) },
+)
+
+const model = object(
+  {
+    model: text,
+    parameters: count,
+    files: list(file),
+    sentences: texts,
+    commands: list(object({ what: text, command: text })),
+    abilities: list(object({ measure: text, score: amount, source: text })),
+    drafts: list(object({ kind: text }, { repository: text })),
+  },
+  {
+    family: text,
+    licence: text,
+    pick: text,
+    runnerUp: text,
+    next: object({ id: text, lacks: lack, amount }),
+  },
+)
+
+export const adviceSchema: Schema = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  title: 'Advice of quench: which file to take',
+  ...(object({
+    schema: { const: 1 },
+    machine: object(
+      {
+        described: flag,
+        ramBytes: count,
+        ramUsableBytes: count,
+        vramBytes: count,
+        vramUsableBytes: count,
+        unified: flag,
+      },
+      { gpu: text },
+    ),
+    run: object(
+      { context: count, parallel: count, cacheTypes: object({ keys: text, values: text }), minSpeed: amount },
+      { purpose: { enum: ['chat', 'agent', 'code', 'long-context'] } },
+    ),
+    models: list(model),
+    measurements: object({ own: count, imported: count }),
+    notes: texts,
+    failures: list(object({ path: text, problem: text })),
+  }) as object),
+}

@@ -1,0 +1,99 @@
+/** Input and output of `advise`. The JSON of the command is an `Advice`; `schema.ts` has its schema. */
+import type { Failure } from '../failures.js'
+import type { QatVerdict } from './qat.js'
+import type { LossEstimate, Purpose } from './quality/types.js'
+import type { TargetOptions } from './target.js'
+
+export interface AdviseOptions extends TargetOptions {
+  /** GGUF files, folders with such files, or families of the catalogue. Default: what is in the stores, and the catalogue. */
+  readonly names?: readonly string[]
+  /** Tokens of each conversation. Default: as `purpose` needs, else 8192. */
+  readonly context?: number
+  /** Conversations at a time. Default 1. */
+  readonly parallel?: number
+  /** Types of the KV cache. Default f16. */
+  readonly cacheTypes?: { readonly keys: string; readonly values: string }
+  /** Work that the model is for. */
+  readonly purpose?: Purpose
+  /** Tokens per second. Default: as `purpose` needs, else 5. */
+  readonly minSpeed?: number
+  /** The database of measurements. Default: in the user's cache folder. */
+  readonly store?: string
+}
+
+export interface AdvisedFile {
+  /** Its path, or family and type. */
+  readonly id: string
+  readonly source: 'file' | 'repository' | 'catalogue'
+  readonly path?: string
+  /** Repository that has it. */
+  readonly repository?: string
+  readonly type: string
+  /** Size of the file; of the catalogue's families an estimate. */
+  readonly bytes: number
+  readonly bitsPerWeight: number
+  readonly qat: QatVerdict
+  readonly loss: LossEstimate
+  readonly memory: {
+    readonly ramBytes: number
+    readonly vramBytes: number
+    /** Layers on the graphics card, the output counting as one (`-ngl`). */
+    readonly gpuLayers: number
+    /** Layers whose experts stay in the system's memory (`--n-cpu-moe`). */
+    readonly cpuExpertLayers?: number
+  }
+  /** Tokens per second behind half of the context; estimates from the bandwidth, right to a factor of about two. */
+  readonly speed: { readonly generate: number; readonly prompt: number }
+  readonly fits: boolean
+  /** What is missing, if it does not fit: bytes, or tokens per second. */
+  readonly lacks?: { readonly what: 'memory' | 'speed'; readonly amount: number }
+  readonly notes: readonly string[]
+}
+
+export interface AdvisedModel {
+  readonly model: string
+  readonly family?: string
+  readonly licence?: string
+  readonly parameters: number
+  /** Least expected loss first. */
+  readonly files: readonly AdvisedFile[]
+  /** Id of the file to take; absent if none fits. */
+  readonly pick?: string
+  readonly runnerUp?: string
+  /** The better file that lacks least. */
+  readonly next?: { readonly id: string; readonly lacks: 'memory' | 'speed'; readonly amount: number }
+  /** The advice in words. */
+  readonly sentences: readonly string[]
+  /** Commands that fetch, make or run the pick. */
+  readonly commands: readonly { readonly what: string; readonly command: string }[]
+  /** Published scores of the full-precision model. */
+  readonly abilities: readonly { readonly measure: string; readonly score: number; readonly source: string }[]
+  readonly drafts: readonly { readonly repository?: string; readonly kind: string }[]
+}
+
+export interface Advice {
+  readonly schema: 1
+  readonly machine: {
+    /** Whether options describe it; else it is this one. */
+    readonly described: boolean
+    readonly ramBytes: number
+    readonly ramUsableBytes: number
+    readonly vramBytes: number
+    readonly vramUsableBytes: number
+    readonly unified: boolean
+    readonly gpu?: string
+  }
+  readonly run: {
+    readonly context: number
+    readonly parallel: number
+    readonly cacheTypes: { readonly keys: string; readonly values: string }
+    readonly purpose?: Purpose
+    readonly minSpeed: number
+  }
+  /** The largest first. Losses of different models say nothing about which is better. */
+  readonly models: readonly AdvisedModel[]
+  /** Measurements that were looked at. */
+  readonly measurements: { readonly own: number; readonly imported: number }
+  readonly notes: readonly string[]
+  readonly failures: readonly Failure[]
+}

@@ -1,0 +1,225 @@
+/** `quench advise`: which file to take, on this machine or on one that is described. */
+import { spawn } from 'node:child_process'
+import { pathToFileURL } from 'node:url'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { Prepared } from '../../advise/advise.js'
+import type { Advice, AdvisedModel, AdviseOptions } from '../../advise/types.js'
+import { helpEnd } from '../help.js'
+import { bytes, positiveInteger, positiveNumber } from '../options.js'
+import { cacheTypeOptions, contextOption, group, jsonOption, valued } from '../shared.js'
+import { humanBytes, humanCount, table } from '../terminal/format.js'
+import { print, printJson, printWarning, reportFailures } from '../terminal/print.js'
+import { bold, headed, type Line } from '../terminal/style.js'
+
+interface Options {
+  ram?: number
+  vram?: number
+  gpu?: string
+  context?: number
+  parallel?: number
+  cacheTypeK?: string
+  cacheTypeV?: string
+  for?: 'chat' | 'agent' | 'code' | 'long-context'
+  minSpeed?: number
+  store?: string
+  all?: true
+  open?: true
+  output?: string
+  json?: true
+}
+
+/** Models that are shown without --all. */
+const modelsShown = 12
+
+export function addAdvise(program: Command): void {
+  const command = program
+    .command('advise')
+    .description('say which file of a model to take, by measured or published loss, memory and speed')
+    .argument(
+      '[names...]',
+      'GGUF files, folders, or families such as gemma-3-4b (default: what is here, and the catalogue)',
+    )
+  group(command, 'The machine', [
+    valued('--ram <size>', 'memory of the system, e.g. 16GB (default: that of this machine)', bytes),
+    valued('--vram <size>', 'memory of the graphics card; 0 for none', bytesFromZero),
+    new Option('--gpu <name>', 'graphics card or chip, e.g. "RTX 4090" or "Apple M4"'),
+  ])
+  group(command, 'What it is for', [
+    new Option('--for <work>', 'work; chooses context, least speed and the kinds of text that count').choices(
+      [...['chat', 'agent', 'code', 'long-context']],
+    ),
+    contextOption('tokens of context for each conversation (default: 8192, or as --for needs)'),
+    valued('--parallel <n>', 'conversations at a time (default: 1)', positiveInteger),
+    valued('--min-speed <x>', 'tokens per second at least (default: as --for needs, else 5)', positiveNumber),
+    ...cacheTypeOptions(),
+  ])
+  group(command, 'Output', [
+    new Option('--store <file>', 'database of measurements (default: in the cache folder)'),
+    new Option('--all', 'list every file of every model'),
+    new Option('--open', 'write a page with sliders for memory and context, and open it in a browser'),
+    new Option('-o, --output <file>', 'name of that page (default: quench-advice.html)'),
+    jsonOption(),
+  ])
+  command
+    .addHelpText(
+      'after',
+      helpEnd(
+        [
+          'A loss is the KL divergence from the full-precision model in nats per token. It is said whether it was measured, published or fitted, and its interval holds 80 %. It ranks files of one model, never models. --ram, --vram or --gpu describe another machine.',
+        ],
+        [
+          'quench advise gemma-3-4b --ram 16GB --vram 8GB',
+          'quench advise models --for agent --context 32768',
+        ],
+      ),
+    )
+    .action(async (names: string[], options: Options) => {
+      const { adviceFrom, prepareAdvice } = await import('../../advise/advise.js')
+      const prepared = await prepareAdvice(asked(names, options))
+      const advice = adviceFrom(prepared)
+      const page = options.output ?? (options.open ? 'quench-advice.html' : undefined)
+      if (page !== undefined) await writePage(page, prepared)
+      reportFailures(advice.failures)
+      if (options.json) printJson(advice)
+      else {
+        for (const note of advice.notes) printWarning(note)
+        print(described(advice, options.all ?? false))
+        if (page !== undefined) print(['', `The page is in ${page}`])
+      }
+      if (options.open && page !== undefined && process.stdout.isTTY) openInBrowser(page)
+    })
+}
+
+async function writePage(path: string, prepared: Prepared): Promise<void> {
+  const { advicePage } = await import('../../advise/page/page.js')
+  const { pageData } = await import('../../advise/page/data.js')
+  const { withOutputs } = await import('../../outputs.js')
+  const { atomicWrite } = await import('../../files.js')
+  const reads = prepared.candidates.flatMap(({ path: file }) =>
+    file === undefined ? [] : [{ path: file, by: 'a file to choose from' }],
+  )
+  await withOutputs({ writes: [{ path, by: '--output' }], reads }, () =>
+    atomicWrite(path, advicePage(pageData(prepared))),
+  )
+}
+
+/** Where there is no such program, the line that names the page is enough. */
+function openInBrowser(path: string): void {
+  const [program, ...args] =
+    process.platform === 'darwin'
+      ? ['open']
+      : process.platform === 'win32'
+        ? ['cmd', '/c', 'start', '']
+        : ['xdg-open']
+  const child = spawn(program, [...args, pathToFileURL(path).href], { stdio: 'ignore', detached: true })
+  child.on('error', () => {})
+  child.unref()
+}
+
+function asked(names: string[], options: Options): AdviseOptions {
+  const { ram, vram, gpu, context, parallel, cacheTypeK, cacheTypeV, minSpeed, store } = options
+  return {
+    names,
+    ...(ram !== undefined && { ramBytes: ram }),
+    ...(vram !== undefined && { vramBytes: vram }),
+    ...(gpu !== undefined && { gpu }),
+    ...(context !== undefined && { context }),
+    ...(parallel !== undefined && { parallel }),
+    ...(options.for && { purpose: options.for }),
+    ...(minSpeed !== undefined && { minSpeed }),
+    ...((cacheTypeK ?? cacheTypeV) !== undefined && {
+      cacheTypes: { keys: cacheTypeK ?? 'f16', values: cacheTypeV ?? 'f16' },
+    }),
+    ...(store !== undefined && { store }),
+  }
+}
+
+function bytesFromZero(text: string): number {
+  if (/^0[kMGT]?i?B?$/i.test(text.trim())) return 0
+  try {
+    return bytes(text)
+  } catch {
+    throw new InvalidArgumentError('It must be 0 or a size such as 8GB.')
+  }
+}
+
+function described(advice: Advice, all: boolean): Line[] {
+  const { models, machine, run } = advice
+  const memory = machine.unified
+    ? `${humanBytes(machine.ramBytes)} of unified memory`
+    : `${humanBytes(machine.ramBytes)} of memory${machine.vramBytes > 0 ? ` and ${humanBytes(machine.vramBytes)} on the graphics card` : ', no graphics card'}`
+  const head = `${machine.gpu ? `${machine.gpu}, ` : ''}${memory}; context ${run.context}${run.parallel > 1 ? ` x ${run.parallel}` : ''}, cache ${run.cacheTypes.keys}${run.cacheTypes.values === run.cacheTypes.keys ? '' : `/${run.cacheTypes.values}`}${run.minSpeed > 0 ? `, at least ${run.minSpeed} tokens/s` : ''}`
+  if (models.length === 1) return [head, '', ...modelLines(models[0], true)]
+  const fitting = models.filter(({ pick }) => pick !== undefined)
+  const shown = all ? models : fitting.slice(0, modelsShown)
+  const left = models.length - shown.length
+  return [
+    head,
+    '',
+    ...overview(shown),
+    ...(left > 0 ? ['', `${left} more models; --all lists them, and a name gives details`] : []),
+    ...(all ? shown.flatMap((model) => ['', ...modelLines(model, true)]) : []),
+  ]
+}
+
+/** The pick of each model. */
+function overview(models: readonly AdvisedModel[]): Line[] {
+  const rows = models.map(({ model, parameters, licence = '', pick, files, abilities }) => {
+    const file = files.find(({ id }) => id === pick)
+    const score = abilities[0] === undefined ? '' : abilities[0].score.toFixed(3)
+    if (!file) return [model, humanCount(parameters), 'nothing fits', '', '', '', score, licence]
+    return [
+      ...[model, humanCount(parameters), `${file.type}${file.qat.qat ? ' QAT' : ''}`, humanBytes(file.bytes)],
+      ...[lossCell(file.loss), file.speed.generate.toFixed(0), score, licence],
+    ]
+  })
+  const heading = [
+    'model',
+    'weights',
+    'take',
+    'size',
+    'expected loss',
+    'tokens/s',
+    'published score',
+    'licence',
+  ]
+  return headed(table([heading, ...rows], new Set([1, 3, 5, 6])))
+}
+
+const lossCell = ({ expected, kind }: Advice['models'][number]['files'][number]['loss']): string =>
+  kind === 'reference' ? 'none' : `${expected.toPrecision(2)} ${kind}`
+
+function modelLines(
+  { model, licence, files, pick, sentences, commands, drafts }: AdvisedModel,
+  long: boolean,
+): Line[] {
+  const rows = files.map(({ id, path, type, qat, bytes: size, loss, memory, speed, lacks }) => {
+    const [low, high] = loss.interval
+    const interval = loss.kind === 'reference' ? '' : `${low.toPrecision(2)} to ${high.toPrecision(2)}`
+    const fit =
+      lacks === undefined
+        ? id === pick
+          ? 'take it'
+          : 'yes'
+        : lacks.what === 'memory'
+          ? `lacks ${humanBytes(lacks.amount)}`
+          : 'too slow'
+    const name = path === undefined ? `${type}${qat.qat ? ' QAT' : ''}` : path.replace(/^.*[\\/]/, '')
+    return [
+      ...[name, humanBytes(size), lossCell(loss), interval],
+      ...[humanBytes(memory.ramBytes), humanBytes(memory.vramBytes), speed.generate.toFixed(1), fit],
+    ]
+  })
+  const heading = ['file', 'size', 'expected loss', '80 %', 'memory', 'on the card', 'tokens/s', 'fits']
+  return [
+    bold(`${model}${licence === undefined ? '' : ` (licence: ${licence})`}`),
+    ...sentences,
+    ...commands.map(({ what, command }) => `  ${what}  ${command}`),
+    ...(drafts.length > 0
+      ? [
+          `Drafts for speculative decoding: ${[...new Set(drafts.map(({ repository, kind }) => repository ?? kind))].join(', ')}.`,
+        ]
+      : []),
+    ...(long ? ['', ...headed(table([heading, ...rows], new Set([1, 4, 5, 6])))] : []),
+  ]
+}
