@@ -1,8 +1,9 @@
 /** `quench convert`: a checkpoint of Transformers as a GGUF file. */
 import { lstatSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { ConvertResult } from '../convert/index.js'
+import { fileTypes } from '../convert/types.js'
 import { UsageError } from '../errors.js'
 import { plural } from '../format.js'
 import { helpEnd } from './help.js'
@@ -31,7 +32,7 @@ export function addConvert(program: Command): void {
     new Option(
       '--type <type>',
       'F16, BF16 or F32 (default: the 16-bit type of the checkpoint; what is exact for FP8)',
-    ).argParser((text) => text.toUpperCase()),
+    ).argParser(weightType),
     new Option(
       '-o, --output <file>',
       'file to write; one that exists is replaced (default: FOLDER-TYPE.gguf, beside the folder)',
@@ -75,6 +76,13 @@ export function addConvert(program: Command): void {
       if (options.json) printJson(result)
       else print(describe(result))
     })
+}
+
+/** A type in any case. */
+function weightType(text: string): string {
+  const type = text.toUpperCase()
+  if (!fileTypes.includes(type)) throw new InvalidArgumentError(`It must be one of ${fileTypes.join(', ')}.`)
+  return type
 }
 
 /** `Model-bf16.gguf` beside the folder `Model`. @throws UsageError if it exists, since nobody asked to replace it */

@@ -4,6 +4,7 @@
  */
 import type { Checkpoint, StoredTensor } from '../checkpoint/index.js'
 import { FileError } from '../errors.js'
+import { floatToHalf, halfToFloat } from '../formats/half.js'
 import { formatNamed } from '../formats/index.js'
 import { quote } from '../gguf/index.js'
 
@@ -48,11 +49,19 @@ export const vector = (values: Float32Array): Rows => ({
   floats: async (first, count) => values.slice(first, first + count),
 })
 
-/** The same values plus a number. */
-export const plus = (rows: Rows, shift: number): Rows =>
-  computed(rows, (values) => {
-    for (let i = 0; i < values.length; i++) values[i] += shift
+/** ggml's id of IEEE halves. */
+const half = 1
+
+/** The same values plus a number. Halves stay halves, as in PyTorch and so in llama.cpp's converter. */
+export function plus(rows: Rows, shift: number): Rows {
+  const isHalf = rows.stored !== undefined && formatNamed(rows.stored)?.type === half
+  return computed(rows, (values) => {
+    for (let i = 0; i < values.length; i++) {
+      const sum = values[i] + shift
+      values[i] = isHalf ? halfToFloat(floatToHalf(sum)) : sum
+    }
   })
+}
 
 /** Values computed in place. @param change gets the values of a run and its first row */
 export const computed = (

@@ -88,14 +88,16 @@ async function fromPieces(
     return {
       entries: [...begin('t5', 'default'), ...tokenEntries(tokens, true), ...pieceEntries(model)],
       warnings: byteWarning(model.path, tokens),
+      ids: model.ids,
     }
-  return {
-    entries: [
-      ...begin('llama', 'default'),
-      ...tokenEntries(tokens, true),
-      ...(await prefix(checkpoint, kind)),
-    ],
-  }
+  const entries = [
+    ...begin('llama', 'default'),
+    ...tokenEntries(tokens, true),
+    ...(await prefix(checkpoint, kind)),
+  ]
+  const { unk, bos, eos } = model.ids
+  // What llama.cpp takes them for is not written.
+  return unk === 0 && bos === 1 && eos === 2 ? { entries } : { entries, ids: model.ids }
 }
 
 async function fromJson(checkpoint: Checkpoint, kind: Conversion['vocabulary'], size: number): Promise<Part> {
