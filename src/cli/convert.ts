@@ -30,7 +30,7 @@ export function addConvert(program: Command): void {
     )
   group(command, 'Input and output', [
     new Option(
-      '--type <type>',
+      '--type <float>',
       'F16, BF16 or F32 (default: the 16-bit type of the checkpoint; what is exact for FP8)',
     ).argParser(weightType),
     new Option(

@@ -74,6 +74,7 @@ const values: Readonly<Record<string, readonly [good: string, bad?: string]>> = 
   '<time>': ['1h30m', 'soon'],
   '<lengths>': ['0,16', '1;2'],
   '<type>': ['q8_0'],
+  '<float>': ['bf16', 'q8_0'],
   '<regex=type>': ['attn_v=q8_0', 'attn_v'],
   '<text>': ['attn_v'],
   '<layers>': ['3,4', '3;4'],
