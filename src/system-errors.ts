@@ -1,4 +1,5 @@
 /** System errors about a file, as a sentence for the user. */
+import { type Dirent, readdirSync, type Stats, statSync } from 'node:fs'
 import { FileError, QuenchError } from './errors.js'
 
 const reasons: Record<string, string> = {
@@ -31,3 +32,21 @@ export const isDiskFull = (error: unknown): error is FileError =>
   error.cause instanceof Error &&
   'code' in error.cause &&
   (error.cause.code === 'ENOSPC' || error.cause.code === 'EDQUOT')
+
+/** What lies at `path`, where links lead; undefined if nothing does. @throws FileError if that cannot be looked up */
+export function statIfThere(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw systemError(path, error)
+  }
+}
+
+/** The entries of a folder. @throws FileError if it cannot be read */
+export function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+  } catch (error) {
+    throw systemError(folder, error)
+  }
+}

@@ -1,11 +1,12 @@
 /** Models of the command line: a path is what it is, and any other name is looked up, and downloaded if need be. */
-import { lstatSync, statSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { UsageError } from '../errors.js'
 import { humanBytes, plural } from '../format.js'
 import type { Need } from '../names/choose.js'
 import type { ResolvedModel } from '../names/resolve.js'
 import type { ProgressEvent } from '../notices.js'
+import { statIfThere } from '../system-errors.js'
 import { printNote, printWarning } from './terminal/print.js'
 import { clearProgress, eventLine } from './terminal/progress.js'
 
@@ -33,7 +34,7 @@ export async function localModel(name: string, need: Need): Promise<LocalModel> 
 
 /** The folder of a checkpoint, downloaded if the name is that of a repository. @throws UsageError for a folder that is not there */
 export async function checkpointFolder(name: string): Promise<string> {
-  if (statSync(name, { throwIfNoEntry: false })) return name
+  if (statIfThere(name)) return name
   const { pullModel } = await import('../names/resolve.js')
   const model = await pullModel(name, {
     need: 'checkpoint',

@@ -1,5 +1,5 @@
 /** From the name of a model to its files: those that are here, and those that would have to be downloaded. */
-import { type Dirent, existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { FileError } from '../errors.js'
 import { HubCache } from '../hub/cache.js'
@@ -10,6 +10,7 @@ import { nameOf, type Repository, type RepositoryFile, sha256Of } from '../hub/r
 import { hubSettings } from '../hub/settings.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkOptionNames, type OptionNames } from '../option-checks.js'
+import { entriesOf, statIfThere } from '../system-errors.js'
 import { checkpointFiles, choose, type Need } from './choose.js'
 import { type HubName, type PathName, parseName, type StoreName } from './parse.js'
 import {
@@ -162,7 +163,7 @@ async function ofHub(hub: HubClient, { id, revision, pick }: HubName, need: Need
 async function ofDisk(name: string, parsed: PathName | StoreName, need: Need): Promise<ResolvedModel> {
   if (parsed.kind !== 'path') return ofStore(name, parsed, need)
   const { path, pick } = parsed
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return inFolder(path, path, need, pick)
+  if (statIfThere(path)?.isDirectory()) return inFolder(path, path, need, pick)
   // A word that is no file, as Ollama names models.
   if (!existsSync(path) && !/[/\\]|\.gguf$/i.test(path)) {
     const file = await ollamaModel(path)
@@ -192,7 +193,7 @@ const listed = (names: readonly string[]): string =>
     : `; it has ${names.slice(0, 20).join(', ')}${names.length > 20 ? ' and others' : ''}`
 
 function oneFile(name: string, path: string, title: string): ResolvedModel {
-  const found = statSync(path, { throwIfNoEntry: false })
+  const found = statIfThere(path)
   const files = found?.isFile() ? [{ path, bytes: found.size, present: true }] : []
   return { name, kind: 'gguf', path, files, title: title.replace(/[/:]/g, '-') }
 }
@@ -204,7 +205,7 @@ function inFolder(name: string, folder: string, need: Need, pick?: string): Reso
   const wanted = chosen === 'checkpoint' ? checkpointFiles(paths) : chosen.files
   const files = wanted.map((file) => {
     const path = join(root, file)
-    return { path, bytes: statSync(path).size, present: true }
+    return { path, bytes: statIfThere(path)?.size ?? 0, present: true }
   })
   const [first] = files
   return chosen === 'checkpoint'
@@ -220,16 +221,21 @@ function snapshotOf(folder: string): string {
   if (!/^models--/.test(titleOf(folder)) || !existsSync(snapshots)) return folder
   const [, ...parts] = titleOf(folder).split('--')
   const main = new HubCache(dirname(folder)).repository(parts.join('/'), 'main')
-  const all = readdirSync(snapshots)
+  const all = entriesOf(snapshots).map((entry) => entry.name)
   return main ? join(snapshots, main.commit) : all.length === 1 ? join(snapshots, all[0]) : folder
 }
 
 /** Files of a folder and of its folders, with slashes. */
 function filesBelow(folder: string): string[] {
-  const within = (path: string): Dirent[] => readdirSync(path, { withFileTypes: true })
-  const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
-  return within(folder)
-    .flatMap((entry) => (entry.isDirectory() ? within(join(folder, entry.name)) : [entry]))
+  const isFile = (path: string): boolean => {
+    try {
+      return statIfThere(path)?.isFile() ?? false
+    } catch {
+      return false // a link that leads nowhere
+    }
+  }
+  return entriesOf(folder)
+    .flatMap((entry) => (entry.isDirectory() ? entriesOf(join(folder, entry.name)) : [entry]))
     .map((entry) => join(entry.parentPath, entry.name))
     .filter(isFile)
     .map((path) => relative(folder, path).replaceAll(sep, '/'))

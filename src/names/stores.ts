@@ -11,6 +11,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { FileError } from '../errors.js'
 import { readInput } from '../input-file.js'
+import { statIfThere } from '../system-errors.js'
 
 const mostManifest = 2 ** 20
 const modelLayer = 'application/vnd.ollama.image.model'
@@ -39,7 +40,7 @@ export function lmStudioFolder(): string {
  */
 export async function ollamaModel(name: string): Promise<string | undefined> {
   const manifest = manifestPath(name)
-  if (manifest === undefined || !statSync(manifest, { throwIfNoEntry: false })?.isFile()) return undefined
+  if (manifest === undefined || !statIfThere(manifest)?.isFile()) return undefined
   return manifestModel(manifest, join(ollamaFolder(), 'blobs'))
 }
 
