@@ -128,7 +128,7 @@ describe('what an update has written', () => {
   ])('is refused in a sentence: %s', async (_, text, expected) => {
     await write(text)
     await expect(reloadCatalogue()).rejects.toThrow(expected)
-    await expect(reloadCatalogue()).rejects.toThrow('quench catalogue update')
+    await expect(reloadCatalogue()).rejects.toThrow('delete it')
   })
 })
 

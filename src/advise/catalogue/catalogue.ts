@@ -1,6 +1,6 @@
 /**
  * The catalogue: families, GPUs and published losses, with their sources. It ships in the folder `catalogue`; what
- * `quench catalogue update` has fetched lies in the cache folder and takes the place of the families of the same id.
+ * lies under `catalogue` in the cache folder takes the place of the families of the same id.
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,7 +17,7 @@ const mostBytes = 16e6
 const shippedFile = (name: string): string =>
   fileURLToPath(new URL(`../../../catalogue/${name}.json`, import.meta.url))
 
-/** The families that `quench catalogue update` has fetched. */
+/** Families of the user, in the form of those that ship. */
 export const updatedFamiliesFile = (): string => join(cacheFolder(), 'catalogue', 'families.json')
 
 let loaded: Promise<Catalogue> | undefined
@@ -72,11 +72,15 @@ async function readChecked<T>(path: string, schema: Schema): Promise<T> {
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw new FileError(path, 'this is no JSON; `quench catalogue update` writes it anew', { cause: error })
+    throw new FileError(
+      path,
+      'this is no JSON; delete it if it lies in the cache, else install quench anew',
+      { cause: error },
+    )
   }
   const problem = schemaProblem(value, schema)
   if (problem !== undefined)
-    throw new FileError(path, `${problem}; \`quench catalogue update\` writes it anew`)
+    throw new FileError(path, `${problem}; delete it if it lies in the cache, else install quench anew`)
   return value as T
 }
 

@@ -1,6 +1,6 @@
 /**
- * JSON Schemas of the catalogue's files. They bound every length and number, since `quench catalogue update` writes a file that
- * is read again later.
+ * JSON Schemas of the catalogue's files. They bound every length and number, since a user may put a file into the cache that
+ * takes the place of what ships.
  */
 import type { Schema } from '@cfworker/json-schema'
 
