@@ -1,12 +1,17 @@
 /**
  * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the
- * shipped model and `text.txt` its held-out text. `npm ci` is skipped (it has just run), and long times are shortened.
+ * shipped model, `text.txt` its held-out text and `Llama-3.2-1B` a checkpoint, and `org/model` and `org/model-GGUF` are repositories of a
+ * Hub of its own. `npm ci` is skipped (it has just run), and long times are shortened.
  * Compiles all ```ts blocks against the sources. A block that fails, or a link to a missing file, fails the check.
  */
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { writeCheckpoint } from '../test/support/checkpoints.js'
+import { openHub } from '../test/support/hub-server.js'
+import { byteLevelBpe } from '../test/support/tokenizer-files.js'
 
 const root = resolve(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'quench-docs-'))
@@ -23,6 +28,27 @@ for (const name of [
   'vitest.config.ts',
 ])
   symlinkSync(join(root, name), join(folder, name))
+
+const model = readFileSync(join(root, 'models/quench-5m-f16.gguf'))
+const words = readFileSync(join(root, 'models/quench-5m.test.txt'), 'utf8').slice(0, 20_000)
+const checkpoint = join(folder, 'Llama-3.2-1B')
+writeCheckpoint(checkpoint, { family: 'llama', tokenizer: byteLevelBpe(words, 'llama-bpe') })
+const files = Object.fromEntries(
+  readdirSync(checkpoint).map((name) => [name, readFileSync(join(checkpoint, name))]),
+)
+const small = Object.keys(files).filter((name) => !name.endsWith('.safetensors'))
+const hub = await openHub()
+hub.repositories.set('org/model', { files, small })
+hub.repositories.set('org/model-GGUF', { files: { 'model-Q8_0.gguf': model } })
+const env = {
+  ...process.env,
+  HF_ENDPOINT: hub.endpoint,
+  HF_HOME: join(folder, 'hf'),
+  HF_TOKEN: '',
+  QUENCH_CACHE: join(folder, 'cache'),
+  BROWSER: 'true',
+}
+const run = promisify(execFile)
 
 const shorten = (block: string): string =>
   block
@@ -73,10 +99,7 @@ try {
       ran++
       console.log(`${file}: ${block.trim()}`)
       try {
-        execFileSync('bash', ['-euo', 'pipefail', '-c', commands], {
-          cwd: folder,
-          stdio: ['ignore', 'ignore', 'inherit'],
-        })
+        await run('bash', ['-euo', 'pipefail', '-c', commands], { cwd: folder, env, maxBuffer: 2 ** 26 })
       } catch (error) {
         failed++
         console.error(`failed: ${error instanceof Error ? error.message : error}`)
@@ -93,6 +116,7 @@ try {
     }
   }
 } finally {
+  await hub.close()
   rmSync(folder, { recursive: true, force: true })
 }
 console.log(`${ran} blocks, ${failed} failures`)

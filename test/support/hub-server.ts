@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
-import { afterAll } from 'vitest'
 
 interface HubRepository {
   /** Content by path. */
@@ -61,8 +60,7 @@ function sibling(path: string, bytes: Uint8Array, small: boolean) {
   return small ? file : { ...file, lfs: { sha256: sha256(bytes), size: bytes.length, pointerSize: 134 } }
 }
 
-/** Closed after the tests of a file. */
-export async function startHub(): Promise<HubServer> {
+export async function openHub(): Promise<HubServer> {
   const sockets = new Set<Socket>()
   const server = createServer((request, response) => {
     answer(hub, request, response).catch(() => response.destroy())
@@ -86,7 +84,6 @@ export async function startHub(): Promise<HubServer> {
       return new Promise((resolve) => server.close(() => resolve()))
     },
   }
-  afterAll(hub.close)
   return hub
 }
 

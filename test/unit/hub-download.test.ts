@@ -18,7 +18,8 @@ import { HubClient } from '../../src/hub/client.js'
 import { type DownloadOptions, download } from '../../src/hub/download.js'
 import { openRepository } from '../../src/hub/listing.js'
 import { partialPath } from '../../src/hub/pieces.js'
-import { commitOf, type Fault, type HubServer, startHub } from '../support/hub-server.js'
+import { startHub } from '../support/hub.js'
+import { commitOf, type Fault, type HubServer } from '../support/hub-server.js'
 import { scratchFolder } from './gguf-bytes.js'
 
 // However busy the machine is.
