@@ -23,7 +23,7 @@ interface Options {
 export function addDemo(program: Command): void {
   const command = program
     .command('demo')
-    .description('make and compare PTQ and QAT files of the included model, in four to eight minutes')
+    .description('make and compare PTQ and QAT files of the included model, in five to ten minutes')
   group(command, 'What to make', [
     new Option('-o, --output <folder>', 'folder for the files').default('quench-demo'),
     valued(
