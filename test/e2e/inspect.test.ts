@@ -82,7 +82,7 @@ test('help and version', async () => {
   const { code, stdout } = await quench('--help')
   expect(code).toBe(0)
   for (const command of ['inspect', 'quantize', 'eval']) expect(stdout).toContain(command)
-  expect((await quench('inspect', '--help')).stdout).toMatch(/Example:\n {2}quench inspect/)
+  expect((await quench('inspect', '--help')).stdout).toMatch(/Examples?:\n {2}quench inspect/)
   const nothing = await quench()
   expect(nothing).toMatchObject({ code: 2, stdout: '' })
   expect(nothing.stderr).toMatch(/Usage: quench/)
@@ -97,7 +97,7 @@ test('wrong files are told in one line, exit 1', async () => {
     [join(folder, 'none.gguf'), /no such file/],
     [other, /not a GGUF file/],
     [short, /truncated/],
-    [folder, /this is a folder/],
+    [folder, /it has several models; name one after a colon/],
   ] as const) {
     const { code, stdout, stderr } = await quench('inspect', file, '--json')
     expect(stderr).toMatch(/^quench: .+\n$/)

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { rungName, rungsOf } from '../../src/compare/ladder.js'
 import { writeCheckpoint } from '../support/checkpoints.js'
 import { compiled } from '../support/compiled.js'
 import { byteLevelBpe } from '../support/tokenizer-files.js'
@@ -131,7 +132,11 @@ test.runIf(filtered)(
 
     // On a thread, as programs may use it, whose `process.env` the native library does not see.
     const demo = await node(demoThread, compiled('index.js'), 'demo')
-    const types = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_0', 'Q3_K_M', 'Q2_K', 'Q4_0-QAT']
+    const types = [
+      ...rungsOf(undefined, true).map((rung) => rungName(rung).replace(' ', '-')),
+      'imatrix',
+      'Q4_0-QAT',
+    ]
     const made = types.map((type) => `demo/quench-5m-${type}.gguf`)
     const begun = (await files()).filter((file) => /^work\/demo\/\.?quench-5m-Q3_K_M-QAT/.test(file))
     await check('demo', demo, [...made, ...begun.map((file) => relative('work', file))])

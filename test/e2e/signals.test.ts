@@ -111,7 +111,8 @@ test('compare leaves what it has finished', async () => {
     },
   )
   expect(ended).toMatchObject({ code: 130, stderr: '' })
-  for (const name of await readdir(made)) expect(name).toMatch(/^quench-5m-Q(4_0|2_K)\.gguf$/)
+  for (const name of await readdir(made))
+    expect(name).toMatch(/^quench-5m-(imatrix|Q(4_0|2_K)(-imatrix)?)\.gguf$/)
   expect((await readdir(folder)).filter((name) => name.includes('report'))).toEqual([])
 })
 

@@ -133,8 +133,8 @@ describe('the block-wise method', () => {
     const again = (more: Partial<TrainOptions>): Promise<TrainReport> =>
       run(output, { ...auto, ...more, resume: true })
     await expect(again({ memory: little })).rejects.toThrow(/^(?=.*takes about)(?=.*allowed)/)
-    await expect(again({ method: 'scales' })).rejects.toThrow('method: distill, now scales')
-    await expect(again({ calibration: 512 })).rejects.toThrow('calibration: 1024, now 512')
+    await expect(again({ method: 'scales' })).rejects.toThrow('--method distill, now --method scales')
+    await expect(again({ calibration: 512 })).rejects.toThrow('--calibration 1024, now --calibration 512')
     for (const damage of ['', '{"method":"distill"', '{"method":"distill","tokens":-1}', 'null']) {
       await writeFile(join(folder, `${output}.blocks`, 'decisions.json'), damage)
       await expect(again({})).rejects.toThrow(/decisions\.json: is damaged or of another version; delete it/)

@@ -33,7 +33,14 @@ test.each([
   const reads = vi.spyOn(Gguf.prototype, 'readSync')
   const report = await train({
     ...{ input, output: join(folder, `${name}-out.gguf`), type: 'Q4_0', data: [join(folder, 'text.txt')] },
-    ...{ tokens: 512, context: 64, validation: 512, ...plan, method: 'blockwise' },
+    ...{
+      tokens: 512,
+      context: 64,
+      validation: 512,
+      batch: plan.batch,
+      calibration: plan.calibration,
+      method: 'blockwise',
+    },
     memory: Math.ceil(bytesOf('solving one block at a time', source, plan)) + 1,
   })
   expect(report.plan.inMemory).toBe(false)
