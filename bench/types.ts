@@ -19,11 +19,11 @@ import { bestOpponent } from '../src/compare/judge.js'
 import { defaults } from '../src/config/defaults.js'
 import { blockwise } from '../src/config/methods.js'
 import { TeacherCache } from '../src/engine/teacher-cache.js'
-import { FileError, QuenchError } from '../src/errors.js'
+import { QuenchError } from '../src/errors.js'
 import { makeFolder } from '../src/folders.js'
 import { humanCount, plusMinus, table } from '../src/format.js'
 import { effectiveBits, evaluateFiles, type FileEvaluation, readTexts, recovered } from '../src/index.js'
-import { usesImportance } from '../src/quantize/needs-importance.js'
+import { needsMatrix, usesImportance } from '../src/quantize/needs-importance.js'
 import { quantizedTypes } from '../src/quantize/options.js'
 import { quantizeFile } from '../src/quantize/ptq.js'
 import { trainableTypes } from '../src/student/source.js'
@@ -89,12 +89,7 @@ async function makeAll(): Promise<Made[]> {
     made.push({ type, method, path: pathOf(name), seconds: await once(name, make) })
   }
   for (const type of types) {
-    try {
-      await add(type, 'PTQ', (path) => quantizeFile(model, path, type))
-    } catch (error) {
-      // Some types exist only with an importance matrix.
-      if (!(error instanceof FileError) || !/importance/.test(error.message)) throw error
-    }
+    if (!needsMatrix(type)) await add(type, 'PTQ', (path) => quantizeFile(model, path, type))
     if (usesImportance(type))
       await add(type, 'imatrix', (path) => quantizeFile(model, path, type, { imatrix }))
     if (!trainableTypes.includes(type)) continue
@@ -132,10 +127,7 @@ try {
   if (values.json)
     printJson(rows.map(({ evaluation: { windowSums: _, ...figures }, ...row }) => ({ ...row, ...figures })))
   else
-    print([
-      ...tableOf(rows),
-      `${tokens} scored tokens; KLD in nats per token ± standard error over windows; a seconds column for QAT`,
-    ])
+    print([...tableOf(rows), `${tokens} scored tokens; KLD in nats per token ± standard error over windows`])
 } catch (error) {
   if (!(error instanceof QuenchError)) throw error
   printError(error.message)

@@ -45,7 +45,6 @@ const svg = Plot.plot({
     grid: true,
     tickFormat: '~g',
   },
-  color: { domain: Object.keys(colours), range: Object.values(colours) },
   marks: [
     Plot.line(weighted, { x: 'megabytes', y: 'kld', sort: 'megabytes', stroke: green }),
     Plot.line(ptq, { x: 'megabytes', y: 'kld', sort: 'megabytes', stroke: blue }),
@@ -62,13 +61,6 @@ const svg = Plot.plot({
     Plot.dot(qat, { x: 'megabytes', y: 'kld', fill: orange, r: 5 }),
     // 95 % intervals, drawn over the dots since most are smaller.
     Plot.ruleX(points, { x: 'megabytes', y1: 'low', y2: 'high', stroke: '#222222', strokeWidth: 1.5 }),
-    Plot.tickY(
-      points.flatMap(({ megabytes, low, high }) => [
-        { megabytes, end: low },
-        { megabytes, end: high },
-      ]),
-      { x: 'megabytes', y: 'end', stroke: '#222222' },
-    ),
     Plot.text(ptq, {
       x: 'megabytes',
       y: 'kld',
@@ -78,15 +70,14 @@ const svg = Plot.plot({
       textAnchor: 'start',
       fill: blue,
     }),
-    Plot.text(weighted, {
-      x: 'megabytes',
-      y: 'kld',
-      text: 'name',
-      dx: -7,
-      dy: 8,
-      textAnchor: 'end',
-      fill: green,
-    }),
+    // The others lie close to the plain files of their name.
+    Plot.text(
+      weighted.filter(({ name }) => !ptq.some((p) => p.name === name)),
+      { x: 'megabytes', y: 'kld', text: 'name', dx: -8, dy: 16, fill: green },
+    ),
+    ...Object.entries(colours).map(([series, fill], i) =>
+      Plot.text([series], { frameAnchor: 'top-right', dy: 16 * i, fill, fontWeight: 'bold' }),
+    ),
     Plot.text(qat, {
       x: 'megabytes',
       y: 'kld',

@@ -1,4 +1,5 @@
 /** Checks of API options, before any work, of constraints that types cannot express. */
+import { distance } from 'fastest-levenshtein'
 import { UsageError } from './errors.js'
 
 /** Constraint on a number. */
@@ -57,28 +58,16 @@ function mostSimilar(given: string, names: readonly string[]): string | undefine
       Math.min(wanted.length, candidate.length) > 2 &&
       (candidate.includes(wanted) || wanted.includes(candidate))
     const most = Math.ceil(0.4 * Math.max(wanted.length, candidate.length))
-    const distance = editDistance(wanted, candidate)
-    return { name, distance, similar: isPart || distance < most }
+    const edits = distance(wanted, candidate)
+    return { name, edits, similar: isPart || edits < most }
   })
-  return scored.filter(({ similar }) => similar).sort((a, b) => a.distance - b.distance)[0]?.name
+  return scored.filter(({ similar }) => similar).sort((a, b) => a.edits - b.edits)[0]?.name
 }
 
 /** Advice for a value that is none of `choices`: `did you mean Q4_K_M? choose one of ...`. */
 export function choice(given: string, choices: readonly string[]): string {
   const similar = mostSimilar(given, choices)
   return `${similar === undefined ? '' : `did you mean ${similar}? `}choose one of ${choices.join(', ')}`
-}
-
-/** Levenshtein's distance: characters to insert, delete or replace. */
-function editDistance(a: string, b: string): number {
-  let before = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i]
-    for (let j = 1; j <= b.length; j++)
-      row.push(Math.min(row[j - 1] + 1, before[j] + 1, before[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    before = row
-  }
-  return before[b.length]
 }
 
 /** Checks the given options, and every number of a list. @throws UsageError that names the option and its constraint */

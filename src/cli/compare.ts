@@ -186,12 +186,8 @@ function showComparison(speak: boolean): (event: CompareEvent) => void {
   let part = ''
   let show: (event: CompareEvent) => void = () => {}
   return (event) => {
-    const now =
-      event.stage === 'quantize'
-        ? `${event.stage} ${event.name}`
-        : 'type' in event
-          ? `${event.stage} ${event.type}`
-          : event.stage
+    const file = event.stage === 'quantize' ? event.name : event.stage === 'train' ? event.type : ''
+    const now = `${event.stage} ${file}`
     if (now !== part) {
       part = now
       clearProgress()

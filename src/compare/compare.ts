@@ -103,14 +103,7 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
     ownCacheFolder()
     checkOwner(path)
   } else makeFolder(dirname(path))
-  return withOutputs(files, async () => {
-    const store = await Store.open(path)
-    try {
-      return await run(store, options)
-    } finally {
-      store.close()
-    }
-  })
+  return withOutputs(files, () => Store.with(options.store, (store) => run(store, options)))
 }
 
 async function run(store: Store, options: CompareOptions): Promise<Comparison> {

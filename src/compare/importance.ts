@@ -1,15 +1,13 @@
 /** The importance matrix of a comparison: of the text that training uses, so that files differ by method and not by text. */
-import { cpu } from '../backends/cpu/cpu.js'
 import { withCleanup } from '../cleanup.js'
 import type { TrainSettings } from '../config/options.js'
-import { Network } from '../engine/network.js'
 import { makeImatrix } from '../imatrix/make.js'
 import { memoryBudget } from '../memory.js'
 import { openSource } from '../student/source.js'
 import { textOptions } from '../training-text/run-text.js'
 import { readText, trainingText } from '../training-text/text.js'
 
-/** More tokens improve PTQ hardly: it learns the scale of inputs, no weights. */
+/** Limit of the text: it costs a forward pass. */
 const mostTokens = 32_768
 /** Tokens of a window, as llama-imatrix has by default, unless training has its own. */
 const usualContext = 512
@@ -49,16 +47,14 @@ export function importanceText(
   model: string,
   training: TrainSettings,
   onWarning?: (warning: string) => void,
-) {
+): Promise<Int32Array[]> {
   return withCleanup(async (defer) => {
     const source = await openSource(model)
     defer(() => source.gguf.close())
     const length = training.context ?? Math.min(usualContext, source.config.context)
-    const network = new Network(cpu, source.architecture, source.config, { windows: 1, length })
-    defer(() => network.dispose())
     const options = textOptions(
       source,
-      network,
+      length,
       {
         ...training,
         ...{ input: model, output: '', type: '' },

@@ -151,15 +151,14 @@ interface Importance {
 
 /** The importance matrix that is given, or one of the text that training uses. */
 async function importanceFile(store: Store, options: MakeOptions): Promise<Importance> {
-  const { model, modelHash, imatrix, folder, training, versions, onImportance, onWarning } = options
+  const { model, modelHash, imatrix, folder, training, onImportance, onWarning } = options
   if (imatrix !== 'auto') return { path: imatrix, hash: await store.hashOf(imatrix) }
   const path = madePath(model, folder, importanceName)
-  const { data, tokens, seed, selfWritten, general, context } = training
+  const { tokens, seed, selfWritten, general, validation, context } = training
   const inputs = {
     model: modelHash,
-    training: { tokens, seed, selfWritten, general, context },
-    text: data ? contentHash(await readTexts(data)) : null,
-    versions: { ...versions, onnxruntime: onnxruntimeVersion() },
+    training: { tokens, seed, selfWritten, general, validation, context },
+    ...(await computedFrom(options)),
   }
   const known = store.get<{ hash: string }>('imatrix', inputs)
   if (known && (await hashIfThere(store, path)) === known.hash) return { path, hash: known.hash }
@@ -196,15 +195,22 @@ async function makePtq(
 }
 
 /** Everything that a trained file depends on; equal inputs make equal files. */
-async function trainingInputs(type: string, { modelHash, training, versions }: MakeOptions) {
-  const { data, ...settings } = training
+async function trainingInputs(type: string, options: MakeOptions) {
+  const { data: _, ...training } = options.training
+  return {
+    model: options.modelHash,
+    type,
+    training,
+    memory: memoryBudget(),
+    ...(await computedFrom(options)),
+  }
+}
+
+/** The text, and what the engine's results depend on besides. */
+async function computedFrom({ training: { data }, versions }: MakeOptions) {
   const { cpu } = thisMachine()
   return {
-    model: modelHash,
-    type,
-    training: settings,
     text: data ? contentHash(await readTexts(data)) : null,
-    memory: memoryBudget(),
     machine: { cpu, cores: threadCount() },
     versions: { ...versions, onnxruntime: onnxruntimeVersion() },
   }

@@ -40,7 +40,7 @@ export function comparisonText(
     '95 % interval',
     'top-1',
     'recovered',
-    '.. of best',
+    'of best PTQ',
     'as good as',
     'memory',
     'tokens/s',

@@ -55,7 +55,7 @@ async function trainTo(
   return await resumable(options, async () => {
     if (keepsState(options) && !holdsWork(options.output))
       await saveDecisions(options.output, decisionsOf(plan, settled.tokens), prepared.settings)
-    const written = textOptions(source, network, settled, plan.memory)
+    const written = textOptions(source, network.batch.length, settled, plan.memory)
     const text = await runText(options.input, network, written, read, plan.calibration)
     return runTraining(new RunContext(prepared, settled, text, began))
   })

@@ -74,10 +74,10 @@ export async function runText(
   }
 }
 
-/** The options for reading and writing the text of a run. */
+/** The options for reading and writing the text of a run. @param length tokens of a window */
 export function textOptions(
   { fingerprint }: Source,
-  { batch: { length } }: Network,
+  length: number,
   {
     data,
     selfWritten,

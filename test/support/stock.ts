@@ -41,7 +41,7 @@ async function runImportance(
   const source = await openSource(options.input)
   const batch = { windows: options.batch / options.context, length: options.context }
   const network = new Network(cpu, source.architecture, source.config, batch)
-  const wanted = textOptions(source, network, options, 8e9)
+  const wanted = textOptions(source, batch.length, options, 8e9)
   const { importance } = await readText(options.input, wanted)
   const batches = inWholeBatches(importance, batch.windows).map(joinWindows)
   const all = await importanceOf(network, batches, onDevice(cpu, source.weights))
