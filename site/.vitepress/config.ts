@@ -46,7 +46,7 @@ function exported(text: string, ...kinds: string[]): DefaultTheme.SidebarItem {
   return { text, collapsed: true, items }
 }
 
-const known = new Set(['functions', 'classes', 'interfaces', 'types', 'index.md'])
+const known = new Set(['functions', 'classes', 'interfaces', 'types', 'variables', 'index.md'])
 for (const name of readdirSync(join(pages, 'api')))
   if (!known.has(name)) throw new Error(`pages/api/${name} is not in the sidebar`)
 
@@ -86,6 +86,7 @@ export default defineConfig({
           exported('Functions', 'functions'),
           exported('Classes', 'classes'),
           exported('Types', 'interfaces', 'types'),
+          exported('Constants', 'variables'),
         ],
       },
       {
