@@ -91,6 +91,10 @@ const cases: Readonly<Record<string, Case>> = {
   'gemma3-json': { family: 'gemma3', tokenizer: spaced(false, false), pre: 'gemma4' },
   'gemma3-images': { family: 'gemma3-images', tokenizer: spaced(true, false), json: spaced(false, false) },
   gemma4: { family: 'gemma4', tokenizer: spaced(false, false) },
+  'gemma4-values': {
+    ...{ family: 'gemma4', tokenizer: spaced(false, false) },
+    config: { attention_k_eq_v: false },
+  },
   'gemma4-small': { family: 'gemma4-small', tokenizer: spaced(false, false) },
 }
 

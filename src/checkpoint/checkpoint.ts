@@ -2,13 +2,12 @@
  * A checkpoint: a folder with `config.json`, weights in one or several safetensors files, and a tokenizer. The names of files come from
  * the folder's own list, so that no name in an index leads out of it. Pickled weights are never opened, since reading them runs code.
  */
-import { readdirSync, statSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { FileError } from '../errors.js'
-import { systemError } from '../files.js'
 import { quote } from '../gguf/index.js'
 import { openInput } from '../input-file.js'
+import { entriesOf, statIfThere, systemError } from '../system-errors.js'
 import type { Fields } from './fields.js'
 import { readJson, readJsonIn } from './json.js'
 import { readAt, readSafetensors, type StoredTensor } from './safetensors.js'
@@ -21,28 +20,25 @@ const mostShards = 4096
 /** Whether a path is a folder with a model's configuration or its weights. Never throws. */
 export function isCheckpoint(folder: string): boolean {
   try {
-    if (!statSync(folder).isDirectory()) return false
-    const files = readdirSync(folder)
+    const files = filesIn(folder)
     return (
-      files.includes('config.json') &&
-      files.some((name) => name.endsWith('.safetensors') || pickled.test(name))
+      files.has('config.json') &&
+      [...files].some((name) => name.endsWith('.safetensors') || pickled.test(name))
     )
   } catch {
     return false
   }
 }
 
-/** The names of the files in a folder. @throws FileError */
+/** The names in a folder. @throws FileError */
 export function filesIn(folder: string): ReadonlySet<string> {
-  try {
-    return new Set(readdirSync(folder))
-  } catch (error) {
-    throw systemError(folder, error)
-  }
+  if (statIfThere(folder)?.isDirectory() === false) throw new FileError(folder, 'this is no folder')
+  return new Set(entriesOf(folder).map(({ name }) => name))
 }
 
 export class Checkpoint {
   readonly #handles = new Map<string, Promise<FileHandle>>()
+  readonly #json = new Map<string, Promise<Fields | undefined>>()
 
   private constructor(
     readonly folder: string,
@@ -89,7 +85,9 @@ export class Checkpoint {
 
   /** A file of JSON beside the configuration, if there is one. @throws FileError */
   json(name: string): Promise<Fields | undefined> {
-    return readJsonIn(this.folder, this.files, name)
+    const read = this.#json.get(name) ?? readJsonIn(this.folder, this.files, name)
+    this.#json.set(name, read)
+    return read
   }
 
   /** Bytes of a tensor, from `start` within it. */

@@ -27,12 +27,11 @@ export class Fields {
     throw this.wrong(key, 'a number')
   }
 
-  /** A whole number from 1 (or `least`) to 2^31 - 1. */
-  count(key: string, fallback?: number, least = 1): number {
+  /** A whole number from 1 (or `least`) to 2^31 - 1 (or `most`). */
+  count(key: string, fallback?: number, least = 1, most = largest): number {
     const value = this.value(key) ?? fallback
-    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= largest)
-      return value
-    throw this.wrong(key, `a whole number from ${least} to ${largest}`)
+    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
+    throw this.wrong(key, `a whole number from ${least} to ${most}`)
   }
 
   string(key: string, fallback?: string): string {

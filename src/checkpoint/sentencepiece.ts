@@ -20,7 +20,6 @@ export interface SentencePieceModel {
   readonly path: string
   readonly pieces: readonly Piece[]
   readonly type: 'unigram' | 'bpe'
-  readonly byteFallback: boolean
   /** A table of SentencePiece's own with replacements of characters; empty: none. */
   readonly charsmap: Uint8Array
   /** A space before every text. */
@@ -63,7 +62,6 @@ function readFields(bytes: Uint8Array, handlers: Handlers): void {
 function parse(path: string, bytes: Uint8Array): SentencePieceModel {
   const pieces: Piece[] = []
   let modelType = 1
-  let byteFallback = false
   let charsmap: Uint8Array = new Uint8Array(0)
   let addsSpace = true
   let mergesSpaces = true
@@ -77,9 +75,6 @@ function parse(path: string, bytes: Uint8Array): SentencePieceModel {
       readFields(reader.bytes(), {
         3: (spec) => {
           modelType = spec.int32()
-        },
-        35: (spec) => {
-          byteFallback = spec.bool()
         },
         40: (spec) => {
           ids.unk = spec.int32()
@@ -111,7 +106,7 @@ function parse(path: string, bytes: Uint8Array): SentencePieceModel {
       `is a SentencePiece model of the type ${type || modelType}; quench converts BPE and unigram`,
     )
   if (pieces.length === 0) throw new FileError(path, 'has no pieces')
-  return { path, pieces, type, byteFallback, charsmap, addsSpace, mergesSpaces, ids }
+  return { path, pieces, type, charsmap, addsSpace, mergesSpaces, ids }
 }
 
 function readPiece(bytes: Uint8Array): Piece {

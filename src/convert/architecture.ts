@@ -57,13 +57,25 @@ export function commonMetadata({ config, layers, rope }: Source): Entry[] {
   return entries
 }
 
+/** Beyond what any model has; what is made for each of them stays small. */
+const [mostLayers, mostHeadWidth] = [2 ** 14, 2 ** 16]
+
+export const layersOf = (config: Fields): number =>
+  config.count('num_hidden_layers', undefined, 1, mostLayers)
+
 /** Width of a head: what the configuration says, or what the heads share. @throws FileError */
-export function headWidth(config: Fields): number {
-  if (config.has('head_dim')) return config.count('head_dim')
+export function headWidth(config: Fields, key = 'head_dim'): number {
+  if (config.has(key)) return config.count(key, undefined, 1, mostHeadWidth)
   const [width, heads] = [config.count('hidden_size'), config.count('num_attention_heads')]
-  if (width % heads !== 0)
+  if (width % heads !== 0 || width / heads > mostHeadWidth)
     throw new FileError(config.path, `has ${heads} heads, which do not divide the width ${width}`)
   return width / heads
+}
+
+/** @throws FileError for rotary embeddings of another type, by Transformers' names */
+export function checkRope({ config, rope }: Source, ...types: readonly string[]): void {
+  if (!types.includes(rope.type))
+    throw new FileError(config.path, `rotates by ${quote(rope.type)}, which llama.cpp cannot run`)
 }
 
 /** @throws FileError if a list of the configuration is not what llama.cpp has built in */

@@ -3,22 +3,23 @@
  * metadata that llama.cpp runs a model by. Written from the GGUF specification; tensors and metadata equal those of llama.cpp's
  * converter, and docs/make.md lists where they do not and why.
  */
-import { resolve } from 'node:path'
-import { Checkpoint, type Fields, readConfig, type StoredTensor } from '../checkpoint/index.js'
-import { FileError, UsageError } from '../errors.js'
+import { join } from 'node:path'
+import { Checkpoint, type Fields, filesIn, readConfig, type StoredTensor } from '../checkpoint/index.js'
+import { FileError } from '../errors.js'
 import type { Format } from '../formats/index.js'
 import { unrounded } from '../formats/table.js'
-import { createGguf, type GgufWriter, Metadata, quote } from '../gguf/index.js'
+import { createGguf, Metadata, quote } from '../gguf/index.js'
+import type { ProgressEvent } from '../notices.js'
 import { checkChoice } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { checkFreeSpace } from '../reserve.js'
 import { Adapter } from './adapter.js'
-import { type Conversion, commonMetadata, type Source } from './architecture.js'
+import { type Conversion, commonMetadata, layersOf, type Source } from './architecture.js'
 import { generalEntries } from './general.js'
 import { ggufName, plainName } from './names.js'
 import { Quantization } from './quantization.js'
 import { Rope } from './rope.js'
-import { columnsOf, cut, type Rows, storedRows } from './rows.js'
+import { columnsOf, cut, encoded, type Rows, storedRows } from './rows.js'
 import { conversionOf } from './table.js'
 import { fileTypes, typeOf } from './types.js'
 import { type Entry, string, uint32 } from './values.js'
@@ -33,10 +34,10 @@ export interface ConvertOptions {
   readonly type?: string
   /** Folder of a LoRA adapter that is added to the weights. */
   readonly adapter?: string
-  /** Name of the model, e.g. `org/model`, if it is not that of the folder. */
+  /** Name of the model, e.g. `org/model`, in place of the folder's. */
   readonly name?: string
   /** Called with the bytes written so far, and of how many. */
-  readonly onProgress?: (event: import('../notices.js').ProgressEvent) => void
+  readonly onProgress?: (event: ProgressEvent) => void
   /** Ends the conversion; nothing is left on disk. */
   readonly signal?: AbortSignal
 }
@@ -57,9 +58,6 @@ export interface ConvertResult {
   readonly warnings: readonly string[]
 }
 
-/** Bytes of f32 values that are worked on at once. */
-const chunkBytes = 16 << 20
-
 /** A tensor of the file. */
 interface Output {
   readonly name: string
@@ -74,10 +72,9 @@ interface Output {
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertResult> {
   checkChoice('type', options.type, fileTypes)
   const { folder, output, adapter } = options
-  const reads = [{ path: folder, by: 'the checkpoint' }]
-  if (adapter !== undefined) reads.push({ path: adapter, by: '--adapter' })
-  if (resolve(output) === resolve(folder))
-    throw new UsageError(`${output} is the checkpoint; name a file to write`)
+  const files = (of: string, by: string) => [...filesIn(of)].map((name) => ({ path: join(of, name), by }))
+  const reads = files(folder, 'the checkpoint')
+  if (adapter !== undefined) reads.push(...files(adapter, '--adapter'))
   return withOutputs({ writes: [{ path: output, by: 'the output' }], reads }, async () => {
     const checkpoint = await Checkpoint.open(folder)
     try {
@@ -160,7 +157,7 @@ function sourceOf(whole: Fields, conversion: Conversion, className: string): Sou
   if (config.has('num_local_experts') || config.has('num_experts'))
     if (Number(config.value('num_local_experts') ?? config.value('num_experts')) > 0)
       throw new FileError(config.path, 'is a mixture of experts, which quench does not convert')
-  return { className, config, layers: config.count('num_hidden_layers'), rope: new Rope(config) }
+  return { className, config, layers: layersOf(config), rope: new Rope(config) }
 }
 
 /** Which tensors the file gets. */
@@ -233,6 +230,14 @@ class Plan {
     for (let layer = 0; layer < this.source.layers; layer++)
       if (!byName.has(`blk.${layer}.attn_norm.weight`))
         throw new FileError(folder, `lacks layer ${layer} of the ${this.source.layers} that config.json says`)
+    const beyond = outputs.find(
+      ({ name }) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? 0) >= this.source.layers,
+    )
+    if (beyond)
+      throw new FileError(
+        folder,
+        `has more layers than the ${this.source.layers} that config.json says: ${quote(beyond.name)}`,
+      )
   }
 }
 
@@ -256,45 +261,16 @@ async function write(
   try {
     let done = 0
     for (const output of outputs)
-      for await (const bytes of chunks(output, options.signal)) {
+      for await (const bytes of encoded(output.rows, output.format, options.signal)) {
         await writer.write(output.name, bytes)
         done += bytes.length
         options.onProgress?.({ stage: 'convert', done, total })
       }
-    await finish(writer, options.signal)
+    options.signal?.throwIfAborted()
+    await writer.finish()
     return total
   } catch (error) {
     await writer.abort()
     throw error
-  }
-}
-
-async function finish(writer: GgufWriter, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted()
-  await writer.finish()
-}
-
-/** The bytes of a tensor in runs of rows. The next run is read while the caller writes the last. */
-async function* chunks(
-  { rows, format }: Output,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  const { bytes, stored, unit, shape } = rows
-  const columns = columnsOf(shape)
-  const step = unit * Math.max(1, Math.floor(chunkBytes / (4 * columns * unit)))
-  const read = async (first: number): Promise<Uint8Array> => {
-    const count = Math.min(step, shape[0] - first)
-    if (bytes && stored === format.name) return bytes(first, count)
-    return format.encode({ w: await rows.floats(first, count) })
-  }
-  let next = read(0)
-  for (let first = 0; first < shape[0]; first += step) {
-    signal?.throwIfAborted()
-    const now = await next
-    if (first + step < shape[0]) {
-      next = read(first + step)
-      next.catch(() => {}) // told when it is awaited, if the caller gets that far
-    }
-    yield now
   }
 }

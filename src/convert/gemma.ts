@@ -1,6 +1,6 @@
 /** Gemma 3 and Gemma 4, text; of multimodal checkpoints the text model. */
 import { FileError } from '../errors.js'
-import { type Conversion, checkFixed, type Source } from './architecture.js'
+import { type Conversion, checkFixed, checkRope, headWidth, type Source } from './architecture.js'
 import { plus, vector } from './rows.js'
 import { bools, type Entry, float32, int32s, uint32 } from './values.js'
 
@@ -42,7 +42,9 @@ export const gemma3: Conversion = {
   ],
   // Gemma's norms multiply by 1 + weight.
   change: (name, rows) => (name.endsWith('norm.weight') ? plus(rows, 1) : rows),
-  check({ config, layers }) {
+  check(source) {
+    const { config, layers } = source
+    checkRope(source, 'default', 'linear', 'yarn', 'dynamic')
     const kinds = Array.from({ length: layers }, (_, layer) => kindOf((layer + 1) % gemmaStep !== 0))
     checkFixed(config, 'layer_types', kinds, 'is not every sixth layer without a window')
     if (config.has('sliding_window_pattern') && config.number('sliding_window_pattern') !== gemmaStep)
@@ -111,28 +113,24 @@ export const gemma4: Conversion = {
       )
       entries.push(['feed_forward_length', int32s(widths)])
     }
-    if (config.has('num_global_key_value_heads')) {
+    if (config.value('attention_k_eq_v') === true && config.has('num_global_key_value_heads')) {
       const [global, own] = [config.count('num_global_key_value_heads'), config.count('num_key_value_heads')]
       entries.push(['attention.head_count_kv', int32s(sliding.map((slide) => (slide ? own : global)))])
     }
     return entries
   },
   extra({ config, rope }) {
-    const width = config.count('global_head_dim')
+    const width = headWidth(config, 'global_head_dim')
     const rotated = Math.trunc((width * rope.full.number('partial_rotary_factor', 0.25)) / 2)
     // A pair that does not rotate has its frequency divided by a number beyond all contexts.
     const factors = Float32Array.from({ length: width / 2 }, (_, pair) => (pair < rotated ? 1 : 1e30))
     return [['rope_freqs.weight', vector(factors)]]
   },
   check(source) {
-    const { config, rope } = source
+    const { config } = source
     slides(source)
     if (config.value('enable_moe_block') === true)
       throw new FileError(config.path, 'is a mixture of experts, which quench does not convert')
-    if (rope.type !== 'proportional' && rope.type !== 'default')
-      throw new FileError(
-        config.path,
-        `rotates its global layers by '${rope.type}', which llama.cpp cannot run`,
-      )
+    checkRope(source, 'default', 'proportional')
   },
 }

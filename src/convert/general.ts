@@ -13,14 +13,17 @@ const mostCardBytes = 16e6
 const mostHeaderCharacters = 1e6
 const mostListed = 1000
 
-/** @param name of the model, e.g. `org/model`, if it is not that of the folder */
+/** @param name of the model, e.g. `org/model`, in place of the folder's */
 export async function generalEntries(
   checkpoint: Checkpoint,
   parameters: number,
   name: string | undefined,
 ): Promise<Entry[]> {
   const card = await readCard(checkpoint)
-  const ids = [checkpoint.config.value('_name_or_path'), basename(resolve(checkpoint.folder))]
+  const ids =
+    name === undefined
+      ? [checkpoint.config.value('_name_or_path'), basename(resolve(checkpoint.folder))]
+      : [name]
   const parsed = ids
     .filter((id) => typeof id === 'string' && id !== '' && id.split('/').length <= 2)
     .map((id) => parseModelId(id as string, parameters))
@@ -30,7 +33,7 @@ export async function generalEntries(
   const title = own('name')
   const organization = own('organization')
   const facts: [string, string | undefined][] = [
-    ['name', name ?? text('name', 'model_name') ?? (title && titleOf(title)) ?? basename(checkpoint.folder)],
+    ['name', text('name', 'model_name') ?? (title && titleOf(title))],
     ['author', text('author', 'model_author', 'model_creator')],
     ['version', text('version', 'model_version') ?? own('version')],
     ['organization', text('organization', 'model_organization') ?? (organization && titleOf(organization))],

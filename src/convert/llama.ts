@@ -9,17 +9,15 @@ const smollmStep = 4
 
 const base = {
   vocabulary: 'llama',
-  metadata: ({ config }: Source): Entry[] => {
-    return [
-      ['vocab_size', uint32(config.count('vocab_size'))],
-      ['rope.dimension_count', uint32(headWidth(config))],
-    ]
-  },
+  metadata: ({ config }: Source): Entry[] => [
+    ['vocab_size', uint32(config.count('vocab_size'))],
+    ['rope.dimension_count', uint32(headWidth(config))],
+  ],
   change(name, rows, { config }) {
     const heads = config.count('num_attention_heads')
-    if (/\.attn_q\.(weight|bias)$/.test(name)) return interleaved(rows, heads)
+    if (/\.attn_q\.(weight|bias)$/.test(name)) return interleaved(rows, heads, config)
     if (/\.attn_k\.(weight|bias)$/.test(name))
-      return interleaved(rows, config.count('num_key_value_heads', heads))
+      return interleaved(rows, config.count('num_key_value_heads', heads), config)
     return rows
   },
   extra({ config, rope }: Source) {

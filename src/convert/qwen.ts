@@ -1,6 +1,6 @@
 /** Qwen 2 and Qwen 3, dense. */
 import { FileError } from '../errors.js'
-import type { Conversion } from './architecture.js'
+import { type Conversion, checkRope } from './architecture.js'
 
 const defaults = {
   rms_norm_eps: 1e-6,
@@ -13,7 +13,9 @@ const defaults = {
 const base = {
   vocabulary: 'qwen',
   metadata: () => [],
-  check({ config }) {
+  check(source) {
+    const { config } = source
+    checkRope(source, 'default', 'linear', 'yarn', 'dynamic')
     if (config.value('use_sliding_window') === true)
       throw new FileError(config.path, 'has layers with a window, which llama.cpp does not run for Qwen')
   },

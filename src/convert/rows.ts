@@ -2,11 +2,14 @@
  * Tensors on their way into a GGUF file, a run of rows at a time, so that a matrix of any size takes the memory of some of its rows.
  * A vector is a matrix with one column.
  */
-import type { Checkpoint, StoredTensor } from '../checkpoint/index.js'
+import type { Checkpoint, Fields, StoredTensor } from '../checkpoint/index.js'
 import { FileError } from '../errors.js'
 import { floatToHalf, halfToFloat } from '../formats/half.js'
-import { formatNamed } from '../formats/index.js'
+import { type Format, formatNamed } from '../formats/index.js'
 import { quote } from '../gguf/index.js'
+
+/** Bytes of f32 values that are worked on at once. */
+const chunkBytes = 16 << 20
 
 export interface Rows {
   /** Rows first. */
@@ -84,9 +87,12 @@ export const cut = (rows: Rows, count: number): Rows =>
 /**
  * The rows of queries or keys with the two halves of each head interleaved: llama.cpp rotates neighbours where Transformers rotates
  * row i and row i + half. Row 2i + k of a head was row k * half + i.
+ * @throws FileError about the configuration for rows that are no heads
  */
-export function interleaved(rows: Rows, heads: number): Rows {
+export function interleaved(rows: Rows, heads: number, { path }: Fields): Rows {
   const unit = rows.shape[0] / heads
+  if (unit % 2 !== 0)
+    throw new FileError(path, `has ${heads} heads, which the ${rows.shape[0]} rows of a matrix are not for`)
   const order = <T extends Uint8Array | Float32Array>(from: T, to: T, count: number): T => {
     const width = from.length / count
     for (let row = 0; row < count; row++) {
@@ -110,5 +116,31 @@ export function interleaved(rows: Rows, heads: number): Rows {
       const from = await rows.floats(first, count)
       return order(from, new Float32Array(from.length), count)
     },
+  }
+}
+
+/** The bytes of a tensor in a type, in runs of rows. The next run is read while the caller writes the last. */
+export async function* encoded(
+  rows: Rows,
+  format: Format,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const { bytes, stored, unit, shape } = rows
+  const columns = columnsOf(shape)
+  const step = unit * Math.max(1, Math.floor(chunkBytes / (4 * columns * unit)))
+  const read = async (first: number): Promise<Uint8Array> => {
+    const count = Math.min(step, shape[0] - first)
+    if (bytes && stored === format.name) return bytes(first, count)
+    return format.encode({ w: await rows.floats(first, count) })
+  }
+  let next = read(0)
+  for (let first = 0; first < shape[0]; first += step) {
+    signal?.throwIfAborted()
+    const now = await next
+    if (first + step < shape[0]) {
+      next = read(first + step)
+      next.catch(() => {}) // told when it is awaited, if the caller gets that far
+    }
+    yield now
   }
 }

@@ -2,10 +2,8 @@
 import type { Checkpoint } from '../checkpoint/index.js'
 import { FileError } from '../errors.js'
 import { type Format, formatNamed } from '../formats/index.js'
+import { recipes } from '../formats/recipes.js'
 import type { Quantization } from './quantization.js'
-
-/** By name: the value of `general.file_type`. */
-const fileTypeIds: Readonly<Record<string, number>> = { F32: 0, F16: 1, BF16: 32 }
 
 export const fileTypes: readonly string[] = ['F16', 'BF16', 'F32']
 
@@ -25,7 +23,7 @@ export async function typeOf(
   asked: string | undefined,
 ): Promise<TargetType> {
   const name = asked ?? (await exactType(checkpoint, quantization)) ?? storedType(checkpoint)
-  return { format: formatNamed(name) as Format, fileType: fileTypeIds[name] }
+  return { format: formatNamed(name) as Format, fileType: recipes[name].fileType }
 }
 
 /** Significant bits of a value of each type, the smallest type first. */

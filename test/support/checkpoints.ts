@@ -95,6 +95,7 @@ function describe(family: Family, size: number) {
     rope_theta: undefined,
     rope_local_base_freq: undefined,
     global_head_dim: 64,
+    attention_k_eq_v: true,
     num_global_key_value_heads: 1,
     num_kv_shared_layers: 0,
     hidden_size_per_layer_input: 0,
@@ -143,6 +144,7 @@ function describe(family: Family, size: number) {
       text_config: {
         ...{ model_type: 'gemma4_text', ...gemma4, num_kv_shared_layers: 2, use_double_wide_mlp: true },
         ...{ hidden_size_per_layer_input: 16, vocab_size_per_layer_input: size },
+        attention_k_eq_v: false,
         num_global_key_value_heads: null,
         layer_types: Array.from({ length: 6 }, (_, i) => (i % 2 ? 'full_attention' : 'sliding_attention')),
       },
@@ -177,14 +179,16 @@ function shapesOf(family: Family, config: Readonly<Record<string, unknown>>, siz
     const add = (name: string, ...shape: number[]) => shapes.push([`${model}layers.${layer}.${name}`, shape])
     const full = family.startsWith('gemma4') && kinds?.[layer] === 'full_attention'
     const head = full ? text.global_head_dim : (text.head_dim ?? width / heads)
-    const kv = full ? (text.num_global_key_value_heads ?? keyHeads) : keyHeads
+    // Keys are the values too.
+    const one = full && Boolean(text.attention_k_eq_v)
+    const kv = one ? (text.num_global_key_value_heads ?? keyHeads) : keyHeads
     const shared = layer >= layers - (text.num_kv_shared_layers ?? 0)
     const wide = shared && text.use_double_wide_mlp ? 2 * feedForward : feedForward
     add('input_layernorm.weight', width)
     add('post_attention_layernorm.weight', width)
     add('self_attn.q_proj.weight', heads * head, width)
     add('self_attn.k_proj.weight', kv * head, width)
-    add('self_attn.v_proj.weight', kv * head, width)
+    if (!one) add('self_attn.v_proj.weight', kv * head, width)
     add('self_attn.o_proj.weight', width, heads * head)
     add('mlp.gate_proj.weight', wide, width)
     add('mlp.up_proj.weight', wide, width)

@@ -6,7 +6,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { convertCheckpoint, describeCheckpoint, isCheckpoint } from '../../src/convert/index.js'
 import { QuenchError } from '../../src/errors.js'
 import { formatNamed } from '../../src/formats/index.js'
-import { openGguf } from '../../src/gguf/index.js'
+import { type GgufValue, openGguf } from '../../src/gguf/index.js'
 import {
   type CheckpointOptions,
   type FileTensor,
@@ -42,6 +42,14 @@ async function weights(name: string): Promise<Float32Array> {
     const tensor = gguf.tensor(name)
     const format = formatNamed(tensor.type === 0 ? 'F32' : tensor.type === 1 ? 'F16' : 'BF16')
     return format!.decode(await gguf.read(tensor)).w
+  } finally {
+    await gguf.close()
+  }
+}
+async function metadata(key: string): Promise<GgufValue> {
+  const gguf = await openGguf(output)
+  try {
+    return gguf.metadata.get(key)!
   } finally {
     await gguf.close()
   }
@@ -90,6 +98,26 @@ describe('values', () => {
       architecture: 'gemma3',
       className: 'Gemma3ForConditionalGeneration',
     })
+  })
+
+  test.each([
+    [true, [2, 2, 2, 2, 2, 1]],
+    [false, 2],
+  ])("heads of Gemma 4's keys, which are the values too: %s", async (one, expected) => {
+    const pieces = spacedBpe(text, { merged: 30, prefix: false })
+    write({ family: 'gemma4', tokenizer: pieces, config: { attention_k_eq_v: one } })
+    await convert()
+    const { value } = await metadata('gemma4.attention.head_count_kv')
+    expect(typeof value === 'object' ? [...(value as Int32Array)] : value).toEqual(expected)
+  })
+
+  test('the name of a repository counts, and not that of the folder of a snapshot', async () => {
+    const snapshot = join(folder, '5f0b02c75b57c5855da9ae460ce51323ea669d8a')
+    writeCheckpoint(snapshot, { family: 'llama', tokenizer })
+    await convertCheckpoint({ folder: snapshot, output, name: 'org/tiny-llama-chat' })
+    expect(await metadata('general.name')).toMatchObject({ value: 'Tiny Llama Chat' })
+    expect(await metadata('general.finetune')).toMatchObject({ value: 'chat' })
+    expect(await metadata('general.organization')).toMatchObject({ value: 'Org' })
   })
 
   test.each([
@@ -153,6 +181,12 @@ describe('values', () => {
 
 describe('refuses, and leaves nothing behind', () => {
   const config = (more: object) => () => void write({ config: more as Record<string, unknown> })
+  /** What config.json says of weights that are other. */
+  const told = (more: object) => () => {
+    write()
+    const file = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
+    writeFiles(folder, { 'config.json': { ...file, ...more } })
+  }
   const without = (name: string) => () => {
     write()
     rmSync(join(folder, name))
@@ -179,14 +213,27 @@ describe('refuses, and leaves nothing behind', () => {
     ],
     ['an unknown rotation', config({ rope_scaling: { rope_type: 'longrope' } }), /'longrope'/],
     ['a size that is no number', config({ hidden_size: '64' }), /'hidden_size' should be a whole number/],
+    ['more layers than there are', told({ num_hidden_layers: 3 }), /lacks layer 2 of the 3/],
     [
-      'more layers than there are',
-      () => {
-        write()
-        const file = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
-        writeFiles(folder, { 'config.json': { ...file, num_hidden_layers: 3 } })
-      },
-      /lacks layer 2 of the 3/,
+      'fewer layers than there are',
+      told({ num_hidden_layers: 1 }),
+      /more layers than the 1 that config.json says: 'blk\.1\./,
+    ],
+    [
+      'layers without end',
+      told({ num_hidden_layers: 2 ** 31 - 1 }),
+      /'num_hidden_layers' should be a whole number from 1 to 16384/,
+    ],
+    [
+      'heads of endless width',
+      told({ head_dim: 2 ** 31 - 2, rope_scaling: { rope_type: 'llama3' } }),
+      /'head_dim' should be a whole number from 1 to 65536/,
+    ],
+    ['heads that do not divide the rows', told({ num_attention_heads: 3, head_dim: 16 }), /has 3 heads/],
+    [
+      'a rotation that the architecture lacks',
+      () => void write({ family: 'qwen2', config: { rope_scaling: { rope_type: 'llama3' } } }),
+      /rotates by 'llama3', which llama\.cpp cannot run/,
     ],
     ['a vocabulary of another size', config({ vocab_size: 310 }), /302 rows .* 'vocab_size' is 310/],
     ['a vocabulary that is too small', config({ vocab_size: 290 }), /id 301, and the model has rows for 290/],
@@ -259,6 +306,19 @@ describe('refuses, and leaves nothing behind', () => {
     expect(error.message).not.toContain('\n')
     expect(readdirSync(join(output, '..'))).toEqual([])
   })
+
+  test.each(['config.json', 'model.safetensors', 'tokenizer.json'])(
+    'its own %s as the output',
+    async (name) => {
+      write()
+      const path = join(folder, name)
+      const before = readFileSync(path)
+      const error = await convertCheckpoint({ folder, output: path }).catch((reason) => reason)
+      expect(error).toBeInstanceOf(QuenchError)
+      expect(error.message).toMatch(/would overwrite .*, which this command reads/)
+      expect(readFileSync(path).equals(before)).toBe(true)
+    },
+  )
 
   test('an adapter for another model', async () => {
     write()

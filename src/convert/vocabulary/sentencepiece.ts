@@ -1,6 +1,5 @@
 /** Vocabularies of `tokenizer.model`, with the tokens that were added to them later. */
-import type { Checkpoint, SentencePieceModel } from '../../checkpoint/index.js'
-import { pieceType } from '../../checkpoint/index.js'
+import { type Checkpoint, pieceType, type SentencePieceModel } from '../../checkpoint/index.js'
 import { checkId } from './tokenizer-json.js'
 import { looksSpecial, padding, type Token, tokenType } from './tokens.js'
 

@@ -2,16 +2,14 @@
  * Special tokens and chat templates: which token begins and ends a text, and whether a text gets them. The post-processor of
  * tokenizer.json says what Transformers adds, tokenizer_config.json names the tokens, config.json has their ids where the others have not.
  */
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Checkpoint } from '../../checkpoint/index.js'
-import { type Fields, readJson } from '../../checkpoint/index.js'
+import type { Checkpoint, Fields } from '../../checkpoint/index.js'
 import { FileError } from '../../errors.js'
-import { systemError } from '../../files.js'
 import { quote } from '../../gguf/index.js'
 import { readInput } from '../../input-file.js'
+import { entriesOf } from '../../system-errors.js'
 import { bool, type Entry, string, strings, uint32 } from '../values.js'
-import { textOf } from './tokenizer-json.js'
+import { specialNames, textOf } from './tokenizer-json.js'
 
 /** Keys of the ids by the role's name. */
 export const idKeys: Readonly<Record<string, string>> = {
@@ -49,7 +47,7 @@ class Roles {
   readonly flags = new Map<string, boolean>()
   /** Texts of the tokens by role. */
   readonly texts = new Map<string, string>()
-  readonly names = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask']
+  readonly names = [...specialNames]
 
   constructor(
     private readonly tokenizer: Fields | undefined,
@@ -172,7 +170,8 @@ async function templateEntries(checkpoint: Checkpoint, settings: Fields): Promis
   ]
 }
 
-async function templateOfFiles({ folder, files }: Checkpoint): Promise<unknown> {
+async function templateOfFiles(checkpoint: Checkpoint): Promise<unknown> {
+  const { folder, files } = checkpoint
   const text = async (...names: string[]): Promise<string> =>
     (await readInput(join(folder, ...names), mostTemplateBytes)).toString('utf8')
   if (files.has('chat_template.jinja')) {
@@ -187,18 +186,12 @@ async function templateOfFiles({ folder, files }: Checkpoint): Promise<unknown> 
     )
     return more.length === 0 ? main : [{ name: 'default', template: main }, ...named]
   }
-  if (!files.has('chat_template.json')) return undefined
-  const path = join(folder, 'chat_template.json')
-  return (await readJson(path)).value('chat_template')
+  return (await checkpoint.json('chat_template.json'))?.value('chat_template')
 }
 
 function templatesIn(folder: string): string[] {
-  try {
-    const names = readdirSync(folder).filter((name) => name.endsWith('.jinja'))
-    if (names.length > mostTemplates)
-      throw new FileError(folder, `has more than ${mostTemplates} templates, e.g. ${quote(names[0])}`)
-    return names.sort()
-  } catch (error) {
-    throw systemError(folder, error)
-  }
+  const names = entriesOf(folder).flatMap(({ name }) => (name.endsWith('.jinja') ? [name] : []))
+  if (names.length > mostTemplates)
+    throw new FileError(folder, `has more than ${mostTemplates} templates, e.g. ${quote(names[0])}`)
+  return names.sort()
 }

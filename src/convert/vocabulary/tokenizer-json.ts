@@ -30,7 +30,8 @@ export interface TokenizerJson {
   readonly highest: number
 }
 
-const specialNames = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask']
+/** Roles that tokens have. */
+export const specialNames: readonly string[] = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask']
 
 /** @throws FileError; undefined if there is no such file */
 export async function readTokenizerJson(checkpoint: Checkpoint): Promise<TokenizerJson | undefined> {

@@ -40,9 +40,8 @@ export function unigramEntries(tokenizer: TokenizerJson): Entry[] {
   for (const step of steps) {
     const type = step.string('type')
     if (type === 'Precompiled') charsmap = decodeCharsmap(step)
-    else if (type === 'Strip') merges ||= false
     else if (type === 'Replace' && isSpaces(step)) merges = true
-    else
+    else if (type !== 'Strip')
       throw new FileError(
         tokenizer.path,
         `normalizes text by ${quote(type)}, which llama.cpp does not do for a Unigram tokenizer`,

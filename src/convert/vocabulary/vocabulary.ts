@@ -72,9 +72,10 @@ function missingIds(
   size: number,
 ): Entry[] {
   const found = new Set(special.map(([key]) => key))
-  return Object.entries(ids)
-    .map(([role, id]): Entry => [`tokenizer.ggml.${idKeys[role]}`, uint32(Math.max(id, 0))])
-    .filter(([key], i) => !found.has(key) && Object.values(ids)[i] >= 0 && Object.values(ids)[i] < size)
+  return Object.entries(ids).flatMap(([role, id]): Entry[] => {
+    const key = `tokenizer.ggml.${idKeys[role]}`
+    return found.has(key) || id < 0 || id >= size ? [] : [[key, uint32(id)]]
+  })
 }
 
 async function fromPieces(
