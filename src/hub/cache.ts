@@ -15,12 +15,14 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
 } from 'node:fs'
 import { basename, dirname, join, relative, sep } from 'node:path'
-import { atomicWrite, systemError } from '../files.js'
+import { atomicWrite } from '../files.js'
 import { makeFolder } from '../folders.js'
+import { statIfThere, systemError } from '../system-errors.js'
 import { isSafePath, type Repository, type RepositoryFile } from './repository.js'
 
 export class HubCache {
@@ -40,10 +42,12 @@ export class HubCache {
     return join(this.folder(id), 'snapshots', commit, ...file.split('/'))
   }
 
-  /** Whether a file is complete. */
-  has(id: string, { etag, size }: Pick<RepositoryFile, 'etag' | 'size'>): boolean {
-    const found = statSync(this.blob(id, etag), { throwIfNoEntry: false })
-    return found?.isFile() === true && found.size === size
+  /** Whether a file is complete: as a blob, or on systems without links under its name. */
+  has({ id, commit }: Pick<Repository, 'id' | 'commit'>, { path, etag, size }: RepositoryFile): boolean {
+    return [this.blob(id, etag), this.path(id, commit, path)].some((place) => {
+      const found = statIfThere(place)
+      return found?.isFile() === true && found.size === size
+    })
   }
 
   /** What is there of a revision; undefined if nothing is. */
@@ -93,6 +97,7 @@ export class HubCache {
 /** A link; where the system refuses links, the file itself. */
 function placed(target: string, blob: string, name: string): void {
   const temporary = join(dirname(blob), `${basename(blob)}.${process.pid}.link`)
+  rmSync(temporary, { force: true })
   try {
     symlinkSync(target, temporary)
   } catch (error) {

@@ -20,10 +20,8 @@ export interface HubOptions {
 
 export type Answer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>
 
-export interface Request {
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'HEAD'
+interface Request {
   readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string | Uint8Array
 }
 
 const defaultPauses = [0.5, 1, 2, 4, 8, 16]
@@ -176,20 +174,18 @@ export class HubClient {
     this.#dispatcher = undefined
   }
 
-  async #send(url: URL, { method = 'GET', headers, body }: Request): Promise<Answer> {
+  async #send(url: URL, { headers }: Request): Promise<Answer> {
     this.#dispatcher ??= this.#connect()
     const { dispatcher, request } = await this.#dispatcher
     const { token } = this.settings
     return request(url, {
       dispatcher,
-      method,
       headers: {
         'user-agent': 'quench',
         'accept-encoding': 'identity',
         ...(token !== undefined && this.#isOwn(url) && { authorization: `Bearer ${token}` }),
         ...headers,
       },
-      ...(body !== undefined && { body }),
       ...(this.signal && { signal: this.signal }),
     })
   }

@@ -43,7 +43,7 @@ export async function download(
 ): Promise<string> {
   const { id, commit, cached } = repository
   if (cached) return cache.path(id, commit, file.path)
-  if (!cache.has(id, file)) {
+  if (!cache.has(repository, file)) {
     const blob = cache.blob(id, file.etag)
     makeFolder(dirname(blob))
     const name = nameOf(repository, file.path)
@@ -54,7 +54,7 @@ export async function download(
       hub.signal,
     )
     try {
-      if (!cache.has(id, file)) await fetchBlob(hub, blob, repository, file, options)
+      if (!cache.has(repository, file)) await fetchBlob(hub, blob, repository, file, options)
     } catch (error) {
       throw systemError(blob, error)
     } finally {

@@ -78,6 +78,8 @@ export function choose(
   const candidates = candidatesOf(paths)
   const checkpoint = hasCheckpoint(paths)
   if (need === 'checkpoint') {
+    if (pick !== undefined)
+      throw new FileError(where, `its checkpoint is converted as a whole; leave out ${pick} after the name`)
     if (checkpoint) return 'checkpoint'
     throw new FileError(where, 'it has no checkpoint: config.json and safetensors')
   }
@@ -126,6 +128,8 @@ function picked(
       where,
       `${pick} is not a language model by its name; name one of ${shown(candidates)}`,
     )
+  if (candidates.length === 0 && hasCheckpoint(paths))
+    throw new FileError(where, `it has no ${pick} but a checkpoint, which needs no name after the colon`)
   throw new FileError(
     where,
     candidates.length === 0 ? nothing(paths) : `it has no ${pick}; it has ${shown(candidates)}`,

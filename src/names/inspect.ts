@@ -4,7 +4,7 @@ import { type Inspection, inspectFile, inspectRemote } from '../gguf/inspect.js'
 import { HubClient } from '../hub/client.js'
 import { RemoteFile } from '../hub/remote-file.js'
 import { hubSettings } from '../hub/settings.js'
-import { findModel, pullModel, type ResolveOptions } from './resolve.js'
+import { fetchModel, findModel, type ResolveOptions } from './resolve.js'
 
 export interface InspectedModel {
   readonly inspection: Inspection
@@ -16,7 +16,8 @@ export interface InspectedModel {
 export async function inspectModel(name: string, options: ResolveOptions = {}): Promise<InspectedModel> {
   const hub = new HubClient(hubSettings(), options)
   try {
-    const { model, remote } = await findModel(hub, name, options)
+    const found = await findModel(hub, name, options)
+    const { model, remote } = found
     const { kind, path, repository, files } = model
     if (kind === 'checkpoint')
       throw new FileError(
@@ -26,7 +27,7 @@ export async function inspectModel(name: string, options: ResolveOptions = {}): 
     if (!repository) return { inspection: await inspectFile(path), here: true }
     if (repository.cached || files.every(({ present }) => present)) {
       // They may still lack their names in the snapshot of a newer commit.
-      const pulled = await pullModel(name, options)
+      const pulled = await fetchModel(hub, found)
       return { inspection: await inspectFile(pulled.path), here: true }
     }
     const sources = remote.map((file) => new RemoteFile(hub, repository, file))

@@ -87,22 +87,9 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
   checkOptionNames(options, { ...resolveOptions, onModel: true, onProgress: true, connections: true })
   const hub = new HubClient(hubSettings(), options)
   try {
-    const { model, remote } = await findModel(hub, name, options)
-    options.onModel?.(model)
-    const { repository } = model
-    if (!repository || repository.cached) return model
-    const cache = new HubCache(hub.settings.cache)
-    const total = remote.reduce((sum, { size }) => sum + size, 0)
-    let before = 0
-    for (const file of remote) {
-      await download(hub, cache, repository, file, {
-        ...(options.connections !== undefined && { connections: options.connections }),
-        onProgress: (bytes) => options.onProgress?.({ stage: 'pull', done: before + bytes, total }),
-      })
-      before += file.size
-    }
-    await cache.setRef(repository)
-    return { ...model, files: model.files.map((file) => ({ ...file, present: true })) }
+    const found = await findModel(hub, name, options)
+    options.onModel?.(found.model)
+    return await fetchModel(hub, found, options)
   } finally {
     await hub.close()
   }
@@ -112,6 +99,28 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
 interface Resolved {
   readonly model: ResolvedModel
   readonly remote: readonly RepositoryFile[]
+}
+
+/** The model with all its files here, each under its name in the snapshot of the commit. */
+export async function fetchModel(
+  hub: HubClient,
+  { model, remote }: Resolved,
+  { connections, onProgress }: PullOptions = {},
+): Promise<ResolvedModel> {
+  const { repository } = model
+  if (!repository || repository.cached) return model
+  const cache = new HubCache(hub.settings.cache)
+  const total = remote.reduce((sum, { size }) => sum + size, 0)
+  let before = 0
+  for (const file of remote) {
+    await download(hub, cache, repository, file, {
+      ...(connections !== undefined && { connections }),
+      onProgress: (bytes) => onProgress?.({ stage: 'pull', done: before + bytes, total }),
+    })
+    before += file.size
+  }
+  await cache.setRef(repository)
+  return { ...model, files: model.files.map((file) => ({ ...file, present: true })) }
 }
 
 /** @param hub for names of repositories */
@@ -135,7 +144,7 @@ async function ofHub(hub: HubClient, { id, revision, pick }: HubName, need: Need
   const local = (file: string): string => cache.path(id, repository.commit, file)
   const files = remote.map((file): ResolvedFile => {
     const sha256 = sha256Of(file)
-    const present = repository.cached || cache.has(id, file)
+    const present = repository.cached || cache.has(repository, file)
     return { path: local(file.path), bytes: file.size, present, ...(sha256 !== undefined && { sha256 }) }
   })
   const title = id.slice(id.indexOf('/') + 1)
@@ -178,8 +187,8 @@ async function ofStore(
   need: Need,
 ): Promise<ResolvedModel> {
   if (kind === 'lm-studio') {
-    const found = lmStudioModel(model)
-    if (found) return inFolder(name, found.folder, need, pick)
+    const folder = lmStudioModel(model)
+    if (folder !== undefined) return inFolder(name, folder, need, pick)
     throw new FileError(name, `LM Studio has no such model in ${lmStudioFolder()}${listed(lmStudioNames())}`)
   }
   const file = await ollamaModel(model)
@@ -225,18 +234,20 @@ function snapshotOf(folder: string): string {
   return main ? join(snapshots, main.commit) : all.length === 1 ? join(snapshots, all[0]) : folder
 }
 
-/** Files of a folder and of its folders, with slashes. */
+/** Files of a folder and of its folders, with slashes. What may not be looked into has none. */
 function filesBelow(folder: string): string[] {
-  const isFile = (path: string): boolean => {
+  const orElse = <T>(look: () => T, other: T): T => {
     try {
-      return statIfThere(path)?.isFile() ?? false
+      return look()
     } catch {
-      return false // a link that leads nowhere
+      return other
     }
   }
   return entriesOf(folder)
-    .flatMap((entry) => (entry.isDirectory() ? entriesOf(join(folder, entry.name)) : [entry]))
+    .flatMap((entry) =>
+      entry.isDirectory() ? orElse(() => entriesOf(join(folder, entry.name)), []) : [entry],
+    )
     .map((entry) => join(entry.parentPath, entry.name))
-    .filter(isFile)
+    .filter((path) => orElse(() => statIfThere(path)?.isFile(), false))
     .map((path) => relative(folder, path).replaceAll(sep, '/'))
 }

@@ -89,12 +89,12 @@ export function ollamaNames(): string[] {
 }
 
 /** The folder of a model of LM Studio; undefined if it has none of that name. */
-export function lmStudioModel(name: string): { folder: string } | undefined {
+export function lmStudioModel(name: string): string | undefined {
   const parts = name.split('/')
   if (parts.length !== 2 || !parts.every((part) => /^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(part)))
     return undefined
   const folder = join(lmStudioFolder(), ...parts)
-  return filesIn(folder, 1).length === 0 ? undefined : { folder }
+  return filesIn(folder, 1).length === 0 ? undefined : folder
 }
 
 /** `publisher/model` of every model of LM Studio. */

@@ -206,6 +206,10 @@ describe('choice', () => {
     expect(() => chosen(['pytorch_model.bin', 'config.json'], 'any')).toThrow(
       'pickles (.bin, .pt), which can run code',
     )
+    expect(() => chosen(checkpoint, 'any', 'Q8_0')).toThrow(
+      'hf:o/m: it has no Q8_0 but a checkpoint, which needs no name after the colon',
+    )
+    expect(() => chosen(checkpoint, 'checkpoint', 'Q8_0')).toThrow('leave out Q8_0 after the name')
     expect(() => chosen(['README.md'], 'any')).toThrow('it has no GGUF file and no checkpoint of safetensors')
   })
 })
