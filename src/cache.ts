@@ -40,22 +40,50 @@ interface Found {
 
 /** @throws FileError for a cache of another user */
 export function listCache(): CacheListing {
-  const entries = found().map(({ kind, path, files }): CacheEntry => {
-    const stats = files.flatMap((file) => lstatSync(file, { throwIfNoEntry: false }) ?? [])
-    const own = lstatSync(path, { throwIfNoEntry: false })
-    const times = [...stats, ...(own ? [own] : [])].map(({ atimeMs, mtimeMs }) => Math.max(atimeMs, mtimeMs))
-    return {
-      kind,
-      path,
-      files: files.length,
-      bytes: stats.reduce((sum, { size }) => sum + size, 0),
-      lastUse: new Date(Math.max(0, ...times)).toISOString(),
-    }
-  })
+  const entries = found().map(entryOf)
   return {
     folder: cacheFolder(),
     bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0),
     entries: entries.sort((a, b) => b.bytes - a.bytes),
+  }
+}
+
+function entryOf({ kind, path, files }: Found): CacheEntry {
+  const stats = files.flatMap((file) => lstatSync(file, { throwIfNoEntry: false }) ?? [])
+  // Of the folder the time of access would be that of this listing.
+  const own = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const times = stats.map(({ atimeMs, mtimeMs }) => Math.max(atimeMs, mtimeMs))
+  return {
+    kind,
+    path,
+    files: files.length,
+    bytes: stats.reduce((sum, { size }) => sum + size, 0),
+    lastUse: new Date(Math.max(own, ...times)).toISOString(),
+  }
+}
+
+/**
+ * Removes entries of a kind that were not used for so long, the oldest first, until all that are left take no more than `most` bytes.
+ * What another process uses stays.
+ */
+export async function trimCache(kind: CacheKind, most: number, idleMs: number): Promise<void> {
+  const all = found()
+    .filter((each) => each.kind === kind)
+    .map((each) => ({ ...entryOf(each), paths: each.files }))
+  let total = all.reduce((sum, { bytes }) => sum + bytes, 0)
+  const idle = all.filter(({ lastUse }) => Date.now() - Date.parse(lastUse) >= idleMs)
+  for (const { path, paths, bytes } of idle.sort((a, b) => Date.parse(a.lastUse) - Date.parse(b.lastUse))) {
+    if (total <= most) return
+    const lock = await tryLock(path)
+    if (!('release' in lock)) continue
+    try {
+      remove(path, paths)
+    } catch (error) {
+      throw systemError(path, error)
+    } finally {
+      lock.release()
+    }
+    total -= bytes
   }
 }
 
@@ -77,10 +105,7 @@ export async function clearCache(): Promise<CacheListing> {
         )
       locks.push(lock)
     }
-    for (const { path, files } of all) {
-      for (const file of files) unlinkSync(file)
-      if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) removeEmpty(path)
-    }
+    for (const { path, files } of all) remove(path, files)
   } catch (error) {
     throw systemError(listing.folder, error)
   } finally {
@@ -89,6 +114,12 @@ export async function clearCache(): Promise<CacheListing> {
   for (const { name } of folders) removeEmpty(join(listing.folder, name))
   const entries = listing.entries.filter(({ kind }) => kind !== 'other')
   return { ...listing, entries, bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0) }
+}
+
+/** Removes an entry, but not what is in its folder and not of quench. */
+function remove(path: string, files: readonly string[]): void {
+  for (const file of files) unlinkSync(file)
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) removeEmpty(path)
 }
 
 /** Removes a folder if it is empty. */

@@ -55,18 +55,19 @@ export function addConvert(program: Command): void {
       ),
     )
     .action(async (name: string, options: ConvertCommandOptions) => {
-      const folder = await checkpointFolder(name)
+      const { folder, repository } = await checkpointFolder(name)
       const { convertCheckpoint, defaultType } = await import('../convert/index.js')
       const { adapter } = options
       const output =
         options.output ??
         newName(
-          folder === name ? folder : name.replace(/^.*[/:]/, ''),
+          repository === undefined ? folder : repository.replace(/^.*\//, ''),
           options.type ?? (await defaultType(folder)),
         )
       const result = await convertCheckpoint({
         folder,
         output,
+        ...(repository !== undefined && { name: repository }),
         ...(options.type !== undefined && { type: options.type }),
         ...(adapter !== undefined && { adapter }),
         onProgress: eventLine('converting', (bytes) => `${humanBytes(bytes)}/s`, 'convert'),

@@ -15,6 +15,13 @@ export function stopSignal(): AbortSignal {
   return stop.signal
 }
 
+let kept: string | undefined
+
+/** From now on a signal that ends the process at once says this first; undefined: nothing. */
+export function sayWhenEnded(sentence: string | undefined): void {
+  kept = sentence
+}
+
 /** The exit code of a command that was told to end. */
 export const interruption = (): number | undefined => received
 
@@ -23,8 +30,11 @@ export function handleSignals(end: (code: number) => void): void {
   for (const [name, code] of Object.entries(exitCodes))
     process.on(name, () => {
       received = code
-      if (!stop || stop.signal.aborted) end(received)
-      else {
+      if (!stop || stop.signal.aborted) {
+        clearProgress()
+        if (kept !== undefined) printNote(kept)
+        end(received)
+      } else {
         stop.abort(
           new QuenchError(
             'stopped before training began; finished parts of the text that the model writes are kept for the same command',

@@ -41,7 +41,6 @@ for (const [stream, name] of [
   stream.on('error', () => {}) // every further line fails too
 }
 handleSignals((code) => {
-  clearProgress()
   removeTemporaryFiles()
   process.exit(code)
 })

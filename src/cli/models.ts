@@ -1,12 +1,12 @@
 /** Models of the command line: a path is what it is, and any other name is looked up, and downloaded if need be. */
 import { lstatSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { UsageError } from '../errors.js'
+import { FileError } from '../errors.js'
 import { humanBytes, plural } from '../format.js'
 import type { Need } from '../names/choose.js'
-import type { ResolvedModel } from '../names/resolve.js'
-import type { ProgressEvent } from '../notices.js'
+import type { PullOptions, ResolvedModel } from '../names/resolve.js'
 import { statIfThere } from '../system-errors.js'
+import { sayWhenEnded } from './interrupt.js'
 import { printNote, printWarning } from './terminal/print.js'
 import { clearProgress, eventLine } from './terminal/progress.js'
 
@@ -23,29 +23,44 @@ export const modelArgument = (what: string): string => `${what}; or a name such 
 /** @param need what the command can use. @throws QuenchError for a name that stands for no model, or for several */
 export async function localModel(name: string, need: Need): Promise<LocalModel> {
   if (isFile(name)) return { path: name, beside: name }
-  const { pullModel } = await import('../names/resolve.js')
-  const model = await pullModel(name, { need, onModel: sayPull, onNote, onProgress: pullProgress() })
-  clearProgress()
-  const { path, title, repository, kind } = model
+  const { path, title, repository, kind } = await pulled(name, { need })
   if (kind === 'checkpoint') return { path: await converted(path, title), beside: `${title}.gguf` }
   const own = !repository && path.endsWith('.gguf')
   return { path, beside: own ? path : title }
 }
 
-/** The folder of a checkpoint, downloaded if the name is that of a repository. @throws UsageError for a folder that is not there */
-export async function checkpointFolder(name: string): Promise<string> {
-  if (statIfThere(name)) return name
+/**
+ * The folder of a checkpoint, downloaded if the name is that of a repository, and then with the name of that.
+ * @throws FileError for a folder that is not there
+ */
+export async function checkpointFolder(name: string): Promise<{ folder: string; repository?: string }> {
+  if (statIfThere(name)) return { folder: name }
+  const { kind, path, repository } = await pulled(name, { need: 'checkpoint' })
+  if (kind !== 'checkpoint')
+    throw new FileError(
+      name,
+      'no such folder; name that of a checkpoint, or a repository such as hf:org/model',
+    )
+  return { folder: path, ...(repository && { repository: repository.id }) }
+}
+
+/** The model of a name with its files here, and what that takes told. */
+export async function pulled(
+  name: string,
+  options: Pick<PullOptions, 'need' | 'connections'>,
+): Promise<ResolvedModel> {
   const { pullModel } = await import('../names/resolve.js')
-  const model = await pullModel(name, {
-    need: 'checkpoint',
-    onModel: sayPull,
-    onNote,
-    onProgress: pullProgress(),
-  })
-  clearProgress()
-  if (model.kind !== 'checkpoint')
-    throw new UsageError(`there is no folder ${name}; name the folder of a checkpoint, or a repository`)
-  return model.path
+  try {
+    return await pullModel(name, {
+      ...options,
+      onModel: sayPull,
+      onNote,
+      onProgress: eventLine('downloading', (rate) => `${humanBytes(rate)}/s`, 'pull'),
+    })
+  } finally {
+    clearProgress()
+    sayWhenEnded(undefined)
+  }
 }
 
 /** A checkpoint as a GGUF file in quench's cache. */
@@ -54,8 +69,7 @@ async function converted(folder: string, title: string): Promise<string> {
   const path = await cachedConversion({
     folder,
     title,
-    onConvert: (type) =>
-      onNote(`converting the checkpoint ${folder} to ${type}; the file is kept in the cache`),
+    onNote,
     onProgress: eventLine('converting', (bytes) => `${humanBytes(bytes)}/s`, 'convert'),
     onWarning: printWarning,
   })
@@ -87,11 +101,8 @@ export function onNote(sentence: string): void {
   printNote(sentence)
 }
 
-export const pullProgress = (): ((event: ProgressEvent) => void) =>
-  eventLine('downloading', (rate) => `${humanBytes(rate)}/s`, 'pull')
-
 /** What is about to be downloaded. */
-export function sayPull({ name, files, path, kind }: ResolvedModel): void {
+function sayPull({ name, files, path, kind }: ResolvedModel): void {
   const missing = files.filter(({ present }) => !present)
   const bytes = missing.reduce((sum, file) => sum + file.bytes, 0)
   if (missing.length === 0) return
@@ -99,4 +110,5 @@ export function sayPull({ name, files, path, kind }: ResolvedModel): void {
   onNote(
     `downloading ${name} (${what}${humanBytes(bytes)}) into ${kind === 'checkpoint' ? path : dirname(path)}`,
   )
+  sayWhenEnded('the download was stopped; what has come is kept, and the same command goes on from there')
 }

@@ -1,17 +1,17 @@
 /** `quench pull`: a model of the Hub into the cache that Hugging Face's tools share. */
 import { type Command, Option } from 'commander'
+import { FileError } from '../errors.js'
 import type { ResolvedModel } from '../names/resolve.js'
 import { helpEnd } from './help.js'
-import { onNote, pullProgress, sayPull } from './models.js'
+import { onNote, pulled } from './models.js'
 import { positiveInteger } from './options.js'
 import { jsonOption, progressOption, valued } from './shared.js'
 import { humanBytes } from './terminal/format.js'
 import { print, printJson } from './terminal/print.js'
-import { clearProgress } from './terminal/progress.js'
 
 interface Options {
   fullPrecision?: true
-  connections?: number
+  connections: number
   dryRun?: true
   json?: true
 }
@@ -42,13 +42,13 @@ export function addPull(program: Command): void {
         ],
       ),
     )
-    .action(async (name: string, { fullPrecision, connections = 4, dryRun, json }: Options) => {
-      const { pullModel, resolveModel } = await import('../names/resolve.js')
+    .action(async (name: string, { fullPrecision, connections, dryRun, json }: Options) => {
       const need = fullPrecision ? 'full-precision' : 'any'
       const model = dryRun
-        ? await resolveModel(name, { need, onNote })
-        : await pullModel(name, { need, onNote, connections, onModel: sayPull, onProgress: pullProgress() })
-      clearProgress()
+        ? await (await import('../names/resolve.js')).resolveModel(name, { need, onNote })
+        : await pulled(name, { need, connections })
+      if (model.files.length === 0)
+        throw new FileError(name, 'no such file; to download a repository name it as in hf:org/model')
       if (json) printJson(shown(model))
       else print(dryRun ? planned(model) : [model.path])
     })

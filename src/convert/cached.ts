@@ -3,15 +3,16 @@
  * checkpoint's files (names, sizes, times), the type and quench's version. Those that were not used for a day go, the oldest first, where all
  * of them would take more than the limit.
  */
-import { readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { utimesSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { type CacheEntry, listCache } from '../cache.js'
+import { trimCache } from '../cache.js'
 import { ownCacheFolder } from '../cache-folder.js'
 import { UsageError } from '../errors.js'
 import { contentHash } from '../hashes.js'
-import { tryLock, waitForLock } from '../locks.js'
+import { ofProcess, waitForLock } from '../locks.js'
 import type { ProgressEvent } from '../notices.js'
+import { entriesOf, statIfThere } from '../system-errors.js'
 import { convertCheckpoint, defaultType } from './convert.js'
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
@@ -23,38 +24,39 @@ interface CachedOptions {
   /** What the model is called; the file's name begins with it. */
   readonly title: string
   readonly onProgress?: (event: ProgressEvent) => void
-  /** Called before the work. @param type that is written */
-  readonly onConvert?: (type: string) => void
+  /** What is about to happen. */
+  readonly onNote?: (sentence: string) => void
   readonly onWarning?: (warning: string) => void
-  readonly signal?: AbortSignal
 }
 
 /** The GGUF file of a checkpoint. @throws FileError that says what cannot be converted; UsageError for a bad limit */
 export async function cachedConversion(options: CachedOptions): Promise<string> {
-  const { folder, title, onProgress, signal } = options
-  const files = readdirSync(folder)
-    .map((name) => ({ name, found: statSync(join(folder, name), { throwIfNoEntry: false }) }))
+  const { folder, title, onProgress, onNote } = options
+  const files = entriesOf(folder)
+    .map(({ name }) => ({ name, found: statIfThere(join(folder, name)) }))
     .flatMap(({ name, found }) => (found?.isFile() ? [{ name, size: found.size, time: found.mtimeMs }] : []))
   const type = await defaultType(folder)
   const key = contentHash({ version, type, title, files }).slice(0, 32)
-  const output = join(ownCacheFolder('converted'), key, `${title}-${type}.gguf`)
-  const lock = await waitForLock(join(ownCacheFolder('converted'), key), () => {}, signal)
+  const entry = join(ownCacheFolder('converted'), key)
+  const output = join(entry, `${title}-${type}.gguf`)
+  const lock = await waitForLock(entry, (holder) =>
+    onNote?.(`waiting for another quench${ofProcess(holder)}, which is converting ${folder}`),
+  )
   try {
-    if (statSync(output, { throwIfNoEntry: false })) {
+    if (statIfThere(output)) {
       const now = new Date()
       utimesSync(output, now, now)
       return output
     }
-    ownCacheFolder('converted', key)
-    options.onConvert?.(type)
     const bytes = files.reduce((sum, { name, size }) => sum + (/\.safetensors$/.test(name) ? size : 0), 0)
-    await makeSpace(limit() - bytes)
+    await trimCache('converted', limit() - bytes, dayMs)
+    ownCacheFolder('converted', key)
+    onNote?.(`converting the checkpoint ${folder} to ${type}; the file is kept in the cache`)
     const { warnings } = await convertCheckpoint({
       folder,
       output,
       name: title,
       ...(onProgress && { onProgress }),
-      ...(signal && { signal }),
     })
     for (const warning of warnings) options.onWarning?.(warning)
     return output
@@ -70,19 +72,4 @@ function limit(): number {
   const [, amount] = /^(\d+(?:\.\d+)?) ?(?:GB)?$/i.exec(text) ?? []
   if (amount === undefined) throw new UsageError(`QUENCH_CACHE_LIMIT is ${text}; it must be a number of GB`)
   return Number(amount) * 1e9
-}
-
-/** Removes what was not used for a day until all conversions take no more than `most` bytes. */
-async function makeSpace(most: number): Promise<void> {
-  const converted = listCache().entries.filter(({ kind }) => kind === 'converted')
-  let bytes = converted.reduce((sum, entry) => sum + entry.bytes, 0)
-  const old = (entry: CacheEntry): number => Date.parse(entry.lastUse)
-  for (const entry of converted.sort((a, b) => old(a) - old(b))) {
-    if (bytes <= most || Date.now() - old(entry) < dayMs) return
-    const lock = await tryLock(entry.path)
-    if (!('release' in lock)) continue
-    rmSync(entry.path, { recursive: true, force: true })
-    lock.release()
-    bytes -= entry.bytes
-  }
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeEach, expect, test } from 'vitest'
 import { startHub } from '../support/hub.js'
 import type { HubServer } from '../support/hub-server.js'
-import { quenchWith, type Ran } from '../support/quench.js'
+import { quenchUntil, quenchWith, type Ran } from '../support/quench.js'
 import { scratchFolder } from '../unit/gguf-bytes.js'
 
 const folder = scratchFolder()
@@ -22,6 +22,7 @@ const quench = (...args: string[]): Promise<Ran> => quenchWith(env, ...args)
 beforeEach(() => {
   hub.asked.length = 0
   hub.sent.clear()
+  hub.slow = 0
   hub.repositories.set('org/tiny', { files: { 'tiny-F16.gguf': model, 'mmproj.gguf': model } })
   hub.repositories.set('org/two', { files: { 'a-Q8_0.gguf': model, 'b-Q5_0.gguf': model } })
 })
@@ -54,6 +55,46 @@ test('pull says what it does, once, and other commands take the name', async () 
   })
 })
 
+test('Ctrl-C is told to lose nothing, and loses nothing', async () => {
+  const home = { ...env, HF_HOME: join(folder, 'interrupted') }
+  hub.slow = 20
+  const sent = (): number => hub.sent.get('tiny-F16.gguf') ?? 0
+  const stopped = await quenchUntil(
+    { name: 'SIGINT', when: () => sent() > 3 * 2 ** 20, env: home },
+    ...['pull', 'hf:org/tiny', '--connections', '1'],
+  )
+  expect(stopped).toMatchObject({ code: 130, stdout: '' })
+  expect(stopped.stderr).toMatch(
+    /^quench: downloading .*\n(.*\n)*quench: the download was stopped; what has come is kept, and the same command goes on from there\n$/,
+  )
+  hub.slow = 0
+  hub.sent.clear()
+  expect(await quenchWith(home, 'pull', 'hf:org/tiny')).toMatchObject({ code: 0 })
+  expect(sent()).toBeLessThan(model.length - 2 ** 20)
+})
+
+test('inspect reads the header of a file that stays where it is, and the whole of one that is here', async () => {
+  const home = { ...env, HF_HOME: join(folder, 'inspected') }
+  const far = await quenchWith(home, 'inspect', 'hf:org/tiny', '--json', '--tensors')
+  expect(far).toMatchObject({ code: 0, stderr: '' })
+  expect(hub.sent.get('tiny-F16.gguf')).toBeLessThanOrEqual(2 ** 21)
+  expect(existsSync(home.HF_HOME)).toBe(false)
+  expect((await quenchWith(home, 'pull', 'hf:org/tiny')).code).toBe(0)
+  hub.asked.length = 0
+  const near = await quenchWith(home, 'inspect', 'hf:org/tiny', '--json', '--tensors')
+  expect(near).toMatchObject({ code: 0, stderr: '' })
+  // The listing, and nothing else.
+  expect(hub.asked).toHaveLength(1)
+  const [a, b] = [far, near].map(({ stdout }) => JSON.parse(stdout))
+  expect(a).toMatchObject({ architecture: 'llama', type: 'F16', bytes: model.length })
+  const whole = { path: '', files: [], lattice: undefined }
+  expect({ ...a, ...whole }).toEqual({ ...b, ...whole })
+  expect(await quenchWith(home, 'inspect', 'hf:org/two:Q2_K')).toMatchObject({
+    code: 1,
+    stderr: 'quench: hf:org/two: it has no Q2_K; it has Q8_0, Q5_0\n',
+  })
+})
+
 test('what goes wrong is one sentence', async () => {
   expect(await quench('pull', 'hf:org/two')).toEqual({
     code: 1,
@@ -64,6 +105,11 @@ test('what goes wrong is one sentence', async () => {
   expect((await quench('pull', 'hf:org/none')).stderr).toMatch(
     /^quench: hf:org\/none: there is no such repository, or it is private; .*\n$/,
   )
+  expect(await quench('pull', 'none.gguf')).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: 'quench: none.gguf: no such file; to download a repository name it as in hf:org/model\n',
+  })
   expect(await quench('pull', 'hf:a/b/c')).toMatchObject({ code: 2 })
   expect((await quench('train', 'hf:org/two', '--type', 'Q4_0')).stderr).toMatch(
     /^quench: hf:org\/two: it has no full-precision file .*\n$/,

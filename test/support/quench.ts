@@ -17,6 +17,8 @@ interface Signal {
   readonly name: NodeJS.Signals
   /** Looked at every few milliseconds while the command runs; the signal is sent as soon as it is true. */
   readonly when: () => boolean
+  /** More in the environment of the command. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 /** `quench ...args` with its output on pipes. */
@@ -39,7 +41,7 @@ export const jsonError = (message: string, exitCode: number): string =>
 export const quenchUntil = (
   signal: Signal,
   ...args: string[]
-): Promise<Ran & { signal: NodeJS.Signals | null }> => run(args, signal)
+): Promise<Ran & { signal: NodeJS.Signals | null }> => run(args, signal, signal.env)
 
 async function run(
   args: string[],
