@@ -12,6 +12,7 @@ import { describeMachine } from '../src/advise/machine/machine.js'
 import { probeMachine } from '../src/advise/machine/probe.js'
 import { calibrationOf, recordSpeeds } from '../src/advise/speed/calibration.js'
 import { estimateSpeed } from '../src/advise/speed/estimate.js'
+import { workOf } from '../src/advise/speed/work.js'
 import { Store } from '../src/compare/store.js'
 import { ggmlTypes, openGguf } from '../src/gguf/index.js'
 import { benchFiles } from '../src/speed/index.js'
@@ -46,8 +47,9 @@ try {
     for (const { kind, tokens: length, tokensPerSecond } of bench.files[i].tests) {
       const measured = tokensPerSecond.median
       const placement = { depth: length / 2 }
-      const alone = estimateSpeed(gguf, machine, placement)[kind].expected
-      const corrected = estimateSpeed(gguf, machine, placement, calibration)[kind].expected
+      const work = workOf(gguf, placement)
+      const alone = estimateSpeed(work, machine)[kind].expected
+      const corrected = estimateSpeed(work, machine, calibration)[kind].expected
       const off = (value: number): string => `${(100 * (value / measured - 1)).toFixed(0)} %`
       const row = [measured.toFixed(1), alone.toFixed(1), off(alone), corrected.toFixed(1), off(corrected)]
       console.log([basename(path), kind, ...row].join(' | '))

@@ -12,9 +12,10 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { chromium, type Page } from 'playwright-core'
-import { advise, prepareAdvice } from '../src/advise/advise.js'
+import { advise } from '../src/advise/advise.js'
 import { pageData, stops } from '../src/advise/page/data.js'
 import { advicePage } from '../src/advise/page/page.js'
+import { prepareAdvice } from '../src/advise/prepare.js'
 import { Random } from '../src/random.js'
 
 const { values } = parseArgs({ options: { screenshots: { type: 'string' } } })

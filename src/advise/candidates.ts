@@ -8,10 +8,10 @@ import { summarize } from '../gguf/summary.js'
 import { detectLattices } from '../lattice/index.js'
 import { familyOfFile, modelName } from './catalogue/names.js'
 import type { Catalogue, Family } from './catalogue/types.js'
-import type { Sized } from './footprint.js'
+import { familyParameters } from './family.js'
+import { type Sized, sizedByFamily, sizedByHeader } from './footprint.js'
 import { detectQat, type QatFacts } from './qat.js'
 import type { LossFile } from './quality/types.js'
-import { shapeOfFamily, shapeOfHeader } from './shape.js'
 
 export interface Candidate extends LossFile {
   readonly source: 'file' | 'repository' | 'catalogue'
@@ -21,8 +21,6 @@ export interface Candidate extends LossFile {
   readonly repository?: string
   readonly sized: Sized
   readonly bytes: number
-  /** A 4-bit floating-point type. */
-  readonly fp4: boolean
   /** Licence as the catalogue or the file states it. */
   readonly licence?: string
   /** Context that the model was trained for. */
@@ -103,13 +101,7 @@ async function fileCandidate(
         ...(lattice && { lattice }),
       }),
       trainedHere,
-      sized: {
-        shape: shapeOfHeader(gguf),
-        bytes: gguf.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0),
-        parameters,
-        header: { path, metadata: gguf.metadata, tensors: gguf.tensors },
-      },
-      fp4: isFp4(catalogue, type),
+      sized: sizedByHeader({ path, metadata, tensors: gguf.tensors }),
       ...(licence !== undefined && { licence }),
       ...(typeof context === 'number' && { trainedContext: context }),
       toMake: false,
@@ -135,14 +127,10 @@ function repositoryOf(path: string): string | undefined {
   return publisher === undefined ? undefined : `${publisher}/${model}`
 }
 
-const isFp4 = ({ types }: Catalogue, type: string): boolean =>
-  types.some((each) => each.type === type && each.fp4)
-
 /** What people find of a family: the usual types, and its QAT releases. */
 export function familyCandidates(family: Family, catalogue: Catalogue): Candidate[] {
-  const parameters = family.parametersText ?? family.parameters
+  const parameters = familyParameters(family)
   const [repository] = family.ggufRepositories ?? []
-  const shape = shapeOfFamily(family)
   const common = {
     source: 'catalogue' as const,
     group: family.id,
@@ -165,8 +153,7 @@ export function familyCandidates(family: Family, catalogue: Catalogue): Candidat
         bitsPerWeight: size.bitsPerWeight,
         ...(repository !== undefined && !made && { repository }),
         qat: { qat: false, confidence: 'likely', because: 'a file of the original model' },
-        sized: { shape, bytes, parameters },
-        fp4: size.fp4 ?? false,
+        sized: sizedByFamily(family, { type: size.type, bytes }),
         toMake: made,
       }
     })
@@ -182,7 +169,6 @@ function qatCandidates(
   >,
   parameters: number,
 ): Candidate[] {
-  const shape = shapeOfFamily(family)
   const seen = new Set<string>()
   return (family.qat ?? []).flatMap(({ repository, type, form, file, fileBytes, sources }) => {
     const size = types.find((each) => each.type === type)
@@ -204,8 +190,7 @@ function qatCandidates(
           suits: true,
           because: `a QAT release: ${sources[0]}`,
         },
-        sized: { shape, bytes, parameters },
-        fp4: size.fp4 ?? false,
+        sized: sizedByFamily(family, { type, bytes }),
         toMake: false,
       },
     ]

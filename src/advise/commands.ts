@@ -16,13 +16,14 @@ const quoted = (word: string): string =>
 
 export function commandsOf(file: AdvisedFile, candidate: Candidate, run: RunOptions): Command[] {
   const { memory, path, type } = file
+  const { keys, values } = run.cacheTypes
   const options = [
     `-c ${run.context * run.parallel}`,
     ...(run.parallel > 1 ? [`-np ${run.parallel}`] : []),
     ...(memory.gpuLayers > 0 ? [`-ngl ${memory.gpuLayers}`] : []),
     ...(memory.cpuExpertLayers ? [`--n-cpu-moe ${memory.cpuExpertLayers}`] : []),
-    ...(run.keys === 'f16' ? [] : [`-ctk ${run.keys}`]),
-    ...(run.values === 'f16' ? [] : [`-ctv ${run.values}`]),
+    ...(keys === 'f16' ? [] : [`-ctk ${keys}`]),
+    ...(values === 'f16' ? [] : [`-ctv ${values}`]),
   ].join(' ')
   if (path !== undefined)
     return [{ what: 'llama.cpp', command: `llama-server -m ${quoted(path)} ${options}` }]

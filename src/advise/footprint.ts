@@ -1,127 +1,102 @@
-/**
- * What a file takes in memory and time, from all of it on the processor to all on the graphics card. Figures for models that are
- * not at hand follow from their shapes; where there is a header, weights are counted from it.
- */
-import { QuenchError } from '../errors.js'
-import { ggmlTypeNamed } from '../gguf/index.js'
+/** What a file takes in memory and time, from all of it on the processor to all on the graphics card. */
+import type { Family } from './catalogue/types.js'
+import { expertShareOf, type FamilyFile, familyMemory, familyWork } from './family.js'
+import type { Machine } from './machine/machine.js'
 import { estimateMemory } from './memory/estimate.js'
-import type { GgufHeader } from './memory/types.js'
+import { repackedTypes } from './memory/repack.js'
+import { shapeOf } from './memory/shape.js'
+import type { GgufHeader, MemoryItem, MemoryOptions } from './memory/types.js'
 import type { Footprint, Load } from './pick.js'
-import type { Shape } from './shape.js'
-import type { Target } from './target.js'
+import { estimateSpeed } from './speed/estimate.js'
+import type { Calibration, Placement, SpeedEstimate } from './speed/types.js'
+import { type TokenWork, workOf } from './speed/work.js'
 
 /** How the model is to run. */
-export interface RunOptions {
-  /** Tokens of each conversation. */
-  readonly context: number
-  /** Conversations at a time. */
-  readonly parallel: number
-  /** Types of the KV cache, e.g. `f16`. */
-  readonly keys: string
-  readonly values: string
-}
+export type RunOptions = Required<Pick<MemoryOptions, 'context' | 'parallel' | 'cacheTypes'>>
 
+/** A file whose memory and work can be told. */
 export interface Sized {
-  readonly shape: Shape
-  /** Bytes of the weights. */
-  readonly bytes: number
-  readonly parameters: number
-  /** Of a file at hand: memory is then what libllama will hold, item by item. */
-  readonly header?: GgufHeader
+  readonly layers: number
+  /** Share of the weights in experts. */
+  readonly expertShare: number
+  readonly memory: (options: MemoryOptions) => readonly MemoryItem[]
+  readonly work: (placement: Placement) => TokenWork
 }
 
-/** llama.cpp's number of tokens that are computed at once. */
-const batch = 512
-/** Cells are allocated in such numbers. */
-const cellBlock = 256
-/** Of a process with its tokenizer. */
-const processBytes = 100e6
-/** Buffers of activations beside the logits, in rows of the embedding. */
-const activationRows = 12
-
-const bytesPerElement = (type: string): number => {
-  const { blockBytes, blockSize } = ggmlTypeNamed(type.toUpperCase()) ?? { blockBytes: 2, blockSize: 1 }
-  return blockBytes / blockSize
-}
-
-/** Bytes of keys and values of so many tokens in each sequence. */
-function cacheBytes({ cached }: Shape, { context, parallel, keys, values }: RunOptions): number {
-  const padded = (tokens: number): number => Math.ceil(tokens / cellBlock) * cellBlock
-  return cached.reduce((sum, { blocks, keyWidth, valueWidth, window }) => {
-    const cells = window === undefined ? padded(context) : padded(Math.min(context, window + batch))
-    const bytes = keyWidth * bytesPerElement(keys) + valueWidth * bytesPerElement(values)
-    return sum + blocks * parallel * cells * bytes
-  }, 0)
-}
-
-export function footprintOf(model: Sized, target: Target, run: RunOptions): Footprint {
-  const { shape, bytes, parameters } = model
-  const cache = cacheBytes(shape, run)
-  const compute = 4 * batch * (shape.vocabulary + activationRows * shape.embedding)
-  // A token is generated behind half of the context, on average.
-  const reads = bytes * shape.activeShare + cache / run.parallel / 2
-  const operations = 2 * parameters * shape.activeShare
-  const expertReads = bytes * shape.expertShare * expertUse(shape)
-  const load = (gpuBytes: number, gpuReads: number): Load => ({
-    ram: bytes + cache - gpuBytes + processBytes + (gpuBytes > 0 ? compute / 4 : compute),
-    vram: gpuBytes + (gpuBytes > 0 ? compute : 0),
-    seconds: gpuReads / target.vramBandwidth + (reads - gpuReads) / target.ramBandwidth,
-    promptSeconds:
-      ((gpuReads / reads) * operations) / target.gpuFlops +
-      ((1 - gpuReads / reads) * operations) / target.cpuFlops,
-  })
-  const none = load(0, 0)
-  const all = load(bytes + cache, reads)
-  const known = model.header && knownMemory(model.header, shape, run)
-  const dense = shape.expertShare < leastExperts
-  // Attention first: it is read for every token, and experts are the part that the processor bears best.
-  const attention = load(bytes * (1 - shape.expertShare) + cache, reads - expertReads)
+/** A file by its header. @throws FileError for one that is damaged or no language model's */
+export function sizedByHeader(header: GgufHeader): Sized {
+  const sum = (tensors: readonly { bytes: number }[]) =>
+    tensors.reduce((total, { bytes }) => total + bytes, 0)
   return {
-    loads: dense
-      ? [
-          { ...none, ...known?.none },
-          { ...all, ...known?.all },
-        ]
-      : [
-          { ...none, ...known?.none },
-          { ...attention, ...known?.attention },
-          { ...all, ...known?.all },
-        ],
-    steps: dense ? [shape.blocks + 1] : [shape.blocks + 1, shape.blocks],
-    fixedVram: known?.fixed ?? compute,
+    layers: shapeOf(header).layers.length,
+    expertShare: sum(header.tensors.filter(({ name }) => /_exps\./.test(name))) / sum(header.tensors),
+    memory: (options) => estimateMemory(header, options).items,
+    work: (placement) => workOf(header, placement),
   }
 }
+
+/** A file that is not at hand, of a family of the catalogue. */
+export const sizedByFamily = (family: Family, file: FamilyFile): Sized => ({
+  layers: family.blocks,
+  expertShare: expertShareOf(family),
+  memory: (options) => familyMemory(family, file, options),
+  work: (placement) => familyWork(family, file, placement),
+})
 
 /** Below this share of the weights experts are not placed apart. */
 const leastExperts = 0.3
 
-type Bytes = Pick<Load, 'ram' | 'vram'>
+type Split = Pick<Placement, 'gpuLayers' | 'cpuExpertLayers'>
 
-/** Memory by the header; undefined for a header of which too little is known, so that the shape has to do. */
-function knownMemory(
-  header: GgufHeader,
-  { blocks }: Shape,
-  { context, parallel, keys, values }: RunOptions,
-): { none: Bytes; attention: Bytes; all: Bytes; fixed: number } | undefined {
-  const estimated = (gpuLayers: number, cpuExpertLayers: number): { bytes: Bytes; fixed: number } => {
-    const options = { context, parallel, cacheTypes: { keys, values }, gpuLayers, cpuExpertLayers }
-    const { ramBytes, vramBytes, items } = estimateMemory(header, options)
-    const compute = items.filter(({ device, use }) => device >= 0 && use === 'compute')
+/** The speed at one place. A token is generated behind half of the context, on average. */
+export const speedAt = (
+  sized: Sized,
+  machine: Machine,
+  { context, cacheTypes }: RunOptions,
+  calibration: Calibration,
+  split: Split,
+): SpeedEstimate =>
+  estimateSpeed(
+    sized.work({ ...split, ...splitOf(machine), depth: Math.ceil(context / 2), cacheTypes }),
+    machine,
+    calibration,
+  )
+
+/** @throws UsageError for a context or types of the cache that llama.cpp does not take */
+export function footprintOf(
+  sized: Sized,
+  machine: Machine,
+  run: RunOptions,
+  calibration: Calibration,
+): Footprint {
+  const at = (split: Split): { load: Load; buffers: number } => {
+    const items = sized.memory({
+      ...{ ...run, ...split, ...splitOf(machine) },
+      repacked: repackedTypes(machine.instructions),
+    })
+    const sum = (counts: (item: MemoryItem) => boolean): number =>
+      items.reduce((total, item) => total + (counts(item) ? item.bytes : 0), 0)
+    const { generate, prompt } = speedAt(sized, machine, run, calibration, split)
     return {
-      bytes: { ram: ramBytes, vram: vramBytes.reduce((sum, each) => sum + each, 0) },
-      fixed: compute.reduce((sum, item) => sum + item.bytes, 0),
+      load: {
+        ram: sum(({ device, reclaimable }) => device < 0 && !reclaimable),
+        vram: sum(({ device }) => device >= 0),
+        seconds: 1 / generate.expected,
+        promptSeconds: 1 / prompt.expected,
+      },
+      buffers: sum(({ device, use }) => device >= 0 && use === 'compute'),
     }
   }
-  try {
-    const all = estimated(Number.POSITIVE_INFINITY, 0)
-    const attention = estimated(Number.POSITIVE_INFINITY, blocks)
-    return { none: estimated(0, 0).bytes, attention: attention.bytes, all: all.bytes, fixed: all.fixed }
-  } catch (error) {
-    if (error instanceof QuenchError) return undefined
-    throw error
-  }
+  const { layers, expertShare } = sized
+  const { load: none } = at({ gpuLayers: 0 })
+  if (machine.gpus.length === 0) return { loads: [none], steps: [], fixedVram: 0 }
+  const { load: all, buffers } = at({ gpuLayers: layers + 1 })
+  if (expertShare < leastExperts) return { loads: [none, all], steps: [layers + 1], fixedVram: buffers }
+  // Attention first: it is read for every token, and experts are the part that the processor bears best.
+  const { load: attention } = at({ gpuLayers: layers + 1, cpuExpertLayers: layers })
+  return { loads: [none, attention, all], steps: [layers + 1, layers], fixedVram: buffers }
 }
 
-/** Share of the experts that a token uses. */
-const expertUse = ({ activeShare, expertShare }: Shape): number =>
-  Math.max(0, 1 - (1 - activeShare) / Math.max(expertShare, 1e-9))
+/** Layers are shared out as the memories allow. */
+const splitOf = ({ gpus }: Pick<Machine, 'gpus'>): Pick<MemoryOptions, 'tensorSplit'> =>
+  gpus.length > 1 ? { tensorSplit: gpus.map(({ usableBytes }) => usableBytes) } : {}

@@ -63,15 +63,6 @@ export interface Pick {
   readonly closest?: { readonly id: string; readonly lacks: 'memory' | 'speed'; readonly amount: number }
 }
 
-/**
- * What a model may take of a machine. A tenth of the memory is left to the system and other programs, a twelfth of a card to the
- * driver and the screen; of unified memory macOS lets graphics use two thirds, from 64 GB on three quarters.
- */
-export function limitsFrom(ramBytes: number, vramBytes: number, unified: boolean, minSpeed: number): Limits {
-  const shared = ramBytes * (ramBytes >= 64e9 ? 3 / 4 : 2 / 3)
-  return { ram: 0.9 * ramBytes, vram: unified ? shared : (11 / 12) * vramBytes, unified, minSpeed }
-}
-
 /** The load after so many moves. */
 export function loadAfter(footprint: Footprint, moved: number): Load {
   let rest = moved

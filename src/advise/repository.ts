@@ -9,8 +9,9 @@ import { type HubName, parseName } from '../names/parse.js'
 import type { Candidate } from './candidates.js'
 import { familyNamed, familyOfFile } from './catalogue/names.js'
 import type { Catalogue } from './catalogue/types.js'
+import { familyParameters } from './family.js'
+import { sizedByFamily } from './footprint.js'
 import { detectQat } from './qat.js'
-import { shapeOfFamily } from './shape.js'
 
 /** The repository that a name means; undefined for another name. */
 export function repositoryNamed(name: string): HubName | undefined {
@@ -34,7 +35,7 @@ export async function repositoryCandidates(
       throw new UsageError(
         `the catalogue does not know the model of ${id}, so nothing can be said of its memory; fetch a file with \`quench pull\` and name that`,
       )
-    const parameters = family.parametersText ?? family.parameters
+    const parameters = familyParameters(family)
     return found.flatMap(({ files, type }): Candidate[] => {
       if (type === undefined) return []
       const bytes = files.reduce((sum, path) => sum + (sizes.get(path) ?? 0), 0)
@@ -53,8 +54,7 @@ export async function repositoryCandidates(
           family,
           qat: detectQat(catalogue, { names: [name], type, repository: id }),
           trainedHere: false,
-          sized: { shape: shapeOfFamily(family), bytes, parameters },
-          fp4: catalogue.types.some((each) => each.type === type && each.fp4 === true),
+          sized: sizedByFamily(family, { type, bytes }),
           licence: family.licence,
           ...(family.context !== undefined && { trainedContext: family.context }),
           toMake: false,

@@ -1,20 +1,12 @@
 /** JSON Schema of `quench advise --json`. Fields are only ever added to version 1. */
 import type { Schema } from '@cfworker/json-schema'
+import { closedObject as object } from './object-schema.js'
 
 const text = { type: 'string' } as const
 const amount = { type: 'number', minimum: 0 } as const
 const count = { type: 'integer', minimum: 0 } as const
 const flag = { type: 'boolean' } as const
 const texts = { type: 'array', items: text } as const
-
-function object(required: Record<string, Schema>, optional: Record<string, Schema> = {}): Schema {
-  return {
-    type: 'object',
-    properties: { ...required, ...optional },
-    required: Object.keys(required),
-    additionalProperties: false,
-  }
-}
 
 const list = (items: Schema): Schema => ({ type: 'array', items })
 const lack: Schema = { enum: ['memory', 'speed'] }
@@ -44,7 +36,12 @@ const file = object(
     qat,
     loss,
     memory: object({ ramBytes: count, vramBytes: count, gpuLayers: count }, { cpuExpertLayers: count }),
-    speed: object({ generate: amount, prompt: amount }),
+    speed: object({
+      generate: amount,
+      prompt: amount,
+      interval: { type: 'array', minItems: 2, maxItems: 2, items: amount },
+      basis: { enum: ['bench', 'probe', 'data sheet', 'guess'] },
+    }),
     fits: flag,
     notes: texts,
   },
@@ -73,7 +70,7 @@ const model = object(
 export const adviceSchema: Schema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   title: 'Advice of quench: which file to take',
-  ...(object({
+  ...object({
     schema: { const: 1 },
     machine: object(
       {
@@ -94,5 +91,5 @@ export const adviceSchema: Schema = {
     measurements: object({ own: count, imported: count }),
     notes: texts,
     failures: list(object({ path: text, problem: text })),
-  }) as object),
+  }),
 }

@@ -1,10 +1,12 @@
 /** Input and output of `advise`. The JSON of the command is an `Advice`; `schema.ts` has its schema. */
 import type { Failure } from '../failures.js'
+import type { ProgressEvent } from '../notices.js'
+import type { NamedMachineOptions } from './machine/named.js'
 import type { QatVerdict } from './qat.js'
 import type { LossEstimate, Purpose } from './quality/types.js'
-import type { TargetOptions } from './target.js'
+import type { SpeedBasis } from './speed/types.js'
 
-export interface AdviseOptions extends TargetOptions {
+export interface AdviseOptions extends NamedMachineOptions {
   /** GGUF files, folders with such files, or families of the catalogue. Default: what is in the stores, and the catalogue. */
   readonly names?: readonly string[]
   /** Tokens of each conversation. Default: as `purpose` needs, else 8192. */
@@ -19,6 +21,9 @@ export interface AdviseOptions extends TargetOptions {
   readonly minSpeed?: number
   /** The database of measurements. Default: in the user's cache folder. */
   readonly store?: string
+  /** Called while this machine is measured, which is done once and kept in the store. */
+  readonly onProgress?: (event: ProgressEvent) => void
+  readonly signal?: AbortSignal
 }
 
 export interface AdvisedFile {
@@ -42,8 +47,14 @@ export interface AdvisedFile {
     /** Layers whose experts stay in the system's memory (`--n-cpu-moe`). */
     readonly cpuExpertLayers?: number
   }
-  /** Tokens per second behind half of the context; estimates from the bandwidth, right to a factor of about two. */
-  readonly speed: { readonly generate: number; readonly prompt: number }
+  /** Estimated tokens per second behind half of the context. */
+  readonly speed: {
+    readonly generate: number
+    readonly prompt: number
+    /** Where `generate` is taken to lie; how wide it is depends on the basis. */
+    readonly interval: readonly [low: number, high: number]
+    readonly basis: SpeedBasis
+  }
   readonly fits: boolean
   /** What is missing, if it does not fit: bytes, or tokens per second. */
   readonly lacks?: { readonly what: 'memory' | 'speed'; readonly amount: number }

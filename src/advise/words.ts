@@ -3,9 +3,10 @@ import { humanBytes } from '../format.js'
 import type { Candidate } from './candidates.js'
 import type { Catalogue, Family } from './catalogue/types.js'
 import type { RunOptions } from './footprint.js'
+import type { Machine } from './machine/machine.js'
 import type { Limits, Pick } from './pick.js'
 import { wasteOf } from './qat.js'
-import type { Target } from './target.js'
+import type { SpeedBasis } from './speed/types.js'
 import type { AdvisedFile } from './types.js'
 
 export interface Told {
@@ -13,7 +14,7 @@ export interface Told {
   readonly candidates: ReadonlyMap<string, Candidate>
   readonly files: ReadonlyMap<string, AdvisedFile>
   readonly limits: Limits
-  readonly target: Target
+  readonly machine: Machine
   readonly run: RunOptions
 }
 
@@ -26,28 +27,33 @@ function lossText({ loss }: AdvisedFile): string {
 
 const nats = (value: number): string => (value >= 0.0995 ? value.toFixed(2) : value.toPrecision(2))
 
-/** `Gemma 3 4B Q4_0, QAT` or the name of a file. */
-const nameOf = ({ type, qat, path }: AdvisedFile): string =>
+type Named = { readonly type: string; readonly qat: { readonly qat: boolean }; readonly path?: string }
+
+/** `Q4_0 QAT` or the name of a file. */
+export const nameOf = ({ type, qat, path }: Named): string =>
   path === undefined ? `${type}${qat.qat ? ' QAT' : ''}` : path.replace(/^.*[\\/]/, '')
 
 /** Sentences about one model. */
 export function sentencesOf(pick: Pick, told: Told): string[] {
-  const { files, target, run } = told
+  const { files, limits, run } = told
   const best = pick.best === undefined ? undefined : (files.get(pick.best) as AdvisedFile)
   if (!best) return nothingFits(pick, told)
   const { memory, speed, loss } = best
   const where =
     memory.vramBytes === 0
       ? `${humanBytes(memory.ramBytes)} of memory, on the processor`
-      : target.unified
+      : limits.unified
         ? `${humanBytes(memory.ramBytes + memory.vramBytes)} of unified memory`
         : `${humanBytes(memory.vramBytes)} on the graphics card and ${humanBytes(memory.ramBytes)} of the system's memory`
+  const [low, high] = speed.interval
   const sentences = [
-    `Take ${nameOf(best)}: with a context of ${run.context.toLocaleString('en-US')} tokens it takes ${where}, and writes some ${tokens(speed.generate)} tokens a second.`,
+    `Take ${nameOf(best)}: with a context of ${run.context.toLocaleString('en-US')} tokens it takes ${where}, and writes some ${speedText(speed.generate)} tokens a second (${speedText(low)} to ${speedText(high)}, ${bases[speed.basis]}).`,
     loss.kind === 'reference'
       ? 'It is the full precision, so nothing is lost.'
       : `Expected loss: ${lossText(best)} nats per token, ${loss.basis}.`,
     ...rulesOf(best, told),
+    ...best.notes,
+    ...freeText(best, told),
   ]
   const second = pick.runnerUp === undefined ? undefined : files.get(pick.runnerUp)
   if (second) sentences.push(runnerUpText(best, second))
@@ -56,13 +62,22 @@ export function sentencesOf(pick: Pick, told: Told): string[] {
     sentences.push(
       pick.next.lacks === 'memory'
         ? `The next better one, ${nameOf(next)} (expected loss ${lossText(next)}), lacks ${humanBytes(pick.next.amount)} of memory: ${giveUp(told)}.`
-        : `${nameOf(next)} would lose less (${lossText(next)}), but writes ${tokens(next.speed.generate)} tokens a second, ${tokens(pick.next.amount)} too few.`,
+        : `${nameOf(next)} would lose less (${lossText(next)}), but writes ${speedText(next.speed.generate)} tokens a second, ${speedText(pick.next.amount)} too few.`,
     )
   }
   return [...sentences, ...cacheText(told, told.candidates.get(best.id)?.family)]
 }
 
-const tokens = (perSecond: number): string =>
+/** What a speed rests on. */
+const bases: Readonly<Record<SpeedBasis, string>> = {
+  bench: 'by files that were benchmarked here',
+  probe: 'by a probe of this machine',
+  'data sheet': 'by data sheets',
+  guess: 'a guess',
+}
+
+/** Tokens a second. */
+export const speedText = (perSecond: number): string =>
   perSecond < 10 ? perSecond.toFixed(1) : String(Math.round(perSecond))
 
 function runnerUpText(best: AdvisedFile, second: AdvisedFile): string {
@@ -73,17 +88,18 @@ function runnerUpText(best: AdvisedFile, second: AdvisedFile): string {
 }
 
 /** What to give up or buy for a file that does not fit. */
-function giveUp({ limits, run, target }: Told): string {
-  const cache =
-    run.context > 4096
-      ? `a context of ${Math.floor(run.context / 2)} tokens or a cache of type q8_0 would free some, `
-      : ''
-  if (target.unified) return `${cache}a machine with more memory would hold it`
+function giveUp({ limits, run }: Told): string {
+  const smaller = [
+    ...(run.context > 4096 ? [`a context of ${Math.floor(run.context / 2)} tokens`] : []),
+    ...(run.cacheTypes.keys === 'f16' ? ['a cache of type q8_0'] : []),
+  ]
+  const cache = smaller.length > 0 ? `${smaller.join(' or ')} would free some, ` : ''
+  if (limits.unified) return `${cache}a machine with more memory would hold it`
   return `${cache}${limits.vram > 0 ? 'a larger card or more memory' : 'more memory'} would hold it`
 }
 
 /** The rules that people go by, where they come out of the figures. */
-function rulesOf(best: AdvisedFile, { catalogue, candidates, files, target }: Told): string[] {
+function rulesOf(best: AdvisedFile, { catalogue, candidates, files }: Told): string[] {
   const own = candidates.get(best.id) as Candidate
   const bits = new Map(catalogue.types.map(({ type, bitsPerWeight }) => [type, bitsPerWeight]))
   const size = bits.get(best.type) ?? best.bitsPerWeight
@@ -115,23 +131,34 @@ function rulesOf(best: AdvisedFile, { catalogue, candidates, files, target }: To
     rules.push(
       'A QAT release of its publisher is a model of its own: its distance from the original is no measure of it.',
     )
-  if (own.fp4 && target.fp4 === false)
-    rules.push(
-      `${target.gpu} has no matrix units for 4-bit floats, so ${best.type} is decoded first and no faster than other types of its size.`,
-    )
   return rules
 }
 
-/** Which of the candidates are 4-bit floats, and whether the card multiplies them. */
-export function fp4Note({ fp4, gpu, vramBytes }: Target): string | undefined {
-  if (vramBytes === 0 || gpu === undefined || fp4 === undefined) return undefined
-  return fp4
+/** Whether the card multiplies 4-bit floats. */
+export function fp4Note({ gpus: [card] }: Machine): string | undefined {
+  if (card?.spec?.nvfp4Native === undefined) return undefined
+  const gpu = card.description
+  return card.spec.nvfp4Native
     ? `${gpu} multiplies 4-bit floats: NVFP4 and MXFP4 read prompts faster there than other types; tokens are written at the speed of the memory, as with any type of that size.`
     : `${gpu} has no matrix units for 4-bit floats (those begin with Blackwell): NVFP4 and MXFP4 run there, no faster than Q4_0.`
 }
 
+/** What the machine has no room for now, though it fits. */
+function freeText({ memory }: AdvisedFile, { machine: { cpu, gpus } }: Told): string[] {
+  const sum = (all: readonly { readonly freeBytes?: number }[]): number =>
+    all.reduce((total, { freeBytes = Number.POSITIVE_INFINITY }) => total + freeBytes, 0)
+  const places = [
+    { needed: memory.ramBytes, free: sum([cpu]), where: 'of the memory' },
+    { needed: memory.vramBytes, free: sum(gpus), where: 'on the graphics card' },
+  ]
+  return places
+    .filter(({ needed, free }) => needed > free)
+    .map(({ free, where }) => `Only ${humanBytes(free)} ${where} are free now: close other programs first.`)
+}
+
 /** A cache type that is known to harm this family. */
-function cacheText({ catalogue, run: { keys, values } }: Told, family: Family | undefined): string[] {
+function cacheText({ catalogue, run }: Told, family: Family | undefined): string[] {
+  const { keys, values } = run.cacheTypes
   if (keys === 'f16' && values === 'f16') return []
   const named = `${keys}${keys === values ? '' : `/${values}`}`
   const known = catalogue.cacheLosses.filter(
@@ -159,10 +186,10 @@ function nothingFits({ closest }: Pick, { files, run, limits }: Told): string[] 
   return closest.lacks === 'memory'
     ? [
         `Nothing fits with a context of ${run.context.toLocaleString('en-US')} tokens: ${nameOf(nearest)}, which needs least more, lacks ${humanBytes(closest.amount)} of memory.`,
-        'Take a smaller model, a shorter context, or a cache of type q8_0.',
+        `Take a smaller model${run.cacheTypes.keys === 'f16' ? ', a shorter context, or a cache of type q8_0' : ' or a shorter context'}.`,
       ]
     : [
-        `Nothing is fast enough: ${nameOf(nearest)} is nearest and writes ${tokens(nearest.speed.generate)} tokens a second of the ${limits.minSpeed} that were asked for.`,
+        `Nothing is fast enough: ${nameOf(nearest)} is nearest and writes ${speedText(nearest.speed.generate)} tokens a second of the ${limits.minSpeed} that were asked for.`,
         'Take a smaller model, or fewer bits.',
       ]
 }

@@ -4,6 +4,7 @@ import { loadCatalogue } from '../../src/advise/catalogue/catalogue.js'
 import { gpuNamed } from '../../src/advise/catalogue/names.js'
 import { gpuSpec } from '../../src/advise/machine/gpu.js'
 import { describeMachine } from '../../src/advise/machine/machine.js'
+import { namedMachine } from '../../src/advise/machine/named.js'
 import { layoutOf } from '../../src/advise/memory/layout.js'
 import { repackedTypes } from '../../src/advise/memory/repack.js'
 
@@ -33,6 +34,21 @@ describe('a machine', () => {
     expect(spec.unified).toBe(true)
     const [gpu] = describeMachine({ ramBytes: 16 * gib, gpus: [spec] }).gpus
     expect(gpu.usableBytes).toBeCloseTo((32 / 3) * gib)
+  })
+
+  test('is described by sizes and the name of a card, and says what it assumes', async () => {
+    const catalogue = await loadCatalogue()
+    const sold = namedMachine(catalogue, { ramBytes: 16 * gib, gpu: 'RTX 4060 Ti' })
+    expect(sold.machine.gpus.map(({ totalBytes }) => totalBytes)).toEqual([8 * gib])
+    expect(sold.notes.join()).toContain('sold with 8 and 16 GB')
+    const unnamed = namedMachine(catalogue, { vramBytes: 8 * gib })
+    expect(unnamed.machine.described).toBe(true)
+    expect(unnamed.machine.gpus[0].bandwidth).toBeUndefined()
+    expect(unnamed.notes.join()).toContain("this machine's")
+    const apple = namedMachine(catalogue, { gpu: 'Apple M4' })
+    expect(apple.machine.cpu).toMatchObject({ totalBytes: 16 * gib, bandwidth: 120e9, unified: true })
+    expect(apple.notes.join()).toContain('--ram says otherwise')
+    expect(namedMachine(catalogue, { vramBytes: 0 }).machine.gpus).toEqual([])
   })
 
   test('of an absurd size is refused', () => {

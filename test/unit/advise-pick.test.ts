@@ -11,7 +11,7 @@ import { loadCatalogue } from '../../src/advise/catalogue/catalogue.js'
 import { ownMeasurements } from '../../src/advise/measurements/export.js'
 import {
   type Footprint,
-  limitsFrom,
+  type Limits,
   loadAfter,
   type Option,
   picksOf,
@@ -65,6 +65,10 @@ function footprint(bytes: number, context: number): Footprint {
   })
   return { loads: [load(0), load(1)], steps: [layers], fixedVram: compute }
 }
+
+const limitsOf = (ram: number, vram: number, minSpeed: number, unified = false): Limits => ({
+  ...{ ram, vram, minSpeed, unified },
+})
 
 let folder: string
 let store: Store
@@ -126,7 +130,7 @@ function exhaustive(context: number, ram: number, vram: number, minSpeed: number
       // Between the first and the last layer everything but the weights changes evenly too.
       const rest = 2e8 + 300e6 - share * 225e6
       const inMemory = (1 - share) * (bytes + cache) + rest
-      if (onCard > (11 / 12) * vram || inMemory > 0.9 * ram) continue
+      if (onCard > vram || inMemory > ram) continue
       fits = true
       fastest = Math.max(fastest, 1 / ((bytes * share) / 300e9 + (bytes * (1 - share)) / 40e9))
     }
@@ -149,7 +153,7 @@ describe('the pick', () => {
       const ram = 1e9 * (1 + random.int(160) / 10)
       const vram = random.int(3) === 0 ? 0 : 1e9 * (random.int(120) / 10)
       const minSpeed = random.int(2) === 0 ? 0 : random.int(60)
-      const [pick] = picksOf(options(context), limitsFrom(ram, vram, false, minSpeed))
+      const [pick] = picksOf(options(context), limitsOf(ram, vram, minSpeed))
       const found = exhaustive(context, ram, vram, minSpeed)
       expect(pick.best, `${ram} ${vram} ${context} ${minSpeed}`).toBe(found)
       seen.set(found ?? 'none', (seen.get(found ?? 'none') ?? 0) + 1)
@@ -160,7 +164,7 @@ describe('the pick', () => {
 
   test('the runner-up is the pick once the pick is gone; the next better one is what more memory buys', async () => {
     const all = options(4096)
-    const limits = limitsFrom(8e9, 0, false, 0)
+    const limits = limitsOf(7.2e9, 0, 0)
     const [pick] = picksOf(all, limits)
     const [without] = picksOf(
       all.filter(({ id }) => id !== pick.best),
@@ -168,17 +172,17 @@ describe('the pick', () => {
     )
     expect(pick.runnerUp).toBe(without.best)
     expect(pick.next?.lacks).toBe('memory')
-    const more = limitsFrom(8e9 + (pick.next?.amount ?? 0) / 0.9 + 1, 0, false, 0)
+    const more = limitsOf(7.2e9 + (pick.next?.amount ?? 0) + 1, 0, 0)
     expect(picksOf(all, more)[0].best).toBe(pick.next?.id)
   })
 
   test('of equal losses it is the smaller file', async () => {
     const all = options(1024).filter(({ id }) => id.startsWith('Q4_K'))
-    expect(picksOf(all, limitsFrom(64e9, 0, false, 0))[0].best).toBe('Q4_K_S')
+    expect(picksOf(all, limitsOf(64e9, 0, 0))[0].best).toBe('Q4_K_S')
   })
 
   test('says what lacks least if nothing fits', async () => {
-    const [pick] = picksOf(options(1024), limitsFrom(2e9, 0, false, 0))
+    const [pick] = picksOf(options(1024), limitsOf(2e9, 0, 0))
     expect(pick.best).toBeUndefined()
     expect(pick.closest).toMatchObject({ id: 'IQ2_M', lacks: 'memory' })
   })
@@ -186,7 +190,7 @@ describe('the pick', () => {
 
 describe('places', () => {
   test('of unified memory the sum counts', () => {
-    const limits = limitsFrom(8e9, 8e9, true, 0)
+    const limits = limitsOf(7e9, 5e9, 0, true)
     const place = placeOf(footprint(4e9, 1024), limits)
     expect(place.ram + place.vram).toBeLessThanOrEqual(limits.ram)
     expect(place.moved).toBe(layers)

@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const card: GpuSpec = {
-  ...{ name: 'card', vramBytes: 2 ** 33, bandwidth: 1e12, flops: { f16: 1e14 } },
+  ...{ name: 'card', vramBytes: 2 ** 33, bandwidth: 1e12, flops: 1e14 },
   ...{ nvfp4Native: false, unified: false },
 }
 const withRate = (rate: Rate): Machine => {
@@ -59,7 +59,7 @@ describe('an estimate', () => {
   test('follows measured rates', () => {
     const machine = withRate({ bytesPerSecond: 1e9, flops: 1e9 })
     const [work] = workOf(model, {}).weights
-    const { generate, prompt, basis } = estimateSpeed(model, machine)
+    const { generate, prompt, basis } = estimateSpeed(workOf(model, {}), machine)
     expect(generate.expected).toBeCloseTo(1e9 / work.bytes)
     expect(prompt.expected).toBeCloseTo(1e9 / (2 * work.weights))
     expect(basis).toBe('probe')
@@ -68,8 +68,8 @@ describe('an estimate', () => {
 
   test('says what it rests on, and is wider the less that is', () => {
     const sheet = describeMachine({ ramBytes: 2 ** 34, gpus: [card], ramBandwidth: 8e10 })
-    const onCard = estimateSpeed(model, sheet, { gpuLayers: Number.POSITIVE_INFINITY })
-    const guess = estimateSpeed(model, describeMachine({ ramBytes: 2 ** 34 }))
+    const onCard = estimateSpeed(workOf(model, { gpuLayers: Number.POSITIVE_INFINITY }), sheet)
+    const guess = estimateSpeed(workOf(model, {}), describeMachine({ ramBytes: 2 ** 34 }))
     expect(onCard.basis).toBe('data sheet')
     expect(guess.basis).toBe('guess')
     expect(guess.generate.high / guess.generate.low).toBeGreaterThan(
@@ -81,7 +81,7 @@ describe('an estimate', () => {
     const machine = withRate({ bytesPerSecond: 1e9, flops: 1e9 })
     const draft = { bytes: 10_000, guesses: 4 }
     const [lost, won] = [0, 0.9].map((accepted) =>
-      estimateSpeed(model, machine, { draft: { ...draft, accepted } }),
+      estimateSpeed(workOf(model, {}), machine, undefined, { ...draft, accepted }),
     )
     expect(lost.drafted!.expected).toBeLessThan(lost.generate.expected)
     expect(won.drafted!.expected).toBeGreaterThan(won.generate.expected)
@@ -92,7 +92,8 @@ test('speeds that were measured here correct the estimates of other files', asyn
   const store = await Store.open(join(folder, 'store.db'))
   try {
     const machine = withRate({ bytesPerSecond: 1e9, flops: 1e9 })
-    const plain = estimateSpeed(model, machine, { depth: 32 }).generate.expected
+    const work = workOf(model, { depth: 32 })
+    const plain = estimateSpeed(work, machine).generate.expected
     const file = {
       ...{ path: path(), type: 'F32', bytes: 1, bitsPerWeight: 32, loadMs: spreadOf([1]) },
       memory: {
@@ -117,10 +118,12 @@ test('speeds that were measured here correct the estimates of other files', asyn
     const bench: Bench = { machine: thisMachine(), settings, files: [file] }
     await recordSpeeds(store, bench)
     const calibration = calibrationOf(store, machine)
-    expect(calibration.generate[0]).toBeCloseTo(2)
-    const corrected = estimateSpeed(model, machine, { depth: 32 }, calibration)
+    expect(calibration.generate[0].ratio).toBeCloseTo(2)
+    const corrected = estimateSpeed(work, machine, calibration)
     expect(corrected.generate.expected).toBeCloseTo(plain / 2)
-    expect(corrected.basis).toBe('bench of files on this machine')
+    expect(corrected.basis).toBe('bench')
+    const large = { ...work, weights: work.weights.map((each) => ({ ...each, bytes: 100 * each.bytes })) }
+    expect(estimateSpeed(large, machine, calibration).basis).toBe('probe')
   } finally {
     store.close()
   }

@@ -27,13 +27,13 @@ test('the JSON follows the exported schema', async () => {
 
 describe('rules that people know', () => {
   test('QAT of the type fits, and nothing larger does: take it', async () => {
-    const advice = await advise({ names: ['gemma-3-12b'], ...cpu, ramBytes: 10e9, context: 4096 })
+    const advice = await advise({ names: ['gemma-3-12b'], ...cpu, context: 32_768 })
     expect(pickOf(advice)).toMatchObject({ qat: { qat: true, suits: true } })
     expect(words(advice)).toContain('trained for')
   })
 
   test('no QAT: Q4_K_M or Q5_K_M', async () => {
-    const advice = await advise({ names: ['qwen3-8b'], ...cpu, ramBytes: 8e9 })
+    const advice = await advise({ names: ['qwen3-8b'], ...cpu, ramBytes: 11e9 })
     expect(['Q4_K_M', 'Q5_K_M']).toContain(pickOf(advice)?.type)
     expect(words(advice)).toContain('importance matrix')
     expect(advice.models[0].commands.map(({ command }) => command).join()).toContain('Qwen3-8B-GGUF')
@@ -46,7 +46,7 @@ describe('rules that people know', () => {
   })
 
   test('memory tight: 2 to 3 bits, and it says what is lost', async () => {
-    const advice = await advise({ names: ['qwen3-14b'], ...cpu, ramBytes: 10e9 })
+    const advice = await advise({ names: ['qwen3-14b'], ...cpu, ramBytes: 12e9 })
     expect(pickOf(advice)?.bitsPerWeight).toBeLessThan(3.6)
     expect(words(advice)).toContain('Memory is tight')
   })

@@ -112,16 +112,14 @@ test('an option has one letter, and a letter one option, in all commands', () =>
   expect([...names].filter(([, others]) => others.size > 1)).toEqual([])
 })
 
-/** They take long, and compute nothing. */
-const transfers = ['pull', 'convert']
+/** They take long, and no number of threads is theirs to choose. */
+const unthreaded = ['pull', 'convert', 'advise']
 
 test('every command that computes takes --threads and --progress, and every one but complete --json', () => {
   for (const command of createProgram().commands) {
     const own = command.options.map(({ long }) => long)
-    const computes = !['inspect', 'advise', 'cache', 'measurements', 'doctor', 'complete'].includes(
-      command.name(),
-    )
-    const threads = computes && !transfers.includes(command.name())
+    const computes = !['inspect', 'cache', 'measurements', 'doctor', 'complete'].includes(command.name())
+    const threads = computes && !unthreaded.includes(command.name())
     expect([command.name(), own.includes('--threads'), own.includes('--progress')]).toEqual([
       command.name(),
       threads,

@@ -3,6 +3,7 @@
  * takes the place of what ships.
  */
 import type { Schema } from '@cfworker/json-schema'
+import { closedObject as object } from '../object-schema.js'
 
 const text = { type: 'string', minLength: 1, maxLength: 2000 } as const
 const count = { type: 'integer', minimum: 1, maximum: 1e14 } as const
@@ -12,16 +13,6 @@ const texts = { type: 'array', maxItems: 100, items: text } as const
 const sources = { ...texts, minItems: 1 } as const
 const day = { type: 'string', pattern: '^20[0-9]{2}-[01][0-9]-[0-3][0-9]$' } as const
 const repository = { type: 'string', pattern: '^[A-Za-z0-9][\\w.-]{0,95}/[A-Za-z0-9][\\w.-]{0,95}$' } as const
-
-/** An object with these fields and no others. @param optional fields */
-function object(required: Record<string, Schema>, optional: Record<string, Schema> = {}): Schema {
-  return {
-    type: 'object',
-    properties: { ...required, ...optional },
-    required: Object.keys(required),
-    additionalProperties: false,
-  }
-}
 
 /** A list of such objects. */
 const list = (items: Schema, maxItems = 5000): Schema => ({ type: 'array', maxItems, items })

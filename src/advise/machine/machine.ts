@@ -5,7 +5,7 @@
 import { arch, cpus } from 'node:os'
 import { UsageError } from '../../errors.js'
 import { type Device, devices, instructionSets } from '../../llama/index.js'
-import { memoryBudget } from '../../memory.js'
+import { memoryBudget, memoryLimits } from '../../memory.js'
 import { threadCount } from '../../threads.js'
 import type { GpuSpec } from './gpu.js'
 
@@ -22,6 +22,8 @@ export interface MachineDevice {
   /** ggml's name, e.g. `CPU`, `CUDA0`; for a described one `GPU0`. */
   readonly name: string
   readonly description: string
+  /** All memory, in bytes; a container's limit counts as the system's. */
+  readonly totalBytes: number
   /** Memory that a model may take, in bytes: limits of containers and the working set of unified memory are observed. */
   readonly usableBytes: number
   /** Memory that is free now; absent for a described machine. */
@@ -53,7 +55,9 @@ export interface MachineOptions {
   readonly ramBytes?: number
   /** Graphics processors. Default: none, if the memory is given. */
   readonly gpus?: readonly GpuSpec[]
-  /** Peak bandwidth of the system's memory in bytes per second. */
+  /** What is known of a graphics processor of this machine, by the name that its driver gives it. */
+  readonly specOf?: (description: string) => GpuSpec | undefined
+  /** Peak bandwidth of the system's memory in bytes per second. Default: that of a graphics processor that shares it. */
   readonly ramBandwidth?: number
 }
 
@@ -63,53 +67,70 @@ const [leastMemory, mostMemory] = [2 ** 20, 2 ** 50]
 
 /** @throws UsageError for a size that no memory has, QuenchError without llama.cpp's libraries */
 export function describeMachine(options: MachineOptions = {}): Machine {
-  const { ramBytes, gpus, ramBandwidth } = options
-  const described = Object.values(options).some((value) => value !== undefined)
-  const sizes = (gpus ?? []).map(({ unified, vramBytes }) => (unified && ramBytes) || vramBytes)
-  for (const bytes of [ramBytes, ...sizes])
-    if (bytes !== undefined && !(bytes >= leastMemory && bytes <= mostMemory))
-      throw new UsageError(`a memory of ${bytes} bytes is no machine's; give a size from 1 MiB to 1 PiB`)
-  const usable = ramBytes === undefined ? memoryBudget() : memoryBudget(ramBytes, 0)
-  const shared = gpus?.some(({ unified }) => unified) ?? false
+  const { ramBytes, gpus = [], specOf, ramBandwidth } = options
+  const described = [ramBytes, options.gpus, ramBandwidth].some((value) => value !== undefined)
+  checkSize('--ram', ramBytes)
+  for (const { unified, vramBytes } of gpus) if (!unified) checkSize('--vram', vramBytes)
+  const own = memoryLimits()
+  const total = ramBytes ?? own.limit ?? own.machine
+  const shared = gpus.find(({ unified }) => unified)
+  const bandwidth = ramBandwidth ?? shared?.bandwidth
+  const cpu = {
+    name: 'CPU',
+    description: described ? 'described processor' : (cpus()[0]?.model.trim() ?? arch()),
+    totalBytes: total,
+    usableBytes: usableMemory(total),
+    ...(!described && { freeBytes: process.availableMemory() }),
+    ...(bandwidth !== undefined && { bandwidth }),
+    rates: new Map(),
+    unified: shared !== undefined,
+  }
   return {
     described,
-    cpu: {
-      name: 'CPU',
-      description: described ? 'described processor' : (cpus()[0]?.model.trim() ?? arch()),
-      usableBytes: usable,
-      ...(ramBytes === undefined && { freeBytes: process.availableMemory() }),
-      ...(ramBandwidth !== undefined && { bandwidth: ramBandwidth }),
-      rates: new Map(),
-      unified: shared,
-    },
+    cpu,
     gpus: described
-      ? (gpus ?? []).map((spec, i) => describedGpu(spec, i, ramBytes))
+      ? gpus.map((spec, i) => describedGpu(spec, i, total))
       : devices()
           .filter(({ kind }) => kind === 'gpu' || kind === 'integrated gpu')
-          .map(ownGpu),
+          .map((device) => ownGpu(device, specOf?.(device.description))),
     threads: threadCount(),
     instructions: instructionSets(),
   }
 }
 
-function ownGpu({ name, description, kind, totalBytes, freeBytes }: Device): MachineDevice {
+function checkSize(option: string, bytes: number | undefined): void {
+  if (bytes !== undefined && !(bytes >= leastMemory && bytes <= mostMemory))
+    throw new UsageError(
+      `${option}: a memory of ${bytes} bytes is no machine's; give a size from 1 MiB to 1 PiB, e.g. 16GB`,
+    )
+}
+
+function ownGpu(
+  { name, description, kind, totalBytes, freeBytes }: Device,
+  spec: GpuSpec | undefined,
+): MachineDevice {
   const unified = kind === 'integrated gpu' || (process.platform === 'darwin' && arch() === 'arm64')
   return {
     name,
-    description,
+    description: spec?.name ?? description,
+    totalBytes,
     // With unified memory ggml's total is the working set that the system allows.
-    usableBytes: unified ? totalBytes : beside(totalBytes),
+    usableBytes: unified ? totalBytes : usableOnCard(totalBytes),
     freeBytes,
+    ...(spec?.bandwidth !== undefined && { bandwidth: spec.bandwidth }),
     rates: new Map(),
     unified,
+    ...(spec && { spec }),
   }
 }
 
-function describedGpu(spec: GpuSpec, i: number, ramBytes: number | undefined): MachineDevice {
+function describedGpu(spec: GpuSpec, i: number, ramBytes: number): MachineDevice {
+  const totalBytes = spec.unified ? ramBytes : spec.vramBytes
   return {
     name: `GPU${i}`,
     description: spec.name,
-    usableBytes: spec.unified ? workingSet(ramBytes ?? spec.vramBytes) : beside(spec.vramBytes),
+    totalBytes,
+    usableBytes: spec.unified ? workingSet(totalBytes) : usableOnCard(totalBytes),
     ...(spec.bandwidth !== undefined && { bandwidth: spec.bandwidth }),
     rates: new Map(),
     unified: spec.unified,
@@ -117,7 +138,11 @@ function describedGpu(spec: GpuSpec, i: number, ramBytes: number | undefined): M
   }
 }
 
-const beside = (bytes: number): number => Math.max(bytes / 2, bytes - gpuMargin)
+/** Bytes of the system's memory that a model may take. */
+export const usableMemory = (bytes: number): number => memoryBudget(bytes, 0)
+
+/** Bytes of a graphics card's memory that a model may take. */
+export const usableOnCard = (bytes: number): number => Math.max(bytes / 2, bytes - gpuMargin)
 
 /** What macOS lets graphics take of the memory: two thirds, or three quarters above 36 GiB; others allow about as much. */
-const workingSet = (bytes: number): number => bytes * (bytes > 36 * 2 ** 30 ? 3 / 4 : 2 / 3)
+export const workingSet = (bytes: number): number => bytes * (bytes > 36 * 2 ** 30 ? 3 / 4 : 2 / 3)

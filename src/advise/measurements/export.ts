@@ -4,7 +4,7 @@ import type { Store } from '../../compare/store.js'
 import { QuenchError } from '../../errors.js'
 import { openGguf } from '../../gguf/index.js'
 import { summarize } from '../../gguf/summary.js'
-import type { Round, SpeedTest } from '../../speed/index.js'
+import { type Round, type SpeedTest, spreadOf } from '../../speed/index.js'
 import { type MeasurementRecord, meanOf } from './record.js'
 
 /** What the key of an evaluation holds (`compare/measure.ts`). */
@@ -101,15 +101,10 @@ function speedsOf(store: Store): Map<string, NonNullable<MeasurementRecord['spee
           kind,
           tokens,
           depth,
-          tokensPerSecond: median(speeds),
+          tokensPerSecond: spreadOf(speeds).median,
         })),
     ]),
   )
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2
 }
 
 interface Facts {

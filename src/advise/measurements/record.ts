@@ -3,6 +3,7 @@
  * added to schema 1; a reader ignores those that it does not know.
  */
 import type { Schema } from '@cfworker/json-schema'
+import { openObject as object } from '../object-schema.js'
 
 /** A mean over tokens with its standard error over windows, where that is known. */
 interface Mean {
@@ -72,13 +73,6 @@ const hash = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
 const count = { type: 'integer', minimum: 1, maximum: 1e15 } as const
 const nats = { type: 'number', minimum: 0, maximum: 100 } as const
 const share = { type: 'number', minimum: 0, maximum: 1 } as const
-
-function object(
-  required: Record<string, Schema>,
-  optional: Record<string, Schema> = {},
-): Schema & { type: 'object' } {
-  return { type: 'object', properties: { ...required, ...optional }, required: Object.keys(required) }
-}
 
 /** Schema of a line of `quench measurements export`. */
 export const measurementSchema: Schema = {

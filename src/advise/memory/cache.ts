@@ -1,7 +1,7 @@
 /** Keys and values (and recurrent states) of a context. Source: llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, llama-context.cpp. */
 import { UsageError } from '../../errors.js'
 import { ggmlTypeNamed } from '../../gguf/index.js'
-import type { LayerShape, ModelShape } from './shape.js'
+import type { CacheShape, LayerShape } from './shape.js'
 import type { MemoryOptions } from './types.js'
 
 /** The options as llama.cpp resolves them. */
@@ -32,7 +32,7 @@ const pad = (n: number): number => Math.ceil(n / 256) * 256
 const most = 2 ** 31 - 1
 
 /** @throws UsageError for numbers or types that llama.cpp does not take */
-export function runOf(shape: ModelShape, options: MemoryOptions): Run {
+export function runOf(shape: Pick<CacheShape, 'window'>, options: MemoryOptions): Run {
   const { parallel = 1, unifiedCache = false, fullWindows = false, flashAttention = true } = options
   const { keys, values } = options.cacheTypes ?? { keys: 'f16', values: 'f16' }
   checked('context', options.context, most)
@@ -78,7 +78,7 @@ function cacheType(of: string, name: string): CacheType {
 export const cellsOf = (run: Run, layer: LayerShape): number => (layer.sliding ? run.windowCells : run.cells)
 
 /** Bytes of each layer's cache and recurrent state. */
-export function cacheBytes(shape: ModelShape, run: Run): number[] {
+export function cacheBytes(shape: CacheShape, run: Run): number[] {
   // Without flash attention values are stored transposed, in rows that are alike in all layers.
   const widest = Math.max(...shape.layers.map(({ headsKV, valueWidth }) => headsKV * valueWidth))
   return shape.layers.map((layer) => {

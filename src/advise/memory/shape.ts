@@ -43,6 +43,9 @@ export interface ModelShape {
   readonly style: Style
 }
 
+/** What of it the cache depends on. */
+export type CacheShape = Pick<ModelShape, 'layers' | 'window' | 'latent' | 'recurrentWidth'>
+
 /** Lengths of what a matrix reads and writes, by its full name; 0 for one that the file lacks. */
 export interface Widths {
   readonly input: (name: string) => number

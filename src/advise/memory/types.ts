@@ -39,6 +39,8 @@ export interface MemoryItem {
   /** -1: the system's memory; else the index of the graphics processor. */
   readonly device: number
   readonly bytes: number
+  /** Pages of the mapped file that are never read again, so that the system takes them back where memory is short. */
+  readonly reclaimable?: true
 }
 
 export interface MemoryEstimate {

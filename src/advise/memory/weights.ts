@@ -20,13 +20,13 @@ export function weightItems(
   const tied = !shape.names.has('output.weight')
   const mapped = new Map<number, { first: number; last: number }>()
   const copies = new Map<number, number>()
-  let repackedBytes = 0
+  const repackedTensors: TensorInfo[] = []
   const place = (tensor: TensorInfo, device: number, multiplied: boolean): void => {
     if (device !== system) {
       const padded = Math.ceil(tensor.bytes / gpuAlignment) * gpuAlignment
       copies.set(device, (copies.get(device) ?? 0) + padded)
     } else if (multiplied && isRepacked(tensor, repacked)) {
-      repackedBytes += tensor.bytes
+      repackedTensors.push(tensor)
     } else {
       const range = mapped.get(tensor.file)
       const last = tensor.offset + tensor.bytes
@@ -50,12 +50,20 @@ export function weightItems(
       place(tensor, stays ? system : device, isMatrix(tensor))
     }
   }
-  const mappedBytes = [...mapped.values()].reduce((sum, { first, last }) => sum + last - first, 0)
-  return [
-    ...(mappedBytes > 0 ? [weights('weights (mapped file)', system, mappedBytes)] : []),
-    ...(repackedBytes > 0 ? [weights('weights repacked for the processor', system, repackedBytes)] : []),
+  const sum = (tensors: readonly TensorInfo[]): number =>
+    tensors.reduce((total, { bytes }) => total + bytes, 0)
+  const mappedBytes = [...mapped.values()].reduce((total, { first, last }) => total + last - first, 0)
+  const between = repackedTensors.filter(({ file, offset }) => {
+    const range = mapped.get(file)
+    return range && offset > range.first && offset < range.last
+  })
+  const items = [
+    weights('weights (mapped file)', system, mappedBytes - sum(between)),
+    { ...weights('weights in the file that are repacked', system, sum(between)), reclaimable: true as const },
+    weights('weights repacked for the processor', system, sum(repackedTensors)),
     ...[...copies].map(([device, bytes]) => weights('weights', device, bytes)),
   ]
+  return items.filter(({ bytes }) => bytes > 0)
 }
 
 /** Tensors without a layer in their name that belong to the first one. */

@@ -1,6 +1,8 @@
 /** What the page of `quench advise --open` knows: every file with what it takes at each context of the slider. */
-import { choices, type Prepared } from '../advise.js'
+import { describeMachine, type Machine, usableMemory, usableOnCard, workingSet } from '../machine/machine.js'
 import type { Footprint } from '../pick.js'
+import { choices, optionsOf, type Prepared } from '../prepare.js'
+import { nameOf } from '../words.js'
 
 /** Stops of the sliders; memory in GB of 10^9 bytes. */
 export const stops = {
@@ -29,6 +31,8 @@ export interface PageData {
     readonly vram: readonly number[]
     readonly context: readonly number[]
   }
+  /** Bytes that a model may take at each stop of `ram`, and of `vram`; of unified memory both are by `ram`. */
+  readonly usable: { readonly ram: readonly number[]; readonly vram: readonly number[] }
   readonly unified: boolean
   readonly minSpeed: number
   readonly gpu?: string
@@ -39,17 +43,20 @@ export interface PageData {
 }
 
 export function pageData(prepared: Prepared): PageData {
-  const { candidates, losses, target, run, minSpeed } = prepared
-  const atEach = stops.context.map((context) => choices({ ...prepared, run: { ...run, context } }))
+  const { candidates, losses, run, minSpeed } = prepared
+  const machine = withCard(prepared.machine)
+  const atEach = stops.context.map((context) =>
+    choices(optionsOf({ ...prepared, machine, run: { ...run, context } }), prepared),
+  )
   const files = atEach[0].flatMap((option, i): PageFile[] => {
     const candidate = candidates.find(({ id }) => id === option.id)
     const loss = losses.get(option.id)
     if (!candidate || !loss) return []
-    const { path, type, qat, bytes } = candidate
+    const { qat, bytes } = candidate
     return [
       {
         id: option.id,
-        name: path === undefined ? `${type}${qat.qat ? ' QAT' : ''}` : path.replace(/^.*[\\/]/, ''),
+        name: nameOf(candidate),
         model: option.model,
         loss: loss.expected,
         interval: loss.interval,
@@ -65,18 +72,34 @@ export function pageData(prepared: Prepared): PageData {
     id,
     name: candidates.find(({ group }) => group === id)?.model.name ?? id,
   }))
+  const [card] = machine.gpus
+  const vramBytes = prepared.machine.gpus.reduce((sum, { totalBytes }) => sum + totalBytes, 0)
+  const bytes = (gigabytes: number): number => gigabytes * 1e9
   return {
     stops,
-    unified: target.unified,
+    usable: {
+      ram: stops.ram.map((stop) => usableMemory(bytes(stop))),
+      vram: card.unified
+        ? stops.ram.map((stop) => workingSet(bytes(stop)))
+        : stops.vram.map((stop) => usableOnCard(bytes(stop))),
+    },
+    unified: card.unified,
     minSpeed,
-    ...(target.gpu !== undefined && { gpu: target.gpu }),
+    ...(card.description !== '' && { gpu: card.description }),
     ...{ models, files },
     start: {
-      ram: nearest(stops.ram, target.ramBytes / 1e9),
-      vram: nearest(stops.vram, target.vramBytes / 1e9),
+      ram: nearest(stops.ram, machine.cpu.totalBytes / 1e9),
+      vram: nearest(stops.vram, vramBytes / 1e9),
       context: nearest(stops.context, run.context),
     },
   }
+}
+
+/** The slider of a machine without a graphics card has one too, of which nothing is known. */
+function withCard(machine: Machine): Machine {
+  if (machine.gpus.length > 0) return machine
+  const spec = { name: '', vramBytes: 8e9, unified: false }
+  return { ...machine, gpus: describeMachine({ gpus: [spec] }).gpus }
 }
 
 /** The last stop that is not above a value, within a hundredth; the first if all are. */

@@ -4,14 +4,14 @@
  */
 import { createHash } from 'node:crypto'
 import { html, trusted } from '../../report/html.js'
-import { excessOf, inOrder, lackOf, limitsFrom, loadAfter, picksOf, placeOf } from '../pick.js'
+import { excessOf, inOrder, lackOf, loadAfter, picksOf, placeOf } from '../pick.js'
 import type { PageData } from './data.js'
 import { script } from './script.js'
 
 /** The picker as the page runs it. Compilers that keep names wrap functions in calls of `__name`. */
 const picker = [
   'const __name = (value) => value',
-  ...[limitsFrom, loadAfter, excessOf, placeOf, lackOf, inOrder, picksOf].map(String),
+  ...[loadAfter, excessOf, placeOf, lackOf, inOrder, picksOf].map(String),
 ].join('\n')
 
 const style = `
@@ -58,7 +58,7 @@ ${slider('context', 'Context')}
 <div class="wide"><svg id="plot" viewBox="0 0 640 360" role="img" aria-label="Expected loss against size of the file"></svg></div>
 <div class="wide"><table id="files"><thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead><tbody></tbody></table></div>
 <p class="soft">A loss is the KL divergence from the full-precision model in nats per token; lines are 80 % intervals. It ranks files of one model. Filled
-files fit${data.minSpeed > 0 ? html` and write at least ${data.minSpeed} tokens a second` : ''}. Speeds are estimates from the bandwidth of the memory.</p>
+files fit${data.minSpeed > 0 ? html` and write at least ${data.minSpeed} tokens a second` : ''}. Speeds are estimates.</p>
 <script type="application/json" id="data">${trusted(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
 <script>${trusted(code)}</script>
 </body>

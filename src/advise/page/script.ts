@@ -25,7 +25,8 @@ function show() {
   sliders.ram.setAttribute('aria-valuetext', at('ram') + ' GB')
   sliders.vram.setAttribute('aria-valuetext', at('vram') + ' GB')
   sliders.context.setAttribute('aria-valuetext', at('context') + ' tokens')
-  const limits = limitsFrom(at('ram') * 1e9, at('vram') * 1e9, data.unified, data.minSpeed)
+  const [ram, vram] = [sliders.ram, data.unified ? sliders.ram : sliders.vram].map(({ value }) => Number(value))
+  const limits = { ram: data.usable.ram[ram], vram: data.usable.vram[vram], unified: data.unified, minSpeed: data.minSpeed }
   const files = data.files.filter(({ model }) => model === choice.value)
   const options = files.map((file) => ({ ...file, footprint: file.footprints[context] }))
   const [pick] = picksOf(options, limits)

@@ -6,8 +6,8 @@ import type { Store } from '../../compare/store.js'
 import { openGguf } from '../../gguf/index.js'
 import { type Bench, thisMachine } from '../../speed/index.js'
 import type { Machine } from '../machine/machine.js'
-import { secondsOf } from './estimate.js'
-import type { Calibration } from './types.js'
+import { bytesOf, secondsOf } from './estimate.js'
+import type { Calibration, Comparison } from './types.js'
 import { type TokenWork, type Work, workOf } from './work.js'
 
 interface Measured {
@@ -53,19 +53,21 @@ export async function recordSpeeds(store: Store, bench: Bench): Promise<void> {
   }
 }
 
-/** How the machine's stored speeds compare with the estimates of them. */
+/** How the machine's stored speeds compare with the estimates of them. Of a bench with other threads than usual nothing follows. */
 export function calibrationOf(store: Store, machine: Machine): Calibration {
   const key = JSON.stringify(machineKey())
-  const ratios = (kind: Measured['kind']): number[] =>
-    store
-      .list<Measured>('speed')
-      .filter(({ inputs, value }) => JSON.stringify(inputs.machine) === key && value.kind === kind)
-      .filter(({ inputs }) => inputs.version === version)
+  const known = store
+    .list<Measured>('speed')
+    .filter(({ inputs }) => inputs.version === version && JSON.stringify(inputs.machine) === key)
+    .filter(({ inputs: { threads } }) => threads === null || threads === machine.threads)
+  const of = (kind: Measured['kind']): Comparison[] =>
+    known
+      .filter(({ value }) => value.kind === kind)
       .map(({ value: { tokensPerSecond, work } }) => {
         const token: TokenWork = { ...work, cache: new Map(work.cache) }
-        return 1 / tokensPerSecond / secondsOf(token, machine)[kind]
+        return { bytes: bytesOf(token), ratio: 1 / tokensPerSecond / secondsOf(token, machine)[kind] }
       })
-  return { generate: ratios('generate'), prompt: ratios('prompt') }
+  return { generate: of('generate'), prompt: of('prompt') }
 }
 
 function machineKey() {

@@ -1,48 +1,55 @@
 /**
  * Tokens per second. A token that is generated waits for memory: every weight it uses and the cache are read once. A prompt
  * waits for arithmetic: two operations for each weight and token. Rates are the probe's where it has run, else a share of
- * what data sheets promise; speeds that were measured on the machine correct both.
+ * what data sheets promise; speeds of files of like size that were measured on the machine correct both.
  */
 import { spreadOf } from '../../speed/index.js'
 import type { Machine, MachineDevice, Rate } from '../machine/machine.js'
-import type { GgufHeader } from '../memory/types.js'
-import type { Calibration, Placement, SpeedEstimate, SpeedRange } from './types.js'
-import { type TokenWork, workOf } from './work.js'
+import type { Calibration, Comparison, Draft, SpeedEstimate, SpeedRange } from './types.js'
+import type { TokenWork } from './work.js'
 
 /** Of a data sheet's bandwidth and operations; people measure 0.7 to 0.85 of memory. */
 const reached = { bandwidth: 0.75, flops: 0.35 }
-/** Two channels of DDR4-3200, and a desktop processor; a card in the middle of those of the last years. */
-const usual = {
-  cpu: { bytesPerSecond: reached.bandwidth * 51.2e9, flops: 0.3e12 },
-  gpu: { bytesPerSecond: reached.bandwidth * 300e9, flops: 7e12 },
-}
+/** Of machines of which nobody knows: two channels of DDR4-3200, a card in the middle of those of the last years. */
+const usualBandwidth = { cpu: 51.2e9, gpu: 300e9 }
+const usualFlops = { cpu: 0.3e12, gpu: 7e12 }
 /** A layer on a graphics processor takes this long to start, however small it is. */
 const gpuLayerSeconds = 20e-6
 /** Half of the range around the expected value, as a factor. */
 const spreads = { bench: 1.1, probe: 1.25, sheet: 1.5, guess: 2 }
 
-/** @throws FileError for a damaged header, UsageError for a placement that says nothing */
+/** Files of another order of size say little of each other: small ones stay in caches. */
+const alike = 10
+
 export function estimateSpeed(
-  header: GgufHeader,
+  work: TokenWork,
   machine: Machine,
-  placement: Placement = {},
   calibration: Calibration = { generate: [], prompt: [] },
+  draft?: Draft,
 ): SpeedEstimate {
-  const work = workOf(header, placement)
   const seconds = secondsOf(work, machine)
-  const calibrated = calibration.generate.length > 0 && !machine.described
+  const bytes = bytesOf(work)
+  const near = (all: readonly Comparison[]): number[] =>
+    all
+      .filter((other) => Math.max(other.bytes / bytes, bytes / other.bytes) <= alike)
+      .map(({ ratio }) => ratio)
+  const [generated, read] = machine.described
+    ? [[], []]
+    : [near(calibration.generate), near(calibration.prompt)]
   const known = rateKinds(work, machine)
   const spread = known === 'probe' ? spreads.probe : known === 'data sheet' ? spreads.sheet : spreads.guess
-  const generate = range(seconds.generate, calibrated ? calibration.generate : [], spread)
-  const { draft } = placement
+  const generate = range(seconds.generate, generated, spread)
   return {
-    prompt: range(seconds.prompt, calibrated ? calibration.prompt : [], spread),
+    prompt: range(seconds.prompt, read, spread),
     generate,
-    ...(draft && { drafted: drafted(generate, work, draft) }),
-    basis: calibrated ? 'bench of files on this machine' : known,
+    ...(draft && { drafted: drafted(generate, bytes, draft) }),
+    basis: generated.length > 0 ? 'bench' : known,
     notes: slowTypes(work, machine),
   }
 }
+
+/** Bytes of weights that a token reads. */
+export const bytesOf = ({ weights }: TokenWork): number => weights.reduce((sum, { bytes }) => sum + bytes, 0)
 
 /** Seconds for one token, uncorrected. */
 export function secondsOf(work: TokenWork, machine: Machine): { generate: number; prompt: number } {
@@ -54,10 +61,9 @@ export function secondsOf(work: TokenWork, machine: Machine): { generate: number
     prompt += (2 * weights) / rate.flops
   }
   for (const [device, bytes] of work.cache) {
-    const { rates, bandwidth } = deviceOf(machine, device)
-    const fastest = Math.max(0, ...[...rates.values()].map(({ bytesPerSecond }) => bytesPerSecond))
-    const sheet = (bandwidth ?? 0) * reached.bandwidth
-    generate += bytes / (fastest || sheet || rateOf(deviceOf(machine, device), '').bytesPerSecond)
+    const holder = deviceOf(machine, device)
+    const fastest = Math.max(0, ...[...holder.rates.values()].map(({ bytesPerSecond }) => bytesPerSecond))
+    generate += bytes / (fastest || rateOf(holder, '').bytesPerSecond)
   }
   return { generate, prompt }
 }
@@ -68,13 +74,25 @@ const deviceOf = (machine: Machine, device: number): MachineDevice => machine.gp
 function rateOf(device: MachineDevice, type: string): Rate {
   const measured = device.rates.get(type) ?? middle([...device.rates.values()])
   if (measured) return measured
-  const { spec } = device
-  const fallback = spec || device.name !== 'CPU' ? usual.gpu : usual.cpu
+  const kind = kindOf(device)
   return {
-    bytesPerSecond: device.bandwidth ? device.bandwidth * reached.bandwidth : fallback.bytesPerSecond,
-    flops: spec?.flops.f16 ? spec.flops.f16 * reached.flops : fallback.flops,
+    bytesPerSecond: reached.bandwidth * (device.bandwidth ?? usualBandwidth[kind]),
+    flops: device.spec?.flops ? device.spec.flops * reached.flops : usualFlops[kind],
   }
 }
+
+const kindOf = ({ name }: MachineDevice): 'cpu' | 'gpu' => (name === 'CPU' ? 'cpu' : 'gpu')
+
+/** A sentence for each device of whose speed nothing is known. */
+export const assumptionsOf = ({ cpu, gpus }: Machine): string[] =>
+  [...gpus, cpu]
+    .filter(({ rates, bandwidth }) => rates.size === 0 && bandwidth === undefined)
+    .map((device) => {
+      const bandwidth = `${usualBandwidth[kindOf(device)] / 1e9} GB/s`
+      return device === cpu
+        ? `The processor's memory is assumed to reach ${bandwidth}, as two channels of DDR4-3200.`
+        : `Nothing is known of the graphics card's speed, so ${bandwidth} are assumed; name it with --gpu.`
+    })
 
 /** For a type that the probe has not measured. */
 function middle(rates: readonly Rate[]): Rate | undefined {
@@ -106,12 +124,7 @@ function range(seconds: number, ratios: readonly number[], spread: number): Spee
  * A round drafts `guesses` tokens and checks them with one pass; of guesses accepted with probability a each, (1 - a^(n+1)) /
  * (1 - a) tokens come out of it (Leviathan et al., Fast Inference from Transformers via Speculative Decoding, equation 1).
  */
-function drafted(
-  plain: SpeedRange,
-  { weights }: TokenWork,
-  { bytes, accepted = 0.6, guesses = 4 }: NonNullable<Placement['draft']>,
-): SpeedRange {
-  const own = weights.reduce((sum, each) => sum + each.bytes, 0)
+function drafted(plain: SpeedRange, own: number, { bytes, accepted = 0.6, guesses = 4 }: Draft): SpeedRange {
   const share = Math.min(Math.max(accepted, 0), 0.999)
   const tokens = (1 - share ** (guesses + 1)) / (1 - share)
   const gain = tokens / (1 + (guesses * bytes) / own)
@@ -125,7 +138,7 @@ function slowTypes({ weights }: TokenWork, machine: Machine): string[] {
   const notes = new Set<string>()
   for (const { device, type } of weights) {
     const { spec, description } = deviceOf(machine, device)
-    if (isFp4(type) && spec && !spec.nvfp4Native)
+    if (isFp4(type) && spec?.nvfp4Native === false)
       notes.add(
         `${description} has no units for ${type}: it is decoded before it is multiplied, so it reads prompts no faster than other 4-bit types.`,
       )

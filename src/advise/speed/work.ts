@@ -2,7 +2,7 @@
 import { ggmlTypes } from '../../gguf/index.js'
 import { cacheBytes, cellsOf, runOf } from '../memory/cache.js'
 import { layoutOf } from '../memory/layout.js'
-import { type ModelShape, shapeOf } from '../memory/shape.js'
+import { type CacheShape, shapeOf } from '../memory/shape.js'
 import type { GgufHeader } from '../memory/types.js'
 import { layerOf } from '../memory/weights.js'
 import type { Placement } from './types.js'
@@ -56,8 +56,9 @@ export function workOf(header: GgufHeader, placement: Placement): TokenWork {
   }
 }
 
-function cacheReads(
-  shape: ModelShape,
+/** Bytes of keys and values that a token reads, by device. @param devices of the layers */
+export function cacheReads(
+  shape: CacheShape,
   devices: readonly number[],
   { depth = 0, cacheTypes }: Placement,
 ): Map<number, number> {

@@ -2,13 +2,15 @@
 import { spawn } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { Prepared } from '../../advise/advise.js'
+import type { Prepared } from '../../advise/prepare.js'
 import type { Advice, AdvisedModel, AdviseOptions } from '../../advise/types.js'
+import { nameOf, speedText } from '../../advise/words.js'
 import { helpEnd } from '../help.js'
 import { bytes, positiveInteger, positiveNumber } from '../options.js'
-import { cacheTypeOptions, contextOption, group, jsonOption, valued } from '../shared.js'
+import { cacheTypeOptions, contextOption, group, jsonOption, progressOption, valued } from '../shared.js'
 import { humanBytes, humanCount, table } from '../terminal/format.js'
 import { print, printJson, printWarning, reportFailures } from '../terminal/print.js'
+import { clearProgress, eventLine } from '../terminal/progress.js'
 import { bold, headed, type Line } from '../terminal/style.js'
 
 interface Options {
@@ -59,13 +61,15 @@ export function addAdvise(program: Command): void {
     new Option('--open', 'write a page with sliders for memory and context, and open it in a browser'),
     new Option('-o, --output <file>', 'name of that page (default: quench-advice.html)'),
     jsonOption(),
+    progressOption(),
   ])
   command
     .addHelpText(
       'after',
       helpEnd(
         [
-          'A loss is the KL divergence from the full-precision model in nats per token. It is said whether it was measured, published or fitted, and its interval holds 80 %. It ranks files of one model, never models. --ram, --vram or --gpu describe another machine.',
+          'A loss is the KL divergence from the full-precision model in nats per token. It is said whether it was measured, published or fitted, and its interval is meant to hold 80 %. It ranks files of one model, never models.',
+          '--ram, --vram or --gpu describe another machine. Without them it is this one: how fast it reads and multiplies up to four of the types in question is measured once, in some seconds while nothing else computes, and kept in the cache. Speeds that `quench bench` has measured here correct the estimates.',
         ],
         [
           'quench advise gemma-3-4b --ram 16GB --vram 8GB',
@@ -74,8 +78,13 @@ export function addAdvise(program: Command): void {
       ),
     )
     .action(async (names: string[], options: Options) => {
-      const { adviceFrom, prepareAdvice } = await import('../../advise/advise.js')
-      const prepared = await prepareAdvice(asked(names, options))
+      const { adviceFrom } = await import('../../advise/advise.js')
+      const { prepareAdvice } = await import('../../advise/prepare.js')
+      const prepared = await prepareAdvice({
+        ...asked(names, options),
+        onProgress: eventLine('measuring this machine', (rate) => `${rate.toFixed(1)} types/s`, 'probe'),
+      })
+      clearProgress()
       const advice = adviceFrom(prepared)
       const page = options.output ?? (options.open ? 'quench-advice.html' : undefined)
       if (page !== undefined) await writePage(page, prepared)
@@ -143,13 +152,28 @@ function bytesFromZero(text: string): number {
   }
 }
 
+/** The machine and how the model is to run, in a line. */
+function headOf({ machine, run }: Advice): string {
+  const memory = (bytes: number, usable: number): string =>
+    `${humanBytes(bytes)} (a model may take ${humanBytes(usable)})`
+  const { gpu, unified, ramBytes, ramUsableBytes, vramBytes, vramUsableBytes } = machine
+  const { keys, values } = run.cacheTypes
+  return [
+    ...(gpu === undefined ? [] : [gpu]),
+    `${unified ? 'unified memory' : 'memory'} ${memory(ramBytes, ramUsableBytes)}`,
+    ...(unified
+      ? []
+      : [vramBytes > 0 ? `graphics card ${memory(vramBytes, vramUsableBytes)}` : 'no graphics card']),
+    `context ${run.context}${run.parallel > 1 ? ` x ${run.parallel}` : ''}`,
+    `cache ${keys}${values === keys ? '' : `/${values}`}`,
+    ...(run.minSpeed > 0 ? [`at least ${run.minSpeed} tokens/s`] : []),
+  ].join(', ')
+}
+
 function described(advice: Advice, all: boolean): Line[] {
-  const { models, machine, run } = advice
-  const memory = machine.unified
-    ? `${humanBytes(machine.ramBytes)} of unified memory`
-    : `${humanBytes(machine.ramBytes)} of memory${machine.vramBytes > 0 ? ` and ${humanBytes(machine.vramBytes)} on the graphics card` : ', no graphics card'}`
-  const head = `${machine.gpu ? `${machine.gpu}, ` : ''}${memory}; context ${run.context}${run.parallel > 1 ? ` x ${run.parallel}` : ''}, cache ${run.cacheTypes.keys}${run.cacheTypes.values === run.cacheTypes.keys ? '' : `/${run.cacheTypes.values}`}${run.minSpeed > 0 ? `, at least ${run.minSpeed} tokens/s` : ''}`
-  if (models.length === 1) return [head, '', ...modelLines(models[0], true)]
+  const { models } = advice
+  const head = headOf(advice)
+  if (models.length === 1) return [head, '', ...modelLines(models[0])]
   const fitting = models.filter(({ pick }) => pick !== undefined)
   const shown = all ? models : fitting.slice(0, modelsShown)
   const left = models.length - shown.length
@@ -158,7 +182,7 @@ function described(advice: Advice, all: boolean): Line[] {
     '',
     ...overview(shown),
     ...(left > 0 ? ['', `${left} more models; --all lists them, and a name gives details`] : []),
-    ...(all ? shown.flatMap((model) => ['', ...modelLines(model, true)]) : []),
+    ...(all ? shown.flatMap((model) => ['', ...modelLines(model)]) : []),
   ]
 }
 
@@ -169,8 +193,8 @@ function overview(models: readonly AdvisedModel[]): Line[] {
     const score = abilities[0] === undefined ? '' : abilities[0].score.toFixed(3)
     if (!file) return [model, humanCount(parameters), 'nothing fits', '', '', '', score, licence]
     return [
-      ...[model, humanCount(parameters), `${file.type}${file.qat.qat ? ' QAT' : ''}`, humanBytes(file.bytes)],
-      ...[lossCell(file.loss), file.speed.generate.toFixed(0), score, licence],
+      ...[model, humanCount(parameters), nameOf(file), humanBytes(file.bytes)],
+      ...[lossCell(file.loss), speedText(file.speed.generate), score, licence],
     ]
   })
   const heading = [
@@ -189,11 +213,9 @@ function overview(models: readonly AdvisedModel[]): Line[] {
 const lossCell = ({ expected, kind }: Advice['models'][number]['files'][number]['loss']): string =>
   kind === 'reference' ? 'none' : `${expected.toPrecision(2)} ${kind}`
 
-function modelLines(
-  { model, licence, files, pick, sentences, commands, drafts }: AdvisedModel,
-  long: boolean,
-): Line[] {
-  const rows = files.map(({ id, path, type, qat, bytes: size, loss, memory, speed, lacks }) => {
+function modelLines({ model, licence, files, pick, sentences, commands, drafts }: AdvisedModel): Line[] {
+  const rows = files.map((file) => {
+    const { id, bytes: size, loss, memory, speed, lacks } = file
     const [low, high] = loss.interval
     const interval = loss.kind === 'reference' ? '' : `${low.toPrecision(2)} to ${high.toPrecision(2)}`
     const fit =
@@ -204,10 +226,9 @@ function modelLines(
         : lacks.what === 'memory'
           ? `lacks ${humanBytes(lacks.amount)}`
           : 'too slow'
-    const name = path === undefined ? `${type}${qat.qat ? ' QAT' : ''}` : path.replace(/^.*[\\/]/, '')
     return [
-      ...[name, humanBytes(size), lossCell(loss), interval],
-      ...[humanBytes(memory.ramBytes), humanBytes(memory.vramBytes), speed.generate.toFixed(1), fit],
+      ...[nameOf(file), humanBytes(size), lossCell(loss), interval],
+      ...[humanBytes(memory.ramBytes), humanBytes(memory.vramBytes), speedText(speed.generate), fit],
     ]
   })
   const heading = ['file', 'size', 'expected loss', '80 %', 'memory', 'on the card', 'tokens/s', 'fits']
@@ -220,6 +241,7 @@ function modelLines(
           `Drafts for speculative decoding: ${[...new Set(drafts.map(({ repository, kind }) => repository ?? kind))].join(', ')}.`,
         ]
       : []),
-    ...(long ? ['', ...headed(table([heading, ...rows], new Set([1, 4, 5, 6])))] : []),
+    '',
+    ...headed(table([heading, ...rows], new Set([1, 4, 5, 6]))),
   ]
 }
