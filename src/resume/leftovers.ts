@@ -12,7 +12,9 @@ import { openGguf } from '../gguf/index.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
 import { targetOf } from '../paths.js'
+import { planTypes } from '../quantize/plan-types.js'
 import { discardReserved, reservedPath } from '../reserve.js'
+import { checkTrainable } from '../student/source.js'
 import { checkpointPath } from './checkpoint.js'
 import { blocksFolder, hiddenStatesFolder, holdsWork, keepsState, momentsPath } from './disk.js'
 
@@ -99,25 +101,25 @@ export function savedWork(output: string): SavedWork {
 }
 
 /**
- * Whether the output is the result of a finished run of this input and type.
- * @throws FileError for an input that cannot be read
+ * Whether the output is the result of a finished run of this input and these types.
+ * @throws FileError for an input that cannot be read, UsageError for types that cannot be trained
  */
-export async function isFinished({
-  input,
-  output,
-  type,
-}: Pick<TrainOptions, 'input' | 'output' | 'type'>): Promise<boolean> {
+export async function isFinished(asked: TrainOptions): Promise<boolean> {
+  const { input, output, type } = asked
+  checkTrainable(asked)
   if (hasLeftovers(output)) return false
   const made = await openGguf(output).catch(() => undefined)
   if (!made) return false
   try {
     const { metadata } = made
     const from = metadata.get(inputKey)?.value
-    if (metadata.get('general.file_type')?.value !== recipes[type]?.fileType || from === undefined)
+    if (metadata.get('general.file_type')?.value !== recipes[type].fileType || from === undefined)
       return false
     const gguf = await openGguf(input)
     try {
-      return from === (await fingerprint(gguf))
+      if (from !== (await fingerprint(gguf))) return false
+      const planned = planTypes(gguf, type, asked)
+      return planned.every(({ name, type }) => made.has(name) && made.tensor(name).type === type)
     } finally {
       await gguf.close()
     }

@@ -94,6 +94,8 @@ describe('--resume', () => {
       `there is nothing to resume: ${asked.output} is finished`,
     )
     expect(await isFinished({ ...asked, type: 'Q2_K' })).toBe(false)
+    expect(await isFinished({ ...asked, tensorTypes: [{ pattern: 'attn_v', type: 'Q8_0' }] })).toBe(false)
+    expect(await isFinished({ ...asked, tensorTypes: [{ pattern: 'attn_v', type: asked.type }] })).toBe(true)
     expect(await isFinished({ ...asked, output: input })).toBe(false)
     const other = join(folder, `other-${steps}.gguf`)
     await writeTinyGguf(other, { layers: 2, seed: 7 })

@@ -73,7 +73,7 @@ export function addTrain(program: Command): void {
       const output =
         options.output ?? defaultOutput(beside, type, (values.resume ?? false) || dryRun === true)
       const { hasLeftovers, isFinished, savedWork } = await import('../../resume/leftovers.js')
-      if (values.resume && (await isFinished({ input, output, type }))) {
+      if (values.resume && (await isFinished({ input, output, type, ...values }))) {
         if (json) printJson({ path: output, finished: true })
         else print([`${output} is finished: there is nothing to resume`])
         return
