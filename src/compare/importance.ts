@@ -1,7 +1,7 @@
 /** The importance matrix of a comparison: of the text that training uses, so that files differ by method and not by text. */
 import { withCleanup } from '../cleanup.js'
 import type { TrainSettings } from '../config/options.js'
-import { makeImatrix } from '../imatrix/make.js'
+import { collectImatrix } from '../imatrix/make.js'
 import { memoryBudget } from '../memory.js'
 import { openSource } from '../student/source.js'
 import { textOptions } from '../training-text/run-text.js'
@@ -31,15 +31,11 @@ export async function makeImportance({
   onProgress,
   onWarning,
 }: ImportanceOptions): Promise<void> {
-  const windows = {
-    tokens: await importanceText(model, training, onWarning),
-    name: 'training text of quench',
-  }
-  await makeImatrix({
-    ...{ input: model, output, windows },
-    onProgress: ({ done, total }) => onProgress?.(done, total),
-    ...(onWarning && { onWarning }),
-  })
+  const tokens = await importanceText(model, training, onWarning)
+  await collectImatrix(
+    { input: model, output, onProgress: ({ done, total }) => onProgress?.(done, total) },
+    { tokens, name: 'training text of quench' },
+  )
 }
 
 /** The windows that importances are collected from, all of one length. */

@@ -37,14 +37,20 @@ export interface ImatrixReport {
 
 const ending = '.partial'
 
+/** Tokens in place of text. */
+export interface ImatrixWindows {
+  /** Of the model's vocabulary, and all of one length. */
+  readonly tokens: readonly Int32Array[]
+  /** What they are called in the file. */
+  readonly name: string
+}
+
 /** @throws UsageError, FileError or QuenchError of one sentence */
 export async function makeImatrix(options: ImatrixOptions): Promise<ImatrixReport> {
-  const { input, output, data = [], resume } = options
   checkOptionNames(options, {
     input: true,
     output: true,
     data: true,
-    windows: true,
     tokens: true,
     context: true,
     processOutput: true,
@@ -55,6 +61,15 @@ export async function makeImatrix(options: ImatrixOptions): Promise<ImatrixRepor
     signal: true,
   })
   checkNumbers(options, { tokens: whole(1), context: whole(8), memory: aboveZero })
+  return collectImatrix(options)
+}
+
+/** `makeImatrix` of options that are checked. @param given is taken in place of their text */
+export async function collectImatrix(
+  options: ImatrixOptions,
+  given?: ImatrixWindows,
+): Promise<ImatrixReport> {
+  const { input, output, data = [], resume } = options
   const partial = besidePath(output, ending)
   if (resume && !existsSync(partial))
     throw new UsageError(`${output} has nothing to resume, since ${partial} is not there; leave out --resume`)
@@ -63,12 +78,13 @@ export async function makeImatrix(options: ImatrixOptions): Promise<ImatrixRepor
       writes: [{ path: output, by: 'the output', files: [partial] }],
       reads: [{ path: input, by: 'the input' }, ...data.map((path) => ({ path, by: '--data' }))],
     },
-    () => withCleanup((defer) => makeTo(options, partial, defer)),
+    () => withCleanup((defer) => makeTo(options, given, partial, defer)),
   )
 }
 
 async function makeTo(
   options: ImatrixOptions,
+  given: ImatrixWindows | undefined,
   partial: string,
   defer: (release: Release) => void,
 ): Promise<ImatrixReport> {
@@ -78,7 +94,6 @@ async function makeTo(
   const source = await openSource(input)
   defer(() => source.gguf.close())
   await checkLoads(input, 'load')
-  const given = options.windows
   const context = contextOf(source, given?.tokens[0]?.length ?? options.context)
   const windows = given?.tokens ?? (await windowsOf(options, context))
   const sums = await collect({

@@ -7,8 +7,6 @@ export interface ImatrixOptions {
   readonly output: string
   /** Text files and folders of them; without any the model writes the text. */
   readonly data?: readonly string[]
-  /** Windows of tokens in place of text, all of one length, and what they are called in the file. */
-  readonly windows?: { readonly tokens: readonly Int32Array[]; readonly name: string }
   /** Most tokens of the text. Default: all, or 8,192 that the model writes. */
   readonly tokens?: number
   /** Tokens of a window. Default 512, or what the model has if that is less. */
