@@ -104,7 +104,7 @@ export {
 export type { ProgressEvent } from './notices.js'
 export { readImatrix } from './quantize/imatrix/file.js'
 export type { Imatrix } from './quantize/imatrix/imatrix.js'
-export type { QuantizeSettings, TensorTypeRule } from './quantize/options.js'
+export type { QuantizeSettings, TensorTypeChoice } from './quantize/options.js'
 export { planQuantization, type QuantizePlan, type TensorPlan } from './quantize/plan.js'
 export { type QuantizeFileOptions, type QuantizeFileResult, quantizeFile } from './quantize/ptq.js'
 export { modelCard, reportPage } from './report/index.js'

@@ -1,5 +1,6 @@
 /** `quench quantize`: plain post-training quantization, the same file as llama-quantize writes. */
 import { type Command, Option } from 'commander'
+import { optionEntries } from '../config/table.js'
 import { UsageError } from '../errors.js'
 import { fileTypeNamed } from '../gguf/file-types.js'
 import type { KeptLattices } from '../lattice/index.js'
@@ -12,11 +13,12 @@ import { fileType, oneMore } from './options.js'
 import { newName } from './output-name.js'
 import { describePlan } from './quantize-plan.js'
 import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
-import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeOptions } from './tensor-types.js'
+import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeFile } from './tensor-types.js'
 import { humanBytes, table } from './terminal/format.js'
 import { print, printJson, printWarning } from './terminal/print.js'
 import { clearProgress, eventLine } from './terminal/progress.js'
 import { headed } from './terminal/style.js'
+import { trainOption } from './train/options.js'
 
 interface QuantizeOptions extends Omit<QuantizeSettings, 'tensorTypes'> {
   type?: string
@@ -61,7 +63,8 @@ export function addQuantize(program: Command): void {
       '--exclude-weights <text>',
       'do not use the entries of the matrix in whose names this is found; may be repeated',
     ).argParser(oneMore),
-    ...tensorTypeOptions(),
+    ...optionEntries.flatMap(([, entry]) => (entry.group === 'types' ? [trainOption(entry)] : [])),
+    tensorTypeFile(),
     valued('--prune-layers <layers>', 'layers to leave out, e.g. 20,21; those after them move up', layerList),
     new Option(
       '--override-kv <key=type:value>',

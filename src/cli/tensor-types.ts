@@ -1,8 +1,7 @@
-/** Options of tensors' types and of metadata, under llama-quantize's names: `quantize` and `train` share the first. */
+/** What is typed for tensors' types and for metadata, in llama-quantize's form. */
 import { InvalidArgumentError, Option } from 'commander'
-import type { KvOverride } from '../quantize/options.js'
+import type { KvOverride, TensorTypeChoice } from '../quantize/options.js'
 import { parseTensorTypeRule, readTensorTypes } from '../quantize/tensor-type-file.js'
-import { valued } from './shared.js'
 
 /** A rule, or a file of rules. */
 export type RuleOrFile = { readonly pattern: string; readonly type: string } | { readonly file: string }
@@ -17,30 +16,18 @@ export function tensorTypeRule(text: string, before: readonly RuleOrFile[] = [])
   return [...before, rule]
 }
 
-export function tensorTypeOptions(): Option[] {
-  const file = new Option(
+/** `--tensor-type-file`, in one list with `--tensor-type`, since their order counts. */
+export function tensorTypeFile(): Option {
+  const option = new Option(
     '--tensor-type-file <file>',
     'more of --tensor-type, separated by blanks or newlines',
   ).argParser((path: string, before: readonly RuleOrFile[] = []) => [...before, { file: path }])
-  // With --tensor-type in one list, since their order counts.
-  file.attributeName = () => 'tensorType'
-  return [
-    new Option('--pure', 'one type for all matrices instead of the mixture of the file type'),
-    new Option(
-      '--tensor-type <regex=type>',
-      'type of the tensors in whose names this is found, e.g. attn_v=q8_0; may be repeated, the first that is found decides',
-    ).argParser(tensorTypeRule),
-    file,
-    valued('--output-tensor-type <type>', 'tensor type of output.weight, e.g. Q8_0', tensorType),
-    valued('--token-embedding-type <type>', 'tensor type of the token embeddings, e.g. Q8_0', tensorType),
-    new Option('--leave-output-tensor', 'leave output.weight as it is'),
-  ]
+  option.attributeName = () => 'tensorType'
+  return option
 }
 
 /** The rules in their order. @throws FileError for a file that holds something else */
-export async function rulesOf(
-  given: readonly RuleOrFile[] = [],
-): Promise<{ pattern: string; type: string }[]> {
+export async function rulesOf(given: readonly RuleOrFile[] = []): Promise<TensorTypeChoice[]> {
   const lists = given.map((one) => ('file' in one ? readTensorTypes(one.file) : Promise.resolve([one])))
   return (await Promise.all(lists)).flat()
 }

@@ -16,14 +16,18 @@ import {
 import { checkNumbers, choice, type OptionNames, threadRange } from '../option-checks.js'
 import { type QuantizeMethod, quantizeMethods } from './methods.js'
 
-export type { TensorTypeRule } from '../llama/index.js'
+/** A rule for the types of tensors. */
+export interface TensorTypeChoice extends TensorTypeRule {
+  /** The file that it is from, if it is from one. */
+  readonly file?: string
+}
 
 /** Types of tensors besides the file type's, of what is quantized and of what is trained. */
 export interface TypeSettings {
   /** One type for all matrices instead of a recipe. */
   readonly pure?: boolean
   /** Tensor types, e.g. `Q6_K`, for names in which a regular expression is found; the first that is found decides. */
-  readonly tensorTypes?: readonly TensorTypeRule[]
+  readonly tensorTypes?: readonly TensorTypeChoice[]
   /** Tensor type of `output.weight`. */
   readonly outputTensorType?: string
   /** Tensor type of the token embeddings. */
@@ -91,7 +95,7 @@ export const whyItself = (type: string, { method }: QuantizeSettings): string =>
   method === 'search' ? '--method search' : `${type}, which llama.cpp has no file type for`
 
 /** File types with a grid, which `--method search` knows. */
-const searchedTypes = Object.keys(recipes).filter((type) => formatOf(recipes[type].type)?.grid)
+export const searchedTypes = Object.keys(recipes).filter((type) => formatOf(recipes[type].type)?.grid)
 
 /** The file types that are quantized to. */
 export const quantizedTypes: readonly string[] = [...Object.keys(FILE_TYPES), ...ownTypes]
@@ -173,8 +177,8 @@ export function checkTensorTypes(settings: TypeSettings, allowed: readonly numbe
   }
   if (outputTensorType !== undefined) check('--output-tensor-type', outputTensorType)
   if (tokenEmbeddingType !== undefined) check('--token-embedding-type', tokenEmbeddingType)
-  for (const { pattern, type } of tensorTypes) {
-    const option = `--tensor-type ${pattern}=${type}`
+  for (const { pattern, type, file } of tensorTypes) {
+    const option = `${file ?? '--tensor-type'} ${pattern}=${type}`
     check(option, type)
     checkPattern(option, pattern.toLowerCase())
   }

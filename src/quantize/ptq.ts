@@ -67,13 +67,17 @@ export async function quantizeFile(
   checkOptionNames(options, { ...settingNames, onProgress: true })
   checkSettings(type, options)
   const outputs = options.keepSplit ? await partsOf(input, output) : [output]
-  const { imatrix } = options
+  const { imatrix, tensorTypes = [] } = options
   return withOutputs(
     {
       writes: outputs.map((path) => ({ path, by: 'the output' })),
       reads: [
         { path: input, by: 'the input' },
         ...(imatrix === undefined ? [] : [{ path: imatrix, by: '--imatrix' }]),
+        ...[...new Set(tensorTypes.flatMap(({ file = [] }) => file))].map((path) => ({
+          path,
+          by: '--tensor-type-file',
+        })),
       ],
     },
     () => quantizeTo(outputs, input, type, options),

@@ -2,6 +2,7 @@
 import { FileError } from '../errors.js'
 import { openInput } from '../input-file.js'
 import type { TensorTypeRule } from '../llama/index.js'
+import type { TensorTypeChoice } from './options.js'
 
 /** Far more than a rule for every tensor of any model. */
 const mostBytes = 1 << 20
@@ -14,7 +15,7 @@ export function parseTensorTypeRule(text: string): TensorTypeRule | undefined {
 }
 
 /** @throws FileError for a file that is too large, has no rules, or has something else in it */
-export async function readTensorTypes(path: string): Promise<TensorTypeRule[]> {
+export async function readTensorTypes(path: string): Promise<TensorTypeChoice[]> {
   const { handle, size } = await openInput(path)
   try {
     if (size > mostBytes)
@@ -26,7 +27,7 @@ export async function readTensorTypes(path: string): Promise<TensorTypeRule[]> {
       throw new FileError(path, 'it is empty; write expressions and types into it, such as attn_v=q8_0')
     return words.map((word) => {
       const rule = parseTensorTypeRule(word)
-      if (rule) return rule
+      if (rule) return { ...rule, file: path }
       throw new FileError(path, `"${word}" is not an expression and a type, as in attn_v=q8_0`)
     })
   } finally {

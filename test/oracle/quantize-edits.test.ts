@@ -1,5 +1,5 @@
 /** Quantizing with chosen entries of a matrix, without some layers, and with other metadata. */
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -148,10 +148,19 @@ test('a file of tensor types', async () => {
   const path = join(folder, 'types.txt')
   await writeFile(path, 'attn_v=q8_0  ffn_(up|down)=Q6_K\n\n\tblk\\.1=q5_0')
   expect(await readTensorTypes(path)).toEqual([
-    { pattern: 'attn_v', type: 'Q8_0' },
-    { pattern: 'ffn_(up|down)', type: 'Q6_K' },
-    { pattern: 'blk\\.1', type: 'Q5_0' },
+    { pattern: 'attn_v', type: 'Q8_0', file: path },
+    { pattern: 'ffn_(up|down)', type: 'Q6_K', file: path },
+    { pattern: 'blk\\.1', type: 'Q5_0', file: path },
   ])
+  const of = async (text: string, output: string) => {
+    await writeFile(path, text)
+    return expect(quantizeFile(model, output, 'Q4_0', { tensorTypes: await readTensorTypes(path) })).rejects
+  }
+  await (await of('attn_v=q8_0 attn_k=q8_0', path)).toThrow(
+    `would overwrite ${path} (--tensor-type-file), which this command reads`,
+  )
+  expect(await readFile(path, 'utf8')).toBe('attn_v=q8_0 attn_k=q8_0')
+  await (await of('attn_v=q9', output)).toThrow(`${path} attn_v=Q9: Q9 is no type`)
   await writeFile(path, 'attn_v q8_0')
   await expect(readTensorTypes(path)).rejects.toThrow(`${path}: "attn_v" is not an expression and a type`)
   await writeFile(path, ' ')
