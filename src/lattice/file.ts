@@ -45,22 +45,28 @@ export async function detectLattices(path: string): Promise<LatticeReport> {
   }
 }
 
-/** `detectLattices` of an open file. */
-export async function detectIn(gguf: Gguf): Promise<LatticeReport> {
+async function detectIn(gguf: Gguf): Promise<LatticeReport> {
+  const matrices = gguf.tensors.filter(isFloatMatrix)
   const tensors: TensorLattice[] = []
-  let [matrices, weights] = [0, 0]
-  for (const tensor of gguf.tensors) {
-    if (!isFloatMatrix(tensor)) continue
-    matrices++
-    weights += tensor.elements
-    const rows = await readSample(gguf, tensor)
-    const lattice = rows && detectLattice(rows, tensor.shape[0])
-    if (!lattice) continue
-    const type = smallestHolder(rows, tensor.shape[0], lattice)
+  for (const tensor of matrices) {
+    const found = await latticeOf(gguf, tensor)
+    if (!found) continue
+    const { lattice, type } = found
     const named = { name: tensor.name, weights: tensor.elements }
     tensors.push({ ...named, ...lattice, ...(type !== undefined && { type }) })
   }
-  return { matrices, weights, grids: summarize(tensors), tensors }
+  const weights = matrices.reduce((sum, { elements }) => sum + elements, 0)
+  return { matrices: matrices.length, weights, grids: summarize(tensors), tensors }
+}
+
+/** The grid of a float matrix, with the rows that say so and the smallest type that holds it; undefined if it lies on none. */
+export async function latticeOf(
+  gguf: Gguf,
+  tensor: TensorInfo,
+): Promise<{ lattice: Lattice; rows: Float32Array; type: string | undefined } | undefined> {
+  const rows = isFloatMatrix(tensor) ? await readSample(gguf, tensor) : undefined
+  const lattice = rows && detectLattice(rows, tensor.shape[0])
+  return lattice && { lattice, rows, type: smallestHolder(rows, tensor.shape[0], lattice) }
 }
 
 /** Whether a tensor is a matrix, or a stack of them, that a quantizer rounds and that has not been quantized. */

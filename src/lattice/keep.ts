@@ -1,16 +1,18 @@
 /**
  * Quantized files that keep the codes of a checkpoint whose weights lie on a grid. Where the type of a tensor holds the grid, its codes
- * and the nearest scales replace what the quantizer has chosen; the rest of the file is the quantizer's.
+ * and the nearest scales replace what the quantizer has chosen; the rest of the file is the quantizer's. Which types do is planned from
+ * some rows of each matrix, before there is a file.
  */
 import { open } from 'node:fs/promises'
 import { systemError } from '../files.js'
+import { emptyCodes } from '../formats/blocks.js'
 import type { Codes, Format } from '../formats/format.js'
 import { formatOf } from '../formats/table.js'
 import { type Gguf, ggmlTypes, openGguf, type TensorInfo } from '../gguf/index.js'
-import { dequantizeRows } from '../llama/index.js'
+import { dequantizeRows, NEEDS_IMPORTANCE, quantizeRows } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
 import { detectLattice } from './detect.js'
-import { detectIn, type TensorLattice } from './file.js'
+import { latticeOf } from './file.js'
 import { type Placed, placeOnGrid } from './place.js'
 
 /** A matrix on a grid that its type does not hold. */
@@ -20,7 +22,7 @@ interface LostGrid {
   readonly type: string
   /** The smallest type that would hold it; absent if there is none. */
   readonly holder?: string
-  /** Error of the quantized weights, as a share of their root mean square. */
+  /** Error of ggml's quantizer on some rows, as a share of their root mean square. */
   readonly error: number
 }
 
@@ -57,22 +59,80 @@ export function keepBytes(
 /** Weights that are read at once. */
 const pieceWeights = 2 ** 22
 
+/** What a quantization does to the matrices on a grid. */
+export interface LatticePlan {
+  /** Those that keep their codes: tensors of the output by what they are made from. */
+  readonly kept: ReadonlyMap<string, string>
+  readonly lost: readonly LostGrid[]
+}
+
+/** Share of the groups of a matrix that keep their codes; of most others a few do by chance, such as zeros. */
+const leastKept = 0.9
+
+/** @param targets tensors of the output with their ggml_type ids, and what they are made from */
+export async function planLattices(
+  gguf: Gguf,
+  targets: readonly { readonly name: string; readonly type: number; readonly source: TensorInfo }[],
+): Promise<LatticePlan> {
+  const kept = new Map<string, string>()
+  const lost: LostGrid[] = []
+  for (const { name, type, source } of targets) {
+    const { name: typeName = '', blockSize = 1 } = ggmlTypes.get(type) ?? {}
+    const found = blockSize > 1 ? await latticeOf(gguf, source) : undefined
+    if (!found) continue
+    const { rows, type: holder } = found
+    const format = formatOf(type)
+    const placed = format && placeOnGrid(format, rows, emptyCodes(format, rows.length / blockSize))
+    if (placed && placed.kept >= leastKept * placed.groups) kept.set(source.name, name)
+    else {
+      const error = errorOf(type, rows, source.shape[0])
+      lost.push({ name, type: typeName, ...(holder !== undefined && { holder }), error })
+    }
+  }
+  return { kept, lost }
+}
+
+/** Error of ggml's quantizer, as a share of the root mean square. */
+function errorOf(type: number, weights: Float32Array, columns: number): number {
+  const importance = NEEDS_IMPORTANCE.has(type) ? new Float32Array(columns).fill(1) : undefined
+  const stored = dequantizeRows(type, quantizeRows(type, weights, columns, importance), weights.length)
+  let [squares, squaredError] = [0, 0]
+  for (const [i, weight] of weights.entries()) {
+    squares += weight ** 2
+    squaredError += (stored[i] - weight) ** 2
+  }
+  return squares === 0 ? 0 : Math.sqrt(squaredError / squares)
+}
+
 /**
- * Puts the codes of all matrices on a grid into a file that was quantized from `input`.
+ * Puts the codes of the matrices that keep them into a file that was quantized from `input`.
  * @param output the first of its parts
- * @param names its tensors by those that they are made from
  * @returns undefined if no matrix lies on a grid
  */
 export async function keepLattices(
   input: string,
   output: string,
-  names: ReadonlyMap<string, string>,
+  { kept, lost }: LatticePlan,
 ): Promise<KeptLattices | undefined> {
+  if (kept.size + lost.length === 0) return undefined
   const from = await openGguf(input)
   try {
     const to = await openGguf(output)
     try {
-      return await keepAll(from, to, names)
+      const sums = { weights: 0, groups: 0, kept: 0, squares: 0, squaredError: 0 }
+      for (const [source, name] of kept) {
+        const target = to.tensor(name)
+        const placed = await keepTensor(from, to, target, source)
+        sums.weights += target.elements
+        for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
+      }
+      return {
+        matrices: kept.size,
+        weights: sums.weights,
+        left: sums.groups === 0 ? 0 : 1 - sums.kept / sums.groups,
+        error: sums.squares === 0 ? 0 : Math.sqrt(sums.squaredError / sums.squares),
+        lost,
+      }
     } finally {
       await to.close()
     }
@@ -81,49 +141,9 @@ export async function keepLattices(
   }
 }
 
-async function keepAll(
-  from: Gguf,
-  to: Gguf,
-  names: ReadonlyMap<string, string>,
-): Promise<KeptLattices | undefined> {
-  const { tensors } = await detectIn(from)
-  const lost: LostGrid[] = []
-  const sums = { matrices: 0, weights: 0, groups: 0, kept: 0, squares: 0, squaredError: 0 }
-  for (const lattice of tensors) {
-    const name = names.get(lattice.name)
-    if (name === undefined) continue // of a layer that is left out
-    const target = to.tensor(name)
-    const { blockSize = 1 } = ggmlTypes.get(target.type) ?? {}
-    if (blockSize === 1) continue
-    const placed = await keepTensor(from, to, target, lattice.name)
-    if (placed && placed.kept >= leastKept * placed.groups) {
-      sums.matrices++
-      sums.weights += target.elements
-      for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
-    } else lost.push(await lostGrid(from, to, target, lattice))
-  }
-  if (sums.matrices === 0 && lost.length === 0) return undefined
-  return {
-    matrices: sums.matrices,
-    weights: sums.weights,
-    left: sums.groups === 0 ? 0 : 1 - sums.kept / sums.groups,
-    error: sums.squares === 0 ? 0 : Math.sqrt(sums.squaredError / sums.squares),
-    lost,
-  }
-}
-
-/** Share of the groups of a matrix that keep their codes; of most others a few do by chance, such as zeros. */
-const leastKept = 0.9
-
-/** Rewrites a tensor of the output. @returns undefined for a type that holds no grid */
-async function keepTensor(
-  from: Gguf,
-  to: Gguf,
-  target: TensorInfo,
-  source: string,
-): Promise<Placed | undefined> {
-  const format = formatOf(target.type)
-  if (!format?.grid || !placeOnGrid(format, new Float32Array(0), {})) return undefined
+/** Rewrites a tensor of the output, whose type holds grids. */
+async function keepTensor(from: Gguf, to: Gguf, target: TensorInfo, source: string): Promise<Placed> {
+  const format = formatOf(target.type) as Format
   const file = to.files[target.file]
   const handle = await open(file, 'r+').catch((error: unknown) => {
     throw systemError(file, error)
@@ -159,34 +179,12 @@ async function* pieces(from: Gguf, to: Gguf, target: TensorInfo, name: string) {
   }
 }
 
-async function lostGrid(
-  from: Gguf,
-  to: Gguf,
-  target: TensorInfo,
-  { name, type: holder }: TensorLattice,
-): Promise<LostGrid> {
-  let [squares, squaredError] = [0, 0]
-  for await (const { weights, bytes } of pieces(from, to, target, name)) {
-    const stored = dequantizeRows(target.type, bytes, weights.length)
-    for (let i = 0; i < weights.length; i++) {
-      squares += weights[i] ** 2
-      squaredError += (stored[i] - weights[i]) ** 2
-    }
-  }
-  return {
-    name: target.name,
-    type: ggmlTypes.get(target.type)?.name ?? String(target.type),
-    ...(holder !== undefined && { holder }),
-    error: squares === 0 ? 0 : Math.sqrt(squaredError / squares),
-  }
-}
-
 /** Errors of six bits and more are not worth a warning. */
 const smallError = 0.03
 const namesShown = 3
 
 /** Sentences about grids that were lost, one for each type and what would hold them. */
-export function lostWarnings(path: string, { lost }: KeptLattices): string[] {
+export function lostWarnings(path: string, { lost }: LatticePlan): string[] {
   const groups = new Map<string, LostGrid[]>()
   for (const grid of lost) {
     const key = `${grid.type} ${grid.holder}`
@@ -200,7 +198,7 @@ export function lostWarnings(path: string, { lost }: KeptLattices): string[] {
     const more = group.length > namesShown ? ` and ${group.length - namesShown} more` : ''
     const cure = holder === undefined ? 'no type holds it' : `${holder} holds it`
     return [
-      `${path}: ${names.join(', ')}${more} lie on a grid that ${type} does not hold, so that what training won is lost (error ${(100 * worst).toFixed(1)} %); ${cure}`,
+      `${path}: ${names.join(', ')}${more} lie on a grid that ${type} does not hold, so that what training won is lost (error about ${(100 * worst).toFixed(0)} %); ${cure}`,
     ]
   })
 }

@@ -6,6 +6,7 @@ import { FileError, UsageError } from '../errors.js'
 import { type Gguf, ggmlTypes, openGguf, quote, type TensorInfo } from '../gguf/index.js'
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize } from '../gguf/summary.js'
+import { type LatticePlan, lostWarnings, planLattices } from '../lattice/index.js'
 import {
   COPY,
   checkLoads,
@@ -80,8 +81,8 @@ export interface PreparedQuantization {
   readonly native: QuantizeOptions
   /** ggml_type ids by tensor. */
   readonly types: ReadonlyMap<string, number>
-  /** Tensors of the output by what they are made from, which has another name where layers are left out. */
-  readonly names: ReadonlyMap<string, string>
+  /** Of weights that lie on a grid. */
+  readonly lattices: LatticePlan
 }
 
 /** As `quantizeFile` would make it, without writing anything. @throws as `quantizeFile`, but for types that need an importance matrix */
@@ -131,6 +132,7 @@ export async function prepareQuantization(
           new Map([...(native.metadata ?? []), ...pruned.metadata]),
           settings.keepSplit ?? false,
         )
+    const lattices = await planLattices(gguf, planned)
     const tensors = planned.map((tensor) => describe(gguf, tensor, type, matrix))
     const weightBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0)
     const parameters = planned.reduce((sum, { source }) => sum + source.elements, 0)
@@ -145,11 +147,12 @@ export async function prepareQuantization(
           ...(matrix?.warnings ?? []),
           ...(lacking === undefined ? [] : [lacking]),
           ...unusedRules(planned, type, settings),
+          ...lostWarnings(input, lattices),
         ],
       },
       native,
       types: new Map(planned.map(({ name, type }) => [name, type])),
-      names: new Map(planned.map(({ name, source }) => [source.name, name])),
+      lattices,
     }
   } finally {
     await gguf.close()

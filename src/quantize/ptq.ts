@@ -8,7 +8,7 @@ import { FileError } from '../errors.js'
 import { commitTemporary, discardTemporary, openTemporary, openTemporaryParts } from '../files.js'
 import { openGguf } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
-import { type KeptLattices, keepLattices, lostWarnings } from '../lattice/index.js'
+import { type KeptLattices, keepLattices } from '../lattice/index.js'
 import { COPY, quantizeModel } from '../llama/index.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkOptionNames } from '../option-checks.js'
@@ -17,13 +17,7 @@ import { partPath } from '../paths.js'
 import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
-import {
-  checkSettings,
-  type QuantizeSettings,
-  roundsToBlocks,
-  settingNames,
-  writesItself,
-} from './options.js'
+import { checkSettings, type QuantizeSettings, settingNames, writesItself } from './options.js'
 import { checkPossible, type PreparedQuantization, prepareQuantization } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
@@ -115,17 +109,13 @@ async function quantizeTo(
     input: plan.input,
     seconds: (performance.now() - start) / 1000,
     ...(lattice && { lattice }),
-    warnings: [
-      ...plan.warnings,
-      ...(weights.warning === undefined ? [] : [weights.warning]),
-      ...(lattice ? lostWarnings(input, lattice) : []),
-    ],
+    warnings: [...plan.warnings, ...(weights.warning === undefined ? [] : [weights.warning])],
   }
 }
 
 async function write(
   outputs: readonly string[],
-  { plan, native, types, names }: PreparedQuantization,
+  { plan, native, types, lattices }: PreparedQuantization,
   { keepSplit, method, onProgress }: QuantizeFileOptions,
 ): Promise<{ weights: WeightReport; lattice: KeptLattices | undefined }> {
   const { type, input } = plan
@@ -150,7 +140,7 @@ async function write(
       (done.status === 'rejected' && type !== COPY ? await readInputWeights(input.path, type) : {})
     if (weights.problem !== undefined) throw new FileError(input.path, weights.problem)
     if (done.status === 'rejected') throw done.reason
-    const lattice = roundsToBlocks(type) ? await keepLattices(input.path, temporaries[0], names) : undefined
+    const lattice = await keepLattices(input.path, temporaries[0], lattices)
     // The first part comes last, since it names the others.
     for (const [part, temporary] of [...temporaries.entries()].toReversed())
       await commitTemporary(temporary, outputs[part])

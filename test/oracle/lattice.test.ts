@@ -8,6 +8,7 @@ import { openGguf } from '../../src/gguf/index.js'
 import { keepBytes } from '../../src/lattice/index.js'
 import { quantizeModel, quantizeRows } from '../../src/llama/index.js'
 import { readWeights } from '../../src/models/weights.js'
+import { planQuantization } from '../../src/quantize/plan.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { conventions, differingCodes } from '../support/lattice-conventions.js'
 import { differingIn, writeOnGrid } from '../support/lattice-file.js'
@@ -60,6 +61,9 @@ test('a type that does not hold the grid is warned of, with one that does', asyn
   expect(lattice?.matrices).toBe(0)
   expect(lattice?.lost.map(({ holder }) => holder)).toEqual(Array(made.size).fill('Q4_0'))
   expect(warnings.join()).toMatch(/and 11 more lie on a grid that IQ4_NL does not hold, .*; Q4_0 holds it$/)
+  // A dry run says the same.
+  expect((await planQuantization(checkpoint, 'IQ4_NL')).warnings).toEqual(warnings)
+  expect((await planQuantization(checkpoint, 'Q4_0')).warnings).toEqual([])
 })
 
 test('bytes of weights off a grid stay as they are', async () => {
