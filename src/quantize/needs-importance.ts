@@ -1,13 +1,24 @@
 /** Which tensors and file types are rounded with importances, and which cannot be without. Source: tensor_requires_imatrix in src/llama-quant.cpp of llama.cpp v0.5.0. */
-import { NEEDS_IMPORTANCE, type PlannedTensor } from '../llama/index.js'
+import { COPY, NEEDS_IMPORTANCE, type PlannedTensor } from '../llama/index.js'
 import { isOuter } from './imatrix/of-model.js'
 
+/** File types of which all matrices of the blocks get tensor types for which ggml's quantizer ignores importances. */
+const ignoring = new Set([
+  ...['F32', 'F16', 'BF16', COPY, 'Q8_0'],
+  ...['Q2_0', 'Q1_0', 'TQ2_0', 'TQ1_0', 'NVFP4', 'MXFP4', 'MXFP4_MOE'],
+])
+
 /** Whether ggml's quantizer of a file type weighs errors by importances; for the others it ignores them. */
-export const usesImportance = (type: string): boolean =>
-  !/^(B?F\d+|COPY|Q8_0|Q[12]_0|TQ\d_0|MXFP4.*|NVFP4)$/.test(type)
+export const usesImportance = (type: string): boolean => !ignoring.has(type)
+
+/** File types that have matrices of such a tensor type as is refused without importances (below). */
+const needing = new Set([
+  ...['IQ3_XS', 'IQ3_XXS', 'Q2_K_S'],
+  ...['IQ2_M', 'IQ2_S', 'IQ2_XS', 'IQ2_XXS', 'IQ1_M', 'IQ1_S'],
+])
 
 /** Whether files of a type cannot be made without importances. */
-export const needsMatrix = (type: string): boolean => /^(IQ[12]|IQ3_X|Q2_K_S$)/.test(type)
+export const needsMatrix = (type: string): boolean => needing.has(type)
 
 /** ggml_type ids of IQ2_XXS, IQ2_XS, IQ3_XXS, IQ1_S, IQ2_S and IQ1_M, which would be of no use without. */
 const useless = new Set([16, 17, 18, 19, 22, 29])
