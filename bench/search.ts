@@ -11,6 +11,7 @@ import { openGguf } from '../src/gguf/index.js'
 import { quantizeRows } from '../src/llama/index.js'
 import { readWeights } from '../src/models/weights.js'
 import { searchCodes } from '../src/quantize/search/search.js'
+import { weighErrors } from '../src/quantize/search/weighing.js'
 import { Random } from '../src/random.js'
 
 const [types = 'all', model, thousands = '256'] = process.argv.slice(2)
@@ -56,7 +57,7 @@ for (const format of formats) {
   if (!format.grid || (types !== 'all' && !types.split(',').includes(format.name))) continue
   const start = format.decode(quantizeRows(format.type, weights, columns))
   const began = process.cpuUsage().user
-  const codes = searchCodes(format, start, weights)
+  const codes = searchCodes(format, start, weights, weighErrors(weights, columns))
   const seconds = (process.cpuUsage().user - began) / 1e6
   const stored = format.decode(format.encode(codes))
   const [before, after] = [start, stored].map((own) => errorOf(format, own, weights))

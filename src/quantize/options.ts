@@ -45,7 +45,7 @@ export interface QuantizeSettings extends TypeSettings {
   readonly allowRequantize?: boolean
   /** A file with an importance matrix, of `makeImatrix` or llama-imatrix. */
   readonly imatrix?: string
-  /** What the output's metadata calls that file. Default: its path, as llama-quantize has it. */
+  /** What the output's metadata calls that file, e.g. its name alone, so that the output does not depend on where the matrix lies. Default: its path, as llama-quantize has it. */
   readonly imatrixName?: string
   /** Use the entries of the matrix in whose names one of these texts is found, or all but these. */
   readonly includeWeights?: readonly string[]

@@ -18,7 +18,7 @@ import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
 import { checkSettings, type QuantizeSettings, settingNames, writesItself } from './options.js'
-import { checkPossible, type PreparedQuantization, prepareQuantization } from './plan.js'
+import { checkPossible, type PreparedQuantization, prepareQuantization, type QuantizePlan } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
   /** Called with the bytes written so far, a few times a second. */
@@ -33,12 +33,7 @@ export interface QuantizeFileResult {
   readonly type: string
   readonly bytes: number
   readonly bitsPerWeight: number
-  readonly input: {
-    readonly path: string
-    readonly type: string
-    readonly bytes: number
-    readonly bitsPerWeight: number
-  }
+  readonly input: QuantizePlan['input']
   readonly seconds: number
   /** Matrices of the input that lie on a grid, as those of QAT checkpoints; absent if there are none. */
   readonly lattice?: KeptLattices

@@ -4,6 +4,7 @@ import { formats } from '../../src/formats/table.js'
 import { quantizeRows } from '../../src/llama/index.js'
 import { SearchThreads } from '../../src/quantize/search/rows.js'
 import { searchCodes } from '../../src/quantize/search/search.js'
+import { weighErrors } from '../../src/quantize/search/weighing.js'
 import { Random } from '../../src/random.js'
 
 const columns = 512
@@ -57,6 +58,7 @@ it('gives the same bytes, whatever the number of threads', async () => {
     await search.dispose()
   }
   expect(results[1]).toEqual(results[0])
-  const alone = searchCodes(format, format.decode(quantizeRows(format.type, weights, columns)), weights)
+  const start = format.decode(quantizeRows(format.type, weights, columns))
+  const alone = searchCodes(format, start, weights, weighErrors(weights, columns))
   expect(results[0]).toEqual(format.encode(alone))
 })

@@ -6,6 +6,7 @@ import { nearest } from '../../src/formats/levels.js'
 import { roundScale } from '../../src/formats/stored-scale.js'
 import { formatNamed, formats } from '../../src/formats/table.js'
 import { searchCodes } from '../../src/quantize/search/search.js'
+import { weighErrors } from '../../src/quantize/search/weighing.js'
 import { Random } from '../../src/random.js'
 import { gaussian } from '../support/gaussian.js'
 
@@ -104,4 +105,20 @@ it('has an importance of zero count for nothing', () => {
   const importance = Float32Array.from({ length: 1024 }, (_, i) => (i === 5 ? 0 : 1))
   const codes = searchCodes(format, zeros(format, weights), weights, importance)
   expect(errorOf(format, codes, weights, importance)).toBeLessThan(0.0075)
+})
+
+it('weighs errors by importance and by the size of a weight within its row', () => {
+  const weights = gaussian(new Random(3), 2 * 64)
+  const importance = Float32Array.from({ length: 64 }, (_, i) => i % 5)
+  const factors = weighErrors(weights, 64, importance)
+  expect(factors.every((factor) => factor > 0)).toBe(true)
+  const alone = weighErrors(weights.slice(64), 64, importance)
+  expect(factors.slice(64)).toEqual(alone)
+  const mean = weights.subarray(0, 64).reduce((sum, w) => sum + w * w, 0) / 64
+  expect(factors[7] / (2 * Math.sqrt(1 + weights[7] ** 2 / mean))).toBeCloseTo(1, 4)
+  // Without importances, and with such as are all 0, columns are alike.
+  const plain = weighErrors(weights, 64)
+  expect(plain[7]).toBeCloseTo(Math.sqrt(1 + weights[7] ** 2 / mean), 5)
+  expect(weighErrors(weights, 64, new Float32Array(64))).toEqual(plain)
+  expect(weighErrors(new Float32Array(64), 64)).toEqual(new Float32Array(64).fill(1))
 })

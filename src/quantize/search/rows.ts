@@ -9,6 +9,7 @@ export interface SearchRequest {
   /** ggml_type id. */
   readonly type: number
   readonly weights: Float32Array
+  readonly columns: number
   /** By column. */
   readonly importance: Float32Array | undefined
   /** As the reference quantizer stores the weights. */
@@ -47,6 +48,7 @@ export class SearchThreads {
         const request: SearchRequest = {
           type,
           weights: weights.slice(from * columns, to * columns),
+          columns,
           importance,
           bytes: reference.slice(from * rowBytes, to * rowBytes),
         }

@@ -4,9 +4,11 @@ import type { Format } from '../../formats/format.js'
 import { formatOf } from '../../formats/table.js'
 import type { SearchRequest } from './rows.js'
 import { searchCodes } from './search.js'
+import { weighErrors } from './weighing.js'
 
-parentPort?.on('message', ({ type, weights, importance, bytes }: SearchRequest) => {
+parentPort?.on('message', ({ type, weights, columns, importance, bytes }: SearchRequest) => {
   const format = formatOf(type) as Format
-  const found = format.encode(searchCodes(format, format.decode(bytes), weights, importance))
+  const factors = weighErrors(weights, columns, importance)
+  const found = format.encode(searchCodes(format, format.decode(bytes), weights, factors))
   parentPort?.postMessage(found, [found.buffer as ArrayBuffer])
 })

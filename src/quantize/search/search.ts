@@ -7,35 +7,31 @@ import { checkScales } from '../../formats/grids.js'
 import type { UnitFactor } from './share.js'
 import { type UnitNumbers, UnitSearch } from './unit-search.js'
 
-/** Added to every importance, as a share of their mean, so that weights that nothing reads keep sensible codes. */
-const leastImportance = 1e-6
-
 /**
  * @param start codes of these weights, which are not changed
  * @param weights whole rows of whole blocks
- * @param importance of the squared errors of each column; missing: all the same
+ * @param factors of the squared errors, above 0: of each weight, or of each column; missing: all the same
  * @throws RangeError for a format without a grid, QuenchError for weights that a stored scale cannot hold
  */
 export function searchCodes(
   format: Format,
   start: Codes,
   weights: Float32Array,
-  importance?: Float32Array,
+  factors?: Float32Array,
 ): Codes {
   const { grid } = format
   if (!grid) throw new RangeError(`${format.name} has no grid to search`)
   checkScales(format, start)
   const codes: Codes = Object.fromEntries(Object.entries(start).map(([key, values]) => [key, values.slice()]))
-  const columns = importance ? floored(importance) : undefined
   const groups = weights.length / grid.groupSize
   const perUnit = grid.scale.group ? groups / codes[grid.scale.block.field].length : 1
   const search = new UnitSearch(grid, perUnit)
   const size = perUnit * grid.groupSize
   for (let unit = 0, from = 0; from < weights.length; unit++, from += size) {
     search.w.set(weights.subarray(from, from + size))
-    if (columns) {
-      const column = from % columns.length
-      search.h.set(columns.subarray(column, column + size))
+    if (factors) {
+      const own = from % factors.length
+      search.h.set(factors.subarray(own, own + size))
     } else search.h.fill(1)
     const before = numbersOf(grid, start, unit, perUnit)
     const own = errorOf(search, before, start.q.subarray(from, from + size))
@@ -43,12 +39,6 @@ export function searchCodes(
     if (error < own) store(search, grid, codes, unit, numbers)
   }
   return codes
-}
-
-function floored(importance: Float32Array): Float32Array {
-  const mean = importance.reduce((a, b) => a + b, 0) / importance.length
-  if (!(mean > 0)) return new Float32Array(importance.length).fill(1)
-  return importance.map((value) => value + leastImportance * mean)
 }
 
 function numbersOf({ scale, offset }: GridLayout, codes: Codes, unit: number, groups: number): UnitNumbers {
