@@ -111,11 +111,12 @@ export async function fetchModel(
   if (!repository || repository.cached) return model
   const cache = new HubCache(hub.settings.cache)
   const total = remote.reduce((sum, { size }) => sum + size, 0)
+  const missing = model.files.some(({ present }) => !present)
   let before = 0
   for (const file of remote) {
     await download(hub, cache, repository, file, {
       ...(connections !== undefined && { connections }),
-      onProgress: (bytes) => onProgress?.({ stage: 'pull', done: before + bytes, total }),
+      ...(missing && { onProgress: (bytes) => onProgress?.({ stage: 'pull', done: before + bytes, total }) }),
     })
     before += file.size
   }

@@ -30,6 +30,8 @@ const env = {
 }
 const quench = (...args: string[]): Promise<Ran> => quenchWith(env, ...args)
 
+const inspected = async (path: string) => JSON.parse((await quench('inspect', path, '--json')).stdout)
+
 test('train takes the name of a checkpoint, from nothing to a file', async () => {
   const out = join(folder, 'out.gguf')
   const little = '--steps 1 --calibration 0 -c 64 --batch 64 --tokens 512 --validation 512'.split(' ')
@@ -44,12 +46,21 @@ test('train takes the name of a checkpoint, from nothing to a file', async () =>
   await gguf.close()
   expect(hub.sent.has('pytorch_model.bin')).toBe(false)
 
-  // The second command finds the conversion, also from the folder of the snapshot, and nothing is fetched again.
+  // The second command finds the conversion, and nothing is fetched again.
   hub.sent.clear()
   const quantized = await quench('quantize', 'org/tiny', 'Q8_0', '-o', join(folder, 'q8.gguf'))
   expect(quantized).toMatchObject({ code: 0, stderr: '' })
   expect(hub.sent.size).toBe(0)
   expect(readdirSync(join(folder, 'cache/converted')).filter((name) => !name.startsWith('.'))).toHaveLength(1)
+  const own = join(folder, 'own.gguf')
+  expect(await quench('convert', 'org/tiny', '-o', own, '--progress', 'none')).toMatchObject({
+    code: 0,
+    stderr: '',
+  })
+  expect(hub.sent.size).toBe(0)
+  const { metadata } = await inspected(own)
+  expect(metadata).toMatchObject({ 'general.name': 'Tiny', 'general.organization': 'Org' })
+  expect(metadata).not.toHaveProperty('general.finetune')
   const listed = JSON.parse((await quench('cache', '--json')).stdout)
   const converted = listed.entries.filter(({ kind }: { kind: string }) => kind === 'converted')
   expect(converted).toMatchObject([{ files: 1 }])
