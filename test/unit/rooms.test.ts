@@ -142,7 +142,13 @@ test('methods of training have their names in one table', () => {
 /** Where names stand for files of a type, which a user may ask for. */
 const namesOfFiles = [
   ...['checkpoint/safetensors.ts', 'convert/types.ts'],
-  ...['gguf/file-types.ts', 'gguf/types.ts', 'quantize/ptq.ts', 'quantize/input-weights.ts'],
+  ...[
+    'gguf/file-types.ts',
+    'gguf/types.ts',
+    'quantize/ptq.ts',
+    'quantize/input-weights.ts',
+    'quantize/needs-importance.ts',
+  ],
   ...['names/choose.ts', 'advise/memory/repack.ts', 'compare/ladder.ts', 'compare/demo.ts'],
   ...['cli/demo.ts', 'data/self-written.ts'],
 ]
