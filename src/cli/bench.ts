@@ -114,7 +114,7 @@ export function addBench(program: Command): void {
     })
 }
 
-/** Keeps the speeds for later estimates; a cache that cannot be written costs no more than a warning. */
+/** Stores the speeds for later estimates; if the cache cannot be written, a warning is printed. */
 async function remember(bench: Bench): Promise<void> {
   const { recordSpeeds } = await import('../advise/speed/calibration.js')
   const { Store } = await import('../compare/store.js')
@@ -126,7 +126,7 @@ async function remember(bench: Bench): Promise<void> {
   }
 }
 
-/** The beginning of each of the first texts. */
+/** Prompts: the beginning of each of the first texts. */
 async function beginnings(paths: string[]): Promise<string[]> {
   const { readTexts } = await import('../data/texts.js')
   return (await readTexts(paths)).slice(0, 8).map((text) => text.slice(0, 200))

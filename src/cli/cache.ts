@@ -1,4 +1,4 @@
-/** `quench cache`: what is kept between runs. */
+/** `quench cache`: lists and clears what is kept between runs. */
 import type { Command } from 'commander'
 import type { CacheEntry, CacheKind, CacheListing } from '../cache.js'
 import { helpEnd } from './help.js'

@@ -1,4 +1,4 @@
-/** `quench compare`: which quantized file of a model to take, measured and told on a page that can be sent on. */
+/** `quench compare`: measures the quantized files of a model and recommends one, on a self-contained page. */
 import { type Command, Option } from 'commander'
 import type { CompareEvent, CompareOptions, Comparison } from '../compare/comparison.js'
 import { UsageError } from '../errors.js'
@@ -142,7 +142,7 @@ export function addCompare(program: Command): void {
     })
 }
 
-/** Compares and writes the report, which nobody else writes meanwhile. */
+/** Compares and writes the report, while holding a lock on it. */
 async function reported(output: string, asked: CompareOptions): Promise<Comparison> {
   const { compare, comparisonFiles } = await import('../compare/compare.js')
   const { withOutputs } = await import('../outputs.js')
@@ -181,7 +181,7 @@ const parts: Readonly<Record<Exclude<CompareEvent['stage'], 'train'>, string>> =
   judge: 'comparing files',
 }
 
-/** A line for each file that is made, and progress within each part of the work. */
+/** Prints a line for each file that is made, and the progress of each part of the work. */
 function showComparison(speak: boolean): (event: CompareEvent) => void {
   let part = ''
   let show: (event: CompareEvent) => void = () => {}

@@ -1,4 +1,4 @@
-/** `quench complete SHELL`: a script that completes commands, options, types and files in bash, zsh, fish and PowerShell. */
+/** `quench complete SHELL`: prints a script that completes commands, options, types and files in bash, zsh, fish and PowerShell. */
 import { readdirSync } from 'node:fs'
 import tab from '@bomb.sh/tab/commander'
 import type { Command } from 'commander'
@@ -7,10 +7,10 @@ import { ggmlTypes } from '../gguf/types.js'
 import { helpEnd } from './help.js'
 import { knownKvTypes } from './options.js'
 
-/** Adds a value that may stand at the cursor; those that do not begin as the word there does are dropped. */
+/** Adds a candidate for the word at the cursor; candidates that do not start with that word are dropped. */
 type Offer = (value: string, description: string) => void
 
-/** To be called when all other commands are there. */
+/** Must be called after all other commands have been added. */
 export function addComplete(program: Command): void {
   const root = tab(program)
   const commands = new Map(program.commands.map((command) => [command.name(), command]))
@@ -34,7 +34,7 @@ export function addComplete(program: Command): void {
     )
 }
 
-/** What an option takes, by its placeholder. */
+/** Values of an option, by its placeholder. */
 function offers(flags: string): ((offer: Offer) => void) | undefined {
   if (/<(file|folder|paths|files)\b/.test(flags)) return files
   if (/--(type|types|train) </.test(flags)) return words(fileTypeNames)
@@ -50,7 +50,10 @@ const words = (values: readonly string[]) => (offer: Offer) => {
 const files = (offer: Offer): void => list(offer, () => true)
 const models = (offer: Offer): void => list(offer, (name) => /\.gguf$/i.test(name))
 
-/** Files and folders that begin with the word at the cursor; of a single folder what is in it, so that a shell ends no word there. */
+/**
+ * Files and folders that start with the word at the cursor. A single folder is replaced by its contents, so that the shell does not end
+ * the word there.
+ */
 function list(offer: Offer, wanted: (name: string) => boolean): void {
   const word = process.argv.at(-1) ?? ''
   let found = within(word, wanted)

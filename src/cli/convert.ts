@@ -1,4 +1,4 @@
-/** `quench convert`: a checkpoint of Transformers as a GGUF file. */
+/** `quench convert`: converts a Transformers checkpoint to a GGUF file. */
 import { lstatSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
@@ -79,14 +79,14 @@ export function addConvert(program: Command): void {
     })
 }
 
-/** A type in any case. */
+/** Parses a type, case-insensitively. */
 function weightType(text: string): string {
   const type = text.toUpperCase()
   if (!fileTypes.includes(type)) throw new InvalidArgumentError(`It must be one of ${fileTypes.join(', ')}.`)
   return type
 }
 
-/** `Model-bf16.gguf` beside the folder `Model`. @throws UsageError if it exists, since nobody asked to replace it */
+/** `Model-bf16.gguf` beside the folder `Model`. @throws UsageError if it exists, since replacing it was not requested */
 function newName(folder: string, type: string): string {
   const whole = resolve(folder)
   const name = `${basename(whole)}-${type.toLowerCase()}.gguf`

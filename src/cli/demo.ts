@@ -1,4 +1,4 @@
-/** `quench demo`: PTQ, QAT and a fair comparison on the model that ships. */
+/** `quench demo`: PTQ, QAT and a comparison of both on the included model. */
 import { relative } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { DemoEvent, DemoFile, DemoReport } from '../compare/demo.js'
@@ -69,7 +69,7 @@ export function addDemo(program: Command): void {
     })
 }
 
-/** A line for each part of the work, and progress within it. */
+/** Prints a line for each part of the work, and its progress. */
 function showDemo(speak: boolean): (event: DemoEvent) => void {
   let part = ''
   let show: (event: DemoEvent) => void = () => {}
@@ -160,7 +160,7 @@ function equalSize({ effectiveBits }: DemoFile): string {
   return `${sign}${effectiveBits.value.toFixed(2)} bits`
 }
 
-/** What the table means, in one sentence. */
+/** Summarizes the table in one sentence. */
 function verdict({ files }: DemoReport): string {
   const trained = files.filter((file) => file.method === 'qat')
   const parts = trained.map((file) => {
@@ -170,7 +170,7 @@ function verdict({ files }: DemoReport): string {
   return `On this model QAT makes ${parts.join(', ')}, at the same size and speed as the PTQ file it replaces.`
 }
 
-/** The trained files on text of other kinds than the model's own. */
+/** Results of the trained files on general text. */
 function kindsTable({ training }: DemoReport): Line[] {
   const kinds = training[0]?.kinds.map(({ kind }) => kind) ?? []
   const rows = training.map(({ type, kinds: own, recovered }) => [

@@ -1,4 +1,4 @@
-/** `quench doctor`: whether this machine can do the work, what it would be done with, and what is missing. */
+/** `quench doctor`: versions, devices and limits of this machine, and what is missing. */
 import type { Command } from 'commander'
 import { helpEnd } from './help.js'
 import { jsonOption } from './shared.js'

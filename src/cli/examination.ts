@@ -1,4 +1,4 @@
-/** What `quench doctor` looks at. Nothing that is wrong ends it: each problem is told with what to do about it. */
+/** The checks of `quench doctor`. A problem does not end them: all problems are collected, each with its remedy. */
 import { createRequire } from 'node:module'
 import { cpus } from 'node:os'
 import { listCache } from '../cache.js'
@@ -9,9 +9,9 @@ import { availableThreads } from '../threads.js'
 import { humanBytes } from './terminal/format.js'
 
 interface Missing {
-  /** A sentence that says what is wrong. */
+  /** The problem, in one sentence. */
   readonly what: string
-  /** A sentence that says what to do; empty where the first one does. */
+  /** The remedy, in one sentence; empty if the problem's sentence names it. */
   readonly how: string
 }
 
@@ -19,13 +19,13 @@ interface Examination {
   readonly versions: {
     readonly quench: string
     readonly node: string
-    /** The release of the packages, and of what is in them. */
+    /** Versions of the packages and of the llama.cpp in them. */
     readonly llama?: string
     readonly onnxruntime?: string
   }
   readonly machine: { readonly platform: string; readonly cpu: string; readonly cores: number }
   readonly threads: { readonly count: number; readonly why: string }
-  /** What a command may take without `--memory`. */
+  /** The memory limit of a command without `--memory`. */
   readonly memory: { readonly bytes: number; readonly why: string }
   readonly devices: readonly Device[]
   readonly cache: { readonly folder: string; readonly bytes?: number; readonly problem?: string }
@@ -86,7 +86,7 @@ async function llamaOf(): Promise<{ version: string; devices: Device[] }> {
   return { version: `packages ${PACKAGE_VERSION}, llama.cpp ${llamaVersion()}`, devices: found }
 }
 
-/** Of the package, once its native library is loaded. */
+/** Version of the package, if its native library loads. */
 async function onnxruntimeOf(): Promise<string> {
   const { onnxruntime, onnxruntimeVersion } = await import('../backends/cpu/onnxruntime.js')
   onnxruntime()

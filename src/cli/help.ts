@@ -1,10 +1,10 @@
-/** Help as it is laid out: in groups, no wider than the terminal, with llama.cpp's names of options, examples and the environment. */
+/** Layout of the help: groups, wrapping at the terminal's width, llama.cpp's option names, examples and environment variables. */
 import type { Command, Help, Option } from 'commander'
 import { alsoCalled } from './spellings.js'
 import { print } from './terminal/print.js'
 import { bold, columnsOf, wrapped } from './terminal/style.js'
 
-/** Below this width a description stands below its term. */
+/** At less than this width a description goes on the line below its term. */
 const leastDescription = 40
 const helpWidth = (): number => columnsOf(process.stdout) ?? 100
 
@@ -38,20 +38,20 @@ const boxWrap = (text: string, width: number): string =>
     .flatMap((line) => wrapped(line, width).map((part) => part.trim()))
     .join('\n')
 
-/** For the program; its commands inherit it. */
+/** Configures the program; its commands inherit this. */
 export function configureHelp(program: Command): void {
   program
     .configureHelp({ optionTerm, formatItem, boxWrap })
     .configureOutput({ getOutHelpWidth: helpWidth, writeOut: printHelp, outputError: () => {} })
 }
 
-/** Headings of groups are bold. */
+/** Prints the headings of groups in bold. */
 function printHelp(help: string): void {
   const lines = help.trimEnd().split('\n')
   print(lines.map((line) => (/^[A-Z][^.]*:$/.test(line) ? bold(line) : line)))
 }
 
-/** Paragraphs and examples after the options. */
+/** The part after the options: paragraphs and examples. */
 export function helpEnd(paragraphs: readonly string[], examples: readonly string[]): () => string {
   return () => {
     const width = helpWidth()
@@ -65,7 +65,7 @@ export function helpEnd(paragraphs: readonly string[], examples: readonly string
   }
 }
 
-/** A command that goes on in the next line where it is too long, as a shell reads it. */
+/** A command, continued on the next line with a backslash if it is too long. */
 function continued(command: string, width: number): string[] {
   const lines = wrapped(`  ${command}`, width - 2)
   return lines.map((line, i) => (i < lines.length - 1 ? `${line} \\` : line))

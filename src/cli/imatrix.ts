@@ -1,4 +1,4 @@
-/** `quench imatrix`: an importance matrix for `quench quantize` and llama-quantize. */
+/** `quench imatrix`: makes an importance matrix for `quench quantize` and llama-quantize. */
 import { type Command, Option } from 'commander'
 import type { ImatrixReport } from '../imatrix/make.js'
 import type { ImatrixEvent } from '../imatrix/options.js'

@@ -1,4 +1,4 @@
-/** `quench inspect`: what is in a GGUF file. */
+/** `quench inspect`: shows the contents of a GGUF file. */
 import type { Command } from 'commander'
 import type { Inspection, ShortValue } from '../gguf/inspect.js'
 import type { GridSummary, LatticeReport } from '../lattice/index.js'
@@ -45,7 +45,7 @@ export function addInspect(program: Command): void {
     })
 }
 
-/** @param lattice not known where the weights are not here */
+/** @param lattice undefined if the weights are not available locally */
 function describe(inspection: Inspection, lattice?: LatticeReport): Line[] {
   const { name, architecture, parameters, context, vocabulary, type, bytes, bitsPerWeight } = inspection
   const facts: [string, string | undefined][] = [

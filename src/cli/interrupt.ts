@@ -1,15 +1,15 @@
-/** Ctrl-C. A command that can stop at a good point asks for a signal; the others are ended at once. */
+/** Handling of Ctrl-C. A command that can stop at a safe point requests an AbortSignal; others are ended immediately. */
 import { QuenchError } from '../errors.js'
 import { printNote } from './terminal/print.js'
 import { clearProgress } from './terminal/progress.js'
 
-/** Ctrl-C, what a service manager sends, and what a terminal sends that is closed, which counts as the second. */
+/** Ctrl-C, the signal of service managers, and that of a closed terminal, which counts as the second signal. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 143 } as const
 
 let stop: AbortController | undefined
 let received: number | undefined
 
-/** From now on the first of the signals aborts this one; the second ends the process at once. */
+/** From now on the first signal aborts the returned AbortSignal; the second ends the process immediately. */
 export function stopSignal(): AbortSignal {
   stop = new AbortController()
   return stop.signal
@@ -17,15 +17,15 @@ export function stopSignal(): AbortSignal {
 
 let kept: string | undefined
 
-/** From now on a signal that ends the process at once says this first; undefined: nothing. */
+/** Sets the message that is printed when a signal ends the process; undefined: none. */
 export function sayWhenEnded(sentence: string | undefined): void {
   kept = sentence
 }
 
-/** The exit code of a command that was told to end. */
+/** The exit code of an interrupted command. */
 export const interruption = (): number | undefined => received
 
-/** @param end ends the process at once, with an exit code */
+/** @param end ends the process immediately with an exit code */
 export function handleSignals(end: (code: number) => void): void {
   for (const [name, code] of Object.entries(exitCodes))
     process.on(name, () => {

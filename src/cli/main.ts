@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * The command. Every sub-command has a file that declares its options and imports the work in its action, so that
+ * The command. Every sub-command has a file that declares its options and imports its implementation in the action, so that
  * `quench inspect` never loads a native library.
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage, 130 on SIGINT, 143 on SIGTERM and SIGHUP. What went wrong is one line on
- * standard error, and with `--json` a document `{ error: { message, exitCode } }` on standard output. `QUENCH_DEBUG` adds the stack.
+ * Exit codes: 0 success, 1 failure, 2 usage error, 130 on SIGINT, 143 on SIGTERM and SIGHUP. An error is printed as one line on
+ * standard error, and with `--json` also as a document `{ error: { message, exitCode } }` on standard output. `QUENCH_DEBUG` adds the
+ * stack trace.
  */
 import { CommanderError } from 'commander'
 import { QuenchError } from '../errors.js'
@@ -38,13 +39,13 @@ for (const [stream, name] of [
   [process.stderr, 'standard error'],
 ] as const) {
   stream.once('error', (error) => unprinted(name, stream.isTTY, error))
-  stream.on('error', () => {}) // every further line fails too
+  stream.on('error', () => {}) // later writes fail too
 }
 handleSignals((code) => {
   removeTemporaryFiles()
   process.exit(code)
 })
-process.removeAllListeners('warning') // Node would print them in lines of its own
+process.removeAllListeners('warning') // Node prints them in its own format
 process.on('warning', ({ name, message }) => {
   if (name !== warningType) return
   clearProgress()
@@ -58,7 +59,7 @@ try {
   process.exitCode = fail(error)
 }
 
-/** A container's limit is not what a person reads off the machine. */
+/** Prints the number of threads if a container limits it, since it is then less than the machine's. */
 async function sayThreads(): Promise<void> {
   const { availableThreads } = await import('../threads.js')
   const { count, quota } = availableThreads()
@@ -68,7 +69,7 @@ async function sayThreads(): Promise<void> {
   )
 }
 
-/** Libraries whose hashes nobody knows. */
+/** Warns about libraries without known hashes. */
 async function sayPackage(): Promise<void> {
   const { uncheckedPackage } = await import('../llama/package.js')
   const name = uncheckedPackage()
@@ -76,7 +77,7 @@ async function sayPackage(): Promise<void> {
     printWarning(`the libraries of ${name} are loaded unchecked, as QUENCH_LLAMA_PACKAGE asks`)
 }
 
-/** Layers that were asked for stay on the processor where there is no other device. */
+/** Warns that the requested GPU layers run on the CPU if there is no GPU. */
 async function sayNoGpu(): Promise<void> {
   const { devices } = await import('../llama/index.js')
   if (devices().some(({ kind }) => kind.endsWith('gpu'))) return
@@ -85,7 +86,7 @@ async function sayNoGpu(): Promise<void> {
   )
 }
 
-/** Says what went wrong; returns the exit code. With `--json` standard output has it too, in the place of the result. */
+/** Prints the error and returns the exit code. With `--json` it is also printed to standard output in place of the result. */
 function fail(error: unknown): number {
   clearProgress()
   if (error instanceof CommanderError && error.exitCode === 0) return 0 // --help, --version
@@ -98,7 +99,7 @@ function fail(error: unknown): number {
   return code
 }
 
-/** Without a message help has been printed. */
+/** Without a message, help has been printed already. */
 function problemOf(error: unknown): { readonly message?: string; readonly exitCode: number } {
   if (error instanceof CommanderError) {
     if (error.code === 'commander.help') return { exitCode: 2 }
@@ -113,15 +114,15 @@ function problemOf(error: unknown): { readonly message?: string; readonly exitCo
   return { message: `this is a bug in quench: ${message}`, exitCode: 1 }
 }
 
-/** The help of the command that was typed, or else of the program. */
+/** The help command to suggest: of the sub-command that was typed, or of the program. */
 function helpOf([first]: readonly string[]): string {
   const found = program.commands.find((command) => command.name() === first)
   return found ? `quench ${found.name()} --help` : 'quench --help'
 }
 
 /**
- * What was to be printed cannot be: the reader of a pipe has seen enough, as `head` does, the terminal was closed, or the disk
- * is full. Files that the command makes are worth more than what it says, so it goes on; only the last is a failure.
+ * Handles a failed write to standard output or error: the reader of the pipe has exited, as `head` does, the terminal was closed, or
+ * the disk is full. The command continues, since its files matter more than its messages; only a full disk is a failure.
  */
 function unprinted(where: string, terminal: boolean, error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE' || terminal) return

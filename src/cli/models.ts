@@ -1,4 +1,4 @@
-/** Models of the command line: a path is what it is, and any other name is looked up, and downloaded if need be. */
+/** Resolves models named on the command line: paths are used as they are; other names are looked up, and downloaded if necessary. */
 import { lstatSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { FileError } from '../errors.js'
@@ -10,17 +10,17 @@ import { sayWhenEnded } from './interrupt.js'
 import { printNote, printWarning } from './terminal/print.js'
 import { clearProgress, eventLine } from './terminal/progress.js'
 
-/** What a command reads for a name. */
+/** The resolved model. */
 export interface LocalModel {
   readonly path: string
-  /** The file that outputs without a name of their own lie beside; of what lies in a cache, one in the current folder. */
+  /** Default outputs are written beside this file; for a file in a cache it is a path in the current folder. */
   readonly beside: string
 }
 
-/** What help says of a model's argument. */
+/** Help for a model argument. */
 export const modelArgument = (what: string): string => `${what}; or a name such as hf:org/model`
 
-/** @param need what the command can use. @throws QuenchError for a name that stands for no model, or for several */
+/** @param need what the command accepts. @throws QuenchError if the name matches no model, or several */
 export async function localModel(name: string, need: Need): Promise<LocalModel> {
   if (isFile(name)) return { path: name, beside: name }
   const { path, title, repository, kind } = await pulled(name, { need })
@@ -30,8 +30,8 @@ export async function localModel(name: string, need: Need): Promise<LocalModel> 
 }
 
 /**
- * The folder of a checkpoint, downloaded if the name is that of a repository, and then with the name of that.
- * @throws FileError for a folder that is not there
+ * The folder of a checkpoint. A repository is downloaded, and its name is returned too.
+ * @throws FileError if the folder does not exist
  */
 export async function checkpointFolder(name: string): Promise<{ folder: string; repository?: string }> {
   if (statIfThere(name)) return { folder: name }
@@ -44,7 +44,7 @@ export async function checkpointFolder(name: string): Promise<{ folder: string; 
   return { folder: path, ...(repository && { repository: repository.id }) }
 }
 
-/** The model of a name with its files here, and what that takes told. */
+/** Resolves a name to local files, and prints what is downloaded. */
 export async function pulled(
   name: string,
   options: Pick<PullOptions, 'need' | 'connections'>,
@@ -80,19 +80,19 @@ async function converted(folder: string, title: string): Promise<string> {
 export const localPath = async (name: string, need: Need): Promise<string> =>
   (await localModel(name, need)).path
 
-/** One after the other, so that their messages do not mix. */
+/** Resolves names one after the other, so that their messages do not mix. */
 export async function localPaths(names: readonly string[], need: Need): Promise<string[]> {
   const paths: string[] = []
   for (const name of names) paths.push(await localPath(name, need))
   return paths
 }
 
-/** No code of the Hub is loaded for a file. */
+/** Whether this is a file, for which the Hub's code need not be loaded. */
 function isFile(name: string): boolean {
   try {
     return lstatSync(name, { throwIfNoEntry: false })?.isDirectory() === false
   } catch {
-    return true // its reader tells why it cannot be looked at
+    return true // the reader reports why it cannot be accessed
   }
 }
 
@@ -101,7 +101,7 @@ export function onNote(sentence: string): void {
   printNote(sentence)
 }
 
-/** What is about to be downloaded. */
+/** Describes a download before it starts. */
 function sayPull({ name, files, path, kind }: ResolvedModel): void {
   const missing = files.filter(({ present }) => !present)
   const bytes = missing.reduce((sum, file) => sum + file.bytes, 0)

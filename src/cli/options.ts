@@ -1,12 +1,12 @@
-/** Option values that several commands take. */
+/** Parsers of option values that several commands share. */
 import { InvalidArgumentError } from 'commander'
 import { fileTypeNamed } from '../gguf/file-types.js'
 import { mostThreads } from '../threads.js'
 
-/** One more of a repeated option. */
+/** Collects the values of a repeated option. */
 export const oneMore = (text: string, before: readonly string[] = []): string[] => [...before, text]
 
-/** A whole number from 1 on. */
+/** A whole number of at least 1. */
 export const positiveInteger = (text: string): number => integerFrom(1, text)
 
 function integerFrom(least: number, text: string): number {
@@ -16,7 +16,7 @@ function integerFrom(least: number, text: string): number {
   return value
 }
 
-/** A number of threads, from 1 on. */
+/** A number of threads, at least 1. */
 export function threadCount(text: string): number {
   const value = Number(text)
   if (!/^\d+$/.test(text) || value < 1 || value > mostThreads)
@@ -40,10 +40,10 @@ export function share(text: string): number {
   return value
 }
 
-/** A whole number from 0 on. */
+/** A whole number of at least 0. */
 export const wholeNumber = (text: string): number => integerFrom(0, text)
 
-/** `0,4096`: whole numbers from 0 on. */
+/** `0,4096`: whole numbers of at least 0. */
 export function lengths(text: string): number[] {
   return text.split(',').map((part) => {
     const value = wholeNumber(part.trim())
@@ -52,10 +52,10 @@ export function lengths(text: string): number[] {
   })
 }
 
-/** Types of a KV cache that llama.cpp has attention for. */
+/** KV-cache types that llama.cpp's attention supports. */
 export const knownKvTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_0', 'q5_1']
 
-/** A type of cached keys, or of cached values. */
+/** The type of cached keys or values. */
 export function cacheType(text: string): string {
   const type = text.toLowerCase()
   if (!knownKvTypes.includes(type))
@@ -70,7 +70,7 @@ export function kvType(text: string): string {
   return cachePair(cacheType(keys), cacheType(values)) as string
 }
 
-/** What `--cache-type-k` and `--cache-type-v` say together; undefined where neither is given. */
+/** Combines `--cache-type-k` and `--cache-type-v`; undefined if neither is given. */
 export function cachePair(keys: string | undefined, values: string | undefined): string | undefined {
   if (keys === undefined && values === undefined) return undefined
   const [k, v] = [keys ?? 'f16', values ?? 'f16']
@@ -80,14 +80,14 @@ export function cachePair(keys: string | undefined, values: string | undefined):
 /** `q8_0,q4_0` */
 export const kvTypes = (text: string): string[] => text.split(',').map(kvType)
 
-/** A whole number; -1 or `all` is all. */
+/** A whole number; -1 and `all` mean all. */
 export function gpuLayers(text: string): number {
   if (text === 'all' || text === '-1') return -1
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 0, or all.')
   return Number(text)
 }
 
-/** `8GB`, `512 MB`, `8GiB`, `1.5TB` or plain bytes; without an `i` units are decimal, as in shops. */
+/** `8GB`, `512 MB`, `8GiB`, `1.5TB` or plain bytes; units without an `i` are decimal. */
 export function bytes(text: string): number {
   const [, amount, prefix, binary] = /^(\d+(?:\.\d+)?) ?([kMGT]?)(i?)B?$/i.exec(text.trim()) ?? []
   const power = ['', 'K', 'M', 'G', 'T'].indexOf((prefix ?? '').toUpperCase())
@@ -97,10 +97,10 @@ export function bytes(text: string): number {
   return value
 }
 
-/** `q4_k_m`, or `Q4_K` as llama-quantize calls it: the name of a file type. */
+/** The name of a file type: `q4_k_m`, or an alias of llama-quantize such as `Q4_K`. */
 export const fileType = (text: string): string => fileTypeNamed(text) ?? text.toUpperCase()
 
-/** `Q4_0,q8_0` by their names; `none` is no type. */
+/** A list of file types such as `Q4_0,q8_0`; `none` is the empty list. */
 export function typeList(text: string): string[] {
   if (text.toLowerCase() === 'none') return []
   return text
@@ -116,14 +116,14 @@ export function seconds(text: string): number {
   return value
 }
 
-/** The same, or 0. */
+/** A duration that may be 0. */
 export function secondsFromZero(text: string): number {
   const value = duration(text)
   if (!(value >= 0)) throw new InvalidArgumentError('It must be 0 or a time such as 90s, 10m or 1h30m.')
   return value
 }
 
-/** NaN for what is none. */
+/** NaN if the text is not a duration. */
 function duration(text: string): number {
   const pattern = /^(?:(\d+(?:\.\d+)?)h)? ?(?:(\d+(?:\.\d+)?)m)? ?(?:(\d+(?:\.\d+)?)s?)?$/i
   const found = text.trim() === '' ? null : pattern.exec(text.trim())

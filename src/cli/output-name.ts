@@ -1,4 +1,4 @@
-/** The name of an output that nobody named: beside the input, after its type, and never that of a file which is there already. */
+/** Default output names: beside the input, with the type as a suffix, and never the name of an existing file. */
 import { lstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { UsageError } from '../errors.js'
@@ -17,7 +17,7 @@ function stemOf(input: string): string {
   return join(dirname(input), name)
 }
 
-/** @throws UsageError for a file that exists and was not asked to be replaced */
+/** @throws UsageError if the file exists and replacing it was not requested */
 export const newName = (input: string, ending: string): string => unused(nameBeside(input, ending))
 
 /** @throws UsageError as `newName` does */

@@ -1,4 +1,4 @@
-/** The command line as it is declared: every command with its options and its work. */
+/** Declares the command line: all commands with their options and actions. */
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { addAdvise } from './advise/advise.js'

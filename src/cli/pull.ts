@@ -1,4 +1,4 @@
-/** `quench pull`: a model of the Hub into the cache that Hugging Face's tools share. */
+/** `quench pull`: downloads a model from the Hub into the cache that Hugging Face's tools share. */
 import { type Command, Option } from 'commander'
 import { FileError } from '../errors.js'
 import type { ResolvedModel } from '../names/resolve.js'
@@ -54,7 +54,7 @@ export function addPull(program: Command): void {
     })
 }
 
-/** Without the other files of the repository. */
+/** The result without the repository's other files. */
 function shown({ repository, ...model }: ResolvedModel): object {
   if (!repository) return model
   const { id, revision, commit } = repository

@@ -1,4 +1,4 @@
-/** What `quench quantize --dry-run` prints: a line for every tensor, and what the file will take. */
+/** Output of `quench quantize --dry-run`: a line for every tensor, and the size of the file. */
 import type { QuantizePlan, TensorPlan } from '../quantize/plan.js'
 import { humanBytes, plain, table } from './terminal/format.js'
 import { headed, type Line } from './terminal/style.js'

@@ -1,4 +1,4 @@
-/** `quench quantize`: plain post-training quantization, the same file as llama-quantize writes. */
+/** `quench quantize`: plain post-training quantization, byte-identical to llama-quantize. */
 import { type Command, Option } from 'commander'
 import { optionEntries } from '../config/table.js'
 import { UsageError } from '../errors.js'
@@ -142,8 +142,8 @@ interface Asked {
 }
 
 /**
- * `[OUTPUT] TYPE [THREADS]`: as in llama-quantize the first is the output unless it is the name of a type.
- * @throws UsageError for what is missing, superfluous or given twice
+ * `[OUTPUT] TYPE [THREADS]`: as in llama-quantize, the first argument is the output unless it is the name of a type.
+ * @throws UsageError if an argument is missing, superfluous or given twice
  */
 export function positional(more: readonly string[], options: Omit<Asked, 'type'> & { type?: string }): Asked {
   const rest = [...more]

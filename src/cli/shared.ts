@@ -1,9 +1,9 @@
-/** Options that several commands take, so that one name means one thing everywhere. */
+/** Options shared by several commands, so that a name has the same meaning everywhere. */
 import { type Command, Option } from 'commander'
 import { cacheType, gpuLayers, lengths, positiveInteger, threadCount } from './options.js'
 import { progressModes } from './terminal/progress.js'
 
-/** An option with a parser. @param shown what help says of its default, where it is not to be said in the words of a value */
+/** An option with a parser. @param shown the default as help describes it, if it is not a plain value */
 export function valued<T>(
   flags: string,
   help: string,
@@ -28,7 +28,7 @@ export const cacheTypeOptions = (): Option[] => [
   valued('--cache-type-v <type>', 'type of cached values (default: f16)', cacheType),
 ]
 
-/** What speed tests run. */
+/** Options of speed tests. */
 export const lengthOptions = (): Option[] => [
   valued('-p, --prompt <lengths>', 'prompt lengths to measure, e.g. 512,2048', lengths, one(512)),
   valued('-n, --generate <lengths>', 'numbers of tokens to generate', lengths, one(64)),

@@ -1,14 +1,14 @@
 /**
- * Options by the names that llama.cpp's tools and earlier releases gave them: arguments are translated before they are parsed, and help
- * shows llama.cpp's names beside ours.
+ * Aliases of options from llama.cpp's tools and earlier releases. Arguments are translated before they are parsed, and help shows
+ * llama.cpp's names beside ours.
  */
 
 interface Spelling {
-  /** Ours. */
+  /** Our name. */
   readonly option: string
-  /** Those of llama-cli, llama-bench, llama-perplexity and llama-quantize. */
+  /** Names in llama-cli, llama-bench, llama-perplexity and llama-quantize. */
   readonly also: readonly string[]
-  /** The only commands where these are meant. */
+  /** The commands that the aliases are limited to. */
   readonly commands?: readonly string[]
 }
 
@@ -22,11 +22,11 @@ export const spellings: readonly Spelling[] = [
   { option: '--depth', also: ['--n-depth'] },
 ]
 
-/** Names of an option of ours that llama.cpp gives it, as help shows them. */
+/** llama.cpp's names of an option, for help. */
 export const alsoCalled = (option: string | undefined): readonly string[] =>
   spellings.flatMap((spelling) => (spelling.option === option ? spelling.also : []))
 
-/** What follows `--` is left alone. */
+/** Arguments after `--` are left unchanged. */
 export function translated(args: readonly string[]): string[] {
   const end = args.indexOf('--')
   const [command] = args.filter((arg) => !arg.startsWith('-'))
@@ -49,7 +49,7 @@ const ofEval: ReadonlyMap<string, string> = new Map([
   ['--generate-tokens', '--continue-tokens'],
 ])
 
-/** `-t` was the type, which is no number; `eval` had names that mean something else in other commands. */
+/** In earlier releases `-t` was the type, which is not a number, and `eval` had names that have another meaning in other commands. */
 function former(command: string | undefined, arg: string, next: string | undefined): string {
   const typed = command === 'quantize' || command === 'train'
   if (typed && arg === '-t' && next !== undefined && !/^\d+$/.test(next)) return '--type'

@@ -1,22 +1,22 @@
-/** What is typed for tensors' types and for metadata, in llama-quantize's form. */
+/** Parsers of tensor-type rules and metadata overrides, in llama-quantize's syntax. */
 import { InvalidArgumentError, Option } from 'commander'
 import type { KvOverride, TensorTypeChoice } from '../quantize/options.js'
 import { parseTensorTypeRule, readTensorTypes } from '../quantize/tensor-type-file.js'
 
-/** A rule, or a file of rules. */
+/** A rule or a file of rules. */
 export type RuleOrFile = { readonly pattern: string; readonly type: string } | { readonly file: string }
 
-/** `q6_k`: the name of a tensor type, checked by who uses it. */
+/** `q6_k`: the name of a tensor type; the caller checks that it exists. */
 export const tensorType = (text: string): string => text.toUpperCase()
 
-/** `attn_v=q8_0`, one more of them. */
+/** Collects rules such as `attn_v=q8_0`. */
 export function tensorTypeRule(text: string, before: readonly RuleOrFile[] = []): RuleOrFile[] {
   const rule = parseTensorTypeRule(text)
   if (!rule) throw new InvalidArgumentError('It must be an expression and a type, as in attn_v=q8_0.')
   return [...before, rule]
 }
 
-/** `--tensor-type-file`, in one list with `--tensor-type`, since their order counts. */
+/** Collects `--tensor-type-file` in the same list as `--tensor-type`, since their order matters. */
 export function tensorTypeFile(): Option {
   const option = new Option(
     '--tensor-type-file <file>',
@@ -26,7 +26,7 @@ export function tensorTypeFile(): Option {
   return option
 }
 
-/** The rules in their order. @throws FileError for a file that holds something else */
+/** All rules in order. @throws FileError for a malformed file of rules */
 export async function rulesOf(given: readonly RuleOrFile[] = []): Promise<TensorTypeChoice[]> {
   const lists = given.map((one) => ('file' in one ? readTensorTypes(one.file) : Promise.resolve([one])))
   return (await Promise.all(lists)).flat()
@@ -39,7 +39,7 @@ export function layerList(text: string): number[] {
   return text.split(',').map(Number)
 }
 
-/** `general.name=str:my model`, one more of them. */
+/** Collects overrides such as `general.name=str:my model`. */
 export function kvOverride(text: string, before: readonly KvOverride[] = []): KvOverride[] {
   const [, key, type, value] = /^([^=]+)=(int|float|bool|str):(.*)$/s.exec(text) ?? []
   const override = key === undefined ? undefined : typed(key, type, value)

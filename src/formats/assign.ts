@@ -1,5 +1,5 @@
 /**
- * Which format each tensor of a model gets: by its recipe, and by what was asked for besides, as in llama-quantize of llama.cpp 0.5.0
+ * Chooses the format of each tensor of a model from its recipe and the user's overrides, as llama-quantize of llama.cpp 0.5.0 does
  * (llama_tensor_get_type and tensor_type_fallback in src/llama-quant.cpp). Positions of the recipes' rules are counted over the tensors in
  * llama.cpp's order (outside blocks first, then by block, then by name), so the order of the file does not matter.
  */
@@ -18,15 +18,15 @@ import { Q5_K } from './types/q5_k.js'
 import { Q6_K } from './types/q6_k.js'
 import { Q8_0 } from './types/q8_0.js'
 
-/** What is asked for besides a recipe. Types are ggml_type ids. */
+/** Overrides of a recipe. Types are ggml_type ids. */
 export interface TypeChoices {
   /** Whether the quantizer has an importance matrix, which changes Q4_0, Q5_0, IQ4_NL and IQ4_XS only. */
   readonly importance?: boolean | undefined
   /** The recipe's default format for all matrices. */
   readonly pure?: boolean | undefined
-  /** Types of the tensors in whose names an expression is found; the first that is found decides. */
+  /** Types by regular expressions on tensor names; the first match decides. */
   readonly rules?: readonly { readonly pattern: RegExp; readonly type: number }[] | undefined
-  /** Type of `output.weight`, or of the embedding that takes its place. */
+  /** Type of `output.weight`, or of the tied embedding. */
   readonly output?: number | undefined
   /** Type of the token embeddings. */
   readonly embedding?: number | undefined
@@ -37,15 +37,15 @@ export interface TypeChoices {
 /** The type of a tensor. */
 export interface AssignedType {
   readonly type: number
-  /** The type that was chosen first, where its blocks do not divide the rows. */
+  /** The originally chosen type, if its block size does not divide the rows. */
   readonly wanted?: number
 }
 
 /**
- * The type of every tensor of a model quantized with a recipe, by tensor name. A tensor that is left alone keeps any type it has, also one
- * without a `Format`. The types of `output` and `embedding` are taken whether they fit the rows or not.
- * @throws QuenchError for an unknown recipe, for a tensor of experts whose name gives no layer of the model, and for rows that the blocks
- * of a type do not divide which has no other in its place, as llama-quantize does
+ * The type of every tensor of a model quantized with a recipe, by tensor name. A tensor that is not quantized keeps its type, even if it
+ * has no `Format`. The types of `output` and `embedding` are used whether they fit the rows or not.
+ * @throws QuenchError for an unknown recipe, for a tensor of experts whose name has no layer of the model, and for rows that the block
+ * size of a type without a fallback does not divide, as llama-quantize does
  */
 export function chooseTypes(
   recipe: string,
@@ -75,18 +75,18 @@ export function chooseTypes(
   return types
 }
 
-/** The ggml_type ids that `chooseTypes` gives, by tensor name. */
+/** The ggml_type ids of `chooseTypes`, by tensor name. */
 export const assignTypes = (...args: Parameters<typeof chooseTypes>): Map<string, number> =>
   new Map(Array.from(chooseTypes(...args), ([name, { type }]) => [name, type]))
 
-/** What `output` and `embedding` say of a tensor. A rule may name the table of embeddings per layer, though no other. */
+/** The type from `output` or `embedding`, if any. A rule can override it for per-layer embeddings only. */
 function fixedType(name: string, { output, embedding }: TypeChoices, hasRule: boolean): number | undefined {
   const kind = kindOf(name)
   if (kind === 'output') return output
   return kind === 'embedding' && !(hasRule && name === 'per_layer_token_embd.weight') ? embedding : undefined
 }
 
-/** A function that gives the recipe's type of each tensor; it counts, so it is called in llama.cpp's order. */
+/** Returns a function from a tensor to the recipe's type. It counts tensors, so it must be called in llama.cpp's order. */
 function chooser(
   recipe: string,
   model: ModelFacts,
@@ -132,8 +132,8 @@ function chooser(
 }
 
 /**
- * Layers of the models that llama.cpp calls 70B, where eight queries share a key and value: attn_v is small and gets at
- * least Q5_K.
+ * Layer count of the models that llama.cpp calls 70B. Eight query heads share a key and value head there: attn_v is small and gets
+ * at least Q5_K.
  */
 const layersOf70B = new Map([
   ['llama', 80],
@@ -149,15 +149,15 @@ function is70B({ architecture, layers, heads, headsKv }: ModelFacts): boolean {
   return layersOf70B.get(architecture) === layers && !multiHead
 }
 
-/** The longest blocks in whose place F16 is taken. */
+/** Largest block size that falls back to F16. */
 const shortBlock = 32
 
-/** `wanted`, or what takes its place in rows that its blocks do not divide. */
+/** `wanted`, or its fallback for rows that its block size does not divide. */
 function fitRows(wanted: number, { name, shape: [rowLength] }: TensorFacts): AssignedType {
   const fits = (type: number): boolean => rowLength % (ggmlTypes.get(type)?.blockSize ?? 1) === 0
   if (fits(wanted)) return { type: wanted }
   const { name: format = '', blockSize = 0 } = ggmlTypes.get(wanted) ?? {}
-  // Types without a Format are those of codebooks.
+  // Types without a Format are codebook types.
   const known = formatOf(wanted)
   const smaller = known ? known.smaller : IQ4_NL.type
   if (smaller === undefined && blockSize > shortBlock)

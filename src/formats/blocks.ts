@@ -1,6 +1,6 @@
 /**
- * What every format does before it touches a block: count the blocks and check that the lengths agree. The checks are
- * for callers within quench (a reader has bounded sizes by then), so they throw RangeError.
+ * Checks that all formats share: the number of blocks, and that lengths agree. They guard against errors of callers within quench (a
+ * reader has already bounded all sizes), so they throw RangeError.
  */
 import type { Codes, Format } from './format.js'
 

@@ -1,5 +1,5 @@
 /**
- * Floats of one byte and no sign, as which scales of FP4 formats are stored. Values are halved, as in ggml (`ggml_e8m0_to_fp32_half`
+ * Unsigned one-byte floats, in which FP4 formats store their scales. Values are halved, as in ggml (`ggml_e8m0_to_fp32_half`
  * and `ggml_ue4m3_to_fp32` in ggml-impl.h): the codes of these formats are doubled, so that they are integers.
  *
  *   E8M0    2^(byte - 127), a power of two (OCP Microscaling Formats 1.0; 255 is NaN there, and read as 2^128 by ggml)
@@ -7,19 +7,19 @@
  *           (E4M3 of OCP 8-bit Floating Point 1.0 without its sign; 127 is NaN there, and read as 0 by ggml, which ignores the eighth bit
  *           but for that)
  *
- * Several bytes may have one value; the least of them is the one that is written.
+ * Several bytes can have the same value; the smallest one is written.
  */
 
 export interface ByteFloat {
   /** Half of the value of every byte, as ggml reads it. */
   readonly halves: Float32Array
-  /** Those that are numbers by the standard, ascending: what scales are rounded to. */
+  /** The values that are numbers by the standard, ascending; scales are rounded to these. */
   readonly numbers: Float32Array
-  /** The least byte with this half of a value. */
+  /** The smallest byte with this halved value. */
   byteOf(half: number): number
 }
 
-/** @param last the greatest byte that is a number by the standard */
+/** @param last the largest byte that is a number by the standard */
 function byteFloat(toValue: (byte: number) => number, last: number): ByteFloat {
   const halves = Float32Array.from({ length: 256 }, (_, byte) => toValue(byte) / 2)
   const bytes = new Map<number, number>()

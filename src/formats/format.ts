@@ -1,6 +1,6 @@
 /**
- * What a number format has to say, once. A format is one object that knows its bytes and its grid; training rounds
- * by the same object that packs them, so a trained file dequantizes to exactly the weights that were trained.
+ * The interface of a number format. A format is one object that defines its bytes and its grid; training rounds with the same
+ * object that packs, so a trained file dequantizes to exactly the weights that were trained.
  *
  * Adding a format is one file that exports a `Format` and one line in `table.ts`.
  */
@@ -35,14 +35,14 @@ export interface Grid {
   readonly levels: Levels
 }
 
-/** A group's scale or offset: a stored number of the block, times one of the group where there is one. */
+/** A group's scale or offset: a stored number of the block, times one of the group if there is one. */
 export interface Factor {
-  /** Where it is alone, a block may have several: one for each of its groups. */
+  /** Without `group`, a block may store several: one for each of its groups. */
   readonly block: StoredScale
   readonly group?: StoredScale
 }
 
-/** What the grid of a format is and where it is kept: w = scale * q + sign * offset, with the levels q in the field `q`. */
+/** The grid of a format and the fields that store it: w = scale * q + sign * offset, with the levels q in the field `q`. */
 export interface GridLayout {
   /** Weights that share a scale, a multiple of four. */
   readonly groupSize: number
@@ -60,7 +60,7 @@ export interface Format {
   readonly blockSize: number
   /** Bytes per block. */
   readonly blockBytes: number
-  /** ggml_type id of what takes its place in rows that its blocks do not divide; absent: F16, or nothing for long blocks. */
+  /** ggml_type id of the fallback for rows that its block size does not divide; absent: F16, or none for long blocks. */
   readonly smaller?: number
   /** Values per block of every field of `Codes`, in no particular order. */
   readonly fields: Readonly<Record<string, number>>
@@ -68,9 +68,9 @@ export interface Format {
   decode(bytes: Uint8Array): Codes
   /** The inverse of `decode`, byte for byte. */
   encode(codes: Codes): Uint8Array
-  /** Weights of the codes, in ggml's own order of operations, so that they are equal bit for bit. Codes that are weights are not copied. */
+  /** Dequantizes in ggml's order of operations, so that results are bit-identical. Codes that are weights already are not copied. */
   dequantize(codes: Codes): Float32Array
-  /** Its grid: what training rounds by. Absent for formats that have nothing to round (F32, F16, BF16). */
+  /** The grid that training rounds to. Absent for float formats (F32, F16, BF16). */
   readonly grid?: GridLayout
   /**
    * Latent values whose rounding gives exactly `codes`. `weights` are the full-precision ones (blocks * blockSize);

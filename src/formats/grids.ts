@@ -17,11 +17,11 @@ import { QuenchError } from '../errors.js'
 import type { Codes, Factor, Format, Grid, GridLayout } from './format.js'
 import { scaleProblem } from './stored-scale.js'
 
-/** The scale and, where there is one, the offset. */
+/** The scale and the offset, if any. */
 export const factorsOf = ({ scale, offset }: GridLayout): readonly Factor[] =>
   offset ? [scale, offset] : [scale]
 
-/** Says of which weights a format cannot hold the scales. @throws QuenchError */
+/** Reports weights whose scales overflow the format. @throws QuenchError */
 export function checkScales({ name, grid }: Format, codes: Codes): void {
   for (const { block } of grid ? factorsOf(grid) : [])
     for (const value of codes[block.field]) {
@@ -85,7 +85,7 @@ export function gridOf({ levels, scale, offset }: GridLayout, codes: Codes): Gri
 const factorValues = ({ block, group }: Factor, codes: Codes): Float32Array =>
   group ? groupScales(codes[block.field], codes[group.field]) : codes[block.field]
 
-/** The number of the block times that of the group, for every group, rounded to f32. */
+/** The block's number times the group's, for every group, rounded to f32. */
 function groupScales(d: Float32Array, scales: Float32Array): Float32Array {
   const products = new Float32Array(scales.length)
   const perBlock = scales.length / d.length

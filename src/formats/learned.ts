@@ -1,11 +1,11 @@
 /**
- * Training on the grids of grids.ts: which grid a format has, and the latent values whose rounding gives its codes.
+ * Training on the grids of grids.ts: the grid of a format, and latent values that round to its codes.
  * With s the stored scale and m the stored minimum of a group,
  *
  *   q = the level nearest to (w + m) / s      w' = s * q - m
  *
- * The grid is said once, as the `grid` of the format; training rounds by it and takes gradients back through it (in
- * backends/cpu/grid.ts), in the f32 operations of the dequantizer.
+ * The grid is defined once, as the `grid` of the format; training rounds to it and backpropagates through it (in
+ * backends/cpu/grid.ts), with the f32 operations of the dequantizer.
  */
 import type { Codes, Grid, GridLayout, Latent, Latents } from './format.js'
 import { factorsOf, gridOf } from './grids.js'
@@ -60,7 +60,7 @@ export const learnAffine = (groupSize: number, levels: Range, scales: Range): Le
 
 const toLevels = (levels: Range | Levels): Levels => ('lo' in levels ? levels : integers(...levels))
 
-/** What trains on a grid: the weights, as `w`, and every stored number besides the codes, by its field. */
+/** The trainable values of a grid: the weights, as `w`, and every stored number except the codes, by its field. */
 function learned(grid: GridLayout): Learned {
   const factors = factorsOf(grid)
   return {
@@ -75,12 +75,12 @@ function learned(grid: GridLayout): Learned {
   }
 }
 
-/** How far into its cell a weight may lie, as a share of the way to the edge. */
+/** Largest distance of a weight from its level, as a share of the distance to the cell's edge. */
 const reach = 0.998
 
 /**
- * The weights, each moved just inside the cell of its code where it lies outside: a quantizer may round by another
- * rule at a boundary, and a weight beyond the end of the grid would get no gradient.
+ * The weights; those outside of the cell of their code are moved just inside. A quantizer may round differently at a
+ * boundary, and a weight beyond the end of the grid would get no gradient.
  */
 function weightLatent(weights: Float32Array, q: Float32Array, { scales, mins, levels }: Grid): Latent {
   const groupSize = weights.length / scales.length
@@ -99,7 +99,7 @@ function weightLatent(weights: Float32Array, q: Float32Array, { scales, mins, le
       const code = Math.min(hi, Math.max(lo, q[i]))
       const position = (weights[i] + min) / scale
       values[i] = Math.min(tos[code - lo], Math.max(froms[code - lo], position)) * scale - min
-      // Where steps are tiny beside the minimum, f32 may carry a weight near the edge of its cell over it.
+      // If steps are tiny relative to the minimum, f32 rounding may push a weight near the edge of its cell over it.
       if (nearestUnclipped(levels, (values[i] + min) / scale) !== code) values[i] = code * scale - min
     }
   }
@@ -107,7 +107,7 @@ function weightLatent(weights: Float32Array, q: Float32Array, { scales, mins, le
   return { kind: 'weight', values, unit: positive(scales.map((scale) => Math.abs(gap * scale))) }
 }
 
-/** Between which positions a weight of each code may lie; codes are counted from the least on. */
+/** The interval in which a weight of each code may lie, by code minus the smallest code. */
 function cellsOf(levels: Levels): { froms: Float64Array; tos: Float64Array } {
   const { lo, hi, table } = levels
   const [froms, tos] = [new Float64Array(hi - lo + 1), new Float64Array(hi - lo + 1)]
@@ -119,7 +119,7 @@ function cellsOf(levels: Levels): { froms: Float64Array; tos: Float64Array } {
   return { froms, tos }
 }
 
-/** Beyond the ends the integers go on. */
+/** Without clipping: integers continue beyond the ends. */
 const nearestUnclipped = (levels: Levels, x: number): number =>
   levels.table ? nearest(levels, x) : Math.floor(x + 0.5)
 
@@ -129,7 +129,7 @@ const scaleLatent = (d: Float32Array): Latent => ({
   unit: positive(d.map(Math.abs)),
 })
 
-/** Integer scales; the unit of a block's scales is the largest of them, so that rates are relative as those of d. */
+/** Integer scales. The unit of a block's scales is the largest of them, so that rates are relative, as for d. */
 function integerLatent(scales: Float32Array, blocks: number): Latent {
   const perBlock = scales.length / blocks
   const unit = new Float32Array(blocks)

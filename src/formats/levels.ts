@@ -1,15 +1,15 @@
 /**
- * The levels of a grid: the values that the code of a weight can have, so that w = scale * level - min. Most formats have all
- * integers of a range; some have a table.
+ * The levels of a grid: the values that the code of a weight can have, so that w = scale * level - min. In most formats these are all
+ * integers of a range; in some, a table.
  *
- * Codes are these values and not their numbers in a table, and a value belongs to the level that is nearest, halfway to the upper.
+ * Codes are these values, not their indices in a table. A value is rounded to the nearest level; ties go up.
  */
 
 export interface Levels {
-  /** The least and the greatest. */
+  /** The smallest and the largest level. */
   readonly lo: number
   readonly hi: number
-  /** Where they are not all integers between: at most 16 integers of 8 bits, ascending, and the middles between neighbours. */
+  /** Unless they are all integers between: at most 16 integers of 8 bits, ascending, and the midpoints of neighbours. */
   readonly table?: { readonly values: Float32Array; readonly middles: Float32Array }
 }
 
@@ -35,7 +35,7 @@ export function nearest({ lo, hi, table }: Levels, x: number): number {
   return values[i]
 }
 
-/** Half the way from a level to its neighbours; a level at an end reaches beyond it as far as towards the other. */
+/** The distances from a level to the edges of its cell; the cell of a level at an end is symmetric. */
 export function halfGaps({ table }: Levels, level: number): { below: number; above: number } {
   if (!table) return { below: 0.5, above: 0.5 }
   const { values, middles } = table
@@ -45,11 +45,11 @@ export function halfGaps({ table }: Levels, level: number): { below: number; abo
   return { below, above }
 }
 
-/** Between which values, the first included, a value is rounded and not clipped. */
+/** The interval (start included) in which values are rounded instead of clipped. */
 export const clippedOutside = (levels: Levels): readonly [from: number, to: number] => [
   levels.lo - halfGaps(levels, levels.lo).below,
   levels.hi + halfGaps(levels, levels.hi).above,
 ]
 
-/** The mean distance of neighbours. */
+/** The mean spacing of levels. */
 export const meanGap = ({ lo, hi, table }: Levels): number => (table ? (hi - lo) / table.middles.length : 1)

@@ -1,14 +1,14 @@
 /**
- * Tables of 16 levels and codes that are stored as their numbers in one, two a byte: of a run of codes, byte j holds the number of
- * code j in its lower and that of code j + half the run in its upper half.
+ * Tables of 16 levels, and codes that are stored as indices into one, two per byte: in a run of codes, byte j holds the index of
+ * code j in its lower and that of code j + half the run in its upper four bits.
  *
- * Two numbers may have one level; the lesser is the one that is written.
+ * Two indices can have the same level; the smaller one is written.
  */
 import { type Levels, tableOf } from './levels.js'
 
 export interface NibbleTable {
   readonly levels: Levels
-  /** The level of every number. */
+  /** The level of every index. */
   readonly byNumber: readonly number[]
   readonly numberOf: ReadonlyMap<number, number>
 }
@@ -19,12 +19,12 @@ function nibbleTable(...byNumber: readonly number[]): NibbleTable {
   return { byNumber, numberOf, levels: tableOf(...[...numberOf.keys()].sort((a, b) => a - b)) }
 }
 
-/** Levels that lie closer where weights are many (kvalues_iq4nl in ggml-common.h). */
+/** Levels that are denser where weights are frequent (kvalues_iq4nl in ggml-common.h). */
 export const iq4nl = nibbleTable(
   ...[-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113],
 )
 
-/** Floats with a sign, two bits of exponent and one of fraction, doubled (kvalues_fp4 in ggml-common.h): number 8 is -0, which reads as 0. */
+/** Doubled floats with a sign, two exponent bits and one fraction bit (kvalues_fp4 in ggml-common.h); index 8 is -0, which reads as 0. */
 export const e2m1 = nibbleTable(...[0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12])
 
 /** The levels of `size` codes from the bytes at `at` to `q[i]`.. */

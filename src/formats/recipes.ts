@@ -1,10 +1,10 @@
 /**
- * Recipes: which format each tensor of a model gets, equal to llama-quantize of llama.cpp 0.5.0 (src/llama-quant.cpp) where that has the
+ * Recipes: which format each tensor of a model gets, identical to llama-quantize of llama.cpp 0.5.0 (src/llama-quant.cpp) if that has the
  * file type. For MXFP4 and NVFP4 in all matrices it has none, and the recipes are quench's own.
  *
- * A recipe is a default format and, for the tensors that repay more bits, a rule that may name another one: attention
- * values, the last matrices of feed-forward and attention. A rule sees the position of its tensor among the model's
- * and a few facts of the model. What holds for every recipe is in `assign.ts`.
+ * A recipe is a default format and rules that may name another one for tensors that benefit from more bits: attention
+ * values, the last matrices of feed-forward and attention. A rule sees the position of its tensor among those of its kind
+ * and a few facts about the model. Rules of all recipes are in `assign.ts`.
  */
 import { BF16 } from './types/bf16.js'
 import { F16 } from './types/f16.js'
@@ -28,7 +28,7 @@ import { Q8_0 } from './types/q8_0.js'
 import { TQ1_0 } from './types/tq1_0.js'
 import { TQ2_0 } from './types/tq2_0.js'
 
-/** What the recipes depend on. Where a model gives a number per layer, it is that of layer 0. */
+/** The model's facts that recipes depend on. For values per layer, that of layer 0. */
 export interface ModelFacts {
   /** `general.architecture`. */
   readonly architecture: string
@@ -36,13 +36,13 @@ export interface ModelFacts {
   readonly layers: number
   /** `<arch>.attention.head_count`. */
   readonly heads: number
-  /** `<arch>.attention.head_count_kv`; `heads` where the key is missing. */
+  /** `<arch>.attention.head_count_kv`; `heads` if the key is missing. */
   readonly headsKv: number
-  /** `<arch>.expert_count`; 0 where the key is missing. */
+  /** `<arch>.expert_count`; 0 if the key is missing. */
   readonly experts: number
 }
 
-/** A tensor's place: the `i`-th of `n` of its kind (by layer), and the facts that rules ask for. */
+/** A tensor's position, the `i`-th of `n` of its kind (by layer), and the facts that rules use. */
 export interface Place {
   readonly i: number
   readonly n: number
@@ -58,9 +58,9 @@ type Rule = (place: Place) => number | undefined
 export interface Recipe {
   /** Value of `general.file_type`. */
   readonly fileType: number
-  /** ggml_type id of the tensors that no rule names. */
+  /** ggml_type id of tensors without a rule. */
   readonly type: number
-  /** ggml_type id of the embeddings, where they are no output matrix as well. */
+  /** ggml_type id of the embeddings, unless they are tied to the output matrix. */
   readonly embedding?: number
   readonly attnV?: Rule
   readonly attnOutput?: Rule

@@ -1,10 +1,10 @@
-/** How the scales and minimums of a grid are stored and rounded: as halves, as small integers, or as one of a few numbers. */
+/** Storage and rounding of the scales and minimums of a grid: halves, small integers, or numbers from a list. */
 import { floatsToHalves, floatToHalf, halfToFloat, halvesToFloats } from './half.js'
 
 export type ScaleRounding =
   | { readonly as: 'half' }
   | { readonly as: 'integer'; readonly lo: number; readonly hi: number }
-  /** One of these, ascending: those of a byte (byte-floats.ts). */
+  /** Numbers from this ascending list, such as the values of a byte (byte-floats.ts). */
   | { readonly as: 'listed'; readonly values: Float32Array }
 
 /** A stored number of each block or of each group. */
@@ -14,14 +14,14 @@ export interface StoredScale {
   readonly rounding: ScaleRounding
 }
 
-/** To the nearest number that can be stored; of integers and listed numbers halves up, and never -0, which a file cannot hold. */
+/** Rounds to the nearest storable number. Ties of integers and listed numbers go up. Never -0, which a file cannot hold. */
 export function roundScale(rounding: ScaleRounding, value: number): number {
   if (rounding.as === 'half') return halfToFloat(floatToHalf(value))
   if (rounding.as === 'listed') return nearestOf(rounding.values, value)
   return Math.min(Math.max(Math.floor(Math.fround(value + 0.5)), rounding.lo), rounding.hi)
 }
 
-/** The one of ascending numbers that is nearest. */
+/** The nearest of ascending numbers. */
 function nearestOf(values: Float32Array, x: number): number {
   let [first, last] = [0, values.length - 1]
   while (first < last) {
@@ -35,7 +35,7 @@ function nearestOf(values: Float32Array, x: number): number {
 export function roundScales(rounding: ScaleRounding, values: Float32Array): Float32Array {
   if (rounding.as === 'half') return halvesToFloats(floatsToHalves(values))
   if (rounding.as === 'listed') return values.map((value) => nearestOf(rounding.values, value))
-  // A plain loop: there is one of them for every group of every weight matrix, in every step.
+  // A plain loop, since it runs for every group of every weight matrix in every step.
   const { lo, hi } = rounding
   const rounded = new Float32Array(values.length)
   for (let i = 0; i < values.length; i++)
@@ -44,8 +44,8 @@ export function roundScales(rounding: ScaleRounding, values: Float32Array): Floa
 }
 
 /**
- * Clears the gradients of values that lie beyond what can be stored, which rounding does not follow. Halves overflow, which is
- * found when a file is written.
+ * Clears the gradients of values outside of the storable range, which are clipped. Halves overflow instead, which is detected when a
+ * file is written.
  */
 export function clearClipped(rounding: ScaleRounding, values: Float32Array, gradients: Float32Array): void {
   if (rounding.as === 'half') return
@@ -62,10 +62,10 @@ export function clearClipped(rounding: ScaleRounding, values: Float32Array, grad
   }
 }
 
-/** The least and the greatest of ascending numbers. */
+/** The first and the last of ascending numbers. */
 const endsOf = (values: Float32Array): readonly [number, number] => [values[0], values[values.length - 1]]
 
-/** What weights are for which ggml's quantizer has found a scale that is no number; undefined: it is one. */
+/** Describes weights for which ggml's quantizer found a non-finite scale; undefined if the scale is finite. */
 export function scaleProblem(name: string, rounding: ScaleRounding, value: number): string | undefined {
   if (rounding.as !== 'listed')
     return Number.isFinite(value)

@@ -1,4 +1,4 @@
-/** Every number format that quench can read, train and write. A new one is its file and its line here. */
+/** All number formats that quench can read, train and write. A new one needs its file and a line here. */
 
 import type { Format } from './format.js'
 import { BF16 } from './types/bf16.js'
@@ -47,7 +47,7 @@ export const formats: readonly Format[] = [
   Q1_0,
 ]
 
-/** What is stored as it is trained: norms, scales, the state of a run. */
+/** The format of values that are stored as they are trained: norms, scales, the state of a run. */
 export const unrounded: Format = F32
 
 const byType = new Map(formats.map((format) => [format.type, format]))

@@ -1,6 +1,6 @@
 /**
- * What a tensor of a GGUF model is to a quantizer, told by its name and shape: rounded or left alone, which of the
- * kinds that recipes treat apart, and its place in the order in which llama.cpp counts. The rules are llama.cpp's
+ * Classifies tensors of a GGUF model by name and shape: whether they are quantized, the kind that recipes distinguish,
+ * and the position in llama.cpp's order. The rules are llama.cpp's
  * (src/llama-quant.cpp, src/llama-model-loader.h of 0.5.0).
  */
 import { QuenchError } from '../errors.js'
@@ -15,7 +15,7 @@ export interface TensorFacts {
 
 export type Kind = 'output' | 'embedding' | 'attnV' | 'attnK' | 'attnOutput' | 'ffnDown' | 'other'
 
-/** Parts of a name, the first that occurs decides. */
+/** Parts of names; the first one that occurs decides. */
 const kindsByPart: readonly (readonly [part: string, kind: Kind])[] = [
   ['attn_qkv.weight', 'attnV'],
   ['attn_kv_b.weight', 'attnV'],
@@ -35,7 +35,7 @@ export function kindOf(name: string): Kind {
   return kindsByPart.find(([part]) => name.includes(part))?.[1] ?? 'other'
 }
 
-/** Weights that stay as they are, by a part of the name: small, or harmed by rounding out of proportion. */
+/** Parts of the names of weights that are not quantized, because they are small or too sensitive to rounding. */
 const leftAlone: readonly string[] = [
   '_norm.weight',
   // routing of experts
@@ -70,7 +70,7 @@ const leftAlone: readonly string[] = [
   'mm.a.code_embd',
 ]
 
-/** Whether a quantizer rounds a tensor: a matrix or stack of matrices (trailing ones do not count) of weights. */
+/** Whether a tensor is quantized: a matrix or a stack of matrices (trailing dimensions of 1 do not count) of weights. */
 export function isRounded({ name, shape }: TensorFacts): boolean {
   return (
     shape.slice(1).some((length) => length > 1) &&
@@ -81,12 +81,12 @@ export function isRounded({ name, shape }: TensorFacts): boolean {
   )
 }
 
-/** Layer in the name of a block's tensor, else -1. */
+/** The layer in the name of a block's tensor; -1 for others. */
 function layerIn(name: string): number {
   return Number(/^blk\.(\d+)/.exec(name)?.[1] ?? -1)
 }
 
-/** Layer of a tensor of a model of `layers` layers. Throws QuenchError if its name gives none of them. */
+/** The layer of a tensor of a model with `layers` layers. Throws QuenchError if its name has none of them. */
 export function layerOf(name: string, layers: number): number {
   const layer = layerIn(name)
   if (layer < 0 || layer >= layers) {
@@ -97,7 +97,7 @@ export function layerOf(name: string, layers: number): number {
   return layer
 }
 
-/** Order of llama.cpp: what is outside the blocks, then block by block, each by name. */
+/** llama.cpp's order: tensors outside the blocks, then block by block, each sorted by name. */
 export function byLayerThenName(a: TensorFacts, b: TensorFacts): number {
   return layerIn(a.name) - layerIn(b.name) || (a.name < b.name ? -1 : Number(a.name > b.name))
 }

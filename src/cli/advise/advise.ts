@@ -1,4 +1,4 @@
-/** `quench advise`: which file to take, on this machine or on one that is described. */
+/** `quench advise`: recommends a file for this machine or for one that is described. */
 import { spawn } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 import { type Command, InvalidArgumentError, Option } from 'commander'
@@ -30,7 +30,7 @@ interface Options {
   json?: true
 }
 
-/** Models that are shown without --all. */
+/** Number of models shown without --all. */
 const modelsShown = 12
 
 export function addAdvise(program: Command): void {
@@ -112,7 +112,7 @@ async function writePage(path: string, prepared: Prepared): Promise<void> {
   )
 }
 
-/** Where there is no such program, the line that names the page is enough. */
+/** Errors are ignored: the line that names the page suffices if no browser can be started. */
 function openInBrowser(path: string): void {
   const [program, ...args] =
     process.platform === 'darwin'
@@ -152,7 +152,7 @@ function bytesFromZero(text: string): number {
   }
 }
 
-/** The machine and how the model is to run, in a line. */
+/** One line that describes the machine and how the model runs. */
 function headOf({ machine, run }: Advice): string {
   const memory = (bytes: number, usable: number): string =>
     `${humanBytes(bytes)} (a model may take ${humanBytes(usable)})`
@@ -186,7 +186,7 @@ function described(advice: Advice, all: boolean): Line[] {
   ]
 }
 
-/** The pick of each model. */
+/** The recommended file of each model. */
 function overview(models: readonly AdvisedModel[]): Line[] {
   const rows = models.map(({ model, parameters, licence = '', pick, files, abilities }) => {
     const file = files.find(({ id }) => id === pick)

@@ -1,4 +1,4 @@
-/** `quench measurements`: measurements of the store, to share and to take over. */
+/** `quench measurements`: exports and imports stored measurements. */
 import { type Command, Option } from 'commander'
 import type { Store } from '../../compare/store.js'
 import { helpEnd } from '../help.js'
@@ -87,7 +87,7 @@ export function addMeasurements(program: Command): void {
     })
 }
 
-/** Loads SQLite only when it is needed. */
+/** Imports the store lazily, so that SQLite is only loaded when needed. */
 async function withStore<T>(path: string | undefined, work: (store: Store) => Promise<T>): Promise<T> {
   return (await import('../../compare/store.js')).Store.with(path, work)
 }

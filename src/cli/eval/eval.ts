@@ -1,4 +1,4 @@
-/** `quench eval`: how far quantized files are from their reference on text, and how they do at tasks. */
+/** `quench eval`: compares quantized files with their reference on text and tasks. */
 import { type Command, Option } from 'commander'
 import { helpEnd } from '../help.js'
 import { localPath, localPaths, modelArgument } from '../models.js'

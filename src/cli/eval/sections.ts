@@ -1,4 +1,4 @@
-/** The work of `quench eval`: one kind of evaluation after another, as the options ask for them. */
+/** Runs the evaluations of `quench eval` that the options request, one after the other. */
 import { ownTextTokens, ownTextWarning, writeDocuments } from '../../data/own-text.js'
 import { type Document, readDocuments } from '../../data/texts.js'
 import { UsageError } from '../../errors.js'
@@ -27,11 +27,11 @@ export interface SectionOptions {
   data?: string[]
   chat?: string[]
   tasks?: string[]
-  /** A file of prompts, or how many are to be taken from the text. */
+  /** A file of prompts, or the number of prompts to take from the text. */
   continue?: string
   continueTokens: number
   context: number
-  /** A context that was asked for, and so holds for conversations as well. */
+  /** Context length, if given; it then applies to conversations too. */
   chatContext?: number
   tokens?: number
   saveReference?: string
@@ -40,14 +40,14 @@ export interface SectionOptions {
   threads?: number
 }
 
-/** The one JSON document: figures on text at the top, the others by name. */
+/** The JSON document: results on text at the top level, the others by name. */
 export interface SectionResult extends Partial<Evaluation> {
   readonly chat?: Evaluation
   readonly tasks?: readonly ChoiceEvaluation[]
   readonly generation?: GenerationEvaluation
 }
 
-/** What every kind of evaluation takes. */
+/** Input of every kind of evaluation. */
 interface Common extends ModelOptions {
   readonly reference: string
   readonly files: readonly string[]
@@ -73,7 +73,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
     ...(threads !== undefined && { threads }),
   }
   const second = original === undefined ? {} : { original }
-  // What can be wrong with inputs and output is found before the work begins.
+  // Inputs and outputs are checked before the work starts.
   if (options.saveReference !== undefined) await checkOutputs(filesOf(options.saveReference, files, options))
   if (chat || tasks || generate !== undefined) await needModel(reference)
   const others = chat || tasks || generate !== undefined
@@ -127,7 +127,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
   }
 }
 
-/** Text that the reference writes, where nothing else is given. @throws UsageError for a saved reference, which cannot */
+/** Text written by the reference, if no other is given. @throws UsageError for a saved reference, which cannot write */
 async function ownDocuments({ reference, tokens, context }: SectionOptions): Promise<Document[]> {
   await needModel(reference)
   return writeDocuments(reference, {
@@ -149,7 +149,7 @@ async function promptsOf(generate: string, documents: Awaited<ReturnType<typeof 
   return promptsFromTexts(documents, count)
 }
 
-/** What is written and read; where text or models are missing, that is told later. */
+/** Output and input files. Missing texts and models are reported later. */
 function filesOf(output: string, files: readonly string[], options: SectionOptions): Files {
   const { reference, original, data = [], chat = [], tasks = [], continue: generate } = options
   const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))

@@ -1,4 +1,4 @@
-/** The result of `quench eval` as tables for a terminal. */
+/** Formats the results of `quench eval` as tables. */
 import { basename } from 'node:path'
 import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../../evaluate/index.js'
 import { humanBytes, plain, plusMinus, table, visible } from '../terminal/format.js'
@@ -6,7 +6,7 @@ import { bold, headed, type Line } from '../terminal/style.js'
 import type { SectionResult } from './sections.js'
 import { describeChoices, describeGeneration } from './tasks.js'
 
-/** Documents that lose most. */
+/** Number of worst documents shown. */
 const worstDocuments = 5
 
 export function describeSections(result: SectionResult): Line[] {
@@ -54,7 +54,7 @@ function describeEvaluation(evaluation: Evaluation): Line[] {
 
 type Namer = (file: { readonly path: string; readonly kvType?: string }) => string
 
-/** Names without folders, unless two would be the same; with the type of the cache where files are run with several. */
+/** File names, with folders if two would be equal, and with the KV-cache type if files run with several. */
 function namer(files: readonly { readonly path: string; readonly kvType?: string }[]): Namer {
   const paths = new Set(files.map(({ path }) => path))
   const short = new Set([...paths].map((path) => basename(path))).size === paths.size
@@ -139,7 +139,7 @@ function byConfidence(files: readonly FileEvaluation[], name: Namer): string[] {
   return table([header, tokens, ...rows], new Set([...header.keys()].slice(1)))
 }
 
-/** The worst documents by their mean over all files; nothing for a single one. */
+/** The documents with the highest mean over all files; empty if there is only one document. */
 function documents(files: readonly FileEvaluation[], name: Namer): string[] | undefined {
   const all = files[0]?.byDocument ?? []
   if (all.length < 2) return undefined
@@ -160,5 +160,5 @@ const withError = ({ mean, se }: Estimate, digits: number, unit = ''): string[] 
   `${plusMinus(se, digits)}${unit}`,
 ]
 
-/** A share with its standard error, in percent. */
+/** A proportion and its standard error, in percent. */
 const percent = ({ mean, se }: Estimate): string[] => withError({ mean: 100 * mean, se: 100 * se }, 2, ' %')

@@ -1,4 +1,4 @@
-/** Tasks of `quench eval` as tables: questions with choices, and continuations. */
+/** Formats the task results of `quench eval` as tables: multiple choice and continuations. */
 import { basename } from 'node:path'
 import type {
   ChoiceEvaluation,
@@ -50,7 +50,7 @@ export function describeGeneration({ prompts, tokens, reference, files }: Genera
   return [bold(title), ...table([header, first, ...rows], new Set([...header.keys()].slice(1)))]
 }
 
-/** The name of a file, with the type of its cache where there are several. */
+/** The name of a file, with its KV-cache type if there are several. */
 function namer(files: readonly { readonly kvType: string }[]) {
   const several = new Set(files.map(({ kvType }) => kvType)).size > 1
   return ({ path, kvType }: { readonly path: string; readonly kvType: string }): string =>

@@ -1,12 +1,12 @@
 /**
- * What `--progress jsonl` writes to standard error: one JSON document a line. Fields are only ever added to version 1; a reader passes over
- * events and fields that it does not know.
+ * The events that `--progress jsonl` writes to standard error, one JSON document per line. Version 1 may gain fields and events;
+ * readers must ignore those they do not know.
  */
 
 interface EventBase {
   /** Version of this schema. */
   readonly v: 1
-  /** When, as ISO 8601 in UTC. */
+  /** Time of the event, ISO 8601 in UTC. */
   readonly time: string
 }
 
@@ -19,16 +19,16 @@ interface StageEvent extends EventBase {
   readonly stage: string
 }
 
-/** At most once a second, and once where a stage ends. */
+/** Progress, at most once per second and once at the end of a stage. */
 interface ProgressEvent extends EventBase {
   readonly event: 'progress'
   readonly stage: string
   /** In the units of the stage: tokens, blocks, steps, files or bytes. */
   readonly done: number
   readonly total: number
-  /** Units a second since the stage began. */
+  /** Units per second since the stage began. */
   readonly rate?: number
-  /** Seconds that are left at that rate. */
+  /** Remaining seconds at that rate. */
   readonly left?: number
 }
 
@@ -38,7 +38,7 @@ interface DoneEvent extends EventBase {
   readonly stage: string
 }
 
-/** A sentence for a person. An error ends the command with this exit code, unless it is of one of several files. */
+/** A message. An error with an exit code ends the command; one without concerns one of several files. */
 interface MessageEvent extends EventBase {
   readonly event: 'note' | 'warning' | 'error'
   readonly message: string

@@ -1,4 +1,4 @@
-/** Numbers and tables for people; reports use them too. */
+/** Formatting of numbers and tables, for the terminal and reports. */
 import { table as tableOf } from '../../format.js'
 import { outputColumns } from './style.js'
 

@@ -1,6 +1,6 @@
 /**
- * Everything that the command prints goes through here, a line at a time. Names, metadata and reasons come from strangers'
- * files, so whatever is in a line stays in it: an escape code is shown and not obeyed, and a line break begins no line.
+ * All output of the command passes through here, one line at a time. Names, metadata and reasons come from untrusted files, so control
+ * characters are escaped: escape sequences are displayed instead of interpreted, and line breaks do not start a line.
  */
 import type { Failure } from '../../failures.js'
 import { shortened, visible, visibleJson } from '../../format.js'
@@ -10,7 +10,7 @@ import { type Line, outputColumns, painted, textOf, wrapped } from './style.js'
 /** Longest line on standard error: a reason may quote metadata of megabytes. */
 const longestMessage = 4000
 
-/** Prints the lines of a result for a person: no wider than the terminal. */
+/** Prints the lines of a result, wrapped at the terminal's width. */
 export function print(lines: readonly Line[]): void {
   const width = outputColumns()
   const shown = lines.flatMap((line) => {
@@ -20,30 +20,30 @@ export function print(lines: readonly Line[]): void {
   process.stdout.write(`${shown.join('\n')}\n`)
 }
 
-/** Prints lines for a program: Markdown, comma-separated values, a script. */
+/** Prints machine-readable lines without wrapping: Markdown, CSV, a script. */
 export function printVerbatim(lines: readonly string[]): void {
   process.stdout.write(`${lines.map(visible).join('\n')}\n`)
 }
 
-/** Prints the one JSON document of `--json`. */
+/** Prints the JSON document of `--json`. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${visibleJson(value)}\n`)
 }
 
 let asEvents = false
 
-/** From now on standard error holds one JSON document a line. */
+/** From now on messages are written to standard error as events. */
 export function printEvents(): void {
   asEvents = true
 }
 
-/** Prints what went wrong, on one line. @param exitCode of the command, if this ends it */
+/** Prints an error on one line. @param exitCode of the command, if the error ends it */
 export const printError = (message: string, exitCode?: number): void => say('error', message, exitCode)
 
-/** What a person should know although the work went on. */
+/** Prints a warning; the work continues. */
 export const printWarning = (warning: string): void => say('warning', warning)
 
-/** What the command does. */
+/** Prints a note about the progress of the command. */
 export const printNote = (message: string): void => say('note', message)
 
 function say(event: 'note' | 'warning' | 'error', message: string, exitCode?: number): void {
@@ -65,21 +65,21 @@ export function printEvent({ v, event, ...rest }: CommandEvent): void {
   process.stderr.write(`${visibleJson({ v, event, ...rest }, 0)}\n`)
 }
 
-/** Says which files were left out; a command that could not use one of its files has failed. */
+/** Prints which files were left out and sets the exit code to 1. */
 export function reportFailures(failures: readonly Failure[]): void {
   for (const { problem } of failures) printError(problem)
   if (failures.length > 0) process.exitCode = 1
 }
 
-/** Where an error came from, for those who look for a bug. */
+/** Prints the stack trace of an error, for debugging. */
 export function printStack(stack: string): void {
   if (asEvents) printNote(stack)
   else process.stderr.write(`${stack.split('\n').map(visible).join('\n')}\n`)
 }
 
-/** Draws a line on standard error over the one that was drawn before; an empty one removes it. */
+/** Draws a line on standard error in place of the previous one; an empty line removes it. */
 export function draw(line: string): void {
-  // Some terminals, e.g. of containers, say that they have no columns.
+  // Some terminals, e.g. of containers, report zero columns.
   const width = (process.stderr.columns || 80) - 1
   process.stderr.write(`\r\x1b[K${visible(line).slice(0, width)}`)
 }

@@ -1,12 +1,12 @@
 /**
- * How far a long work is: stage, percent, rate and time left. On a terminal one line that is drawn again and again; elsewhere, in
- * the log of a service or a container, a line where a stage begins and every half a minute; for programs one JSON document a line.
+ * Progress of long operations: stage, percent, rate and remaining time. On a terminal one line is redrawn; elsewhere, e.g. in a log, a
+ * line is printed when a stage begins and every 30 seconds; for programs, one JSON document per line.
  */
 import type { ProgressEvent } from '../../notices.js'
 import type { CommandEvent } from './events.js'
 import { draw, printEvent, printEvents, printNote, stamp } from './print.js'
 
-/** `auto` is a terminal's line, or lines. */
+/** `auto`: a redrawn line on a terminal, lines elsewhere. */
 export const progressModes = ['auto', 'lines', 'jsonl', 'none'] as const
 export type ProgressMode = (typeof progressModes)[number]
 
@@ -17,7 +17,7 @@ const betweenEventsMs = 1000
 /** Where progress goes. */
 export interface Output {
   readonly to: 'terminal' | 'lines' | 'events' | 'nothing'
-  /** Milliseconds since the command began. */
+  /** Milliseconds since the command started. */
   now(): number
   draw(line: string): void
   print(line: string): void
@@ -29,18 +29,18 @@ type Show = (done: number, total: number) => void
 export class Progress {
   private drawn = false
   private due = 0
-  /** The stage that events tell of, until it ends. */
+  /** The open stage of the events, if any. */
   private open: string | undefined
 
   constructor(public output: Output) {}
 
-  /** Removes the line that is drawn, for whatever is written next. */
+  /** Removes the drawn line before other output. */
   clear(): void {
     if (this.drawn) this.output.draw('')
     this.drawn = false
   }
 
-  /** Ends the stage that is under way. */
+  /** Ends the current stage. */
   end(): void {
     this.clear()
     if (this.open !== undefined) this.output.emit({ event: 'done', stage: this.open, ...stamp() })
@@ -48,16 +48,15 @@ export class Progress {
   }
 
   /**
-   * A function to be called with what is done and what there is to do; rates are of what was done since its first call, or since it began
-   * anew with less done. `rate`
-   * writes a rate per second, e.g. `1200 tokens/s`; `stage` is what events call it.
+   * Returns a function to call with the amounts done and in total. Rates are measured from its first call, or from the last call at which
+   * `done` decreased. `rate` formats a rate per second, e.g. `1200 tokens/s`; `stage` is the name in events.
    */
   line(label: string, rate: (perSecond: number) => string, stage = label.trim()): Show {
     let first: { readonly at: number; readonly done: number } | undefined
     let before = 0
     return (done, total) => {
       const now = this.output.now()
-      if (done < before) first = undefined // the same kind of work once more
+      if (done < before) first = undefined // the same stage starts again
       before = done
       const begins = first === undefined
       first ??= { at: now, done }
@@ -117,7 +116,7 @@ const progress = new Progress({
   emit: printEvent,
 })
 
-/** What `--progress` asks for. */
+/** Applies `--progress`. */
 export function setProgress(mode: ProgressMode): void {
   progress.output = { ...progress.output, to: outputs(mode) }
   if (mode === 'jsonl') printEvents()
@@ -133,7 +132,7 @@ export function eventLine(...line: Parameters<Progress['line']>): (event: Progre
   return ({ done, total }) => show(done, total)
 }
 
-/** E.g. `evaluating  42 %  1200 tokens/s  3:05 left`; `before` was done before the seconds began. */
+/** E.g. `evaluating  42 %  1200 tokens/s  3:05 left`; `before` was done before the timing started. */
 export function progressText(
   label: string,
   done: number,

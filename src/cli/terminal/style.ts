@@ -1,4 +1,4 @@
-/** Lines with a style, and how wide they may be. Colour is for terminals; NO_COLOR and FORCE_COLOR decide otherwise. */
+/** Styles and widths of lines. Colour is used on terminals, unless NO_COLOR or FORCE_COLOR says otherwise. */
 import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 
@@ -9,25 +9,25 @@ interface Styled {
   readonly text: string
 }
 
-/** Text as it is, or in one style from end to end. */
+/** Plain text, or text in a single style. */
 export type Line = string | Styled
 
 /** A heading. */
 export const bold = (text: string): Line => ({ style: 'bold', text })
-/** What was won. */
+/** A gain. */
 export const green = (text: string): Line => ({ style: 'green', text })
 
 export const textOf = (line: Line): string => (typeof line === 'string' ? line : line.text)
 
-/** A table whose first line is its heading. */
+/** A table with its first line as the heading. */
 export const headed = ([head, ...lines]: readonly string[]): Line[] =>
   head === undefined ? [] : [bold(head), ...lines]
 
-/** In the style, where the stream shows any. @param text without control characters */
+/** Applies the style if the stream supports it. @param text without control characters */
 export const painted = (style: Style | undefined, text: string, stream: NodeJS.WriteStream): string =>
   style === undefined || text === '' ? text : styleText(style, text, { stream })
 
-/** Columns of a terminal; elsewhere what COLUMNS says; undefined where nothing limits a line. */
+/** Columns of the terminal; otherwise the value of COLUMNS; undefined if there is no limit. */
 export function columnsOf(stream: Pick<WriteStream, 'isTTY' | 'columns'>): number | undefined {
   const wanted = /^\d{1,4}$/.test(process.env.COLUMNS ?? '') ? Number(process.env.COLUMNS) : 0
   const columns = stream.isTTY ? stream.columns : wanted
@@ -37,8 +37,8 @@ export function columnsOf(stream: Pick<WriteStream, 'isTTY' | 'columns'>): numbe
 export const outputColumns = (): number | undefined => columnsOf(process.stdout)
 
 /**
- * A line as lines of at most `width` characters, cut at spaces. Those after the first begin below what follows a label, as in
- * `label  text`, or else are indented by two more.
+ * Wraps a line at spaces to at most `width` characters. Continuation lines are aligned with the text after a label, as in
+ * `label  text`, or else indented by two more.
  */
 export function wrapped(line: string, width: number | undefined): string[] {
   if (width === undefined || line.length <= width) return [line]

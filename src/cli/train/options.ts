@@ -1,4 +1,4 @@
-/** The options of `quench train`, made of the table of options (config/table.ts). */
+/** The options of `quench train`, generated from the table of options (config/table.ts). */
 import { Option, type OptionValues } from 'commander'
 import type { TrainOptions } from '../../config/options.js'
 import { type OptionEntry, optionEntries, type Takes } from '../../config/table.js'
@@ -36,7 +36,7 @@ export function trainOption({ flags, help, takes, default: preset }: OptionEntry
   return option
 }
 
-/** The options of a run that were typed, by their names in the API. */
+/** The given options, by their names in the API. */
 export function trainValues(typed: OptionValues): Partial<TrainOptions> {
   const values = optionEntries.map(([name, { flags }]) => [name, typed[new Option(flags).attributeName()]])
   return Object.fromEntries(values.filter(([, value]) => value !== undefined))

@@ -1,4 +1,4 @@
-/** What `quench train` tells: the plan, what the first block says of the others, and the report. */
+/** Text output of `quench train`: the plan, the estimate after the first block, and the report. */
 import { blockwise } from '../../config/methods.js'
 import type { MeasuredBlock } from '../../config/options.js'
 import type { Item, Plan } from '../../config/plan.js'
@@ -12,7 +12,7 @@ import { green, headed, type Line } from '../terminal/style.js'
 export const tokens = (perSecond: number): string =>
   `${perSecond < 10 ? perSecond.toFixed(2) : humanCount(perSecond)} tokens/s`
 
-/** What the first block tells of the others. */
+/** The estimate for the remaining blocks, from the first one. */
 export const describeBlock = ({
   seconds,
   tokensPerSecond,
@@ -22,7 +22,7 @@ export const describeBlock = ({
 }: MeasuredBlock): string =>
   `  the first block took ${duration(seconds)} (${tokens(tokensPerSecond)}), the ${blocksLeft} others about ${duration(left)}; ${humanBytes(peakBytes)} of memory so far`
 
-/** What a run resumes from. */
+/** Describes the state that a run resumes from. */
 export function describeSaved({ before, blocks, checkpoint }: SavedWork): string {
   if (checkpoint) return 'resuming from the checkpoint'
   if (blocks > 0) return `resuming after ${plural(blocks, 'finished block')}`
@@ -31,17 +31,17 @@ export function describeSaved({ before, blocks, checkpoint }: SavedWork): string
     : 'resuming: no block was finished'
 }
 
-/** What was asked of a run that is planned. */
+/** The options of a planned run. */
 export interface Asked {
   /** Seconds for the whole command. */
   readonly seconds?: number | undefined
   readonly method?: string | undefined
 }
 
-/** By how much a plan may exceed the time that was asked for before that is said. */
+/** A plan may exceed the requested time by this factor before a note is printed. */
 const tolerance = 1.1
 
-/** What will be done, before it is. */
+/** Describes the plan before the run starts. */
 export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {}): string[] {
   const {
     stages,
@@ -96,7 +96,7 @@ export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {})
   return lines
 }
 
-/** What the plan's memory, time and disk consist of. */
+/** Itemizes the plan's memory, time and disk space. */
 export function describeItems({ stages, disk }: Plan): string[] {
   const list = (head: string, items: readonly Item[], shown: (amount: number) => string): string[] => {
     const rows = items.filter(({ amount }) => amount > 0).map(({ what, amount }) => [shown(amount), what])
@@ -160,7 +160,7 @@ const ownTextNote =
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
-/** What the text consists of. */
+/** Describes the composition of the text. */
 function describeText({ textTokens: { general, files, selfWritten } }: TrainReport): string {
   const parts = [
     [general, 'general text'],
@@ -173,7 +173,7 @@ function describeText({ textTokens: { general, files, selfWritten } }: TrainRepo
     .join(', ')
 }
 
-/** The file on each kind of text beside what llama-quantize makes of the model. */
+/** Compares the file with llama-quantize's on each kind of text. */
 function kindTable(kinds: TrainReport['kinds']): Line[] {
   const rows = kinds.map(({ kind, stock, opponent, file, recovered, gain }) => [
     kind,

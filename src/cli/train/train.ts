@@ -106,12 +106,12 @@ export function addTrain(program: Command): void {
     })
 }
 
-/** How the file is measured. */
+/** The command that measures the file. */
 const nextStep = (input: string, output: string): string[] => [
   `to measure it: quench eval ${output} --reference ${input}`,
 ]
 
-/** @param continues what is there, or nothing is written */
+/** @param continues what the run resumes from, or that nothing is written */
 const defaultOutput = (input: string, type: string, continues: boolean): string =>
   (continues ? nameBeside : newName)(input, `${type}-QAT`)
 
@@ -122,7 +122,7 @@ export function warn(warning: string): void {
 
 /** Shows the events of a run on the progress line. */
 export function showTraining(label = ''): (event: TrainEvent) => void {
-  let each = 0 // tokens of a block or a step
+  let each = 0 // tokens per block or step
   const line = (
     stage: TrainEvent['stage'],
     doing: string,
