@@ -2,13 +2,16 @@
  * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the
  * shipped model, `text.txt` its held-out text and `Llama-3.2-1B` a checkpoint, and `org/model` and `org/model-GGUF` are repositories of a
  * Hub of its own. `npm ci` is skipped (it has just run), and long times are shortened.
- * Compiles all ```ts blocks against the sources. A block that fails, or a link to a missing file, fails the check.
+ * Compiles all ```ts blocks against the sources. A ```text block behind commands is what they print, or the beginning of it. A block that
+ * fails or prints something else, or a link to a missing file, fails the check.
+ *
+ *   npx tsx scripts/check-docs.ts [--write] [PAGE ...]     --write puts what is printed into the ```text blocks, as far as they reach
  */
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { promisify } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
 import { writeCheckpoint } from '../test/support/checkpoints.js'
 import { openHub } from '../test/support/hub-server.js'
 import { byteLevelBpe } from '../test/support/tokenizer-files.js'
@@ -57,12 +60,25 @@ const shorten = (block: string): string =>
     .replace(/npx quench/g, `node ${join(root, 'dist/cli/main.js')}`)
     .replace(/--time \d+[smh]/g, '--time 10s')
 
-const pages = [
-  ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
-  ...readdirSync(join(root, 'docs'))
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => `docs/${name}`),
-]
+const { values, positionals } = parseArgs({
+  options: { write: { type: 'boolean' } },
+  allowPositionals: true,
+})
+const pages =
+  positionals.length > 0
+    ? positionals
+    : [
+        ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
+        ...readdirSync(join(root, 'docs'))
+          .filter((name) => name.endsWith('.md'))
+          .map((name) => `docs/${name}`),
+      ]
+
+/** As many paragraphs of an output as a page shows. */
+const shownOf = (printed: string, shown: string): string => {
+  const paragraphs = printed.trimEnd().split('\n\n')
+  return `${paragraphs.slice(0, shown.trimEnd().split('\n\n').length).join('\n\n')}\n`
+}
 
 /** Compiles the programs of a page, which import the package by its name. */
 function compile(file: string, text: string): void {
@@ -93,18 +109,30 @@ let ran = 0
 try {
   for (const file of pages) {
     const text = readFileSync(join(root, file), 'utf8')
-    for (const [, block] of text.matchAll(/```sh\n([\s\S]*?)```/g)) {
+    let corrected = text
+    for (const [, block, shown] of text.matchAll(/```sh\n([\s\S]*?)```(?:\n\n```text\n([\s\S]*?)```)?/g)) {
       const commands = shorten(block)
       if (commands.trim() === '') continue
       ran++
       console.log(`${file}: ${block.trim()}`)
       try {
-        await run('bash', ['-euo', 'pipefail', '-c', commands], { cwd: folder, env, maxBuffer: 2 ** 26 })
+        const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', `exec 2>&1\n${commands}`], {
+          ...{ cwd: folder, env, maxBuffer: 2 ** 26 },
+        })
+        const printed = shown === undefined ? undefined : shownOf(stdout, shown)
+        if (printed === shown) continue
+        if (values.write)
+          corrected = corrected.replace(
+            `${block}\`\`\`\n\n\`\`\`text\n${shown}`,
+            () => `${block}\`\`\`\n\n\`\`\`text\n${printed}`,
+          )
+        else throw new Error(`it prints\n${printed}and the page shows\n${shown}`)
       } catch (error) {
         failed++
         console.error(`failed: ${error instanceof Error ? error.message : error}`)
       }
     }
+    if (corrected !== text) writeFileSync(join(root, file), corrected)
     compile(file, text)
     for (const [, link] of text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
       try {

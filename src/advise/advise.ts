@@ -4,12 +4,14 @@
  *   machine + names -> candidates -> what each takes and loses -> pick -> words and commands
  */
 import type { Candidate } from './candidates.js'
-import { type Command, commandsOf, trainCommand } from './commands.js'
-import { type RunOptions, speedAt } from './footprint.js'
+import { type Command, commandsOf, trainCommand, typeToTrain } from './commands.js'
+import { memoryAt, type RunOptions, type Sized, speedAt } from './footprint.js'
+import { cardNames, type Machine, type MachineDevice } from './machine/machine.js'
 import { excessOf, type Limits, lackOf, type Option, type Pick as Picked, picksOf, placeOf } from './pick.js'
 import { choices, optionsOf, type Prepared, prepareAdvice } from './prepare.js'
+import { wasteOf } from './qat.js'
 import type { LossEstimate } from './quality/types.js'
-import type { Advice, AdvisedFile, AdvisedModel, AdviseOptions } from './types.js'
+import type { Advice, AdvisedDevice, AdvisedFile, AdvisedModel, AdviseOptions } from './types.js'
 import { fp4Note, sentencesOf } from './words.js'
 
 /** Which file to take. @throws like `prepareAdvice` */
@@ -57,7 +59,7 @@ export function adviceFrom(prepared: Prepared): Advice {
     }
   })
   const fp4 = fp4Note(machine)
-  const [card] = machine.gpus
+  const gpu = cardNames(machine)
   return {
     schema: 1,
     machine: {
@@ -67,7 +69,10 @@ export function adviceFrom(prepared: Prepared): Advice {
       vramBytes: machine.gpus.reduce((sum, { totalBytes }) => sum + totalBytes, 0),
       vramUsableBytes: Math.floor(limits.vram),
       unified: limits.unified,
-      ...(card?.description && { gpu: card.description }),
+      ...(gpu !== '' && { gpu }),
+      devices: [machine.cpu, ...machine.gpus].map(deviceOf),
+      threads: machine.threads,
+      instructions: machine.instructions,
     },
     run: { ...run, ...(purpose && { purpose }), minSpeed },
     models: models.sort(
@@ -77,7 +82,7 @@ export function adviceFrom(prepared: Prepared): Advice {
     notes: [
       ...prepared.notes,
       ...(fp4 === undefined ? [] : [fp4]),
-      ...(candidates.some(({ source }) => source !== 'file')
+      ...(candidates.some(({ source }) => source === 'catalogue')
         ? ['Memory of files that are not at hand is estimated from the shape of their family.']
         : []),
       ...(models.length > 1
@@ -90,15 +95,26 @@ export function adviceFrom(prepared: Prepared): Advice {
   }
 }
 
+function deviceOf({ name, description, totalBytes, usableBytes, ...device }: MachineDevice): AdvisedDevice {
+  const { freeBytes, bandwidth, rates } = device
+  const measured = Object.fromEntries([...rates].map(([type, { bytesPerSecond }]) => [type, bytesPerSecond]))
+  return {
+    ...{ name, description, totalBytes, usableBytes: Math.floor(usableBytes) },
+    ...(freeBytes !== undefined && { freeBytes }),
+    ...(bandwidth !== undefined && { bandwidth }),
+    ...(rates.size > 0 && { measured }),
+  }
+}
+
 function advised(
   option: Option,
   byId: ReadonlyMap<string, Candidate>,
-  { losses, run, machine, calibration }: Prepared,
+  { catalogue, losses, run, machine, calibration }: Prepared,
   limits: Limits,
 ): AdvisedFile {
-  const { id, source, path, repository, type, bytes, bitsPerWeight, qat, sized, trainedContext } = byId.get(
-    option.id,
-  ) as Candidate
+  const candidate = byId.get(option.id) as Candidate
+  const { id, source, path, repository, file, type, bytes, bitsPerWeight, qat, sized } = candidate
+  const { trainedContext } = candidate
   const place = placeOf(option.footprint, limits)
   const lack = lackOf(option, limits)
   const layers = sized.layers + 1
@@ -108,16 +124,20 @@ function advised(
   const speed = speedAt(sized, machine, run, calibration, { gpuLayers, cpuExpertLayers: expertsLeft })
   const { low, expected, high } = speed.generate
   const generate = 1 / place.seconds
+  const waste = wasteOf(qat, type, new Map(catalogue.types.map((each) => [each.type, each.bitsPerWeight])))
   const long = trainedContext !== undefined && run.context > trainedContext
   return {
     ...{ id, source, type, bytes, bitsPerWeight, qat },
     ...(path !== undefined && { path }),
     ...(repository !== undefined && { repository }),
+    ...(file !== undefined && { file }),
     loss: losses.get(id) as LossEstimate,
     memory: {
       ramBytes: Math.round(place.ram),
       vramBytes: Math.round(place.vram),
       gpuLayers,
+      ...(machine.gpus.length > 1 &&
+        cardBytes(sized, machine, run, { gpuLayers, cpuExpertLayers: expertsLeft })),
       ...(expertsLeft > 0 && { cpuExpertLayers: expertsLeft }),
     },
     speed: {
@@ -128,8 +148,26 @@ function advised(
     },
     fits: excessOf(place, limits) === 0 && lack.lacks === 'nothing',
     ...(lack.lacks !== 'nothing' && { lacks: { what: lack.lacks, amount: lack.amount } }),
-    notes: [...(long ? [`It was trained for a context of ${trainedContext} tokens.`] : []), ...speed.notes],
+    notes: [
+      ...(waste === undefined ? [] : [waste]),
+      ...(long ? [`It was trained for a context of ${trainedContext} tokens.`] : []),
+      ...speed.notes,
+    ],
   }
+}
+
+/** What several cards hold, each of them. */
+function cardBytes(
+  sized: Sized,
+  machine: Machine,
+  run: RunOptions,
+  split: Parameters<typeof memoryAt>[3],
+): Pick<AdvisedFile['memory'], 'vramBytes' | 'cardBytes'> {
+  const items = memoryAt(sized, machine, run, split)
+  const each = machine.gpus.map((_, i) =>
+    Math.round(items.reduce((sum, { device, bytes }) => sum + (device === i ? bytes : 0), 0)),
+  )
+  return { vramBytes: each.reduce((a, b) => a + b, 0), cardBytes: each }
 }
 
 function commandsFor(
@@ -143,8 +181,9 @@ function commandsFor(
   const candidate = byId.get(best.id) as Candidate
   const commands = commandsOf(best, candidate, run)
   const trained = own.some(({ qat }) => qat.qat && qat.suits !== false)
-  if (trained || best.bitsPerWeight > 5.2) return commands
+  const type = typeToTrain(own)
+  if (trained || best.bitsPerWeight > 5.2 || type === undefined) return commands
   const whole = own.find(({ path, loss }) => path !== undefined && loss.kind === 'reference')
-  const train = trainCommand(candidate, best.type, whole?.path)
+  const train = trainCommand(candidate, type, whole?.path)
   return train ? [...commands, train] : commands
 }

@@ -1,19 +1,31 @@
 /** What names mean to `quench advise`. */
 import { existsSync } from 'node:fs'
 import { UsageError } from '../errors.js'
-import type { Candidate } from './candidates.js'
+import { resolveModel } from '../names/resolve.js'
 import { familyNamed, lineNamed } from './catalogue/names.js'
 import type { Catalogue, Family } from './catalogue/types.js'
 import { localModels, modelsBelow } from './local.js'
-import { repositoryCandidates, repositoryNamed } from './repository.js'
+import {
+  type RepositoryFiles,
+  type RepositoryOptions,
+  repositoryCandidates,
+  repositoryNamed,
+} from './repository.js'
+
+export interface Chosen {
+  readonly files: string[]
+  readonly families: Family[]
+  readonly ofHub: RepositoryFiles
+}
 
 /** Files and families of names; without any all that is in the stores, and all families. */
 export async function chosen(
   names: readonly string[],
   catalogue: Catalogue,
-): Promise<{ files: string[]; families: Family[]; ofHub: Candidate[] }> {
-  if (names.length === 0) return { files: await localModels(), families: [...catalogue.families], ofHub: [] }
-  const ofHub: Candidate[] = []
+  options: RepositoryOptions,
+): Promise<Chosen> {
+  const ofHub: RepositoryFiles = { candidates: [], failures: [], notes: [] }
+  if (names.length === 0) return { files: await localModels(), families: [...catalogue.families], ofHub }
   const files: string[] = []
   const families: Family[] = []
   for (const name of names) {
@@ -23,8 +35,13 @@ export async function chosen(
     if (existsSync(name)) files.push(...(await modelsBelow(name)))
     else if (family) families.push(family)
     else if (line.length > 0) families.push(...line)
-    else if (repository) ofHub.push(...(await repositoryCandidates(repository, catalogue)))
-    else
+    else if (/^(ollama|lm-studio):/.test(name)) files.push((await resolveModel(name)).path)
+    else if (repository) {
+      const found = await repositoryCandidates(repository, catalogue, options)
+      ofHub.candidates.push(...found.candidates)
+      ofHub.failures.push(...found.failures)
+      ofHub.notes.push(...found.notes)
+    } else
       throw new UsageError(
         `${name} is no file, folder, repository or family of the catalogue; families are such as ${catalogue.families
           .slice(0, 3)
@@ -32,7 +49,7 @@ export async function chosen(
           .join(', ')}`,
       )
   }
-  if (files.length + families.length + ofHub.length === 0)
+  if (files.length + families.length + ofHub.candidates.length + ofHub.failures.length === 0)
     throw new UsageError(`there are no GGUF files in ${names.join(', ')}`)
   return { files, families, ofHub }
 }

@@ -30,18 +30,37 @@ export function commandsOf(file: AdvisedFile, candidate: Candidate, run: RunOpti
   const repository = candidate.repository
   if (candidate.toMake || repository === undefined)
     return [{ what: 'make it', command: `quench quantize ${modelFile(candidate)} ${type}` }]
-  const tag = `${repository}:${type}`
+  const tag = candidate.file === undefined ? type : candidate.tag
+  const name = `${repository}:${tag ?? candidate.file}`
+  const fetched = { what: 'fetch it', command: `quench pull ${quoted(`hf:${name}`)}` }
+  if (tag === undefined)
+    return [
+      fetched,
+      {
+        what: 'llama.cpp',
+        command: `llama-server -hf ${repository} -hff ${quoted(candidate.file ?? '')} ${options}`,
+      },
+    ]
   return [
-    { what: 'llama.cpp', command: `llama-server -hf ${quoted(tag)} ${options}` },
-    { what: 'Ollama', command: `ollama run hf.co/${quoted(tag)}` },
+    fetched,
+    { what: 'llama.cpp', command: `llama-server -hf ${quoted(name)} ${options}` },
+    { what: 'Ollama', command: `ollama run hf.co/${quoted(name)}` },
     {
       what: 'LM Studio',
-      command: `lms get ${quoted(`https://huggingface.co/${repository}`)}@${type.toLowerCase()}`,
+      command: `lms get ${quoted(`https://huggingface.co/${repository}`)}@${tag.toLowerCase()}`,
     },
   ]
 }
 
 const modelFile = ({ family }: Candidate): string => `${family?.id ?? 'model'}-f16.gguf`
+
+/** The type that is best to train for: of those that fit and quench trains, at most as many bits as QAT is worth the time for. */
+export const typeToTrain = (files: readonly AdvisedFile[]): string | undefined =>
+  files
+    .filter(
+      ({ fits, type, qat, bitsPerWeight }) => fits && type in recipes && !qat.qat && bitsPerWeight <= 5.2,
+    )
+    .sort((a, b) => a.loss.expected - b.loss.expected)[0]?.type
 
 /** How to train a QAT file of a type, for architectures and types that quench trains; undefined for others. */
 export function trainCommand(

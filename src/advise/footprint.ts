@@ -62,6 +62,19 @@ export const speedAt = (
     calibration,
   )
 
+/** What each device holds at one place. */
+export function memoryAt(
+  sized: Sized,
+  machine: Machine,
+  run: RunOptions,
+  split: Split,
+): readonly MemoryItem[] {
+  const repacked = repackedTypes(machine.instructions)
+  return sized
+    .memory({ ...run, ...split, ...splitOf(machine), repacked })
+    .filter(({ reclaimable }) => !reclaimable)
+}
+
 /** @throws UsageError for a context or types of the cache that llama.cpp does not take */
 export function footprintOf(
   sized: Sized,
@@ -69,18 +82,17 @@ export function footprintOf(
   run: RunOptions,
   calibration: Calibration,
 ): Footprint {
+  const { gpus } = machine
   const at = (split: Split): { load: Load; buffers: number } => {
-    const items = sized.memory({
-      ...{ ...run, ...split, ...splitOf(machine) },
-      repacked: repackedTypes(machine.instructions),
-    })
+    const items = memoryAt(sized, machine, run, split)
     const sum = (counts: (item: MemoryItem) => boolean): number =>
       items.reduce((total, item) => total + (counts(item) ? item.bytes : 0), 0)
+    const on = (device: number): number => sum((item) => item.device === device)
     const { generate, prompt } = speedAt(sized, machine, run, calibration, split)
     return {
       load: {
-        ram: sum(({ device, reclaimable }) => device < 0 && !reclaimable),
-        vram: sum(({ device }) => device >= 0),
+        ram: on(-1),
+        vram: fullest(gpus.map((gpu, i) => ({ ...gpu, bytes: on(i) }))),
         seconds: 1 / generate.expected,
         promptSeconds: 1 / prompt.expected,
       },
@@ -89,12 +101,21 @@ export function footprintOf(
   }
   const { layers, expertShare } = sized
   const { load: none } = at({ gpuLayers: 0 })
-  if (machine.gpus.length === 0) return { loads: [none], steps: [], fixedVram: 0 }
+  if (gpus.length === 0) return { loads: [none], steps: [], fixedVram: 0 }
   const { load: all, buffers } = at({ gpuLayers: layers + 1 })
   if (expertShare < leastExperts) return { loads: [none, all], steps: [layers + 1], fixedVram: buffers }
   // Attention first: it is read for every token, and experts are the part that the processor bears best.
   const { load: attention } = at({ gpuLayers: layers + 1, cpuExpertLayers: layers })
   return { loads: [none, attention, all], steps: [layers + 1, layers], fixedVram: buffers }
+}
+
+/**
+ * Bytes on graphics cards. Of several the fullest decides: they count as if all were as full, which is up to a layer a card more
+ * than they hold.
+ */
+function fullest(cards: readonly { readonly bytes: number; readonly usableBytes: number }[]): number {
+  const usable = cards.reduce((sum, { usableBytes }) => sum + usableBytes, 0)
+  return Math.max(0, ...cards.map((card) => (card.bytes * usable) / card.usableBytes))
 }
 
 /** Layers are shared out as the memories allow. */

@@ -4,10 +4,11 @@ import { cpus, loadavg } from 'node:os'
 import { defaultStore, Store } from '../compare/store.js'
 import { FileError, QuenchError } from '../errors.js'
 import { checkNumbers, whole } from '../option-checks.js'
-import { type Candidate, familyCandidates, fileCandidates, hashOfMeasured } from './candidates.js'
+import { type Candidate, familyCandidates } from './candidates.js'
 import { loadCatalogue } from './catalogue/catalogue.js'
 import type { Catalogue } from './catalogue/types.js'
 import { chosen } from './chosen.js'
+import { fileCandidates, hashOfMeasured } from './files.js'
 import { footprintOf, type RunOptions } from './footprint.js'
 import type { Machine } from './machine/machine.js'
 import { namedMachine } from './machine/named.js'
@@ -16,9 +17,8 @@ import { ownMeasurements } from './measurements/export.js'
 import { importedMeasurements } from './measurements/import.js'
 import type { MeasurementRecord } from './measurements/record.js'
 import type { Option } from './pick.js'
-import { fitCurve } from './quality/curve.js'
 import { lossesOf } from './quality/loss.js'
-import { curveRows } from './quality/rows.js'
+import { curveOf } from './quality/rows.js'
 import type { LossEstimate, Purpose } from './quality/types.js'
 import { calibrationOf } from './speed/calibration.js'
 import { assumptionsOf } from './speed/estimate.js'
@@ -65,21 +65,19 @@ export async function prepareAdvice(options: AdviseOptions): Promise<Prepared> {
   const { machine, notes } = namedMachine(catalogue, options)
   const need = purpose ? needs[purpose] : usual
   const run = { context: options.context ?? need.context, parallel, cacheTypes }
-  const { files, families, ofHub } = await chosen(options.names ?? [], catalogue)
+  const { files, families, ofHub } = await chosen(options.names ?? [], catalogue, options)
   return withStore(options.store, machine, async (store) => {
     const own = store ? await ownMeasurements(store) : []
     const imported = store ? importedMeasurements(store) : []
     const sizes = new Set([...own, ...imported].map(({ file }) => file.bytes))
-    const { candidates: local, failures } = await fileCandidates(
-      files,
-      catalogue,
-      hashOfMeasured(store, sizes),
-    )
-    if (failures.length > 0 && local.length + families.length + ofHub.length === 0)
+    const hash = hashOfMeasured(store, sizes)
+    const { candidates: local, failures: damaged } = await fileCandidates(files, catalogue, hash)
+    const failures = [...damaged, ...ofHub.failures]
+    if (failures.length > 0 && local.length + families.length + ofHub.candidates.length === 0)
       throw new FileError(failures[0].path, failures[0].problem.replace(`${failures[0].path}: `, ''))
     const candidates = [
       ...local,
-      ...ofHub,
+      ...ofHub.candidates,
       ...families.flatMap((family) => familyCandidates(family, catalogue)),
     ]
     const measured =
@@ -88,7 +86,12 @@ export async function prepareAdvice(options: AdviseOptions): Promise<Prepared> {
       ...{ catalogue, machine, run, candidates, failures },
       calibration: { generate: [], prompt: [] },
       ...measured,
-      notes: [...notes, ...(measured.notes ?? []), ...assumptionsOf(measured.machine ?? machine)],
+      notes: [
+        ...notes,
+        ...ofHub.notes,
+        ...(measured.notes ?? []),
+        ...assumptionsOf(measured.machine ?? machine),
+      ],
       minSpeed: options.minSpeed ?? need.minSpeed,
       ...(purpose && { purpose }),
       losses: allLosses(candidates, catalogue, own, imported, purpose),
@@ -155,8 +158,7 @@ function allLosses(
   imported: readonly MeasurementRecord[],
   purpose: Purpose | undefined,
 ): Map<string, LossEstimate> {
-  const curve = fitCurve(curveRows(catalogue))
-  const evidence = { catalogue, curve, own, imported, ...(purpose && { purpose }) }
+  const evidence = { catalogue, curve: curveOf(catalogue), own, imported, ...(purpose && { purpose }) }
   const losses = new Map<string, LossEstimate>()
   for (const group of new Set(candidates.map((candidate) => candidate.group))) {
     const ofModel = candidates.filter((candidate) => candidate.group === group)

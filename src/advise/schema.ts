@@ -35,7 +35,10 @@ const file = object(
     bitsPerWeight: amount,
     qat,
     loss,
-    memory: object({ ramBytes: count, vramBytes: count, gpuLayers: count }, { cpuExpertLayers: count }),
+    memory: object(
+      { ramBytes: count, vramBytes: count, gpuLayers: count },
+      { cpuExpertLayers: count, cardBytes: list(count) },
+    ),
     speed: object({
       generate: amount,
       prompt: amount,
@@ -45,7 +48,7 @@ const file = object(
     fits: flag,
     notes: texts,
   },
-  { path: text, repository: text, lacks: object({ what: lack, amount }) },
+  { path: text, repository: text, file: text, lacks: object({ what: lack, amount }) },
 )
 
 const model = object(
@@ -67,6 +70,11 @@ const model = object(
   },
 )
 
+const device = object(
+  { name: text, description: text, totalBytes: count, usableBytes: count },
+  { freeBytes: count, bandwidth: amount, measured: { type: 'object', additionalProperties: amount } },
+)
+
 export const adviceSchema: Schema = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   title: 'Advice of quench: which file to take',
@@ -80,6 +88,9 @@ export const adviceSchema: Schema = {
         vramBytes: count,
         vramUsableBytes: count,
         unified: flag,
+        devices: list(device),
+        threads: count,
+        instructions: texts,
       },
       { gpu: text },
     ),

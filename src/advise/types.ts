@@ -21,8 +21,10 @@ export interface AdviseOptions extends NamedMachineOptions {
   readonly minSpeed?: number
   /** The database of measurements. Default: in the user's cache folder. */
   readonly store?: string
-  /** Called while this machine is measured, which is done once and kept in the store. */
+  /** Called while headers of a repository are read, and while this machine is measured, which is done once and kept in the store. */
   readonly onProgress?: (event: ProgressEvent) => void
+  /** A sentence about waiting for the Hub. */
+  readonly onNote?: (sentence: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -33,6 +35,8 @@ export interface AdvisedFile {
   readonly path?: string
   /** Repository that has it. */
   readonly repository?: string
+  /** Its name within the repository, where that was looked at. */
+  readonly file?: string
   readonly type: string
   /** Size of the file; of the catalogue's families an estimate. */
   readonly bytes: number
@@ -42,7 +46,9 @@ export interface AdvisedFile {
   readonly memory: {
     readonly ramBytes: number
     readonly vramBytes: number
-    /** Layers on the graphics card, the output counting as one (`-ngl`). */
+    /** Bytes on each of several graphics cards. */
+    readonly cardBytes?: readonly number[]
+    /** Layers on graphics cards, the output counting as one (`-ngl`). */
     readonly gpuLayers: number
     /** Layers whose experts stay in the system's memory (`--n-cpu-moe`). */
     readonly cpuExpertLayers?: number
@@ -82,6 +88,19 @@ export interface AdvisedModel {
   readonly drafts: readonly { readonly repository?: string; readonly kind: string }[]
 }
 
+export interface AdvisedDevice {
+  /** ggml's name, e.g. `CPU` or `CUDA0`. */
+  readonly name: string
+  readonly description: string
+  readonly totalBytes: number
+  readonly usableBytes: number
+  readonly freeBytes?: number
+  /** Bytes per second by a data sheet, where known. */
+  readonly bandwidth?: number
+  /** Bytes of weights per second that the probe measured, by type. */
+  readonly measured?: Readonly<Record<string, number>>
+}
+
 export interface Advice {
   readonly schema: 1
   readonly machine: {
@@ -92,7 +111,14 @@ export interface Advice {
     readonly vramBytes: number
     readonly vramUsableBytes: number
     readonly unified: boolean
+    /** Names of the graphics cards, as `2 x RTX 3090`. */
     readonly gpu?: string
+    /** The processor, and graphics cards in llama.cpp's order. */
+    readonly devices: readonly AdvisedDevice[]
+    /** Threads that compute. */
+    readonly threads: number
+    /** Instruction sets of the processor in ggml's names; of a described machine those of this one. */
+    readonly instructions: readonly string[]
   }
   readonly run: {
     readonly context: number

@@ -2,10 +2,12 @@
 import { humanBytes } from '../format.js'
 import type { Candidate } from './candidates.js'
 import type { Catalogue, Family } from './catalogue/types.js'
+import { typeToTrain } from './commands.js'
 import type { RunOptions } from './footprint.js'
 import type { Machine } from './machine/machine.js'
-import type { Limits, Pick } from './pick.js'
+import type { Limits, Pick as Picked } from './pick.js'
 import { wasteOf } from './qat.js'
+import { keptShare } from './quality/loss.js'
 import type { SpeedBasis } from './speed/types.js'
 import type { AdvisedFile } from './types.js'
 
@@ -27,14 +29,16 @@ function lossText({ loss }: AdvisedFile): string {
 
 const nats = (value: number): string => (value >= 0.0995 ? value.toFixed(2) : value.toPrecision(2))
 
-type Named = { readonly type: string; readonly qat: { readonly qat: boolean }; readonly path?: string }
+interface Named extends Pick<AdvisedFile, 'type' | 'path' | 'file'> {
+  readonly qat: { readonly qat: boolean }
+}
 
 /** `Q4_0 QAT` or the name of a file. */
-export const nameOf = ({ type, qat, path }: Named): string =>
-  path === undefined ? `${type}${qat.qat ? ' QAT' : ''}` : path.replace(/^.*[\\/]/, '')
+export const nameOf = ({ type, qat, path, file = path }: Named): string =>
+  file === undefined ? `${type}${qat.qat ? ' QAT' : ''}` : file.replace(/^.*[\\/]/, '')
 
 /** Sentences about one model. */
-export function sentencesOf(pick: Pick, told: Told): string[] {
+export function sentencesOf(pick: Picked, told: Told): string[] {
   const { files, limits, run } = told
   const best = pick.best === undefined ? undefined : (files.get(pick.best) as AdvisedFile)
   if (!best) return nothingFits(pick, told)
@@ -44,7 +48,7 @@ export function sentencesOf(pick: Pick, told: Told): string[] {
       ? `${humanBytes(memory.ramBytes)} of memory, on the processor`
       : limits.unified
         ? `${humanBytes(memory.ramBytes + memory.vramBytes)} of unified memory`
-        : `${humanBytes(memory.vramBytes)} on the graphics card and ${humanBytes(memory.ramBytes)} of the system's memory`
+        : `${humanBytes(memory.vramBytes)} on ${cardsText(best)} and ${humanBytes(memory.ramBytes)} of the system's memory`
   const [low, high] = speed.interval
   const sentences = [
     `Take ${nameOf(best)}: with a context of ${run.context.toLocaleString('en-US')} tokens it takes ${where}, and writes some ${speedText(speed.generate)} tokens a second (${speedText(low)} to ${speedText(high)}, ${bases[speed.basis]}).`,
@@ -53,6 +57,7 @@ export function sentencesOf(pick: Pick, told: Told): string[] {
       : `Expected loss: ${lossText(best)} nats per token, ${loss.basis}.`,
     ...rulesOf(best, told),
     ...best.notes,
+    ...wastedText(best, told),
     ...freeText(best, told),
   ]
   const second = pick.runnerUp === undefined ? undefined : files.get(pick.runnerUp)
@@ -67,6 +72,11 @@ export function sentencesOf(pick: Pick, told: Told): string[] {
   }
   return [...sentences, ...cacheText(told, told.candidates.get(best.id)?.family)]
 }
+
+const cardsText = ({ memory: { cardBytes = [] } }: AdvisedFile): string =>
+  cardBytes.length > 1
+    ? `${cardBytes.length} graphics cards (${cardBytes.map(humanBytes).join(', ')})`
+    : 'the graphics card'
 
 /** What a speed rests on. */
 const bases: Readonly<Record<SpeedBasis, string>> = {
@@ -104,8 +114,7 @@ function rulesOf(best: AdvisedFile, { catalogue, candidates, files }: Told): str
   const bits = new Map(catalogue.types.map(({ type, bitsPerWeight }) => [type, bitsPerWeight]))
   const size = bits.get(best.type) ?? best.bitsPerWeight
   const ofModel = [...files.values()].filter(({ id }) => candidates.get(id)?.group === own.group)
-  const waste = wasteOf(best.qat, best.type, bits)
-  const rules: string[] = waste === undefined ? [] : [waste]
+  const rules: string[] = []
   if (best.qat.qat && best.qat.suits)
     rules.push(
       `It was trained for ${best.qat.trainedFor} (${best.qat.confidence}: ${best.qat.because}), so it loses less than other files of its size.`,
@@ -120,7 +129,8 @@ function rulesOf(best: AdvisedFile, { catalogue, candidates, files }: Told): str
     )
   else if (size < 3.6)
     rules.push(
-      'Memory is tight: at 2 to 3 bits much is lost, most where no importance matrix was used, and a smaller model in more bits may serve better. QAT at these bits is worth most.',
+      'Memory is tight: at 2 to 3 bits much is lost, most where no importance matrix was used, and a smaller model in more bits may serve better.',
+      ...tightText(ofModel, catalogue),
     )
   const better = ofModel.find(({ qat, fits }) => qat.qat && qat.suits === true && fits)
   if (better && !best.qat.qat)
@@ -134,9 +144,34 @@ function rulesOf(best: AdvisedFile, { catalogue, candidates, files }: Told): str
   return rules
 }
 
-/** Whether the card multiplies 4-bit floats. */
-export function fp4Note({ gpus: [card] }: Machine): string | undefined {
-  if (card?.spec?.nvfp4Native === undefined) return undefined
+/** Which QAT at 2 to 3 bits, where nothing larger fits. */
+function tightText(ofModel: readonly AdvisedFile[], catalogue: Catalogue): string[] {
+  if (ofModel.some(({ qat, fits }) => qat.qat && fits)) return []
+  const type = typeToTrain(ofModel)
+  if (type === undefined) return []
+  const left = Math.round(100 * Math.exp(keptShare(catalogue, 'quench', type).mean))
+  return [`QAT is worth most at these bits: ${type} fits, and training left ${left} % of its loss elsewhere.`]
+}
+
+const mostWasted = 3
+
+/** Files that are not picked and are in another type than they were trained for. */
+function wastedText(best: AdvisedFile, { candidates, files, catalogue }: Told): string[] {
+  const bits = new Map(catalogue.types.map(({ type, bitsPerWeight }) => [type, bitsPerWeight]))
+  const group = candidates.get(best.id)?.group
+  return [...files.values()]
+    .filter((file) => file !== best && candidates.get(file.id)?.group === group)
+    .flatMap((file) => {
+      const waste = wasteOf(file.qat, file.type, bits)
+      return waste === undefined ? [] : [`${nameOf(file)}: ${waste}`]
+    })
+    .slice(0, mostWasted)
+}
+
+/** Whether the first card of which it is known multiplies 4-bit floats. */
+export function fp4Note({ gpus }: Machine): string | undefined {
+  const card = gpus.find(({ spec }) => spec?.nvfp4Native !== undefined)
+  if (card?.spec === undefined) return undefined
   const gpu = card.description
   return card.spec.nvfp4Native
     ? `${gpu} multiplies 4-bit floats: NVFP4 and MXFP4 read prompts faster there than other types; tokens are written at the speed of the memory, as with any type of that size.`
@@ -180,13 +215,14 @@ function cacheText({ catalogue, run }: Told, family: Family | undefined): string
 /** As much as a 4-bit file loses. */
 const harmful = 0.05
 
-function nothingFits({ closest }: Pick, { files, run, limits }: Told): string[] {
+function nothingFits({ closest }: Picked, { files, run, limits }: Told): string[] {
   const nearest = closest === undefined ? undefined : files.get(closest.id)
   if (!nearest || !closest) return ['There is no file to choose from.']
   return closest.lacks === 'memory'
     ? [
         `Nothing fits with a context of ${run.context.toLocaleString('en-US')} tokens: ${nameOf(nearest)}, which needs least more, lacks ${humanBytes(closest.amount)} of memory.`,
         `Take a smaller model${run.cacheTypes.keys === 'f16' ? ', a shorter context, or a cache of type q8_0' : ' or a shorter context'}.`,
+        ...nearest.notes,
       ]
     : [
         `Nothing is fast enough: ${nameOf(nearest)} is nearest and writes ${speedText(nearest.speed.generate)} tokens a second of the ${limits.minSpeed} that were asked for.`,

@@ -51,13 +51,17 @@ export async function inspectFile(path: string): Promise<Inspection> {
  * @throws FileError
  */
 export async function inspectRemote(sources: readonly RangeSource[]): Promise<Inspection> {
-  const headers: Header[] = []
-  for (const [i, source] of sources.entries()) headers.push(await skimHeader(source, i))
-  const files = sources.map(({ name }, i) => ({ path: name, header: headers[i] }))
   return inspection(
-    new Gguf(files),
+    await openRemote(sources),
     sources.map(({ size }) => size),
   )
+}
+
+/** A file that lies elsewhere, by its header: its weights cannot be read. @param sources of all parts, in order. @throws FileError */
+export async function openRemote(sources: readonly RangeSource[]): Promise<Gguf> {
+  const headers: Header[] = []
+  for (const [i, source] of sources.entries()) headers.push(await skimHeader(source, i))
+  return new Gguf(sources.map(({ name }, i) => ({ path: name, header: headers[i] })))
 }
 
 async function inspection(gguf: Gguf, sizes?: readonly number[]): Promise<Inspection> {

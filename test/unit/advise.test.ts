@@ -1,5 +1,5 @@
 /** Advice as a whole: the JSON follows its schema, the rules come out of the figures, and what cannot be known is said. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,6 +8,8 @@ import { advise } from '../../src/advise/advise.js'
 import { schemaProblem } from '../../src/advise/catalogue/catalogue.js'
 import { adviceSchema } from '../../src/advise/schema.js'
 import type { Advice, AdvisedFile } from '../../src/advise/types.js'
+import { memoryModels, writeZeros } from '../support/memory-models.js'
+import { stringValue, withMetadata } from '../support/with-metadata.js'
 
 const shipped = fileURLToPath(new URL('../../models/quench-5m-f16.gguf', import.meta.url))
 const pickOf = ({ models: [model] }: Advice): AdvisedFile | undefined =>
@@ -21,6 +23,8 @@ test('the JSON follows the exported schema', async () => {
     { names: ['qwen3-30b-a3b'], ramBytes: 32e9, gpu: 'RTX 4090', purpose: 'agent' as const },
     { names: [shipped], ...cpu },
     { names: ['gemma-3-27b'], ...cpu, ramBytes: 2e9 },
+    { names: ['gemma-3-27b'], ramBytes: 16e9, gpu: ['RTX 3090', 'RTX 3060'] },
+    { names: ['gemma-3-27b'], gpu: 'Apple M4', ramBytes: 32e9 },
   ])
     expect(schemaProblem(JSON.parse(JSON.stringify(await advise(options))), adviceSchema)).toBeUndefined()
 })
@@ -51,6 +55,37 @@ describe('rules that people know', () => {
     expect(words(advice)).toContain('Memory is tight')
   })
 
+  test('memory tight: which QAT at 2 to 3 bits, and how to make it', async () => {
+    const { models } = await advise({ names: ['qwen3-14b'], ...cpu, ramBytes: 12e9 })
+    expect(models[0].sentences.join('\n')).toMatch(/QAT is worth most at these bits: Q2_K fits/)
+    expect(models[0].commands.map(({ command }) => command).join()).toContain(
+      'quench train qwen3-14b-f16.gguf --type Q2_K',
+    )
+  })
+
+  test('a QAT checkpoint in Q6_K is a waste, and is not taken beside one in its own type', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'quench-'))
+    try {
+      const source = join(folder, 'source.gguf')
+      await memoryModels[0].write(source)
+      const named = join(folder, 'named.gguf')
+      await withMetadata(source, named, { 'general.name': stringValue('model-qat-q4_0') })
+      const made = async (type: string) => {
+        const path = join(folder, `model-qat-q4_0-${type}.gguf`)
+        await rename(await writeZeros(named, folder, type), path)
+        return path
+      }
+      const [wasted, own] = [await made('Q6_K'), await made('Q4_0')]
+      const alone = await advise({ names: [wasted], ...cpu })
+      expect(words(alone)).toMatch(/trained for Q4_0.*Q6_K stores the same model in 41 % more space/)
+      const both = await advise({ names: [wasted, own], ...cpu })
+      expect(pickOf(both)?.path).toBe(own)
+      expect(words(both)).toMatch(/Q6_K\.gguf: It was trained for Q4_0/)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
   test('a cache type that harms the family', async () => {
     const run = { ramBytes: 64e9, vramBytes: 24e9, minSpeed: 0 }
     const harmed = await advise({
@@ -75,6 +110,48 @@ describe('rules that people know', () => {
   })
 })
 
+describe('machines', () => {
+  test('several cards hold what none of them could, each as much as it has', async () => {
+    const llama = { names: ['llama-3.3-70b'], ramBytes: 32e9, minSpeed: 0, gpu: 'RTX 3090' }
+    const { machine, models } = await advise({ ...llama, vramBytes: [24e9, 24e9, 12e9] })
+    expect(machine.gpu).toBe('3 x RTX 3090')
+    expect(machine.devices).toHaveLength(4)
+    const fitting = models[0].files.filter(({ fits, memory }) => fits && memory.gpuLayers === 81)
+    expect(fitting.length).toBeGreaterThan(3)
+    for (const { memory } of fitting) {
+      expect(memory.cardBytes?.reduce((a, b) => a + b, 0)).toBe(memory.vramBytes)
+      for (const [i, bytes] of (memory.cardBytes ?? []).entries())
+        expect(bytes).toBeLessThanOrEqual(machine.devices[i + 1].usableBytes)
+    }
+    const onOne = await advise({ ...llama, vramBytes: 24e9 })
+    expect(pickOf({ ...onOne, models })?.loss.expected).toBeLessThan(
+      onOne.models[0].files.find(({ memory }) => memory.gpuLayers === 81)?.loss.expected ?? 9,
+    )
+  })
+
+  test('unified memory counts once', async () => {
+    const { machine, models } = await advise({
+      names: ['gemma-3-12b'],
+      gpu: 'Apple M4',
+      ramBytes: 16e9,
+      minSpeed: 0,
+    })
+    expect(machine.unified).toBe(true)
+    for (const { fits, memory } of models[0].files)
+      if (fits) expect(memory.ramBytes + memory.vramBytes).toBeLessThanOrEqual(machine.ramUsableBytes)
+  })
+
+  test('every kind of work sets its context and speed, and what is given counts', async () => {
+    const on = async (purpose: 'chat' | 'agent' | 'code' | 'long-context', more = {}) =>
+      (await advise({ names: ['gemma-3-4b'], ramBytes: 16e9, purpose, ...more })).run
+    expect(await on('chat')).toMatchObject({ context: 8192, minSpeed: 8 })
+    expect(await on('agent')).toMatchObject({ context: 32_768, minSpeed: 15 })
+    expect(await on('code')).toMatchObject({ context: 16_384, minSpeed: 10 })
+    expect(await on('long-context')).toMatchObject({ context: 65_536, minSpeed: 5 })
+    expect(await on('agent', { context: 4096, minSpeed: 0 })).toMatchObject({ context: 4096, minSpeed: 0 })
+  })
+})
+
 test('models are not ranked by their losses', async () => {
   const { models, notes } = await advise({ names: ['gemma-3'], ramBytes: 16e9, vramBytes: 8e9 })
   expect(models.length).toBe(5)
@@ -88,6 +165,15 @@ describe('what cannot be known', () => {
     [{ names: ['no-such-model'] }, /no file, folder, repository or family/],
     [{ names: ['gemma-3-4b'], gpu: 'Voodoo 3' }, /no such card/],
     [{ names: ['gemma-3-4b'], ramBytes: 1e30 }, /--ram/],
+    [{ names: ['gemma-3-4b'], gpu: 'RTX 4090', vramBytes: 0 }, /--vram 0 says.*--gpu names one/],
+    [
+      { names: ['gemma-3-4b'], gpu: ['RTX 4090', 'RTX 3060'], vramBytes: [1e9, 1e9, 1e9] },
+      /2 cards.*3 sizes/,
+    ],
+    [{ names: ['gemma-3-4b'], gpu: ['Apple M4', 'Apple M4'] }, /shares the memory/],
+    [{ names: ['gemma-3-4b'], gpu: Array(17).fill('RTX 4090') }, /at most 16/],
+    [{ names: ['gemma-3-4b'], vramBytes: [8e9, 0] }, /no memory/],
+    [{ names: ['gemma-3-4b'], gpu: 'M4' }, /similar: Apple M4/],
     [{ names: ['gemma-3-4b'], context: 0 }, /context/],
     [{ names: ['gemma-3-4b'], context: 1e12 }, /context/],
     [{ names: ['gemma-3-4b'], minSpeed: Number.NaN }, /minSpeed/],

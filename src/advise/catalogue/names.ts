@@ -77,7 +77,7 @@ export function gpuNamed({ gpus }: Catalogue, name: string): Gpu | undefined {
 export function gpusLike({ gpus }: Catalogue, name: string): string[] {
   const words = plainName(name)
     .split('-')
-    .filter((word) => word.length > 2)
+    .filter((word) => word.length > 1)
   return gpus
     .flatMap(({ names }) => names.slice(0, 1))
     .filter((own) => words.some((word) => plainName(own).split('-').includes(word)))

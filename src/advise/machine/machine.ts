@@ -146,3 +146,14 @@ export const usableOnCard = (bytes: number): number => Math.max(bytes / 2, bytes
 
 /** What macOS lets graphics take of the memory: two thirds, or three quarters above 36 GiB; others allow about as much. */
 export const workingSet = (bytes: number): number => bytes * (bytes > 36 * 2 ** 30 ? 3 / 4 : 2 / 3)
+
+/** E.g. `2 x RTX 3090, RTX 3060`; empty without a card or where nobody named it. */
+export function cardNames({ gpus }: Pick<Machine, 'gpus'>): string {
+  const names = gpus.map(({ description }) => description).filter((name) => name !== '')
+  return [...new Set(names)]
+    .map((name) => {
+      const count = names.filter((other) => other === name).length
+      return count > 1 ? `${count} x ${name}` : name
+    })
+    .join(', ')
+}

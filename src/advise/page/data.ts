@@ -1,5 +1,12 @@
 /** What the page of `quench advise --open` knows: every file with what it takes at each context of the slider. */
-import { describeMachine, type Machine, usableMemory, usableOnCard, workingSet } from '../machine/machine.js'
+import {
+  cardNames,
+  describeMachine,
+  type Machine,
+  usableMemory,
+  usableOnCard,
+  workingSet,
+} from '../machine/machine.js'
 import type { Footprint } from '../pick.js'
 import { choices, optionsOf, type Prepared } from '../prepare.js'
 import { nameOf } from '../words.js'
@@ -73,6 +80,7 @@ export function pageData(prepared: Prepared): PageData {
     name: candidates.find(({ group }) => group === id)?.model.name ?? id,
   }))
   const [card] = machine.gpus
+  const gpu = cardNames(machine)
   const vramBytes = prepared.machine.gpus.reduce((sum, { totalBytes }) => sum + totalBytes, 0)
   const bytes = (gigabytes: number): number => gigabytes * 1e9
   return {
@@ -85,7 +93,7 @@ export function pageData(prepared: Prepared): PageData {
     },
     unified: card.unified,
     minSpeed,
-    ...(card.description !== '' && { gpu: card.description }),
+    ...(gpu !== '' && { gpu }),
     ...{ models, files },
     start: {
       ram: nearest(stops.ram, machine.cpu.totalBytes / 1e9),

@@ -5,7 +5,7 @@
 import type { Catalogue } from '../catalogue/types.js'
 import { type CurveEstimate, type CurveFile, type CurveRow, intervalOf } from './curve.js'
 import { bestGroup, type Measured, measuredRows } from './measured.js'
-import { curveRows } from './rows.js'
+import { curveRows, leastParameters } from './rows.js'
 import type { Evidence, LossEstimate, LossFile } from './types.js'
 
 /** Expected losses of the files of one model, all measured ones against the same reference on the same text. */
@@ -93,7 +93,9 @@ function knownRows(catalogue: Catalogue): CurveRow[] {
 
 function fitted(file: LossFile, anchors: readonly CurveRow[], { catalogue, curve }: Evidence): LossEstimate {
   const { qat } = file
-  const base = `fitted to ${curve.rows} published losses of ${curve.models} models${anchors.length > 0 ? `, drawn towards ${anchors.length} of this one` : ''}`
+  const drawn = anchors.length > 0 ? `, drawn towards ${anchors.length} of this one` : ''
+  const small = file.model.parameters < leastParameters ? ', all of which are larger' : ''
+  const base = `fitted to ${curve.rows} published losses of ${curve.models} models${small}${drawn}`
   const bits = (type: string | undefined) => catalogue.types.find((each) => each.type === type)?.bitsPerWeight
   const trained = bits(qat.trainedFor)
   const own = curveFile(file, catalogue)
@@ -121,7 +123,7 @@ const leastResults = 3
  * ln of the share of PTQ's loss that QAT leaves: of results by the same hand, else of the same type, else of all, whichever are three
  * at least. The spread is that of all.
  */
-function keptShare(
+export function keptShare(
   { training }: Catalogue,
   by: 'quench' | 'publisher',
   type: string | undefined,

@@ -1,6 +1,6 @@
 /** Rows of the catalogue that the curve is fitted to, and how well it foretells a model that it has not seen. */
 import type { Catalogue, PublishedLoss } from '../catalogue/types.js'
-import { type CurveRow, fitCurve, intervalOf } from './curve.js'
+import { type Curve, type CurveRow, fitCurve, intervalOf } from './curve.js'
 
 /**
  * Losses that belong on one curve: against the model's own 16-bit weights, over the whole vocabulary, without training, of
@@ -23,8 +23,17 @@ export function curveRows({ losses, types }: Pick<Catalogue, 'losses' | 'types'>
   })
 }
 
+const curves = new WeakMap<object, Curve>()
+
+/** The curve of a catalogue, which is fitted once. */
+export function curveOf(catalogue: Catalogue): Curve {
+  const curve = curves.get(catalogue) ?? fitCurve(curveRows(catalogue))
+  curves.set(catalogue, curve)
+  return curve
+}
+
 /** Smaller models are for tests, and lose a small part of what real ones do. */
-const leastParameters = 1e8
+export const leastParameters = 1e8
 
 const belongs = ({ reference, measure, qat, fallback, parameters }: PublishedLoss): boolean =>
   reference === 'original' && measure === 'full' && !qat && !fallback && (parameters ?? 0) >= leastParameters

@@ -5,8 +5,10 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Prepared } from '../../advise/prepare.js'
 import type { Advice, AdvisedModel, AdviseOptions } from '../../advise/types.js'
 import { nameOf, speedText } from '../../advise/words.js'
+import type { ProgressEvent } from '../../notices.js'
 import { helpEnd } from '../help.js'
-import { bytes, positiveInteger, positiveNumber } from '../options.js'
+import { onNote } from '../models.js'
+import { bytes, positiveInteger } from '../options.js'
 import { cacheTypeOptions, contextOption, group, jsonOption, progressOption, valued } from '../shared.js'
 import { humanBytes, humanCount, table } from '../terminal/format.js'
 import { print, printJson, printWarning, reportFailures } from '../terminal/print.js'
@@ -15,8 +17,8 @@ import { bold, headed, type Line } from '../terminal/style.js'
 
 interface Options {
   ram?: number
-  vram?: number
-  gpu?: string
+  vram?: number[]
+  gpu?: string[]
   context?: number
   parallel?: number
   cacheTypeK?: string
@@ -29,6 +31,8 @@ interface Options {
   output?: string
   json?: true
 }
+
+const mostSpeed = 1_000_000
 
 /** Number of models shown without --all. */
 const modelsShown = 12
@@ -43,8 +47,14 @@ export function addAdvise(program: Command): void {
     )
   group(command, 'The machine', [
     valued('--ram <size>', 'memory of the system, e.g. 16GB (default: that of this machine)', bytes),
-    valued('--vram <size>', 'memory of the graphics card; 0 for none', bytesFromZero),
-    new Option('--gpu <name>', 'graphics card or chip, e.g. "RTX 4090" or "Apple M4"'),
+    new Option(
+      '--vram <size>',
+      'memory of the graphics card; 0 for none; once for each of several',
+    ).argParser((text, before: number[] = []) => [...before, bytesFromZero(text)]),
+    new Option(
+      '--gpu <name>',
+      'graphics card or chip, e.g. "RTX 4090" or "Apple M4"; once for each of several',
+    ).argParser(cardName),
   ])
   group(command, 'What it is for', [
     new Option('--for <work>', 'work; chooses context, least speed and the kinds of text that count').choices(
@@ -52,7 +62,11 @@ export function addAdvise(program: Command): void {
     ),
     contextOption('tokens of context for each conversation (default: 8192, or as --for needs)'),
     valued('--parallel <n>', 'conversations at a time (default: 1)', positiveInteger),
-    valued('--min-speed <x>', 'tokens per second at least (default: as --for needs, else 5)', positiveNumber),
+    valued(
+      '--min-speed <x>',
+      'tokens per second at least, 0 for any (default: as --for needs, else 5)',
+      speedFromZero,
+    ),
     ...cacheTypeOptions(),
   ])
   group(command, 'Output', [
@@ -82,7 +96,8 @@ export function addAdvise(program: Command): void {
       const { prepareAdvice } = await import('../../advise/prepare.js')
       const prepared = await prepareAdvice({
         ...asked(names, options),
-        onProgress: eventLine('measuring this machine', (rate) => `${rate.toFixed(1)} types/s`, 'probe'),
+        onNote,
+        onProgress: progressOf(),
       })
       clearProgress()
       const advice = adviceFrom(prepared)
@@ -97,6 +112,14 @@ export function addAdvise(program: Command): void {
       }
       if (options.open && page !== undefined && process.stdout.isTTY) openInBrowser(page)
     })
+}
+
+function progressOf(): (event: ProgressEvent) => void {
+  const lines = new Map([
+    ['headers', eventLine('reading headers', (rate) => `${rate.toFixed(1)} files/s`, 'headers')],
+    ['probe', eventLine('measuring this machine', (rate) => `${rate.toFixed(1)} types/s`, 'probe')],
+  ])
+  return (event) => lines.get(event.stage)?.(event)
 }
 
 async function writePage(path: string, prepared: Prepared): Promise<void> {
@@ -143,6 +166,18 @@ function asked(names: string[], options: Options): AdviseOptions {
   }
 }
 
+function cardName(text: string, before: readonly string[] = []): string[] {
+  if (!/[a-z0-9]/i.test(text)) throw new InvalidArgumentError('It must be a name such as "RTX 4090".')
+  return [...before, text]
+}
+
+function speedFromZero(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !(value >= 0 && value <= mostSpeed))
+    throw new InvalidArgumentError(`It must be a number of tokens per second from 0 to ${mostSpeed}.`)
+  return value
+}
+
 function bytesFromZero(text: string): number {
   if (/^0[kMGT]?i?B?$/i.test(text.trim())) return 0
   try {
@@ -163,7 +198,11 @@ function headOf({ machine, run }: Advice): string {
     `${unified ? 'unified memory' : 'memory'} ${memory(ramBytes, ramUsableBytes)}`,
     ...(unified
       ? []
-      : [vramBytes > 0 ? `graphics card ${memory(vramBytes, vramUsableBytes)}` : 'no graphics card']),
+      : [
+          vramBytes > 0
+            ? `${machine.devices.length > 2 ? 'graphics cards' : 'graphics card'} ${memory(vramBytes, vramUsableBytes)}`
+            : 'no graphics card',
+        ]),
     `context ${run.context}${run.parallel > 1 ? ` x ${run.parallel}` : ''}`,
     `cache ${keys}${values === keys ? '' : `/${values}`}`,
     ...(run.minSpeed > 0 ? [`at least ${run.minSpeed} tokens/s`] : []),
