@@ -48,3 +48,6 @@ export function checkOwner(path: string, within = true): void {
 
 /** The model of zeros that measures a machine; it is there only while it runs. */
 export const probeModel = 'probe.gguf'
+
+/** Families of the catalogue as they were refreshed from the Hub. */
+export const refreshedFamilies = 'catalogue.json'

@@ -1,13 +1,13 @@
 /** Lists and clears the cache folder. Only files made by quench are removed, and never through a link. */
 import { type Dirent, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { cacheFolder, checkOwner, probeModel } from './cache-folder.js'
+import { cacheFolder, checkOwner, probeModel, refreshedFamilies } from './cache-folder.js'
 import { FileError } from './errors.js'
 import { isTemporary, systemError } from './files.js'
 import { type Lock, lockPath, ofProcess, tryLock } from './locks.js'
 
-/** Self-written texts and converted checkpoints, one folder each; the store of measurements; files not made by quench. */
-export type CacheKind = 'text' | 'converted' | 'measurements' | 'other'
+/** Self-written texts and converted checkpoints, one folder each; the store of measurements; the refreshed catalogue; files not made by quench. */
+export type CacheKind = 'text' | 'converted' | 'measurements' | 'catalogue' | 'other'
 
 export interface CacheEntry {
   readonly kind: CacheKind
@@ -141,9 +141,13 @@ function found(): Found[] {
   const path = join(folder, store)
   const isLock = ({ name }: Dirent): boolean => pathOf({ parentPath: folder, name }) === lockPath(path)
   if (measured.length > 0 || inFolder.some(isLock)) all.push({ kind: 'measurements', path, files: measured })
+  const refreshed = inFolder.filter(isRefreshed).map(pathOf)
+  for (const each of refreshed) all.push({ kind: 'catalogue', path: each, files: [each] })
   const isFolder = (name: string): boolean => folders.some((each) => each.name === name)
   const others = [
-    ...inFolder.filter((entry) => !isMeasured(entry) && !isLock(entry) && !isFolder(entry.name)),
+    ...inFolder.filter(
+      (entry) => ![isMeasured, isLock, isRefreshed].some((is) => is(entry)) && !isFolder(entry.name),
+    ),
     ...kept.flatMap(({ others }) => others),
   ]
   const file = (each: string): string[] => (lstatSync(each).isFile() ? [each] : [])
@@ -194,6 +198,8 @@ const isMeasured = (entry: Dirent): boolean =>
   (['', '-wal', '-shm', '-journal'].some((ending) => entry.name === store + ending) ||
     entry.name === probeModel ||
     isTemporary(entry.name))
+
+const isRefreshed = (entry: Dirent): boolean => entry.isFile() && entry.name === refreshedFamilies
 
 const pathOf = ({ parentPath, name }: Pick<Dirent, 'parentPath' | 'name'>): string => join(parentPath, name)
 

@@ -87,6 +87,7 @@ export async function prepareAdvice(options: AdviseOptions): Promise<Prepared> {
       calibration: { generate: [], prompt: [] },
       ...measured,
       notes: [
+        ...catalogueNotes(catalogue, candidates),
         ...notes,
         ...ofHub.notes,
         ...(measured.notes ?? []),
@@ -98,6 +99,21 @@ export async function prepareAdvice(options: AdviseOptions): Promise<Prepared> {
       measurements: { own: own.length, imported: imported.length },
     }
   })
+}
+
+/** What was refreshed of the families in question, or why it is not used. */
+function catalogueNotes({ updated, problem }: Catalogue, candidates: readonly Candidate[]): string[] {
+  const count = new Set(
+    candidates.flatMap(({ family }) => (family && updated?.families.includes(family.id) ? [family.id] : [])),
+  ).size
+  return [
+    ...(problem === undefined ? [] : [`What the catalogue was refreshed with is not used: ${problem}`]),
+    ...(updated && count > 0
+      ? [
+          `What is known of ${count === 1 ? 'this family' : `${count} families`} was refreshed from the Hub on ${updated.made}.`,
+        ]
+      : []),
+  ]
 }
 
 /** A store that does not exist is not made for a question about another machine. */

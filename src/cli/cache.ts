@@ -46,6 +46,7 @@ const kinds: Record<CacheKind, string> = {
   text: 'texts that models wrote',
   converted: 'converted checkpoints',
   measurements: 'measurements of compare',
+  catalogue: 'refreshed catalogue',
   other: 'not of quench',
 }
 

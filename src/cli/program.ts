@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { addAdvise } from './advise/advise.js'
+import { addCatalogue } from './advise/catalogue.js'
 import { addMeasurements } from './advise/measurements.js'
 import { addBench } from './bench.js'
 import { addCache } from './cache.js'
@@ -38,6 +39,7 @@ export function createProgram(): Command {
   addDemo(program)
   addPull(program)
   addAdvise(program)
+  addCatalogue(program)
   addCache(program)
   addMeasurements(program)
   addDoctor(program)

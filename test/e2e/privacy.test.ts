@@ -111,6 +111,7 @@ test.runIf(filtered)(
       },
       pull: { line: 'm-f16.gguf', outputs: [] },
       advise: { line: 'm-f16.gguf q.gguf --ram 16GB --vram 8GB -o advice.html', outputs: ['advice.html'] },
+      catalogue: { line: '', outputs: [] },
       cache: { line: '', outputs: [] },
       measurements: { line: 'export -o measurements.jsonl', outputs: ['measurements.jsonl'] },
       doctor: { line: '', outputs: [] },

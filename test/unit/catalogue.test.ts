@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { advise } from '../../src/advise/advise.js'
 import {
   loadCatalogue,
   reloadCatalogue,
@@ -18,6 +19,7 @@ import {
   modelName,
 } from '../../src/advise/catalogue/names.js'
 import { familySchema } from '../../src/advise/catalogue/schema.js'
+import { listCache } from '../../src/cache.js'
 
 describe('what ships', () => {
   test('names a source for everything, and each thing once', async () => {
@@ -119,16 +121,34 @@ describe('what an update has written', () => {
     expect(now.families.length).toBe(families.length)
     expect(now.families.find(({ id }) => id === own.id)?.licence).toBe('other')
     expect(now.made).toBe('2099-01-01')
+    expect(now.updated).toEqual({ made: '2099-01-01', families: [own.id] })
+    const { notes } = await advise({ names: [own.id], ramBytes: 8e9, vramBytes: 0 })
+    expect(notes.join()).toContain('refreshed from the Hub on 2099-01-01')
+    expect(listCache().entries.map(({ kind }) => kind)).toContain('catalogue')
+  })
+
+  test('gives way to what ships once that is younger', async () => {
+    const { families } = await reloadCatalogue()
+    const own = { ...families[0], licence: 'other', read: '2025-01-01' }
+    await write(JSON.stringify({ schema: 1, made: '2025-01-01', families: [own] }))
+    const now = await reloadCatalogue()
+    expect(now.families).toEqual(families)
+    expect(now.updated).toBeUndefined()
   })
 
   test.each([
     ['no JSON', '{', 'no JSON'],
     ['another schema', '{"schema":2,"made":"2026-01-01","families":[]}', 'schema'],
     ['a field too many', '{"schema":1,"made":"2026-01-01","families":[{"id":"x","virus":1}]}', 'families/0'],
-  ])('is refused in a sentence: %s', async (_, text, expected) => {
+  ])('is not used, and why is said: %s', async (_, text, expected) => {
+    const { families } = await reloadCatalogue()
     await write(text)
-    await expect(reloadCatalogue()).rejects.toThrow(expected)
-    await expect(reloadCatalogue()).rejects.toThrow('delete it')
+    const now = await reloadCatalogue()
+    expect(now.families).toEqual(families)
+    expect(now.problem).toContain(expected)
+    expect(now.problem).toContain('delete it')
+    const { notes } = await advise({ names: ['gemma-3-1b'], ramBytes: 8e9, vramBytes: 0 })
+    expect(notes.join()).toContain('is not used')
   })
 })
 

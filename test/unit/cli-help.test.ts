@@ -53,6 +53,8 @@ test('there are all commands', () => {
       'demo',
       'pull',
       'advise',
+      'catalogue',
+      'catalogue update',
     ],
     ...['cache', 'cache clear', 'measurements', 'measurements export', 'measurements import'],
     ...['doctor', 'complete'],
@@ -118,7 +120,9 @@ const unthreaded = ['pull', 'convert', 'advise']
 test('every command that computes takes --threads and --progress, and every one but complete --json', () => {
   for (const command of createProgram().commands) {
     const own = command.options.map(({ long }) => long)
-    const computes = !['inspect', 'cache', 'measurements', 'doctor', 'complete'].includes(command.name())
+    const computes = !['inspect', 'cache', 'catalogue', 'measurements', 'doctor', 'complete'].includes(
+      command.name(),
+    )
     const threads = computes && !unthreaded.includes(command.name())
     expect([command.name(), own.includes('--threads'), own.includes('--progress')]).toEqual([
       command.name(),

@@ -1,4 +1,5 @@
 /** Finding families and GPUs of the catalogue by what people and files call them. */
+import { UsageError } from '../../errors.js'
 import type { Catalogue, Family, Gpu } from './types.js'
 
 /** Lower case, words apart by single dashes: `Gemma 3 4B it` and `gemma-3-4b-it` are alike. */
@@ -41,6 +42,16 @@ export function lineNamed({ families }: Catalogue, name: string): Family[] {
   const wanted = plainName(name)
   return families.filter(({ line }) => line === wanted).sort((a, b) => a.parameters - b.parameters)
 }
+
+/** Ids of families and lines by their names. @throws UsageError for a name of neither */
+export const familyIds = (catalogue: Catalogue, names: readonly string[]): string[] =>
+  names.flatMap((name) => {
+    const family = familyNamed(catalogue, name)
+    const found = family ? [family] : lineNamed(catalogue, name)
+    if (found.length === 0)
+      throw new UsageError(`${name} is no family of the catalogue; \`quench catalogue\` lists them`)
+    return found.map(({ id }) => id)
+  })
 
 /**
  * The family of a file: by its name where that names one, else none. A fine-tune has another name and is no member, since

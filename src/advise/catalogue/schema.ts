@@ -7,6 +7,7 @@ import { closedObject as object } from '../object-schema.js'
 
 const text = { type: 'string', minLength: 1, maxLength: 2000 } as const
 const count = { type: 'integer', minimum: 1, maximum: 1e14 } as const
+const few = { type: 'integer', minimum: 1, maximum: 1024 } as const
 const amount = { type: 'number', exclusiveMinimum: 0, maximum: 1e6 } as const
 const flag = { type: 'boolean' } as const
 const texts = { type: 'array', maxItems: 100, items: text } as const
@@ -41,7 +42,7 @@ export const familySchema = object(
     line: text,
     architecture: text,
     parameters: count,
-    blocks: count,
+    blocks: few,
     embedding: count,
     heads: count,
     vocabulary: count,
@@ -63,13 +64,13 @@ export const familySchema = object(
     expertFeedForward: count,
     slidingWindow: count,
     slidingPattern: text,
-    localBlocks: count,
-    globalBlocks: count,
+    localBlocks: few,
+    globalBlocks: few,
     kvHeadsGlobal: count,
     headSizeGlobal: count,
     globalKEqualsV: flag,
     sharedKvLayers: { type: 'integer', minimum: 0, maximum: 1000 },
-    kvBlocks: count,
+    kvBlocks: few,
     kvBlockIndices: { type: 'array', maxItems: 1000, items: { type: 'integer', minimum: 0, maximum: 1000 } },
     perLayerInput: count,
     recurrent: text,

@@ -184,6 +184,10 @@ export interface Catalogue {
   /** Day of the youngest facts. */
   readonly made: string
   readonly families: readonly Family[]
+  /** What `quench catalogue update` has refreshed: its day, and ids of families. */
+  readonly updated?: { readonly made: string; readonly families: readonly string[] }
+  /** Why what was refreshed is not used. */
+  readonly problem?: string
   readonly gpus: readonly Gpu[]
   readonly cpuMemory: readonly CpuMemory[]
   readonly types: readonly FileTypeSize[]
