@@ -15,6 +15,8 @@ export interface TrainOptions extends TypeSettings {
   readonly output: string
   /** A recipe such as `Q4_0` or `Q3_K_M`. */
   readonly type: string
+  /** An importance matrix, of `makeImatrix` or llama-imatrix, in place of one that is collected from general text. */
+  readonly imatrix?: string
   /** Text files and folders. */
   readonly data?: readonly string[]
   /** Share of the tokens that the model writes itself, from 0 to 1. Default: 0 with data, else what `general` leaves, or half. */

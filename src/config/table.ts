@@ -27,6 +27,7 @@ export type Takes =
   | 'bytes'
   | 'time'
   | 'time or 0'
+  | 'path'
   | 'paths'
   | 'nothing'
   | 'tensor type'
@@ -103,6 +104,13 @@ const table = {
     flags: '-d, --data <paths...>',
     help: 'your own training text, in addition to general text',
     takes: 'paths',
+  },
+  imatrix: {
+    group: 'text',
+    flags: '--imatrix <file>',
+    help: 'importance matrix, of quench imatrix or llama-imatrix, that PTQ and the start of training use',
+    takes: 'path',
+    default: 'one collected from general text',
   },
   general: {
     ...part,

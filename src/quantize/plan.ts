@@ -18,14 +18,7 @@ import {
 } from '../llama/index.js'
 import { checkOptionNames } from '../option-checks.js'
 import { recipeMetadata } from './by-recipe.js'
-import { openImatrix } from './imatrix/file.js'
-import {
-  chosenEntries,
-  importanceOfModel,
-  isOuter,
-  listed,
-  type ModelImportance,
-} from './imatrix/of-model.js'
+import { isOuter, listed, type ModelImportance, missingEntries, readImportanceOf } from './imatrix/of-model.js'
 import { needsImportance } from './needs-importance.js'
 import {
   checkSettings,
@@ -186,15 +179,9 @@ async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings):
   return summary
 }
 
-async function readFor(gguf: Gguf, settings: QuantizeSettings): Promise<ModelImportance | undefined> {
-  const { imatrix, imatrixName = imatrix } = settings
-  if (imatrix === undefined) return undefined
-  const file = await openImatrix(imatrix)
-  try {
-    return await importanceOfModel(chosenEntries(file, settings), gguf, imatrixName)
-  } finally {
-    await file.close()
-  }
+function readFor(gguf: Gguf, settings: QuantizeSettings): Promise<ModelImportance> | undefined {
+  const { imatrix, imatrixName } = settings
+  return imatrix === undefined ? undefined : readImportanceOf(gguf, imatrix, settings, imatrixName)
 }
 
 /** @throws FileError where libllama knows the tensors by other names, as it does those that are no text */
@@ -227,8 +214,10 @@ function checkImportance(
       `it has no importances of ${listed(needed.map(({ name }) => name))}, which ${type} needs; compute it from more text, or choose another type`,
     )
   const missing = rounded.filter(({ source: { name } }) => !importance.has(name) && !isOuter(name))
-  if (missing.length === 0) return undefined
-  return `${path}: it has no importances of ${missing.length} tensors, which are rounded without: ${listed(missing.map(({ name }) => name))}`
+  return missingEntries(
+    path,
+    missing.map(({ name }) => name),
+  )
 }
 
 function describe(

@@ -13,6 +13,7 @@ export type Settings = Readonly<Record<string, string | number | boolean | null>
 /** Settings that are hashes, which say nothing to a person. */
 const hashes: Readonly<Record<string, string>> = {
   model: 'another input model',
+  imatrix: 'another importance matrix (--imatrix)',
   read: 'other text (the files of --data)',
   text: 'other training text',
 }

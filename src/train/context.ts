@@ -12,6 +12,7 @@ import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import type { Optimizer } from '../optimizer/parameter.js'
 import { sizesOf } from '../plan/memory.js'
+import type { ModelImportance } from '../quantize/imatrix/of-model.js'
 import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import { blocksFolder } from '../resume/disk.js'
 import type { Settings } from '../resume/settings.js'
@@ -38,13 +39,14 @@ export class RunContext {
   readonly plan: Plan
   readonly network: Network
   readonly optimizer: Optimizer
+  readonly imatrix: ModelImportance | undefined
 
   /**
    * @param options with the sizes of the text that the plan has settled
    * @param began when the command began, by `performance.now`
    */
   constructor(
-    { source, teacher, plan, network, optimizer, settings }: Prepared,
+    { source, teacher, plan, network, optimizer, settings, imatrix }: Prepared,
     readonly options: TrainOptions,
     readonly text: RunText,
     readonly began: number,
@@ -54,6 +56,7 @@ export class RunContext {
     this.plan = plan
     this.network = network
     this.optimizer = optimizer
+    this.imatrix = imatrix
     this.types = targetTypes(source, options)
     this.rates = {
       weightRate: options.weightRate ?? defaults.weightRate,
@@ -73,14 +76,15 @@ export class RunContext {
     this.disk = new BlocksOnDisk(blocksFolder(options.output), this.settings)
   }
 
-  /** Mean squares of the inputs of the blocks' matrices on general text. */
+  /** Mean squares of the inputs of the blocks' matrices: of `--imatrix`, or on general text. */
   importance(): Promise<Importance> {
     const { network, teacher, text, source } = this
+    if (this.imatrix) return Promise.resolve(ofBlocks(this.imatrix.importance))
     const compute = async (): Promise<Importance> => {
       const batches = batchesOf(text.importance, network.batch)
       const told = this.during('importance', network.tokens / network.config.layers)
       const all = await importanceOf(network, batches, teacher, told)
-      return new Map([...all].filter(([name]) => name.startsWith('blk.')))
+      return ofBlocks(all)
     }
     const { columns } = sizesOf(source)
     this.known ??= this.disk.arrays('importance', (name) => this.shapeOf(name)?.[0], 4 * columns, compute)
@@ -153,6 +157,9 @@ export class RunContext {
     throw new QuenchError(`stopped${where}; the same command with --resume goes on from there`)
   }
 }
+
+const ofBlocks = (importance: Importance): Importance =>
+  new Map([...importance].filter(([name]) => name.startsWith('blk.')))
 
 const batchesOf = (text: readonly KindWindows[], { windows }: Batch): Int32Array[] =>
   inWholeBatches(text, windows).map(joinWindows)

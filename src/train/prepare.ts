@@ -12,6 +12,7 @@ import { Network } from '../engine/network.js'
 import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
 import { ggmlTypes } from '../gguf/index.js'
+import { contentHash } from '../hashes.js'
 import { memoryBudget } from '../memory.js'
 import { Optimizer } from '../optimizer/parameter.js'
 import { heldOutside, sizesOf, usesFisher } from '../plan/memory.js'
@@ -19,6 +20,7 @@ import { methodWithin, planRun } from '../plan/plan.js'
 import type { PlanOptions } from '../plan/plan-options.js'
 import { probeBlock } from '../plan/probe.js'
 import type { Adjustable } from '../plan/time-budget.js'
+import { type ModelImportance, missingEntries, readImportanceOf } from '../quantize/imatrix/of-model.js'
 import { checkDisk } from '../resume/disk.js'
 import { resolveResume, settingsOf } from '../resume/resolve-resume.js'
 import type { Settings } from '../resume/settings.js'
@@ -38,6 +40,8 @@ export interface Prepared {
   readonly optimizer: Optimizer
   readonly read: ReadText
   readonly wanted: TextOptions
+  /** Of `--imatrix`. */
+  readonly imatrix: ModelImportance | undefined
   /** Tokens of the training text before the plan. */
   readonly tokens: number
   readonly plan: Plan
@@ -51,13 +55,19 @@ export interface Prepared {
  * @throws UsageError, FileError or QuenchError of one sentence, also if memory or disk space is too small
  */
 export async function prepare(asked: TrainOptions, defer: (release: Release) => void): Promise<Prepared> {
-  for (const path of asked.data ?? []) await checkReadable(path)
+  const { imatrix: imatrixPath, data = [] } = asked
+  for (const path of [...data, ...(imatrixPath === undefined ? [] : [imatrixPath])]) await checkReadable(path)
   const { options, decided, check } = await resolveResume(asked)
   const memory = options.memory ?? memoryBudget()
   const source = await openSource(options.input)
   defer(() => source.gguf.close())
   const batch = batchOf(source, options)
-  const settings = settingsOf(source.fingerprint, options, batch)
+  const imatrix = imatrixPath === undefined ? undefined : await readImportanceOf(source.gguf, imatrixPath)
+  for (const sentence of imatrix?.warnings ?? []) options.onWarning?.(sentence)
+  const settings = {
+    ...settingsOf(source.fingerprint, options, batch),
+    imatrix: imatrix ? hashOf(imatrix) : null,
+  }
   check(settings)
   const optimizer = new Optimizer()
   defer(() => optimizer.dispose())
@@ -69,6 +79,16 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   const network = new Network(backend, source.architecture, source.config, batch)
   defer(() => network.dispose())
   const types = targetTypes(source, options, options.onWarning)
+  if (imatrix && imatrixPath !== undefined) {
+    const rounded = source.gguf.tensors.filter(
+      ({ name, type }) => name.startsWith('blk.') && types.get(name) !== type,
+    )
+    const missing = missingEntries(
+      imatrixPath,
+      rounded.flatMap(({ name }) => (imatrix.importance.has(name) ? [] : [name])),
+    )
+    if (missing !== undefined) options.onWarning?.(missing)
+  }
   const { vocabulary } = source.config
   if ((options.teacherTopK ?? 0) >= vocabulary)
     throw new UsageError(
@@ -85,7 +105,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     memory,
     batch: network.tokens,
     calibration: tokens.calibration,
-    importance: tokens.importance,
+    importance: imatrix ? 0 : tokens.importance,
     trial: tokens.trial,
     validation: tokens.validation,
     steps: options.steps ?? (options.seconds === undefined ? defaults.steps : undefined),
@@ -122,7 +142,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   const plan = { ...(await planRun(source, planned)), types: counted(types) }
   await checkDisk(options.output, plan, source, types, (disk) => methodWithin(disk, source, planned, plan))
   return {
-    ...{ options, source, teacher, network, optimizer, read, wanted, plan },
+    ...{ options, source, teacher, network, optimizer, read, wanted, plan, imatrix },
     tokens: tokens.train,
     settings: readSettings,
   }
@@ -136,6 +156,9 @@ function textSettings(read: ReadText, wanted: TextOptions): Settings {
     threads: countsOf(read, wanted).selfWritten > 0 ? threadCount() : null,
   }
 }
+
+const hashOf = ({ importance }: ModelImportance): string =>
+  contentHash([...importance].map(([name, values]) => [name, Array.from(values)]))
 
 /** An output matrix that stays as it is does not train either. */
 const withOutput = ({ gguf }: Source, untrained: ReadonlySet<string>): ReadonlySet<string> =>

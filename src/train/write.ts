@@ -19,6 +19,7 @@ export async function writeResult(run: RunContext, state: State): Promise<TrainR
   const weighed = !trained && opponent.kind === 'importance' ? await run.importance() : undefined
   const tokens = progress.step * network.tokens
   const metadata = resultMetadata(source, options, stages, { steps: progress.step, tokens }, result)
+  for (const [key, value] of run.imatrix?.metadata ?? []) metadata.set(key, value)
   const made = trained ? { made: state.tensors() } : {}
   await writeTyped(source.gguf, options.output, metadata, types, { ...made, importance: weighed })
   const { bytes, bitsPerWeight } = await summarizeFile(options.output)

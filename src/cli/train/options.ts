@@ -14,7 +14,10 @@ import {
 import { tensorType, tensorTypeRule } from '../tensor-types.js'
 
 const parsers: Readonly<
-  Record<Exclude<Takes, readonly string[] | 'paths' | 'nothing'>, (text: string, before: never) => unknown>
+  Record<
+    Exclude<Takes, readonly string[] | 'path' | 'paths' | 'nothing'>,
+    (text: string, before: never) => unknown
+  >
 > = {
   count: wholeNumber,
   'positive count': positiveInteger,
@@ -31,7 +34,7 @@ export function trainOption({ flags, help, takes, default: preset }: OptionEntry
   const isChoice = typeof takes === 'object'
   const option = new Option(flags, preset === undefined || isChoice ? help : `${help} (default: ${preset})`)
   if (isChoice) option.choices(takes).default(preset)
-  else if (takes !== 'paths' && takes !== 'nothing')
+  else if (takes !== 'path' && takes !== 'paths' && takes !== 'nothing')
     option.argParser(parsers[takes] as (text: string, before: unknown) => unknown)
   return option
 }

@@ -6,7 +6,7 @@ import { FileError, UsageError } from '../../errors.js'
 import { type Gguf, quote } from '../../gguf/index.js'
 import { decodeText, encodeText } from '../../gguf/text.js'
 import type { OverrideValue } from '../../llama/index.js'
-import { readEntry } from './file.js'
+import { openImatrix, readEntry } from './file.js'
 import type { ImatrixFile } from './imatrix.js'
 
 /** What is used of a file. */
@@ -102,11 +102,36 @@ export async function importanceOfModel(
   }
 }
 
+/**
+ * Reads what a file has of a model.
+ * @param called what the output calls the file
+ * @throws FileError for a file that is no importance matrix or another model's, UsageError for a choice that leaves nothing
+ */
+export async function readImportanceOf(
+  gguf: Gguf,
+  path: string,
+  choice: EntryChoice = {},
+  called = path,
+): Promise<ModelImportance> {
+  const file = await openImatrix(path)
+  try {
+    return await importanceOfModel(chosenEntries(file, choice), gguf, called)
+  } finally {
+    await file.close()
+  }
+}
+
 /** Values that an entry must have: one for each input, and for each expert. */
 function inputsOf(gguf: Gguf, name: string): number {
   const { shape } = gguf.tensor(name)
   return shape[0] * (shape[2] ?? 1)
 }
+
+/** A warning of tensors that a file has no entries of. */
+export const missingEntries = (path: string, names: readonly string[]): string | undefined =>
+  names.length === 0
+    ? undefined
+    : `${path}: it has no importances of ${names.length} tensors, which are rounded without: ${listed(names)}`
 
 function remark(file: ImatrixFile, names: readonly string[], what: string): string[] {
   if (names.length === 0) return []
