@@ -3,19 +3,20 @@
  *
  *   as it was     the reference quantizer's codes, as in the whole model
  *   importance    the reference quantizer's codes, with errors weighted by the second moments of this matrix's inputs
- *   solved        a least-squares target, compensated rounding and coordinate descent (gptq.ts, refine.ts)
+ *   solved        a least-squares target, scales that are searched for, compensated rounding and coordinate descent (start.ts,
+ *                 gptq.ts, refine.ts)
  *
  * Few tokens say little about a wide matrix, and the correlations that they show are mostly noise. So moments are shrunk towards their
  * diagonals, which few tokens estimate well, and held-out tokens set the length of the step to the least-squares target. With fewer
  * tokens the solution approaches that of the importances alone, and if it is no better, theirs is taken.
  */
 import type { Codes, Format } from '../formats/format.js'
-import { checkScales, gridOf } from '../formats/grids.js'
-import { quantizeRowsAsync } from '../llama/index.js'
+import { gridOf } from '../formats/grids.js'
 import type { InputFactor, Multiplier } from './factor.js'
 import { leastSquaresStep, roundCompensated } from './gptq.js'
 import { refine } from './refine.js'
 import type { RowPool } from './row-pool.js'
+import { importanceCodes, searchedCodes } from './start.js'
 
 /** The means of linear algebra: matrix products, and threads for rows. */
 export interface Compute {
@@ -75,7 +76,8 @@ export async function chooseCodes(
   compute: Compute,
 ): Promise<Chosen> {
   const judge = new Judge(weights, trial, evidence.outputs, compute.products)
-  const weighed = await importanceCodes(format, weights, evidence.inputs)
+  const importance = diagonalOf(evidence.inputs)
+  const weighed = await importanceCodes(format, weights, importance)
   const candidates: Candidate[] = [
     { choice: 'as it was', codes: present, optimum: weights },
     { choice: 'importance', codes: weighed, optimum: weights },
@@ -96,12 +98,9 @@ interface Candidate {
   readonly optimum: Float32Array
 }
 
-async function importanceCodes(format: Format, weights: Float32Array, inputs: Float32Array): Promise<Codes> {
-  const n = Math.sqrt(inputs.length)
-  const importance = Float32Array.from({ length: n }, (_, i) => inputs[i * n + i])
-  const codes = format.decode(await quantizeRowsAsync(format.type, weights, n, importance))
-  checkScales(format, codes)
-  return codes
+function diagonalOf(square: Float32Array): Float32Array {
+  const n = Math.sqrt(square.length)
+  return Float32Array.from({ length: n }, (_, i) => square[i * n + i])
 }
 
 /** Rounds the least-squares target, as far towards it as the trial's tokens allow. @throws RangeError for a format without a grid */
@@ -116,7 +115,7 @@ async function solve(
   const target = wanted
     ? await stepped(weights, await leastSquaresStep(weights, wanted, inputs, factor, products), judge)
     : weights
-  const found = await importanceCodes(format, target, inputs)
+  const found = await searchedCodes(format, target, diagonalOf(inputs), rows)
   const { q } = await roundCompensated(target, gridOf(format.grid, found), factor, products, rows)
   const codes = { ...found, q }
   const start = format.dequantize(codes)

@@ -1,9 +1,12 @@
 /**
- * Row by row rounding and refining of a matrix, as self-contained work on some rows of a panel of columns. It can run on any thread
+ * Row by row rounding and refining of a matrix and searching for its scales, as self-contained work on some rows of a panel of columns. It can run on any thread
  * (row-pool.ts), with the same result.
  */
-import type { Codes, GridLayout } from '../formats/format.js'
+import type { Codes, Format, GridLayout } from '../formats/format.js'
 import { type Levels, nearest } from '../formats/levels.js'
+import { formatOf } from '../formats/table.js'
+import { searchCodes } from '../quantize/search/search.js'
+import { weighErrors } from '../quantize/search/weighing.js'
 import { Coordinates } from './coordinates.js'
 import { inDescent, kernel } from './descent.js'
 
@@ -47,6 +50,47 @@ export interface RoundedPanel {
   readonly q: Float32Array
   /** (w_i - w'_i) / U_ii */
   readonly errors: Float32Array
+}
+
+/** Whole rows whose scales are searched for (search.ts). */
+export interface SearchPanel {
+  readonly kind: 'search'
+  /** ggml_type id, of a format with a grid. */
+  readonly type: number
+  readonly width: number
+  /** (rows, width). */
+  readonly weights: Float32Array
+  /** Of each column. */
+  readonly importance: Float32Array
+  /** Where the search begins. */
+  readonly codes: Codes
+}
+
+export interface Searched {
+  readonly codes: Codes
+}
+
+export type Panel = RefinePanel | RoundPanel | SearchPanel
+
+export type ResultOf<P extends Panel> = P extends RefinePanel
+  ? Refined
+  : P extends RoundPanel
+    ? RoundedPanel
+    : Searched
+
+export function runPanel<P extends Panel>(panel: P): ResultOf<P> {
+  const result =
+    panel.kind === 'refine'
+      ? refinePanel(panel)
+      : panel.kind === 'round'
+        ? roundPanel(panel)
+        : searchPanel(panel)
+  return result as ResultOf<P>
+}
+
+function searchPanel({ type, width, weights, importance, codes }: SearchPanel): Searched {
+  const factors = weighErrors(weights, width, importance)
+  return { codes: searchCodes(formatOf(type) as Format, codes, weights, factors) }
 }
 
 export function refinePanel({ rows, width, layout, h, slopes, codes }: RefinePanel): Refined {

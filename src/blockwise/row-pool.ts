@@ -3,29 +3,16 @@
  * not depend on the number of threads. Small panels are not split.
  */
 import { WorkerTeam, workerEntry } from '../workers.js'
-import {
-  type Refined,
-  type RefinePanel,
-  type RoundedPanel,
-  type RoundPanel,
-  refinePanel,
-  roundPanel,
-} from './panels.js'
+import { type Panel, type ResultOf, runPanel } from './panels.js'
 
 /** Splits `count` rows into shares that are processed in parallel. */
 export interface RowPool {
   /** For every share, calls `panelOf` with its first row and number of rows, and `take` with its first row and the result. */
-  run<P extends RefinePanel | RoundPanel>(
+  run<P extends Panel>(
     count: number,
     panelOf: (row: number, rows: number) => P,
     take: (row: number, result: ResultOf<P>) => void,
   ): Promise<void>
-}
-
-export type ResultOf<P> = P extends RefinePanel ? Refined : RoundedPanel
-
-export function runPanel<P extends RefinePanel | RoundPanel>(panel: P): ResultOf<P> {
-  return (panel.kind === 'refine' ? refinePanel(panel) : roundPanel(panel)) as ResultOf<P>
 }
 
 /** The calling thread alone. */
@@ -39,7 +26,7 @@ export const thisThread: RowPool = {
 const leastRows = 64
 
 export class WorkerRows implements RowPool {
-  private readonly team = new WorkerTeam<RefinePanel | RoundPanel, Refined | RoundedPanel>(
+  private readonly team = new WorkerTeam<Panel, ResultOf<Panel>>(
     workerEntry('./row-worker', import.meta.url),
     'rounds rows of a matrix',
   )
@@ -47,7 +34,7 @@ export class WorkerRows implements RowPool {
   /** @param threads in all, including the main thread; the others start when they are first needed */
   constructor(private readonly threads: number) {}
 
-  async run<P extends RefinePanel | RoundPanel>(
+  async run<P extends Panel>(
     count: number,
     panelOf: (row: number, rows: number) => P,
     take: (row: number, result: ResultOf<P>) => void,
@@ -62,7 +49,7 @@ export class WorkerRows implements RowPool {
     await Promise.all([...others, own()])
   }
 
-  private ask<P extends RefinePanel | RoundPanel>(index: number, panel: P): Promise<ResultOf<P>> {
+  private ask<P extends Panel>(index: number, panel: P): Promise<ResultOf<P>> {
     return this.team.ask(index, panel, buffersOf(panel)) as Promise<ResultOf<P>>
   }
 
@@ -72,7 +59,7 @@ export class WorkerRows implements RowPool {
 }
 
 /** The buffers of a panel or a result, which are transferred to the other thread instead of copied. */
-export function buffersOf(panel: RefinePanel | RoundPanel | Refined | RoundedPanel): ArrayBuffer[] {
+export function buffersOf(panel: Panel | ResultOf<Panel>): ArrayBuffer[] {
   const arrays = Object.values({ ...panel, ...('codes' in panel ? panel.codes : {}) })
   return arrays.filter((value) => value instanceof Float32Array).map(({ buffer }) => buffer as ArrayBuffer)
 }

@@ -18,7 +18,13 @@ import {
 } from '../llama/index.js'
 import { checkOptionNames } from '../option-checks.js'
 import { recipeMetadata } from './by-recipe.js'
-import { isOuter, listed, type ModelImportance, missingEntries, readImportanceOf } from './imatrix/of-model.js'
+import {
+  isOuter,
+  listed,
+  type ModelImportance,
+  missingEntries,
+  readImportanceOf,
+} from './imatrix/of-model.js'
 import { needsImportance } from './needs-importance.js'
 import {
   checkSettings,

@@ -7,9 +7,12 @@ import { roundCompensated } from '../../src/blockwise/gptq.js'
 import type { RoundPanel } from '../../src/blockwise/panels.js'
 import { refine } from '../../src/blockwise/refine.js'
 import { WorkerRows } from '../../src/blockwise/row-pool.js'
+import { importanceCodes, searchedCodes } from '../../src/blockwise/start.js'
 import { QuenchError } from '../../src/errors.js'
+import type { Codes } from '../../src/formats/format.js'
 import { gridOf } from '../../src/formats/grids.js'
 import { integers } from '../../src/formats/levels.js'
+import { Q2_0 } from '../../src/formats/types/q2_0.js'
 import { Q2_K } from '../../src/formats/types/q2_k.js'
 import { Random } from '../../src/random.js'
 import { products } from '../support/products.js'
@@ -43,6 +46,24 @@ it('rounds and refines to the same result, whatever the number of threads', asyn
     await pool.dispose()
   }
   expect(results[1]).toEqual(results[0])
+})
+
+it('searches for scales with the same result, whatever the number of threads, and a better one than the reference', async () => {
+  const [out, n] = [1100, 64]
+  const random = new Random(5)
+  const weights = Float32Array.from({ length: out * n }, () => random.normal())
+  const importance = Float32Array.from({ length: n }, (_, i) => 1 + (i % 7))
+  const errorOf = (found: Float32Array): number =>
+    found.reduce((sum, w, i) => sum + importance[i % n] * (w - weights[i]) ** 2, 0)
+  const results: Codes[] = []
+  for (const threads of [1, 3]) {
+    const pool = new WorkerRows(threads)
+    results.push(await searchedCodes(Q2_0, weights, importance, pool))
+    await pool.dispose()
+  }
+  expect(results[1]).toEqual(results[0])
+  const reference = await importanceCodes(Q2_0, weights, importance)
+  expect(errorOf(Q2_0.dequantize(results[0]))).toBeLessThan(0.3 * errorOf(Q2_0.dequantize(reference)))
 })
 
 describe('a thread that ends by itself', () => {

@@ -22,7 +22,15 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-const small = { steps: 0, batch: 32, context: 16, tokens: 512, calibration: 0, validation: 64, selfWritten: 0 }
+const small = {
+  steps: 0,
+  batch: 32,
+  context: 16,
+  tokens: 512,
+  calibration: 0,
+  validation: 64,
+  selfWritten: 0,
+}
 const options = (more: Partial<TrainOptions> = {}): TrainOptions => ({
   ...{ input, output, type: 'Q4_0', ...small, imatrix },
   ...more,
