@@ -2,10 +2,9 @@
  * Row by row rounding and refining of a matrix and searching for its scales, as self-contained work on some rows of a panel of columns. It can run on any thread
  * (row-pool.ts), with the same result.
  */
-import type { Codes, Format, GridLayout } from '../formats/format.js'
+import type { Codes, GridLayout } from '../formats/format.js'
 import { type Levels, nearest } from '../formats/levels.js'
-import { formatOf } from '../formats/table.js'
-import { searchCodes } from '../quantize/search/search.js'
+import { type Searchable, searchCodes } from '../quantize/search/search.js'
 import { weighErrors } from '../quantize/search/weighing.js'
 import { Coordinates } from './coordinates.js'
 import { inDescent, kernel } from './descent.js'
@@ -55,8 +54,7 @@ export interface RoundedPanel {
 /** Whole rows whose scales are searched for (search.ts). */
 export interface SearchPanel {
   readonly kind: 'search'
-  /** ggml_type id, of a format with a grid. */
-  readonly type: number
+  readonly format: Searchable
   readonly width: number
   /** (rows, width). */
   readonly weights: Float32Array
@@ -88,9 +86,9 @@ export function runPanel<P extends Panel>(panel: P): ResultOf<P> {
   return result as ResultOf<P>
 }
 
-function searchPanel({ type, width, weights, importance, codes }: SearchPanel): Searched {
+function searchPanel({ format, width, weights, importance, codes }: SearchPanel): Searched {
   const factors = weighErrors(weights, width, importance)
-  return { codes: searchCodes(formatOf(type) as Format, codes, weights, factors) }
+  return { codes: searchCodes(format, codes, weights, factors) }
 }
 
 export function refinePanel({ rows, width, layout, h, slopes, codes }: RefinePanel): Refined {

@@ -5,6 +5,7 @@
  */
 import type { Codes, Format } from '../formats/format.js'
 import { checkScales } from '../formats/grids.js'
+import { inUnits } from '../formats/tensor-scale.js'
 import { quantizeRowsAsync } from '../llama/index.js'
 import type { SearchPanel } from './panels.js'
 import type { RowPool } from './row-pool.js'
@@ -22,7 +23,8 @@ export async function importanceCodes(
   weights: Float32Array,
   importance: Float32Array,
 ): Promise<Codes> {
-  const codes = format.decode(await quantizeRowsAsync(format.type, weights, importance.length, importance))
+  const units = inUnits(format, weights)
+  const codes = format.decode(await quantizeRowsAsync(format.type, units, importance.length, importance))
   checkScales(format, codes)
   return codes
 }
@@ -35,7 +37,8 @@ export async function searchedCodes(
   pool: RowPool,
 ): Promise<Codes> {
   const start = await importanceCodes(format, weights, importance)
-  if (format.grid?.scale.group) return start
+  const { name, grid } = format
+  if (!grid || grid.scale.group) return start
   const width = importance.length
   const rows = weights.length / width
   const perRow = Object.entries(format.fields).map(
@@ -45,7 +48,7 @@ export async function searchedCodes(
   for (let from = 0; from < rows; from += chunk) {
     const part = (row: number, count: number): SearchPanel => ({
       kind: 'search',
-      type: format.type,
+      format: { name, grid },
       width,
       weights: weights.slice((from + row) * width, (from + row + count) * width),
       importance: importance.slice(),

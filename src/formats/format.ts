@@ -70,6 +70,10 @@ export interface Format {
   encode(codes: Codes): Uint8Array
   /** Dequantizes in ggml's order of operations, so that results are bit-identical. Codes that are weights already are not copied. */
   dequantize(codes: Codes): Float32Array
+  /** What all weights of a tensor are multiplied by: a power of two, stored as a tensor of its own. Absent: 1. */
+  readonly tensorScale?: number
+  /** The format with such a scale. Present where the scales of groups span so few powers of two that small weights need one. */
+  withTensorScale?(scale: number): Format
   /** The grid that training rounds to. Absent for float formats (F32, F16, BF16). */
   readonly grid?: GridLayout
   /**

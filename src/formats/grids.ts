@@ -22,7 +22,7 @@ export const factorsOf = ({ scale, offset }: GridLayout): readonly Factor[] =>
   offset ? [scale, offset] : [scale]
 
 /** Reports weights whose scales overflow the format. @throws QuenchError */
-export function checkScales({ name, grid }: Format, codes: Codes): void {
+export function checkScales({ name, grid }: Pick<Format, 'name' | 'grid'>, codes: Codes): void {
   for (const { block } of grid ? factorsOf(grid) : [])
     for (const value of codes[block.field]) {
       const problem = scaleProblem(name, block.rounding, value)

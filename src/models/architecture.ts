@@ -58,6 +58,9 @@ export interface Architecture<C extends ModelConfig = ModelConfig> {
   /** Tensors of one block, by their names without the `blk.N.` prefix. */
   blockTensors(config: C, layer: number): Shapes
 
+  /** Whether llama.cpp multiplies the products with a matrix of a block by the scale of its tensor (formats/tensor-scale.ts). */
+  readsScale(name: string): boolean
+
   /** Blocks with the same tensors and links may still compute differently; those of one kind do not. */
   kind(config: C, layer: number): string
   /** The block's side inputs, by the names that the block uses. */

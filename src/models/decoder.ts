@@ -54,6 +54,8 @@ export interface Declaration {
   readonly readBlocks?: (gguf: Gguf, config: ModelConfig) => Promise<readonly BlockConfig[]>
   /** The token embedding is multiplied by the square root of its width. */
   readonly scaledEmbedding?: boolean
+  /** Whether llama.cpp reads scales of the tensors of the feed-forward network too, besides those of attention. */
+  readonly feedForwardScales: boolean
   /** Logits are capped: the default cap of files that state none, 0 for no cap. */
   readonly logitCap?: number
 }
@@ -217,6 +219,10 @@ export function decoder(declared: Declaration): Architecture<DecoderConfig> {
           shapes[`${matrix}.bias`] = [shapes[`${matrix}.weight`][0]]
       return shapes
     },
+
+    readsScale: (name) =>
+      /^attn_(q|k|v|output)\.weight$/.test(name) ||
+      (declared.feedForwardScales && /^ffn_(gate|up|down)\.weight$/.test(name)),
 
     kind: (c, layer) => c.blocks[layer].kind,
     consumes: () => ({}),

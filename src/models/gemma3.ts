@@ -44,6 +44,7 @@ async function readBlocks(gguf: Gguf, config: ModelConfig): Promise<readonly Blo
 
 export const gemma3 = decoder({
   name: 'gemma3',
+  feedForwardScales: false,
   pairs: 'halves',
   activation: gelu,
   queryKeyNorms: true,

@@ -86,6 +86,7 @@ function readSources(gguf: Gguf, blocks: readonly BlockConfig[]): (number | unde
 
 const base = decoder({
   name: 'gemma4',
+  feedForwardScales: true,
   pairs: 'halves',
   activation: gelu,
   queryKeyNorms: true,

@@ -7,6 +7,7 @@ import { decoder } from './decoder.js'
 
 export const llama = decoder({
   name: 'llama',
+  feedForwardScales: true,
   pairs: 'neighbours',
   activation: silu,
   biases: ['attn_qkv', 'attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'],

@@ -4,6 +4,7 @@ import { decoder } from './decoder.js'
 
 export const qwen2 = decoder({
   name: 'qwen2',
+  feedForwardScales: false,
   pairs: 'halves',
   activation: silu,
   biases: ['attn_qkv', 'attn_q', 'attn_k', 'attn_v', 'output'],

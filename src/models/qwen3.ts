@@ -4,6 +4,7 @@ import { decoder } from './decoder.js'
 
 export const qwen3 = decoder({
   name: 'qwen3',
+  feedForwardScales: true,
   pairs: 'halves',
   activation: silu,
   queryKeyNorms: true,

@@ -25,6 +25,7 @@ async function readBlocks(gguf: Gguf, config: ModelConfig): Promise<readonly Blo
 
 export const smollm3 = decoder({
   name: 'smollm3',
+  feedForwardScales: false,
   pairs,
   activation: silu,
   biases: ['attn_qkv', 'attn_q', 'attn_k', 'attn_v'],

@@ -13,6 +13,10 @@ const architectures: readonly Architecture[] = [llama, qwen2, qwen3, smollm3, ge
 
 export const architectureNames: readonly string[] = architectures.map(({ name }) => name)
 
+/** The architecture of a file; undefined for one that quench cannot train. */
+export const knownArchitecture = ({ metadata }: Gguf): Architecture | undefined =>
+  architectures.find(({ name }) => name === metadata.get('general.architecture')?.value)
+
 /** @throws FileError listing the known architectures */
 export function architectureOf(gguf: Gguf): Architecture {
   const name = gguf.metadata.string('general.architecture')

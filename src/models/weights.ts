@@ -1,7 +1,8 @@
 /** The tensors of a model as f32, decoded from any format that quench knows, on demand. */
 import { FileError } from '../errors.js'
 import type { Format } from '../formats/format.js'
-import { formatOf } from '../formats/table.js'
+import { formatOf, unrounded } from '../formats/table.js'
+import { scaleNames } from '../formats/tensor-scale.js'
 import type { Gguf, TensorInfo } from '../gguf/index.js'
 import { ggmlTypes } from '../gguf/index.js'
 import type { Architecture, ModelConfig } from './architecture.js'
@@ -59,10 +60,9 @@ export async function readModel(
   architecture: Architecture,
   config: ModelConfig,
 ): Promise<Map<string, Float32Array>> {
-  const weights = new Map<string, Float32Array>()
-  for (const [name, shape] of modelTensors(architecture, config))
-    weights.set(name, await readWeights(gguf, checkedTensor(gguf, name, shape)))
-  return weights
+  const shapes = modelTensors(architecture, config)
+  const file = new FileWeights(gguf, shapes)
+  return new Map([...shapes.keys()].map((name) => [name, file.get(name) as Float32Array]))
 }
 
 function checkedTensor(gguf: Gguf, name: string, shape: readonly number[]): TensorInfo {
@@ -102,7 +102,7 @@ export class FileWeights implements Weights {
     const tensor = this.gguf.tensor(name)
     this.makeRoom(4 * tensor.elements)
     const format = readableFormat(this.gguf, tensor)
-    const values = format.dequantize(format.decode(this.gguf.readSync(tensor)))
+    const values = this.scaled(name, format.dequantize(format.decode(this.gguf.readSync(tensor))))
     this.kept.set(name, values)
     this.bytes += values.byteLength
     return values
@@ -124,6 +124,17 @@ export class FileWeights implements Weights {
       )
     }
     return rows
+  }
+
+  /** Times the scale of the tensor; without one, as they are. */
+  private scaled(name: string, weights: Float32Array): Float32Array {
+    const scale = scaleNames(name).find((own) => this.gguf.has(own))
+    if (scale === undefined) return weights
+    const tensor = this.gguf.tensor(scale)
+    if (tensor.type !== unrounded.type || tensor.elements !== 1)
+      throw new FileError(this.gguf.path, `${scale} is not one F32, which the scale of a tensor is`)
+    const [factor] = unrounded.dequantize(unrounded.decode(this.gguf.readSync(tensor)))
+    return weights.map((w) => w * factor)
   }
 
   private makeRoom(bytes: number): void {

@@ -5,9 +5,12 @@
 import { aboutTensors } from '../errors.js'
 import { assignTypes, chooseTypes, type TypeChoices } from '../formats/assign.js'
 import { type ModelFacts, recipes } from '../formats/recipes.js'
+import { unrounded } from '../formats/table.js'
+import { scaleNameOf } from '../formats/tensor-scale.js'
 import { createGguf, type Gguf, type GgufValue, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
 import { keepBytes } from '../lattice/index.js'
 import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
+import { scaledTensors, scaleFor } from '../models/tensor-formats.js'
 import { readWeights } from '../models/weights.js'
 import { SearchThreads } from './search/rows.js'
 
@@ -67,6 +70,7 @@ type QuantizeRows = (
 /**
  * Bytes of a tensor in another type, with the codes of weights that lie on a grid already; the same bytes if the
  * type is the same.
+ * @param scale of the tensor, by which the weights are divided first
  */
 async function convertedBytes(
   gguf: Gguf,
@@ -74,6 +78,7 @@ async function convertedBytes(
   type: number,
   importance: Float32Array | undefined,
   quantize: QuantizeRows,
+  scale: number,
 ): Promise<Uint8Array> {
   if (tensor.type === type) return gguf.read(tensor)
   const columns = tensor.shape[0]
@@ -86,7 +91,8 @@ async function convertedBytes(
   for (let row = 0; row < rows; ) {
     const expert = Math.floor(row / matrix)
     const count = Math.min(step, (expert + 1) * matrix - row)
-    const weights = await readWeights(gguf, tensor, row * from, count * from)
+    const read = await readWeights(gguf, tensor, row * from, count * from)
+    const weights = scale === 1 ? read : read.map((w) => w / scale)
     const own = importance?.subarray(expert * columns, (expert + 1) * columns)
     const converted = await quantize(type, weights, columns, own).catch((error: unknown) => {
       throw aboutTensors(gguf.path, tensor.name, error)
@@ -96,6 +102,13 @@ async function convertedBytes(
   }
   return bytes
 }
+
+/** The tensor that holds the scale of another. */
+export const scaleTensor = (name: string) => ({
+  name: scaleNameOf(name) as string,
+  shape: [1],
+  type: unrounded.type,
+})
 
 /** Where the bytes of tensors come from. */
 export interface TensorBytes {
@@ -123,21 +136,27 @@ export async function writeTyped(
     name: t.name,
     shape: t.shape,
     type: types.get(t.name) ?? t.type,
+    source: t,
   }))
+  const scaled = scaledTensors(gguf, tensors)
+  const placed = tensors.flatMap((t) => (scaled.has(t.name) ? [t, scaleTensor(t.name)] : [t]))
   const searching = search ? new SearchThreads(threads) : undefined
   const quantize: QuantizeRows = (type, weights, columns, own) =>
     searching
       ? searching.quantize(type, weights, columns, own)
       : quantizeRowsAsync(type, weights, columns, own, threads)
-  const writer = await createGguf(output, { metadata, tensors })
+  const writer = await createGguf(output, { metadata, tensors: placed })
   let written = 0
   try {
     for (const [i, tensor] of gguf.tensors.entries()) {
       const { name } = tensor
+      const scale = scaled.has(name) ? await scaleFor(gguf, tensor) : 1
       const bytes =
         (await made?.(name)) ??
-        (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), quantize))
+        (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), quantize, scale))
       await writer.write(name, bytes)
+      if (scaled.has(name))
+        await writer.write(scaleTensor(name).name, unrounded.encode({ w: Float32Array.of(scale) }))
       written += bytes.length
       onBytes?.(written)
     }

@@ -6,6 +6,8 @@ import { encodeHeader } from '../gguf/encode.js'
 import { alignmentOf, padded, tensorSize } from '../gguf/header.js'
 import { type Gguf, type GgufValue, Metadata, type TensorInfo } from '../gguf/index.js'
 import type { PlannedTensor } from '../llama/index.js'
+import { scaledTensors } from '../models/tensor-formats.js'
+import { scaleTensor } from './by-recipe.js'
 
 /** GGUF_DEFAULT_ALIGNMENT, which libllama pads to, whatever `general.alignment` of the input says. */
 const defaultAlignment = 32
@@ -45,8 +47,15 @@ export function plannedSize(
 }
 
 /** Bytes of a file that quench writes. */
-export const writtenSize = (gguf: Gguf, tensors: readonly Conversion[], metadata: Metadata): number =>
-  sizeOf(gguf, tensors, metadata, alignmentOf(metadata), (shape) => shape)
+export function writtenSize(gguf: Gguf, tensors: readonly Conversion[], metadata: Metadata): number {
+  const scaled = scaledTensors(gguf, tensors)
+  const scaleOf = (tensor: Conversion): Conversion => {
+    const { name, type, shape } = scaleTensor(tensor.name)
+    return { ...tensor, name, type, source: { ...tensor.source, shape } }
+  }
+  const all = tensors.flatMap((tensor) => (scaled.has(tensor.name) ? [tensor, scaleOf(tensor)] : [tensor]))
+  return sizeOf(gguf, all, metadata, alignmentOf(metadata), (shape) => shape)
+}
 
 function sizeOf(
   gguf: Gguf,

@@ -8,6 +8,7 @@ import type { Backend, DeviceBuffer } from '../backends/backend.js'
 import { QuenchError } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
 import { unrounded } from '../formats/table.js'
+import { outOfUnits } from '../formats/tensor-scale.js'
 import type { Gguf } from '../gguf/index.js'
 import { dequantizeRows, rowSize } from '../llama/index.js'
 import type { Parameter } from '../optimizer/parameter.js'
@@ -38,7 +39,7 @@ export async function packedBytes(p: Packable, check: ExportCheck): Promise<Uint
   const used = await p.backend.download(p.weights)
   if (!p.format) return unrounded.encode({ w: used })
   const bytes = p.format.encode(await p.codes())
-  const written = dequantizeRows(p.format.type, bytes, used.length)
+  const written = outOfUnits(p.format, dequantizeRows(p.format.type, bytes, used.length))
   let differing = 0
   for (let i = 0; i < used.length; i++) if (!Object.is(written[i], used[i])) differing++
   check.tensors++

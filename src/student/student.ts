@@ -3,9 +3,11 @@ import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.j
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
 import { checkScales } from '../formats/grids.js'
-import { formatOf, unrounded } from '../formats/table.js'
+import { unrounded } from '../formats/table.js'
+import { inUnits, outOfUnits } from '../formats/tensor-scale.js'
 import { keepBytes, keepCodes } from '../lattice/index.js'
 import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
+import { formatFor } from '../models/tensor-formats.js'
 import { modelTensors } from '../models/weights.js'
 import { Parameter } from '../optimizer/parameter.js'
 import { CodedTensor } from './coded-tensor.js'
@@ -144,21 +146,24 @@ async function* tensorsOf(
     const weights = source.weights.get(name) as Float32Array
     const from = source.gguf.tensor(name).type
     const type = types.get(name) ?? from
-    const format = formatOf(type)
+    const format = formatFor(source.architecture, name, type, weights)
     const trains = !untrained.has(name)
     if (!trains && type === from) yield { is: 'frozen', name, shape, weights }
     else if (format === unrounded) yield { is: 'plain', name, shape, weights }
     else {
       try {
-        const bytes = await quantizeRowsAsync(type, weights, shape.at(-1) as number, importance?.get(name))
+        const columns = shape.at(-1) as number
+        const units = format ? inUnits(format, weights) : weights
+        const bytes = await quantizeRowsAsync(type, units, columns, importance?.get(name))
         if (format?.latents && trains) {
           const codes = format.decode(bytes)
-          keepCodes(format, weights, shape.at(-1) as number, codes)
+          keepCodes(format, weights, columns, codes)
           checkScales(format, codes)
           yield { is: 'coded', name, shape, weights, format, codes }
         } else {
-          const kept = keepBytes(type, weights, shape.at(-1) as number, bytes)
-          yield { is: 'frozen', name, shape, weights: dequantizeRows(type, kept, weights.length) }
+          const kept = keepBytes(type, units, columns, bytes)
+          const rounded = dequantizeRows(type, kept, weights.length)
+          yield { is: 'frozen', name, shape, weights: format ? outOfUnits(format, rounded) : rounded }
         }
       } catch (error) {
         throw aboutTensors(source.gguf.path, name, error)

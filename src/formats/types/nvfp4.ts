@@ -5,6 +5,8 @@
  *   0   4 bytes of d as UE4M3, one for each group (byte-floats.ts)
  *   4   32 bytes of q as E2M1, 8 for each group (nibble-tables.ts)
  *
+ * With the scale of a tensor, a power of two, d is that times as large, and so are the weights; the bytes are the same.
+ *
  * Canonical is q = 0 without a sign, d = 0 as byte 0, and d without an eighth bit.
  */
 import { blocksOfBytes, blocksOfCodes, emptyCodes } from '../blocks.js'
@@ -16,37 +18,46 @@ import { e2m1, packLevels, unpackLevels } from '../nibble-tables.js'
 import { IQ4_NL } from './iq4_nl.js'
 
 /** `q` is one of 0, 1, 2, 3, 4, 6, 8, 12 with either sign. */
-export const NVFP4: Format = {
-  type: 40,
-  name: 'NVFP4',
-  blockSize: 64,
-  blockBytes: 36,
-  fields: { d: 4, q: 64 },
-  smaller: IQ4_NL.type,
+function nvfp4(tensorScale?: number): Format {
+  const scale = tensorScale ?? 1
+  const format: Format = {
+    type: 40,
+    name: 'NVFP4',
+    blockSize: 64,
+    blockBytes: 36,
+    fields: { d: 4, q: 64 },
+    smaller: IQ4_NL.type,
+    ...(tensorScale !== undefined && { tensorScale }),
 
-  decode(bytes) {
-    const blocks = blocksOfBytes(NVFP4, bytes)
-    const codes = emptyCodes(NVFP4, blocks)
-    for (let block = 0, at = 0; block < blocks; block++, at += 36)
-      for (let group = 0; group < 4; group++) {
-        codes.d[4 * block + group] = UE4M3.halves[bytes[at + group]]
-        unpackLevels(e2m1, bytes, at + 4 + 8 * group, codes.q, 64 * block + 16 * group, 16)
-      }
-    return codes
-  },
+    withTensorScale: nvfp4,
 
-  encode(codes) {
-    const blocks = blocksOfCodes(NVFP4, codes)
-    const bytes = new Uint8Array(36 * blocks)
-    for (let block = 0, at = 0; block < blocks; block++, at += 36)
-      for (let group = 0; group < 4; group++) {
-        bytes[at + group] = UE4M3.byteOf(codes.d[4 * block + group])
-        packLevels(e2m1, bytes, at + 4 + 8 * group, codes.q, 64 * block + 16 * group, 16)
-      }
-    return bytes
-  },
+    decode(bytes) {
+      const blocks = blocksOfBytes(format, bytes)
+      const codes = emptyCodes(format, blocks)
+      for (let block = 0, at = 0; block < blocks; block++, at += 36)
+        for (let group = 0; group < 4; group++) {
+          codes.d[4 * block + group] = scale * UE4M3.halves[bytes[at + group]]
+          unpackLevels(e2m1, bytes, at + 4 + 8 * group, codes.q, 64 * block + 16 * group, 16)
+        }
+      return codes
+    },
 
-  dequantize: (codes) => dequantizeScaled(codes, 16),
+    encode(codes) {
+      const blocks = blocksOfCodes(format, codes)
+      const bytes = new Uint8Array(36 * blocks)
+      for (let block = 0, at = 0; block < blocks; block++, at += 36)
+        for (let group = 0; group < 4; group++) {
+          bytes[at + group] = UE4M3.byteOf(codes.d[4 * block + group] / scale)
+          packLevels(e2m1, bytes, at + 4 + 8 * group, codes.q, 64 * block + 16 * group, 16)
+        }
+      return bytes
+    },
 
-  ...learnScaled(16, e2m1.levels, { as: 'listed', values: UE4M3.numbers }),
+    dequantize: (codes) => dequantizeScaled(codes, 16),
+
+    ...learnScaled(16, e2m1.levels, { as: 'listed', values: UE4M3.numbers.map((number) => scale * number) }),
+  }
+  return format
 }
+
+export const NVFP4 = nvfp4()

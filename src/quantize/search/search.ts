@@ -7,6 +7,9 @@ import { checkScales } from '../../formats/grids.js'
 import type { UnitFactor } from './share.js'
 import { type UnitNumbers, UnitSearch } from './unit-search.js'
 
+/** What the search knows of a format. */
+export type Searchable = Pick<Format, 'name' | 'grid'>
+
 /**
  * @param start codes of these weights, which are not changed
  * @param weights whole rows of whole blocks
@@ -14,7 +17,7 @@ import { type UnitNumbers, UnitSearch } from './unit-search.js'
  * @throws RangeError for a format without a grid, QuenchError for weights that a stored scale cannot hold
  */
 export function searchCodes(
-  format: Format,
+  format: Searchable,
   start: Codes,
   weights: Float32Array,
   factors?: Float32Array,
