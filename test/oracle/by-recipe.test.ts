@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { recipes } from '../../src/formats/recipes.js'
-import { ggmlTypes, openGguf } from '../../src/gguf/index.js'
+import { type Gguf, ggmlTypes, openGguf } from '../../src/gguf/index.js'
 import { checkLoads, FILE_TYPES, quantizeRows } from '../../src/llama/index.js'
 import { readWeights } from '../../src/models/weights.js'
 import { typesOf } from '../../src/quantize/by-recipe.js'
@@ -22,6 +22,15 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 const own = Object.keys(recipes).filter((name) => !Object.hasOwn(FILE_TYPES, name))
+
+/** Of a tensor; 1 without one. */
+async function scaleOf(gguf: Gguf, name: string): Promise<number> {
+  const scale = name.replace(/weight$/, 'scale')
+  if (scale === name || !gguf.has(scale)) return 1
+  const [value] = await readWeights(gguf, gguf.tensor(scale))
+  expect(Math.log2(value)).toBe(Math.round(Math.log2(value)))
+  return value
+}
 
 test.each(own)('%s', async (type) => {
   const [input, output] = [join(folder, 'model.gguf'), join(folder, `${type}.gguf`)]
@@ -41,7 +50,12 @@ test.each(own)('%s', async (type) => {
     expect(to.type, tensor.name).toBe(types.get(tensor.name))
     if (to.type === tensor.type) continue
     const weights = await readWeights(from, tensor, 0, tensor.bytes)
-    const expected = quantizeRows(to.type, weights, tensor.shape[0])
+    const scale = await scaleOf(made, tensor.name)
+    const expected = quantizeRows(
+      to.type,
+      weights.map((w) => w / scale),
+      tensor.shape[0],
+    )
     expect(Buffer.compare(await made.read(to), expected), tensor.name).toBe(0)
   }
   await from.close()
@@ -68,7 +82,8 @@ test('options of quantize hold for them too', async () => {
   expect(warnings).toEqual([expect.stringContaining('which are rounded without')])
   const [from, made] = [await openGguf(input), await openGguf(output)]
   const names = (gguf: typeof made) => gguf.tensors.map(({ name, type }) => [name, ggmlTypes.get(type)?.name])
-  expect(plan.tensors.map(({ name, to }) => [name, to])).toEqual(names(made))
+  const matrices = names(made).filter(([name]) => !name?.endsWith('.scale'))
+  expect(plan.tensors.map(({ name, to }) => [name, to])).toEqual(matrices)
   const types = Object.fromEntries(names(made))
   expect(types).toMatchObject({ 'token_embd.weight': 'F16', 'output.weight': 'Q8_0', [down]: 'Q4_0' })
   expect(types['blk.0.attn_q.weight']).toBe(own[0])
