@@ -21,7 +21,7 @@ export interface RefinePanel {
   readonly codes: Codes
 }
 
-export interface Refined {
+interface Refined {
   readonly codes: Codes
   /** The change of each weight. */
   readonly moved: Float32Array
@@ -43,7 +43,7 @@ export interface RoundPanel {
   readonly mins: Float32Array | undefined
 }
 
-export interface RoundedPanel {
+interface RoundedPanel {
   /** The value of each weight when it was rounded, and its code. */
   readonly weights: Float32Array
   readonly q: Float32Array
@@ -64,7 +64,7 @@ export interface SearchPanel {
   readonly codes: Codes
 }
 
-export interface Searched {
+interface Searched {
   readonly codes: Codes
 }
 

@@ -61,43 +61,37 @@ const count = { takes: 'count', range: whole(0) } as const
 const positiveCount = { takes: 'positive count', range: whole(1) } as const
 const part = { takes: 'share', range: share } as const
 const rate = { takes: 'rate', range: fromZero } as const
+const typesOption = { group: 'types', same: true } as const
+const typesFlag = { ...typesOption, takes: 'nothing' } as const
+const oneType = { ...typesOption, takes: 'tensor type' } as const
 const automatic = ['auto', 'yes', 'no'] as const
 
 const table = {
   pure: {
-    group: 'types',
+    ...typesFlag,
     flags: '--pure',
     help: 'one type for all matrices instead of the mixture of the file type',
-    takes: 'nothing',
-    same: true,
   },
   tensorTypes: {
-    group: 'types',
+    ...typesOption,
     flags: '--tensor-type <regex=type>',
     help: 'type of the tensors in whose names this is found, e.g. attn_v=q8_0; may be repeated, the first that is found decides',
     takes: 'tensor types',
-    same: true,
   },
   outputTensorType: {
-    group: 'types',
+    ...oneType,
     flags: '--output-tensor-type <type>',
     help: 'tensor type of output.weight, e.g. Q8_0',
-    takes: 'tensor type',
-    same: true,
   },
   tokenEmbeddingType: {
-    group: 'types',
+    ...oneType,
     flags: '--token-embedding-type <type>',
     help: 'tensor type of the token embeddings, e.g. Q8_0',
-    takes: 'tensor type',
-    same: true,
   },
   leaveOutputTensor: {
-    group: 'types',
+    ...typesFlag,
     flags: '--leave-output-tensor',
     help: 'leave output.weight as it is',
-    takes: 'nothing',
-    same: true,
   },
   data: {
     group: 'text',
