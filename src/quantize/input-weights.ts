@@ -1,23 +1,23 @@
 /**
- * What in the weights of a file spoils its quantization. They are read while libllama quantizes, which leaves the other
- * process's parent idle and the file in the system's cache. A file of F16 is only read if that fails: libllama finds NaN and
- * infinity by itself, and F16 has no weights that are too large for another type.
+ * Finds weights that spoil a quantization. They are read while libllama quantizes in another process: this one is idle then, and the
+ * file is in the page cache. A file of F16 is only read if quantizing fails: libllama detects NaN and infinity itself, and no F16
+ * weight is too large for another type.
  */
 import { openGguf } from '../gguf/index.js'
 import { describeWeight, type LargeWeight, largeWeights } from '../models/large-weights.js'
 
 export interface WeightReport {
-  /** Why the file cannot be quantized to the type, as the predicate of a sentence. */
+  /** The reason why the file cannot be quantized to the type, as the predicate of a sentence. */
   readonly problem?: string
-  /** A weight that costs the others of its block their values. */
+  /** A warning about a weight beside which the others of its block round to zero. */
   readonly warning?: string
 }
 
-/** Half of the distance from f16's largest number to what would follow it: from here on weights become infinite. */
+/** The smallest magnitude that rounds to infinity in f16. */
 const f16Limit = 65520
-/** How many times as large as the others a weight is that leaves them no step of an 8-bit grid. */
+/** Ratio of a weight to the others at which these round to zero on an 8-bit grid. */
 const ruinous = 1000
-/** So many are counted. */
+/** Most weights counted. */
 const most = 1000
 
 /** @throws FileError if the file cannot be read */

@@ -1,3 +1,3 @@
-/** How quantizing rounds weights: as the reference quantizer does, or with the best scales and codes that a search finds (search/). */
+/** Methods of rounding weights: the reference quantizer, or a search for the best scales and codes (search/). */
 export const quantizeMethods = ['reference', 'search'] as const
 export type QuantizeMethod = (typeof quantizeMethods)[number]

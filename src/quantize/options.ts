@@ -1,4 +1,4 @@
-/** What quantizing takes besides a type, under llama-quantize's names, and how it is passed on to libllama. */
+/** Options of quantizing under llama-quantize's names, and their conversion to libllama's parameters. */
 import { UsageError } from '../errors.js'
 import type { TypeChoices } from '../formats/assign.js'
 import { recipes } from '../formats/recipes.js'
@@ -18,15 +18,15 @@ import { type QuantizeMethod, quantizeMethods } from './methods.js'
 
 /** A rule for the types of tensors. */
 export interface TensorTypeChoice extends TensorTypeRule {
-  /** The file that it is from, if it is from one. */
+  /** The file that contains it, if any. */
   readonly file?: string
 }
 
-/** Types of tensors besides the file type's, of what is quantized and of what is trained. */
+/** Overrides of tensor types, for quantizing and training. */
 export interface TypeSettings {
   /** One type for all matrices instead of a recipe. */
   readonly pure?: boolean
-  /** Tensor types, e.g. `Q6_K`, for names in which a regular expression is found; the first that is found decides. */
+  /** Tensor types, e.g. `Q6_K`, by regular expressions on tensor names; the first match decides. */
   readonly tensorTypes?: readonly TensorTypeChoice[]
   /** Tensor type of `output.weight`. */
   readonly outputTensorType?: string
@@ -83,27 +83,27 @@ export const settingNames: OptionNames<QuantizeSettings> = {
   overrideKv: true,
 }
 
-/** File types by recipes of quench's own, which libllama has no file type for. */
+/** File types of quench's own recipes, which libllama lacks. */
 const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
 
-/** Whether quench writes the file itself, by a recipe of its own, and not libllama. */
+/** Whether quench writes the file by its own recipe instead of libllama. */
 export const writesItself = (type: string, { method }: QuantizeSettings): boolean =>
   method === 'search' || ownTypes.includes(type)
 
-/** Why it does, after a preposition. */
+/** The reason, as a noun phrase. */
 export const whyItself = (type: string, { method }: QuantizeSettings): string =>
   method === 'search' ? '--method search' : `${type}, which llama.cpp has no file type for`
 
 /** File types with a grid, which `--method search` knows. */
 export const searchedTypes = Object.keys(recipes).filter((type) => formatOf(recipes[type].type)?.grid)
 
-/** The file types that are quantized to. */
+/** File types that can be written. */
 export const quantizedTypes: readonly string[] = [...Object.keys(FILE_TYPES), ...ownTypes]
 
-/** Whether a file type rounds to blocks; F16 and its like only change how a float is stored. */
+/** Whether a file type quantizes in blocks; F16 and the like are plain floats. */
 export const roundsToBlocks = (type: string): boolean => !/^(B?F\d+|COPY)$/.test(type)
 
-/** @throws UsageError for a type or option that is none */
+/** @throws UsageError for an unknown type or option */
 export function checkSettings(type: string, settings: QuantizeSettings): void {
   const known = [...quantizedTypes, COPY]
   if (!known.includes(type)) throw new UsageError(`--type ${type} is unknown; ${choice(type, known)}`)
@@ -138,7 +138,7 @@ function checkEntryChoice({ imatrix, includeWeights = [], excludeWeights = [] }:
     )
 }
 
-/** libllama keeps so many bytes of a key and of a text. */
+/** Bytes of a key and of a text that libllama keeps. */
 const mostTextBytes = 127
 const tooLong = (text: string): boolean => Buffer.byteLength(text) > mostTextBytes || text.includes('\0')
 
@@ -184,19 +184,19 @@ export function checkTensorTypes(settings: TypeSettings, allowed: readonly numbe
   }
 }
 
-/** Whether C++ reads it too: of the groups that begin with a question mark it knows three. */
+/** Whether C++ accepts the expression too: it supports only three kinds of groups that begin with a question mark. */
 function checkPattern(option: string, pattern: string): void {
   try {
     if (pattern !== '' && new RegExp(pattern) && !/\(\?(?![:=!])/.test(pattern)) return
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new UsageError(
     `${option}: "${pattern}" is not a regular expression of ECMAScript 3, as C++ reads them`,
   )
 }
 
-/** As llama-quantize passes them on: expressions in lower case, as the names of tensors are. */
+/** As llama-quantize passes them: expressions in lower case, like tensor names. */
 export const rulesOf = ({ tensorTypes = [] }: TypeSettings): TensorTypeRule[] =>
   tensorTypes.map(({ pattern, type }) => ({ pattern: pattern.toLowerCase(), type }))
 
@@ -217,7 +217,7 @@ export function typeChoices(settings: TypeSettings, importance = false): TypeCho
   }
 }
 
-/** Options of libllama that need no file to be read. */
+/** Parameters of libllama that do not depend on a file. */
 export function nativeOptions(type: string, settings: QuantizeSettings): QuantizeOptions {
   const { threads, outputTensorType, tokenEmbeddingType, pruneLayers = [] } = settings
   return {

@@ -1,6 +1,6 @@
 /**
- * What a quantization would make of every tensor, and whether it can: libllama decides the types in a dry run, and what it would
- * only find out in the middle of its work, or not say at all, is checked here.
+ * Plans a quantization: the type of every tensor, and whether it is possible. libllama decides the types in a dry run; problems that it
+ * would find midway, or not report at all, are checked here.
  */
 import { FileError, UsageError } from '../errors.js'
 import { type Gguf, ggmlTypes, openGguf, quote, type TensorInfo } from '../gguf/index.js'
@@ -38,7 +38,7 @@ import { checkRows, isRounded, planTypes, unusedRules } from './plan-types.js'
 import { type Pruned, prune } from './prune.js'
 import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
 
-/** What becomes of a tensor. */
+/** The plan of a tensor. */
 export interface TensorPlan {
   readonly name: string
   /** Sizes in ggml's order, row length first. */
@@ -48,15 +48,15 @@ export interface TensorPlan {
   readonly to: string
   /** In the output. */
   readonly bytes: number
-  /** Its name in the input, where that is another one since layers before it are left out. */
+  /** Its name in the input, if that differs because earlier layers are left out. */
   readonly source?: string
-  /** The type that was chosen first, whose blocks do not divide the rows. */
+  /** The originally chosen type, if its block size does not divide the rows. */
   readonly fallbackOf?: string
-  /** Why it cannot be made so. */
+  /** The reason why it cannot be quantized to this type. */
   readonly problem?: string
 }
 
-/** What `planQuantization` gives. */
+/** Result of `planQuantization`. */
 export interface QuantizePlan {
   /** File type, e.g. `Q4_K_M`. */
   readonly type: string
@@ -74,7 +74,7 @@ export interface QuantizePlan {
   readonly warnings: readonly string[]
 }
 
-/** A plan with what carrying it out takes. */
+/** A plan with the data needed to carry it out. */
 export interface PreparedQuantization {
   readonly plan: QuantizePlan
   readonly native: QuantizeOptions
@@ -163,7 +163,7 @@ async function planNative(
   native: QuantizeOptions,
   { sources }: Pruned,
 ): Promise<readonly Conversion[]> {
-  // Of a dry run it matters only whether there is one.
+  // A dry run depends only on whether there is an importance matrix.
   const stand = native.importance && new Map([['', Float32Array.of(1)]])
   const planned = await planModel(gguf.path, { ...native, ...(stand && { importance: stand }) })
   checkNames(gguf, sources, planned)

@@ -1,22 +1,22 @@
 /**
- * Which tensors stay where layers are left out, and under which names: the layers after them move up, as llama-quantize has it
- * (remap_layer in src/llama-quant.cpp of llama.cpp v0.5.0). Values that metadata gives for every layer do not move, so models with such
- * are refused.
+ * Pruning of layers: the tensors that remain, and their names. Later layers are renumbered as in llama-quantize (remap_layer in
+ * src/llama-quant.cpp of llama.cpp v0.5.0). It does not renumber metadata with a value per layer, so models with such metadata are
+ * refused.
  */
 import { FileError, UsageError } from '../errors.js'
 import { type Gguf, type GgufValue, quote, type TensorInfo } from '../gguf/index.js'
 import type { QuantizeOptions } from '../llama/index.js'
 
 export interface Pruned {
-  /** What the tensors of the output are made from, by their names there. */
+  /** Source tensors, by their names in the output. */
   readonly sources: ReadonlyMap<string, TensorInfo>
-  /** What libllama changes in the metadata. */
+  /** Metadata changes that libllama makes. */
   readonly metadata: ReadonlyMap<string, GgufValue>
 }
 
 const layerPattern = /blk\.(\d+)\./
 
-/** @throws UsageError for layers that are not there, and where none is left; FileError for models with values by layer */
+/** @throws UsageError for layers that do not exist, and if none is left; FileError for models with metadata per layer */
 export function prune(
   gguf: Gguf,
   { pruneLayers: layers = [], keepSplit = false }: Pick<QuantizeOptions, 'pruneLayers' | 'keepSplit'>,

@@ -1,7 +1,7 @@
 /**
- * Plain post-training quantization of a whole file by libllama: the same bytes as llama-quantize writes, and whole or
- * not at all; where libllama has no such file type, by a recipe of quench's own. What libllama would only find out at the end, or say
- * in its own words, is checked first.
+ * Plain post-training quantization of a file by libllama: byte-identical to llama-quantize, and written completely or not at all. File
+ * types that libllama lacks are made by quench's own recipes. Problems that libllama would report at the end or unclearly are checked
+ * first.
  */
 import { stat } from 'node:fs/promises'
 import { FileError } from '../errors.js'
@@ -25,7 +25,7 @@ export interface QuantizeFileOptions extends QuantizeSettings {
   readonly onProgress?: (event: ProgressEvent) => void
 }
 
-/** What `quantizeFile` has done. */
+/** Result of `quantizeFile`. */
 export interface QuantizeFileResult {
   /** The output; of a split model the first part. */
   readonly path: string
@@ -159,7 +159,7 @@ async function openSingle(output: string): Promise<{ prefix: string; temporaries
   return { prefix: temporary, temporaries: [temporary] }
 }
 
-/** Reports the size of growing files, since libllama says nothing while it works. Returns a function that stops it. */
+/** Reports the size of the growing files, since libllama reports no progress. Returns a function that stops it. */
 function watch(
   paths: readonly string[],
   total: number,

@@ -13,7 +13,7 @@ import { scaleTensor } from './by-recipe.js'
 const defaultAlignment = 32
 const splitKeys = ['split.no', 'split.count', 'split.tensors.count']
 
-/** A tensor of an output, and what it is made from, which has another name where layers are left out. */
+/** A tensor of an output and its source, whose name differs if layers are left out. */
 export interface Conversion extends PlannedTensor {
   readonly source: TensorInfo
 }

@@ -1,7 +1,7 @@
 /**
  * Files of importance matrices: for every matrix of a model the mean square of each of its inputs, as `llama-imatrix` and
- * `quench imatrix` write them, in the GGUF form or the older binary one (`.dat`). Opening one reads names and sizes only, so that
- * values are read of the tensors that a model has, and no more of them than it has inputs.
+ * `quench imatrix` write them, in the GGUF form or the older binary one (`.dat`). Opening a file reads names and sizes only; values are
+ * read later, for tensors of the model alone, and bounded by the number of its inputs.
  */
 import { FileError } from '../../errors.js'
 import { quote } from '../../gguf/index.js'
@@ -10,7 +10,7 @@ import { openGgufImatrix } from './gguf-form.js'
 import type { Imatrix, ImatrixFile } from './imatrix.js'
 import { openLegacyImatrix } from './legacy-form.js'
 
-/** @throws FileError for a file that is none or damaged */
+/** @throws FileError for a file of another kind or a damaged one */
 export async function openImatrix(path: string): Promise<ImatrixFile> {
   const { handle, size } = await openInput(path)
   const magic = Buffer.alloc(4)
@@ -25,7 +25,7 @@ export async function openImatrix(path: string): Promise<ImatrixFile> {
   return openGgufImatrix(path)
 }
 
-/** The values of an entry. @throws FileError for such as no sum of squares can have */
+/** The values of an entry. @throws FileError for values that are not sums of squares */
 export async function readEntry(file: ImatrixFile, name: string): Promise<Float32Array<ArrayBuffer>> {
   const entry = file.entries.get(name)
   if (!entry) throw new FileError(file.path, `there is no entry ${quote(name)}`)
@@ -42,7 +42,7 @@ export async function readEntry(file: ImatrixFile, name: string): Promise<Float3
 /** More values than the inputs of any model; they take 4 GiB. */
 const mostValues = 2 ** 30
 
-/** Reads a whole file. @throws FileError for a file that is none, damaged or larger than 4 GiB */
+/** Reads a whole file. @throws FileError for a file of another kind, a damaged one, or one larger than 4 GiB */
 export async function readImatrix(path: string): Promise<Imatrix> {
   const file = await openImatrix(path)
   try {

@@ -4,8 +4,8 @@
  *
  *   entries | entries times: length of the name, name, calls, values, f32 each | chunks | length of the dataset, dataset
  *
- * What follows the entries may be missing. A mean is the quotient of value and calls in f32, or the value where there were none.
- * Every number is checked against the bytes that are left before anything is allocated.
+ * The part after the entries is optional. A mean is value / calls in f32, or the value if there were no calls.
+ * Every count is checked against the remaining bytes before anything is allocated.
  * Source: common/imatrix-loader.cpp and tools/quantize/quantize.cpp of llama.cpp v0.5.0.
  */
 import type { FileHandle } from 'node:fs/promises'
@@ -73,7 +73,7 @@ class Reader {
     private readonly size: number,
   ) {}
 
-  /** Bytes from here to the end. */
+  /** Remaining bytes. */
   get left(): number {
     return this.size - this.position
   }
@@ -82,7 +82,7 @@ class Reader {
     return (await this.next(4)).readInt32LE()
   }
 
-  /** A length and so many bytes, to the first 0 of them. @param what it is, as the beginning of a sentence */
+  /** A length and that many bytes, up to the first 0. @param what name of the field, as the beginning of a sentence */
   async text(most: number, what: string): Promise<string> {
     const length = await this.int32()
     if (length < 0 || length > most || length > this.left)
@@ -92,7 +92,7 @@ class Reader {
     return decodeText(bytes, 0, end < 0 ? length : end)
   }
 
-  /** Steps over bytes and gives where they begin. */
+  /** Skips bytes and returns their offset. */
   skip(bytes: number): number {
     this.position += bytes
     return this.position - bytes

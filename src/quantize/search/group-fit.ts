@@ -6,7 +6,7 @@
 import type { GridLayout } from '../../formats/format.js'
 import { type Levels, nearest } from '../../formats/levels.js'
 
-/** A group's own optimum, and the curvatures of its error there. */
+/** The optimum of a single group, and the curvatures of its error there. */
 export interface Fit {
   scale: number
   offset: number
@@ -16,11 +16,11 @@ export interface Fit {
   offsetCurvature: number
 }
 
-/** Least and greatest number of scales to start from. */
+/** Minimum and maximum number of initial scales. */
 const [fewestStarts, mostStarts] = [12, 48]
-/** An importance, as a share of its group's mean, that is next to none. */
+/** A negligible importance, as a share of its group's mean. */
 const negligible = 1e-3
-/** Rounds of least squares; few groups need as many. */
+/** Most rounds of least squares; few groups need as many. */
 const mostFits = 12
 
 export class GroupFit {

@@ -1,7 +1,7 @@
 /**
- * How much the squared error of each weight counts: by the importance of its column, and more for large weights, as in ggml's quantizers
- * with an importance matrix (`qw * sqrt(sigma2 + x * x)` in ggml-quants.c). Without the second factor a search takes from the few large
- * weights of a row for the sake of the many small ones, and files of Q2_K get worse than ggml's.
+ * Factors of the squared error of each weight: the importance of its column, increased for large weights as in ggml's quantizers with an
+ * importance matrix (`qw * sqrt(sigma2 + x * x)` in ggml-quants.c). Without the second factor a search favours the many small weights of
+ * a row over the few large ones, and files of Q2_K get worse than ggml's.
  */
 
 /** Added to every importance, as a share of their mean, so that weights that nothing reads keep sensible codes. */
