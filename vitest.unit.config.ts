@@ -1,15 +1,14 @@
 /** The unit tests alone: they share processes, so they take seconds. */
-import { defineConfig } from 'vitest/config'
 
-export default defineConfig({
+export default {
   test: {
     include: ['test/unit/**/*.test.ts'],
     globalSetup: ['test/support/own-folders.ts', 'test/support/compiled.ts'],
     // However busy the machine is.
     testTimeout: 400_000,
     hookTimeout: 400_000,
-    pool: 'forks',
+    pool: 'forks' as const,
     isolate: false,
     maxWorkers: 2,
   },
-})
+}

@@ -1,7 +1,7 @@
 /**
  * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the
- * shipped model, `text.txt` its held-out text and `Llama-3.2-1B` a checkpoint, and `org/model` and `org/model-GGUF` are repositories of a
- * Hub of its own. `npm ci` is skipped (it has just run), and long times are shortened.
+ * shipped model, `text.txt` a part of its held-out text and `Llama-3.2-1B` a checkpoint, and `org/model` and `org/model-GGUF` are
+ * repositories of a Hub of its own. `npm ci` is skipped (it has just run), and training takes seconds.
  * Compiles all ```ts blocks against the sources. A ```text block behind commands is what they print, or the beginning of it. A block that
  * fails or prints something else, or a link to a missing file, fails the check.
  *
@@ -10,7 +10,7 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { writeCheckpoint } from '../test/support/checkpoints.js'
 import { openHub } from '../test/support/hub-server.js'
@@ -19,7 +19,8 @@ import { byteLevelBpe } from '../test/support/tokenizer-files.js'
 const root = resolve(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'quench-docs-'))
 symlinkSync(join(root, 'models/quench-5m-f16.gguf'), join(folder, 'model-f16.gguf'))
-symlinkSync(join(root, 'models/quench-5m.test.txt'), join(folder, 'text.txt'))
+const heldOut = readFileSync(join(root, 'models/quench-5m.test.txt'), 'utf8')
+writeFileSync(join(folder, 'text.txt'), heldOut.slice(0, 80_000))
 for (const name of [
   'node_modules',
   'models',
@@ -33,7 +34,7 @@ for (const name of [
   symlinkSync(join(root, name), join(folder, name))
 
 const model = readFileSync(join(root, 'models/quench-5m-f16.gguf'))
-const words = readFileSync(join(root, 'models/quench-5m.test.txt'), 'utf8').slice(0, 20_000)
+const words = heldOut.slice(0, 20_000)
 const checkpoint = join(folder, 'Llama-3.2-1B')
 writeCheckpoint(checkpoint, { family: 'llama', tokenizer: byteLevelBpe(words, 'llama-bpe') })
 const files = Object.fromEntries(
@@ -58,7 +59,8 @@ const shorten = (block: string): string =>
     .replace(/npm ci && npm test\n?/g, '')
     .replace(/npm ci && /g, '')
     .replace(/npx quench/g, `node ${join(root, 'dist/cli/main.js')}`)
-    .replace(/--time \d+[smh]/g, '--time 10s')
+    .replace(/--time \d+[smh]/g, '--time 5s')
+    .replace(/main\.js demo/g, '$& --time 5s')
 
 const { values, positionals } = parseArgs({
   options: { write: { type: 'boolean' } },
@@ -80,15 +82,17 @@ const shownOf = (printed: string, shown: string): string => {
   return `${paragraphs.slice(0, shown.trimEnd().split('\n\n').length).join('\n\n')}\n`
 }
 
-/** Compiles the programs of a page, which import the package by its name. */
-function compile(file: string, text: string): void {
-  const blocks = Array.from(text.matchAll(/```ts\n([\s\S]*?)```/g), ([, block]) => block)
-  if (blocks.length === 0) return
-  ran += blocks.length
+/** Compiles the programs of all pages, which import the package by its name. */
+function compile(texts: ReadonlyMap<string, string>): void {
   // Within the checkout, so that types of packages are found.
   const own = mkdtempSync(join(root, '.docs-'))
   try {
-    for (const [i, block] of blocks.entries()) writeFileSync(join(own, `block-${i}.ts`), block)
+    for (const [file, text] of texts)
+      for (const [i, [, block]] of Array.from(text.matchAll(/```ts\n([\s\S]*?)```/g)).entries()) {
+        ran++
+        writeFileSync(join(own, `${basename(file, '.md')}-${i}.ts`), block)
+      }
+    if (ran === 0) return
     const paths = { quench: [join(root, 'src/index.ts')] }
     const config = { extends: '../tsconfig.json', compilerOptions: { paths }, include: ['*.ts'] }
     writeFileSync(join(own, 'tsconfig.json'), JSON.stringify(config))
@@ -98,7 +102,7 @@ function compile(file: string, text: string): void {
     })
   } catch (error) {
     failed++
-    console.error(`${file}: ${error instanceof Error ? error.message : error}`)
+    console.error(error instanceof Error ? error.message : error)
   } finally {
     rmSync(own, { recursive: true, force: true })
   }
@@ -107,8 +111,9 @@ function compile(file: string, text: string): void {
 let failed = 0
 let ran = 0
 try {
-  for (const file of pages) {
-    const text = readFileSync(join(root, file), 'utf8')
+  const texts = new Map(pages.map((file) => [file, readFileSync(join(root, file), 'utf8')]))
+  compile(texts)
+  for (const [file, text] of texts) {
     let corrected = text
     for (const [, block, shown] of text.matchAll(/```sh\n([\s\S]*?)```(?:\n\n```text\n([\s\S]*?)```)?/g)) {
       const commands = shorten(block)
@@ -133,7 +138,6 @@ try {
       }
     }
     if (corrected !== text) writeFileSync(join(root, file), corrected)
-    compile(file, text)
     for (const [, link] of text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
       try {
         readFileSync(join(root, dirname(file), link))

@@ -2,8 +2,8 @@
  * Times the work of the block-wise method on this machine: the real programs of the first block, on tensors of their real sizes, one
  * batch of random tokens and some rows of a matrix of each kind. The plan's estimates of time come from here.
  *
- * Work done for every batch runs once to compile and warm up, and is then timed several times; the median counts. Work done once per
- * block takes long enough to be timed once, without compiling its products, which the blocks share.
+ * Work done for every batch runs once to compile and warm up, and is then timed on several batches; the median counts. Work done once
+ * per block takes long enough to be timed once, without compiling its products, which the blocks share.
  */
 
 import type { DeviceWeights } from '../backends/backend.js'
@@ -110,7 +110,7 @@ export function probeBlock(
         (await median(async () => {
           sums = new MomentSums(products)
           for (let i = 0; i < batches; i++) await sums.add((await step()).samples, network.tokens)
-        })) / batches
+        }, batches)) / batches
       const { student: own, teacher: other } = await step()
       Object.assign(cuts, { student: own, teacher: other })
       try {
@@ -242,12 +242,15 @@ async function timed(work: () => Promise<unknown>, products?: Products): Promise
   return (performance.now() - began) / 1000 - ((products?.compiling ?? 0) - compiled)
 }
 
-/** Median seconds of at least three runs that take a twentieth of a second, or of 25, after a warm-up run. */
-async function median(work: () => Promise<unknown>): Promise<number> {
+/**
+ * Median seconds of as many runs as take a twentieth of a second and have at least three batches, or of 25, after a warm-up run.
+ * @param batches of a run
+ */
+async function median(work: () => Promise<unknown>, batches = 1): Promise<number> {
   await work()
   const times: number[] = []
   let total = 0
-  while (times.length < 3 || (total < 0.05 && times.length < 25)) {
+  while (times.length * batches < 3 || (total < 0.05 && times.length < 25)) {
     times.push(await timed(work))
     total += times.at(-1) as number
   }

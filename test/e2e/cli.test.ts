@@ -1,11 +1,12 @@
 /** What holds for every command: colour, width, progress, errors as JSON, outputs without a name, threads, caches, doctor, completions. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { jsonError, quench, quenchWith } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
+import { firstBlocks } from '../support/with-metadata.js'
 import { wordText } from '../support/word-text.js'
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -165,9 +166,10 @@ test('--threads wins over QUENCH_THREADS', async () => {
 })
 
 test('types of cached keys and values: both, and each for itself', async () => {
-  const q4 = join(folder, 'cache.gguf')
-  await quench('quantize', shipped, q4, 'Q4_0')
-  const common = ['--reference', shipped, '-d', heldOut, '-c', '32', '--tokens', '128', '-t', '1', '--json']
+  const [block, q4] = ['block.gguf', 'cache.gguf'].map((name) => join(folder, name))
+  await firstBlocks(shipped, block, 1)
+  await quench('quantize', block, q4, 'Q4_0')
+  const common = ['--reference', block, '-d', heldOut, '-c', '32', '--tokens', '128', '-t', '1', '--json']
   const evaluate = async (...more: string[]) => {
     const { code, stdout } = await quench('eval', q4, ...common, ...more)
     expect(code).toBe(0)
@@ -230,6 +232,32 @@ describe('doctor', () => {
     const plain = await quench('doctor')
     expect(plain.stdout).toMatch(/^threads +\d+ \(.*\)$/m)
     expect(plain.stdout).toMatch(/\ntraining and evaluating are possible\n$/)
+  })
+
+  test.each([
+    ['v2', '0::/a/b\n', { 'sys/fs/cgroup/a/cpu.max': '50000 100000\n' }],
+    [
+      'v1',
+      '3:cpu,cpuacct:/docker/1\n0::/\n',
+      {
+        'sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_quota_us': '50000\n',
+        'sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_period_us': '100000\n',
+      },
+    ],
+  ])('cgroup %s: the limits of a container', async (version, self, limits) => {
+    const groups = join(folder, version)
+    for (const [path, content] of Object.entries({ 'proc/self/cgroup': self, ...limits })) {
+      await mkdir(dirname(join(groups, path)), { recursive: true })
+      await writeFile(join(groups, path), content)
+    }
+    const preload = new URL('../support/control-groups.mjs', import.meta.url).href
+    const limited = { CONTROL_GROUPS: groups, MEMORY_LIMIT: String(2 ** 30), QUENCH_THREADS: undefined }
+    const env = { ...limited, NODE_OPTIONS: `--import ${preload}` }
+    const { stdout } = await quenchWith(env, 'doctor', '--json')
+    expect(JSON.parse(stdout)).toMatchObject({
+      threads: { count: 1, why: 'the CPU limit of the container is 0.5' },
+      memory: { bytes: 0.75 * 2 ** 30, why: expect.stringContaining('that the container may take') },
+    })
   })
 
   test('says what is missing and how to get it, and exits with 1', async () => {

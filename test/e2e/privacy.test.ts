@@ -9,6 +9,7 @@ import { rungName, rungsOf } from '../../src/compare/ladder.js'
 import { writeCheckpoint } from '../support/checkpoints.js'
 import { compiled } from '../support/compiled.js'
 import { byteLevelBpe } from '../support/tokenizer-files.js'
+import { firstBlocks } from '../support/with-metadata.js'
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const noNetwork = inRepository('test/support/no-network.mjs')
@@ -85,7 +86,7 @@ test.runIf(filtered)(
   `every command writes its outputs and quench's cache, and tries no connection${skipped}`,
   async () => {
     const work = (name: string) => join(root, 'work', name)
-    await copyFile(inRepository('models/quench-5m-f16.gguf'), work('m-f16.gguf'))
+    await firstBlocks(inRepository('models/quench-5m-f16.gguf'), work('m-f16.gguf'), 1)
     await copyFile(inRepository('models/quench-5m.test.txt'), work('text.txt'))
     writeCheckpoint(work('checkpoint'), {
       family: 'llama',

@@ -14,12 +14,16 @@ import { stringValue, withMetadata } from '../support/with-metadata.js'
 
 let folder: string
 let model: string
+/** With rows that K-quants divide. */
+let wide: string
 let text: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-'))
   model = join(folder, 'tiny.gguf')
   text = join(folder, 'text.txt')
-  await writeTinyGguf(model, { layers: 2, width: 256, feedForward: 256 })
+  wide = join(folder, 'wide.gguf')
+  await writeTinyGguf(model, { layers: 2, width: 64, feedForward: 64 })
+  await writeTinyGguf(wide, { layers: 2, width: 256, feedForward: 256 })
   const random = new Random(5)
   const words = ['the', 'sea', 'and', 'the', 'state', 'of', 'an', 'ocean', 'in', 'her', 'hand', 'on', 'that']
   await writeFile(text, Array.from({ length: 3000 }, () => words[random.int(words.length)]).join(' '))
@@ -32,7 +36,7 @@ const typed = (...args: string[]) => quench('train', ...args)
 test('trains, says what was won, and leaves only the file', async () => {
   const output = join(folder, 'out.gguf')
   const { code, stdout, stderr } = await typed(
-    model,
+    wide,
     '-t',
     'q2_k',
     '-o',
@@ -40,6 +44,8 @@ test('trains, says what was won, and leaves only the file', async () => {
     '-d',
     text,
     ...settings,
+    '--calibration',
+    '512',
     '--steps',
     '12',
   )
@@ -100,7 +106,7 @@ test('--json prints one document', async () => {
 test('--time sets the number of steps', async () => {
   const output = join(folder, 'time.gguf')
   const args = [model, '-t', 'Q4_0', '-o', output, '-d', text, ...settings, '--calibration', '512']
-  const { code, stdout } = await typed(...args, '--method', 'distill', '--time', '5s', '--json')
+  const { code, stdout } = await typed(...args, '--method', 'distill', '--time', '2s', '--json')
   expect(code).toBe(0)
   const { steps, stages, validation } = JSON.parse(stdout)
   // Four steps are timed at least before their number is set, and the last one is validated.
@@ -143,8 +149,8 @@ test('--dry-run prints the plan item by item and writes nothing', async () => {
 
 /** A run that saves every step. */
 const saving = (output: string, ...more: string[]): string[] => [
-  ...['train', model, '-t', 'Q3_K_M', '-o', output, '-d', text, ...settings],
-  ...['--steps', '30', '--checkpoint-every', '0', ...more],
+  ...['train', model, '-t', 'Q4_0', '-o', output, '-d', text, ...settings],
+  ...['--steps', '60', '--checkpoint-every', '0', ...more],
 ]
 
 const blocksOf = (output: string): string[] => {

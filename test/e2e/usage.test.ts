@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { compiled } from '../support/compiled.js'
 import { quench } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
@@ -61,7 +61,7 @@ test.each(refused)('%j: exit code %i', async (args, code, problem) => {
   expect((await readdir(folder)).sort()).toEqual(['empty', 'loop', 'm.gguf'])
 })
 
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const main = compiled('cli/main.js')
 
 test.runIf(process.platform === 'linux').each([
   ['>/dev/full', 1, /^quench: standard output: the disk is full[^\n]*\n$/],
@@ -69,7 +69,7 @@ test.runIf(process.platform === 'linux').each([
   ['2>/dev/full', 0, /^$/],
   ['<&-', 0, /^$/],
 ])('inspect %s', (redirection, code, line) => {
-  const command = `"$0" --import tsx "$1" inspect "$2" ${redirection}`
+  const command = `"$0" "$1" inspect "$2" ${redirection}`
   const { status, stderr } = spawnSync('sh', ['-c', command, process.execPath, main, file('m.gguf')], {
     encoding: 'utf8',
   })

@@ -2,13 +2,15 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { textKinds } from '../../src/data/shipped-texts.js'
 import { LlamaModel } from '../../src/llama/index.js'
 import { readText, type TextOptions, trainingText } from '../../src/training-text/text.js'
 import type { KindWindows } from '../../src/validation/validation.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
+
+vi.unmock('../../src/data/shipped-texts.js')
 
 const shipped = new URL('../../models/quench-5m-f16.gguf', import.meta.url).pathname
 const template = '{% for m in messages %}[[{{ m.role }}]]{{ m.content }}<|endoftext|>{% endfor %}'

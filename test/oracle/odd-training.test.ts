@@ -9,7 +9,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { TrainOptions } from '../../src/config/options.js'
 import { windowsOfKinds } from '../../src/data/kinds.js'
 import { joinWindows as joined, spread } from '../../src/data/windows.js'
@@ -24,6 +24,8 @@ import { train } from '../../src/train/train.js'
 import { meanError } from '../../src/validation/estimate.js'
 import { opponentData, tensorData } from '../support/stock.js'
 import { firstBlocks } from '../support/with-metadata.js'
+
+vi.unmock('../../src/data/shipped-texts.js')
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const shipped = inRepository('models/quench-5m-f16.gguf')
