@@ -18,6 +18,13 @@ export type {
 export { type MeasurementRecord, measurementSchema } from './advise/measurements/record.js'
 export { adviceSchema } from './advise/schema.js'
 export type { Advice, AdvisedFile, AdvisedModel, AdviseOptions } from './advise/types.js'
+export {
+  type AllocatedTensor,
+  type AllocateEvent,
+  type AllocateOptions,
+  type Allocation,
+  quantizeToSize,
+} from './allocate/allocate.js'
 export type { CommandEvent } from './cli/terminal/events.js'
 export { compare } from './compare/compare.js'
 export type { ComparedFile, CompareEvent, CompareOptions, Comparison } from './compare/comparison.js'

@@ -12,6 +12,7 @@ import { localModel, modelArgument } from './models.js'
 import { fileType, oneMore } from './options.js'
 import { newName } from './output-name.js'
 import { describePlan } from './quantize-plan.js'
+import { hasTarget, quantizeToTarget, type TargetOptions, targetOptions } from './quantize-target.js'
 import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
 import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeFile } from './tensor-types.js'
 import { humanBytes, table } from './terminal/format.js'
@@ -20,7 +21,7 @@ import { clearProgress, eventLine } from './terminal/progress.js'
 import { headed } from './terminal/style.js'
 import { trainOption } from './train/options.js'
 
-interface QuantizeOptions extends Omit<QuantizeSettings, 'tensorTypes'> {
+interface QuantizeOptions extends TargetOptions, Omit<QuantizeSettings, 'tensorTypes'> {
   type?: string
   output?: string
   tensorType?: RuleOrFile[]
@@ -32,7 +33,9 @@ export function addQuantize(program: Command): void {
   const command = program
     .command('quantize')
     .description('quantize a GGUF file as llama-quantize does (PTQ)')
-    .usage('[options] INPUT [OUTPUT] TYPE [THREADS]')
+    .usage(
+      '[options] INPUT [OUTPUT] TYPE [THREADS]\n       quench quantize [options] --target-bits BITS INPUT [OUTPUT]',
+    )
     .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
     .argument(
       '[type...]',
@@ -72,6 +75,7 @@ export function addQuantize(program: Command): void {
     ).argParser(kvOverride),
     new Option('--allow-requantize', 'accept an input that is quantized already, at a loss'),
   ])
+  group(command, 'A size instead of a type', targetOptions())
   group(command, 'Running', [threadsOption('all'), progressOption(), jsonOption()])
   command
     .addHelpText(
@@ -79,6 +83,7 @@ export function addQuantize(program: Command): void {
       helpEnd(
         [
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_K_M.gguf, and a file that exists is not replaced.',
+          'With --target-size or --target-bits every tensor gets a type of its own: how much each matters is measured, then whole files are measured and improved by swaps. What was measured is kept: an interrupted search goes on where it was, and a second one is quick.',
           'COPY leaves every type as it is and makes one file of a split model. IQ1, IQ2, IQ3_XXS, IQ3_XS and Q2_K_S need --imatrix.',
         ],
         [
@@ -86,11 +91,16 @@ export function addQuantize(program: Command): void {
           'quench quantize model-f16.gguf --type Q4_K_M -o model-Q4_K_M.gguf',
           'quench quantize --imatrix model.imatrix.gguf model-f16.gguf IQ2_M',
           'quench quantize --method search --imatrix model.imatrix.gguf model-f16.gguf Q2_K',
+          'quench quantize --target-bits 4.25 --imatrix model.imatrix.gguf model-f16.gguf',
           'quench quantize --dry-run --tensor-type ffn_down=q6_k --output-tensor-type q8_0 model-f16.gguf Q4_K_M',
         ],
       ),
     )
     .action(async (name: string, more: string[], options: QuantizeOptions) => {
+      if (hasTarget(options)) {
+        const { path, beside } = await localModel(name, 'full-precision')
+        return quantizeToTarget({ input: path, beside }, more, options)
+      }
       const { type, threads, ...asked } = positional(more, options)
       const settings = { ...(await settingsOf(options)), ...(threads !== undefined && { threads }) }
       const need = options.allowRequantize ? 'any' : 'full-precision'

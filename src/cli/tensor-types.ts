@@ -20,7 +20,7 @@ export function tensorTypeRule(text: string, before: readonly RuleOrFile[] = [])
 export function tensorTypeFile(): Option {
   const option = new Option(
     '--tensor-type-file <file>',
-    'more of --tensor-type, separated by blanks or newlines',
+    'more of --tensor-type, separated by blanks or newlines; or a GGUF file, whose types are taken',
   ).argParser((path: string, before: readonly RuleOrFile[] = []) => [...before, { file: path }])
   option.attributeName = () => 'tensorType'
   return option

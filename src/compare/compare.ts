@@ -9,13 +9,10 @@
 
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { dirname } from 'node:path'
-import { checkOwner, ownCacheFolder } from '../cache-folder.js'
 import { ownTextWarning, writeDocuments } from '../data/own-text.js'
 import { type Document, readDocuments, textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
-import { makeFolder } from '../folders.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contradiction } from '../gguf/summary.js'
 import { aboveZero, checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
@@ -26,7 +23,7 @@ import { choosePrompts } from './continuations.js'
 import { type Candidate, judge } from './judge.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
 import { type KeptEvaluation, type Measured, measureAll, type Running } from './measure.js'
-import { defaultStore, Store } from './store.js'
+import { makeStoreFolder, Store, storeOutput } from './store.js'
 import { verdict } from './verdict.js'
 
 /** llama.cpp's. */
@@ -40,13 +37,7 @@ const partsOfText = 8
 export function comparisonFiles(options: CompareOptions): Files & { store: Output } {
   const { model, files = [], data = [], folder, types, train = [], training } = options
   const { imatrix = 'auto' } = options
-  const path = options.store ?? defaultStore()
-  const store = {
-    path,
-    by: '--store',
-    files: ['-wal', '-shm', '-journal'].map((ending) => path + ending),
-    doing: 'using this store',
-  }
+  const store = storeOutput(options.store)
   const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))
   return {
     store,
@@ -97,12 +88,8 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
     continuations: whole(0),
   })
   const files = comparisonFiles(options)
-  const { path } = files.store
   await checkOutputs(files)
-  if (options.store === undefined) {
-    ownCacheFolder()
-    checkOwner(path)
-  } else makeFolder(dirname(path))
+  makeStoreFolder(options.store)
   return withOutputs(files, () => Store.with(options.store, (store) => run(store, options)))
 }
 
@@ -275,7 +262,7 @@ function neededBytes(bytes: number, speed: FileSpeed | undefined, contextTokens:
   return bytes + (kvBytes * cells(contextTokens)) / cells(measured) + computeBytes + outputBytes
 }
 
-function versionsInUse(): Record<string, string> {
+export function versionsInUse(): Record<string, string> {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
   const build = process.env.QUENCH_LLAMA_PACKAGE
   return { quench: version, llama: thisMachine().llama, ...(build && { llamaPackage: build }) }

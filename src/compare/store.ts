@@ -20,10 +20,25 @@ import { systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
 import { openGguf } from '../gguf/index.js'
 import { fileHash } from '../hashes.js'
+import type { Output } from '../outputs.js'
 import { guarded, openDatabase, parsed, transaction } from './store-database.js'
 
 /** Default path of the store. */
 export const defaultStore = (): string => join(cacheFolder(), 'measurements.db')
+
+/** The store as an output of a command. @param path default: that of the cache folder */
+export function storeOutput(path = defaultStore()): Output {
+  const files = ['-wal', '-shm', '-journal'].map((ending) => path + ending)
+  return { path, by: '--store', files, doing: 'using this store' }
+}
+
+/** Makes the folder of the store, which is locked before it is opened. */
+export function makeStoreFolder(path: string | undefined): void {
+  if (path === undefined) {
+    ownCacheFolder()
+    checkOwner(defaultStore())
+  } else makeFolder(dirname(path))
+}
 
 /** Everything that a measurement depends on. */
 export type Inputs = Readonly<Record<string, unknown>>
@@ -42,10 +57,7 @@ export class Store {
 
   /** Opens the store at a path, by default that of the cache folder, for the work. */
   static async with<T>(path: string | undefined, work: (store: Store) => Promise<T>): Promise<T> {
-    if (path === undefined) {
-      ownCacheFolder()
-      checkOwner(defaultStore())
-    }
+    makeStoreFolder(path)
     const store = await Store.open(path ?? defaultStore())
     try {
       return await work(store)
@@ -102,7 +114,8 @@ export class Store {
     return hashes.length === 1 ? hashes[0] : createHash('sha256').update(hashes.join()).digest('hex')
   }
 
-  private async hashOfFile(path: string): Promise<string> {
+  /** SHA-256 of a file; read again only if it has changed. */
+  async hashOfFile(path: string): Promise<string> {
     const whole = resolve(path)
     const state = stateOf(whole)
     const known = guarded(

@@ -59,48 +59,73 @@ export function recipeMetadata(
 /** Bytes of f32 that a conversion holds at once. */
 const conversionBytes = 64 << 20
 
-/** A quantizer of rows. @param importance of each column */
-type QuantizeRows = (
-  type: number,
-  weights: Float32Array,
-  columns: number,
-  importance?: Float32Array,
-) => Promise<Uint8Array>
+/** How tensors are converted. */
+export interface ConversionOptions {
+  /** Mean squares of what the matrices read; those of experts one after another. */
+  readonly importance?: ReadonlyMap<string, Float32Array> | undefined
+  /** By default as many as may be used. */
+  readonly threads?: number | undefined
+  /** Whether to search for the best scales and codes (search/) instead of taking those of ggml's own quantizer. */
+  readonly search?: boolean | undefined
+}
 
-/**
- * Bytes of a tensor in another type, with the codes of weights that lie on a grid already; the same bytes if the
- * type is the same.
- * @param scale of the tensor, by which the weights are divided first
- */
-async function convertedBytes(
-  gguf: Gguf,
-  tensor: TensorInfo,
-  type: number,
-  importance: Float32Array | undefined,
-  quantize: QuantizeRows,
-  scale: number,
-): Promise<Uint8Array> {
-  if (tensor.type === type) return gguf.read(tensor)
-  const columns = tensor.shape[0]
-  const rows = tensor.elements / columns
-  const [from, to] = [tensor.bytes / rows, rowSize(type, columns)]
-  const bytes = new Uint8Array(rows * to)
-  const step = Math.max(1, Math.floor(conversionBytes / (4 * columns)))
-  // Each matrix of a stack of experts has importances of its own.
-  const matrix = importance === undefined ? rows : rows / (importance.length / columns)
-  for (let row = 0; row < rows; ) {
-    const expert = Math.floor(row / matrix)
-    const count = Math.min(step, (expert + 1) * matrix - row)
-    const read = await readWeights(gguf, tensor, row * from, count * from)
-    const weights = scale === 1 ? read : read.map((w) => w / scale)
-    const own = importance?.subarray(expert * columns, (expert + 1) * columns)
-    const converted = await quantize(type, weights, columns, own).catch((error: unknown) => {
-      throw aboutTensors(gguf.path, tensor.name, error)
-    })
-    bytes.set(keepBytes(type, weights, columns, converted), row * to)
-    row += count
+/** Converts tensors of a file. Its threads end with `dispose`. */
+export class TensorConverter {
+  private readonly searching: SearchThreads | undefined
+
+  constructor(
+    private readonly gguf: Gguf,
+    private readonly options: ConversionOptions,
+  ) {
+    if (options.search) this.searching = new SearchThreads(options.threads)
   }
-  return bytes
+
+  /**
+   * Bytes of a tensor in another type, with the codes of weights that lie on a grid already; the same bytes if the
+   * type is the same.
+   * @param scale of the tensor, by which the weights are divided first
+   */
+  async bytes(tensor: TensorInfo, type: number, scale = 1): Promise<Uint8Array> {
+    const { gguf } = this
+    if (tensor.type === type) return gguf.read(tensor)
+    const importance = this.options.importance?.get(tensor.name)
+    const columns = tensor.shape[0]
+    const rows = tensor.elements / columns
+    const [from, to] = [tensor.bytes / rows, rowSize(type, columns)]
+    const bytes = new Uint8Array(rows * to)
+    const step = Math.max(1, Math.floor(conversionBytes / (4 * columns)))
+    // Each matrix of a stack of experts has importances of its own.
+    const matrix = importance === undefined ? rows : rows / (importance.length / columns)
+    for (let row = 0; row < rows; ) {
+      const expert = Math.floor(row / matrix)
+      const count = Math.min(step, (expert + 1) * matrix - row)
+      const read = await readWeights(gguf, tensor, row * from, count * from)
+      const weights = scale === 1 ? read : read.map((w) => w / scale)
+      const own = importance?.subarray(expert * columns, (expert + 1) * columns)
+      const converted = await this.quantize(type, weights, columns, own).catch((error: unknown) => {
+        throw aboutTensors(gguf.path, tensor.name, error)
+      })
+      bytes.set(keepBytes(type, weights, columns, converted), row * to)
+      row += count
+    }
+    return bytes
+  }
+
+  /** @param importance of each column */
+  private quantize(
+    type: number,
+    weights: Float32Array,
+    columns: number,
+    importance: Float32Array | undefined,
+  ): Promise<Uint8Array> {
+    return this.searching
+      ? this.searching.quantize(type, weights, columns, importance)
+      : quantizeRowsAsync(type, weights, columns, importance, this.options.threads)
+  }
+
+  async dispose(): Promise<void> {
+    await this.searching?.dispose()
+  }
 }
 
 /** The tensor that holds the scale of another. */
@@ -111,15 +136,9 @@ export const scaleTensor = (name: string) => ({
 })
 
 /** Where the bytes of tensors come from. */
-export interface TensorBytes {
+export interface TensorBytes extends ConversionOptions {
   /** The bytes of a tensor that were made before; undefined for one that is to be converted. */
   readonly made?: (name: string) => Promise<Uint8Array | undefined>
-  /** Mean squares of what the matrices read, for conversions; those of experts one after another. */
-  readonly importance?: ReadonlyMap<string, Float32Array> | undefined
-  /** For conversions; by default as many as may be used. */
-  readonly threads?: number | undefined
-  /** Whether conversions search for the best scales and codes (search/) instead of taking those of ggml's own quantizer. */
-  readonly search?: boolean
   /** Called after each tensor with the bytes of all tensors so far. */
   readonly onBytes?: ((bytes: number) => void) | undefined
 }
@@ -130,7 +149,7 @@ export async function writeTyped(
   output: string,
   metadata: Metadata,
   types: ReadonlyMap<string, number>,
-  { made, importance, threads, search, onBytes }: TensorBytes,
+  { made, onBytes, ...conversion }: TensorBytes,
 ): Promise<void> {
   const tensors = gguf.tensors.map((t) => ({
     name: t.name,
@@ -140,20 +159,14 @@ export async function writeTyped(
   }))
   const scaled = scaledTensors(gguf, tensors)
   const placed = tensors.flatMap((t) => (scaled.has(t.name) ? [t, scaleTensor(t.name)] : [t]))
-  const searching = search ? new SearchThreads(threads) : undefined
-  const quantize: QuantizeRows = (type, weights, columns, own) =>
-    searching
-      ? searching.quantize(type, weights, columns, own)
-      : quantizeRowsAsync(type, weights, columns, own, threads)
+  const converter = new TensorConverter(gguf, conversion)
   const writer = await createGguf(output, { metadata, tensors: placed })
   let written = 0
   try {
     for (const [i, tensor] of gguf.tensors.entries()) {
       const { name } = tensor
       const scale = scaled.has(name) ? await scaleFor(gguf, tensor) : 1
-      const bytes =
-        (await made?.(name)) ??
-        (await convertedBytes(gguf, tensor, tensors[i].type, importance?.get(name), quantize, scale))
+      const bytes = (await made?.(name)) ?? (await converter.bytes(tensor, tensors[i].type, scale))
       await writer.write(name, bytes)
       if (scaled.has(name))
         await writer.write(scaleTensor(name).name, unrounded.encode({ w: Float32Array.of(scale) }))
@@ -165,7 +178,7 @@ export async function writeTyped(
     await writer.abort()
     throw error
   } finally {
-    await searching?.dispose()
+    await converter.dispose()
   }
 }
 

@@ -25,6 +25,9 @@ const useless = new Set([16, 17, 18, 19, 22, 29])
 /** Of one file type its main type (Q2_K) would be too. */
 const small = { file: 'Q2_K_S', tensor: 10 }
 
+/** Whether a matrix of the blocks in a tensor type (ggml_type id) is of no use without importances. */
+export const isUseless = (type: number): boolean => useless.has(type)
+
 /** @param fileType of the whole file */
 export function needsImportance({ name, type }: PlannedTensor, fileType: string): boolean {
   if (isOuter(name)) return NEEDS_IMPORTANCE.has(type)

@@ -83,12 +83,15 @@ export const settingNames: OptionNames<QuantizeSettings> = {
   overrideKv: true,
 }
 
+/** Whether a method searches for scales and codes. */
+export const searchesCodes = (method: QuantizeMethod | undefined): boolean => method === 'search'
+
 /** File types of quench's own recipes, which libllama lacks. */
 const ownTypes = Object.keys(recipes).filter((type) => !Object.hasOwn(FILE_TYPES, type))
 
 /** Whether quench writes the file by its own recipe instead of libllama. */
 export const writesItself = (type: string, { method }: QuantizeSettings): boolean =>
-  method === 'search' || ownTypes.includes(type)
+  searchesCodes(method) || ownTypes.includes(type)
 
 /** The reason, as a noun phrase. */
 export const whyItself = (type: string, { method }: QuantizeSettings): string =>
@@ -195,6 +198,10 @@ function checkPattern(option: string, pattern: string): void {
     `${option}: "${pattern}" is not a regular expression of ECMAScript 3, as C++ reads them`,
   )
 }
+
+/** The files that rules are from, as inputs of a command. */
+export const typeFiles = (rules: readonly TensorTypeChoice[]): { path: string; by: string }[] =>
+  [...new Set(rules.flatMap(({ file = [] }) => file))].map((path) => ({ path, by: '--tensor-type-file' }))
 
 /** As llama-quantize passes them: expressions in lower case, like tensor names. */
 export const rulesOf = ({ tensorTypes = [] }: TypeSettings): TensorTypeRule[] =>

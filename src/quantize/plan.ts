@@ -172,14 +172,10 @@ async function planNative(
 
 /** @throws FileError for a file that llama.cpp cannot use, or not to quantize it */
 async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings): Promise<Summary> {
-  const { path } = gguf
-  const summary = await summarize(gguf)
-  await checkLoads(path, 'load')
-  const problem = runProblem(gguf)
-  if (problem !== undefined) throw new FileError(path, problem)
+  const summary = await checkUsable(gguf)
   if (summary.quantized && !settings.allowRequantize && type !== COPY)
     throw new FileError(
-      path,
+      gguf.path,
       `it is quantized already (${summary.type}); quantize the full-precision file, or allow the loss with --allow-requantize`,
     )
   return summary
@@ -188,6 +184,15 @@ async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings):
 function readFor(gguf: Gguf, settings: QuantizeSettings): Promise<ModelImportance> | undefined {
   const { imatrix, imatrixName } = settings
   return imatrix === undefined ? undefined : readImportanceOf(gguf, imatrix, settings, imatrixName)
+}
+
+/** @throws FileError for a file that llama.cpp cannot use */
+export async function checkUsable(gguf: Gguf): Promise<Summary> {
+  const summary = await summarize(gguf)
+  await checkLoads(gguf.path, 'load')
+  const problem = runProblem(gguf)
+  if (problem !== undefined) throw new FileError(gguf.path, problem)
+  return summary
 }
 
 /** @throws FileError where libllama knows the tensors by other names, as it does those that are no text */

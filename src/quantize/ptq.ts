@@ -17,7 +17,7 @@ import { partPath } from '../paths.js'
 import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
-import { checkSettings, type QuantizeSettings, settingNames, writesItself } from './options.js'
+import { checkSettings, type QuantizeSettings, settingNames, typeFiles, writesItself } from './options.js'
 import { checkPossible, type PreparedQuantization, prepareQuantization, type QuantizePlan } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
@@ -63,10 +63,7 @@ export async function quantizeFile(
       reads: [
         { path: input, by: 'the input' },
         ...(imatrix === undefined ? [] : [{ path: imatrix, by: '--imatrix' }]),
-        ...[...new Set(tensorTypes.flatMap(({ file = [] }) => file))].map((path) => ({
-          path,
-          by: '--tensor-type-file',
-        })),
+        ...typeFiles(tensorTypes),
       ],
     },
     () => quantizeTo(outputs, input, type, options),

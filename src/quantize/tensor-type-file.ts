@@ -1,5 +1,10 @@
-/** Files of `--tensor-type-file`: `REGEX=TYPE`, separated by blanks or newlines, as llama-quantize reads them. */
+/**
+ * Files of `--tensor-type-file`: `REGEX=TYPE`, separated by blanks or newlines, as llama-quantize reads them; or a GGUF file, whose
+ * matrices give theirs.
+ */
 import { FileError } from '../errors.js'
+import { isRounded } from '../formats/tensors.js'
+import { ggmlTypes, openGguf } from '../gguf/index.js'
 import { openInput } from '../input-file.js'
 import type { TensorTypeRule } from '../llama/index.js'
 import type { TensorTypeChoice } from './options.js'
@@ -18,6 +23,9 @@ export function parseTensorTypeRule(text: string): TensorTypeRule | undefined {
 export async function readTensorTypes(path: string): Promise<TensorTypeChoice[]> {
   const { handle, size } = await openInput(path)
   try {
+    const magic = Buffer.alloc(4)
+    await handle.read(magic, 0, magic.length, 0)
+    if (magic.toString('latin1') === 'GGUF') return await typesOfModel(path)
     if (size > mostBytes)
       throw new FileError(path, `it has ${size} bytes, and a list of tensor types has up to ${mostBytes}`)
     const bytes = Buffer.alloc(size)
@@ -33,4 +41,15 @@ export async function readTensorTypes(path: string): Promise<TensorTypeChoice[]>
   } finally {
     await handle.close()
   }
+}
+
+/** A rule for each matrix by its whole name. */
+async function typesOfModel(path: string): Promise<TensorTypeChoice[]> {
+  const gguf = await openGguf(path)
+  await gguf.close()
+  return gguf.tensors.filter(isRounded).map(({ name, type }) => ({
+    pattern: `^${name.replace(/[^\w]/g, '\\$&')}$`,
+    type: ggmlTypes.get(type)?.name ?? String(type),
+    file: path,
+  }))
 }

@@ -2,6 +2,7 @@
  * Files that a run keeps next to its output until it is done, and that an interrupted run has left there: a checkpoint, a folder of
  * finished blocks, and hidden files that no run resumes from.
  */
+
 import { lstatSync, readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { TrainOptions } from '../config/options.js'
@@ -12,6 +13,7 @@ import { openGguf } from '../gguf/index.js'
 import { fingerprint } from '../models/fingerprint.js'
 import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
 import { targetOf } from '../paths.js'
+import { typeFiles } from '../quantize/options.js'
 import { planTypes } from '../quantize/plan-types.js'
 import { discardReserved, reservedPath } from '../reserve.js'
 import { checkTrainable } from '../student/source.js'
@@ -47,9 +49,13 @@ export async function checkRun(asked: TrainOptions): Promise<void> {
   else await checkLeftovers(targetOf(asked.output))
 }
 
-function filesOf({ input, output, data = [] }: TrainOptions): Files {
+function filesOf({ input, output, data = [], tensorTypes = [] }: TrainOptions): Files {
   const write = { path: output, by: 'the output', ...keptBeside(output) }
-  const reads = [{ path: input, by: 'the input' }, ...data.map((path) => ({ path, by: '--data' }))]
+  const reads = [
+    { path: input, by: 'the input' },
+    ...data.map((path) => ({ path, by: '--data' })),
+    ...typeFiles(tensorTypes),
+  ]
   return { writes: [write], reads }
 }
 

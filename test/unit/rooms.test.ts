@@ -26,7 +26,7 @@ const rooms = [
   ],
   ...['backends', 'engine', 'optimizer', 'student', 'config', 'training-text', 'resume'],
   ...['distill', 'blockwise', 'plan', 'imatrix', 'train'],
-  ...['evaluate', 'speed', 'compare', 'report', 'advise', 'cli', 'index.ts'],
+  ...['evaluate', 'speed', 'compare', 'allocate', 'report', 'advise', 'cli', 'index.ts'],
 ]
 const mostLines = 300
 const mostFiles = 24

@@ -11,7 +11,7 @@ import {
   share,
   wholeNumber,
 } from '../options.js'
-import { tensorType, tensorTypeRule } from '../tensor-types.js'
+import { rulesOf, tensorType, tensorTypeRule } from '../tensor-types.js'
 
 const parsers: Readonly<
   Record<
@@ -39,8 +39,9 @@ export function trainOption({ flags, help, takes, default: preset }: OptionEntry
   return option
 }
 
-/** The given options, by their names in the API. */
-export function trainValues(typed: OptionValues): Partial<TrainOptions> {
+/** The given options, by their names in the API. @throws FileError for a file of types that is none */
+export async function trainValues(typed: OptionValues): Promise<Partial<TrainOptions>> {
   const values = optionEntries.map(([name, { flags }]) => [name, typed[new Option(flags).attributeName()]])
-  return Object.fromEntries(values.filter(([, value]) => value !== undefined))
+  const given: Partial<TrainOptions> = Object.fromEntries(values.filter(([, value]) => value !== undefined))
+  return { ...given, ...(given.tensorTypes && { tensorTypes: await rulesOf(typed.tensorType) }) }
 }

@@ -11,6 +11,7 @@ import { localModel, modelArgument } from '../models.js'
 import { fileType } from '../options.js'
 import { nameBeside, newName } from '../output-name.js'
 import { group, jsonOption, progressOption, threadsOption } from '../shared.js'
+import { tensorTypeFile } from '../tensor-types.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
 import { trainOption, trainValues } from './options.js'
@@ -38,11 +39,10 @@ export function addTrain(program: Command): void {
     ),
   ])
   for (const [name, heading] of Object.entries(optionGroups))
-    group(
-      command,
-      heading,
-      optionEntries.flatMap(([, entry]) => (entry.group === name ? [trainOption(entry)] : [])),
-    )
+    group(command, heading, [
+      ...optionEntries.flatMap(([, entry]) => (entry.group === name ? [trainOption(entry)] : [])),
+      ...(name === 'types' ? [tensorTypeFile()] : []),
+    ])
   group(command, 'Running and output', [
     threadsOption('all'),
     new Option('--dry-run', 'print the plan item by item and exit; nothing is written'),
@@ -66,7 +66,7 @@ export function addTrain(program: Command): void {
     )
     .action(async (name: string, options: Options) => {
       const { type, json, dryRun } = options
-      const values = trainValues(options)
+      const values = await trainValues(options)
       if (values.seconds !== undefined && values.steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
       const { path: input, beside } = await localModel(name, 'full-precision')
