@@ -1,6 +1,7 @@
 /** Types within a budget. */
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { type Choice, chooseWithin } from '../../src/allocate/choose.js'
+import { searchTypes } from '../../src/allocate/search.js'
 import { Random } from '../../src/random.js'
 
 const choice = (bytes: number, loss: number): Choice => ({ type: bytes, bytes, loss })
@@ -31,7 +32,10 @@ test('within the budget, and near the best of all combinations', () => {
     const options = new Map(
       Array.from({ length: 5 }, (_, i) => {
         const weight = random.uniform()
-        return [String(i), [1, 2, 3, 4].map((bits) => choice(bits * (1 + random.int(3)), weight * 4 ** -bits))]
+        return [
+          String(i),
+          [1, 2, 3, 4].map((bits) => choice(bits * (1 + random.int(3)), weight * 4 ** -bits)),
+        ]
       }),
     )
     const budget = 5 * 4 + random.int(20)
@@ -55,3 +59,69 @@ function combinations(choices: readonly (readonly Choice[])[]): { bytes: number;
     [{ bytes: 0, loss: 0 }],
   )
 }
+
+describe('the search', () => {
+  // Errors by bits; tensors of 100 weights.
+  const bits = [2, 3, 4, 5, 6, 8]
+  const names = [
+    'output.weight',
+    ...[0, 1, 2].flatMap((i) => [`blk.${i}.ffn_up.weight`, `blk.${i}.attn_v.weight`]),
+  ]
+  const errors = new Map(
+    names.map((name) => [
+      name,
+      bits.map((b) => ({ type: b, bytes: 12.5 * b, bitsPerWeight: b, error: 4 ** -b })),
+    ]),
+  )
+  const budget = (names.length * 100 * 4) / 8
+  /** Errors of a layer act on each other, which no sum of estimates sees: those of the last one add up as they are, not squared. */
+  const kldOf = (types: ReadonlyMap<string, number>): number => {
+    const errorOf = (name: string): number => 4 ** -(types.get(name) ?? 16)
+    const last = names.filter((name) => name.startsWith('blk.2.')).map((name) => Math.sqrt(errorOf(name)))
+    return names.reduce((sum, name) => sum + errorOf(name), 0) + 20 * last.reduce((a, b) => a * b, 1)
+  }
+  const search = async (candidates: number) => {
+    const asked: (readonly ReadonlyMap<string, number>[])[] = []
+    const found = await searchTypes({
+      ...{ errors, budget, candidates, cost: (bytes) => bytes },
+      klds: async (some) => {
+        asked.push(some)
+        return some.map(kldOf)
+      },
+    })
+    return { found: found!, asked }
+  }
+
+  test('measures every tensor alone, then as many whole candidates as are allowed, none twice', async () => {
+    const { asked } = await search(12)
+    const all = asked.flat()
+    const alone = all.filter(({ size }) => size === 1)
+    expect(alone.map((types) => [...types.keys()][0])).toEqual(names)
+    const whole = all.filter(({ size }) => size === names.length)
+    expect(whole.length + alone.length).toBe(all.length)
+    expect(whole.length).toBeLessThanOrEqual(12)
+    expect(new Set(whole.map((types) => JSON.stringify([...types]))).size).toBe(whole.length)
+    for (const types of whole)
+      expect([...types.values()].reduce((sum, b) => sum + 12.5 * b, 0)).toBeLessThanOrEqual(budget)
+    expect(asked.every(({ length }) => length <= 4)).toBe(true)
+  })
+
+  test('swaps find what estimates do not see, and the best of what was measured is taken', async () => {
+    const { found, asked } = await search(64)
+    const measured = asked.flat().filter(({ size }) => size === names.length)
+    expect(found.kld).toBe(Math.min(...measured.map(kldOf)))
+    expect(found.kld).toBe(kldOf(found.types))
+    expect(found.kld).toBeLessThan(found.first.kld)
+    expect((await search(1)).found.types).toEqual(found.first.types)
+  })
+
+  test('the same measurements give the same search', async () => {
+    const [a, b] = [await search(20), await search(20)]
+    expect(a).toEqual(b)
+  })
+
+  test('a budget below the smallest types is none', async () => {
+    const settings = { errors, candidates: 1, cost: (bytes: number) => bytes, klds: async () => [] }
+    expect(await searchTypes({ ...settings, budget: 100 })).toBeUndefined()
+  })
+})

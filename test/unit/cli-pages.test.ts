@@ -67,6 +67,7 @@ test('docs/options.md is what the parser declares', () => {
 
 /** Values of placeholders: one that is taken, and one that is not, where there is such a one. */
 const values: Readonly<Record<string, readonly [good: string, bad?: string]>> = {
+  '<bits>': ['4.25', '0'],
   '<n>': ['2', 'two'],
   '<x>': ['0.5', '-1'],
   '<share>': ['0.5', '2'],
