@@ -20,11 +20,12 @@ import { humanBytes, humanCount } from './terminal/format.js'
 import { print, printJson, printVerbatim, printWarning, reportFailures } from './terminal/print.js'
 import { clearProgress, progressLine } from './terminal/progress.js'
 import { green, headed, type Line, outputColumns } from './terminal/style.js'
-import { showTraining, warn } from './train/train.js'
+import { showTraining, warn } from './train/run.js'
 
 interface Options {
   data?: string[]
   output?: string
+  original?: string
   types?: string[]
   imatrix: string
   train: string[]
@@ -83,6 +84,10 @@ export function addCompare(program: Command): void {
       '-d, --data <paths...>',
       'held-out text: files, or folders of .txt, .md and .jsonl files (default: the model writes 8192 tokens)',
     ),
+    new Option(
+      '--original <model>',
+      'the model before quantization-aware training, if the model is the checkpoint of such a training: a second reference',
+    ),
     valued('--tokens <n>', 'maximum number of tokens of the text (default: all)', positiveInteger),
     contextOption('window length in tokens (default: 512)'),
     valued('-r, --repetitions <n>', 'repetitions of the speed tests; 0: none', wholeNumber, { value: 5 }),
@@ -108,7 +113,19 @@ export function addCompare(program: Command): void {
       ),
     )
     .action(async (model: string, files: string[], options: Options) => {
-      const { json, markdown, output, memory, steps, time, trainData, trainTokens, seed, ...others } = options
+      const {
+        json,
+        markdown,
+        output,
+        original,
+        memory,
+        steps,
+        time,
+        trainData,
+        trainTokens,
+        seed,
+        ...others
+      } = options
       const { cacheTypeK, cacheTypeV, progress: _, ...rest } = others
       const kvType = cachePair(cacheTypeK, cacheTypeV)
       if (time !== undefined && steps !== undefined)
@@ -118,6 +135,7 @@ export function addCompare(program: Command): void {
       const asked = {
         model: await localPath(model, 'full-precision'),
         files: await localPaths(files, 'any'),
+        ...(original !== undefined && { original: await localPath(original, 'full-precision') }),
         ...rest,
         training: {
           ...(steps !== undefined && { steps }),

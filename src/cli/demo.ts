@@ -10,7 +10,7 @@ import { humanBytes, humanCount, plusMinus, table } from './terminal/format.js'
 import { print, printJson } from './terminal/print.js'
 import { clearProgress, progressLine } from './terminal/progress.js'
 import { bold, green, headed, type Line } from './terminal/style.js'
-import { showTraining, warn } from './train/train.js'
+import { showTraining, warn } from './train/run.js'
 
 interface Options {
   output: string

@@ -132,3 +132,7 @@ function duration(text: string): number {
   const value = 3600 * Number(hours) + 60 * Number(minutes) + Number(rest)
   return Number.isSafeInteger(Math.floor(value)) ? value : Number.NaN
 }
+
+/** `--target-bits` for `targetBits`. */
+export const flagOfKey = (key: string): string =>
+  `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`

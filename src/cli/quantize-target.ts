@@ -3,8 +3,9 @@ import { Option } from 'commander'
 import type { AllocateEvent, Allocation } from '../allocate/allocate.js'
 import { UsageError } from '../errors.js'
 import type { QuantizeMethod } from '../quantize/methods.js'
-import { bytes, positiveInteger, positiveNumber } from './options.js'
+import { bytes, flagOfKey, positiveInteger, positiveNumber } from './options.js'
 import { nameBeside, newName } from './output-name.js'
+import { solving } from './quantize-solve.js'
 import { valued } from './shared.js'
 import { humanBytes, plain, table } from './terminal/format.js'
 import { print, printJson, printWarning } from './terminal/print.js'
@@ -26,7 +27,7 @@ export interface TargetOptions {
 interface SharedOptions {
   output?: string
   imatrix?: string
-  method?: QuantizeMethod
+  method?: QuantizeMethod | typeof solving
   threads?: number
   dryRun?: true
   json?: true
@@ -36,18 +37,16 @@ export const targetOptions = (): Option[] => [
   valued('--target-size <size>', 'size of the file at most, e.g. 3.5GiB', bytes),
   valued('--target-bits <bits>', 'bits per weight at most, over all tensors, e.g. 4.25', positiveNumber),
   new Option('--trainable', 'take only types that quench train trains, so that it can go on from the file'),
-  new Option(
-    '-d, --data <paths...>',
-    'text on which candidates are measured (default: text of five kinds that ships with quench)',
-  ),
-  valued('--tokens <n>', 'tokens of that text (default: 8192)', positiveInteger),
+  valued('--tokens <n>', 'tokens of text to measure candidates on (default: 8192)', positiveInteger),
   valued('--candidates <n>', 'whole files that are measured at most (default: 64)', positiveInteger),
   new Option('--store <file>', 'database of measurements (default: in the cache folder)'),
 ]
 
 const targets: readonly (keyof TargetOptions)[] = ['targetSize', 'targetBits']
-const own: readonly (keyof TargetOptions)[] = ['trainable', 'data', 'tokens', 'candidates', 'store']
-const shared: readonly string[] = ['output', 'imatrix', 'method', 'threads', 'dryRun', 'json', 'progress']
+const own = ['trainable', 'tokens', 'candidates', 'store'] as const
+const shared: readonly string[] = [
+  ...['data', 'output', 'imatrix', 'method', 'threads', 'dryRun', 'json', 'progress'],
+]
 
 /** @throws UsageError for options of a target without one */
 export function hasTarget(options: TargetOptions): boolean {
@@ -67,10 +66,16 @@ export async function quantizeToTarget(
   const { targetSize, targetBits, output: named, dryRun, json } = options
   if (targetSize !== undefined && targetBits !== undefined)
     throw new UsageError('--target-size and --target-bits exclude each other; give one of them')
-  const other = Object.keys(options).find((key) => ![...targets, ...own, ...shared].includes(key))
+  const other = Object.keys(options).find(
+    (key) => ![...targets, ...own, ...shared].some((name) => name === key),
+  )
   if (other !== undefined)
     throw new UsageError(
-      `--${other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} does not go with a target, which decides the types; leave one of them out`,
+      `${flagOfKey(other)} does not go with a target, which decides the types; leave one of them out`,
+    )
+  if (options.method === solving)
+    throw new UsageError(
+      `--method ${solving} needs a type; to solve for types of a size, write the file first and name it with --tensor-type-file`,
     )
   if (more.length > 1 || (more.length === 1 && named !== undefined))
     throw new UsageError(
@@ -79,7 +84,7 @@ export async function quantizeToTarget(
   const ending = targetBits === undefined ? humanBytes(targetSize ?? 0).replace(' ', '') : `${targetBits}bits`
   const output = named ?? more[0] ?? (dryRun ? nameBeside : newName)(beside, ending)
   const { quantizeToSize } = await import('../allocate/allocate.js')
-  const given = [...own, 'imatrix', 'method', 'threads', 'dryRun'] as const
+  const given = [...own, 'data', 'imatrix', 'method', 'threads', 'dryRun'] as const
   const found = await quantizeToSize(input, output, {
     ...Object.fromEntries(given.flatMap((key) => (options[key] === undefined ? [] : [[key, options[key]]]))),
     ...(targetSize !== undefined && { targetBytes: targetSize }),

@@ -4,7 +4,7 @@ import { optionEntries } from '../config/table.js'
 import { UsageError } from '../errors.js'
 import { fileTypeNamed } from '../gguf/file-types.js'
 import type { KeptLattices } from '../lattice/index.js'
-import { quantizeMethods } from '../quantize/methods.js'
+import { type QuantizeMethod, quantizeMethods } from '../quantize/methods.js'
 import type { QuantizeSettings } from '../quantize/options.js'
 import type { QuantizeFileResult } from '../quantize/ptq.js'
 import { helpEnd } from './help.js'
@@ -12,6 +12,7 @@ import { localModel, modelArgument } from './models.js'
 import { fileType, oneMore } from './options.js'
 import { newName } from './output-name.js'
 import { describePlan } from './quantize-plan.js'
+import { isSolved, solve, solveOptions, solving } from './quantize-solve.js'
 import { hasTarget, quantizeToTarget, type TargetOptions, targetOptions } from './quantize-target.js'
 import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
 import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeFile } from './tensor-types.js'
@@ -21,7 +22,8 @@ import { clearProgress, eventLine } from './terminal/progress.js'
 import { headed } from './terminal/style.js'
 import { trainOption } from './train/options.js'
 
-interface QuantizeOptions extends TargetOptions, Omit<QuantizeSettings, 'tensorTypes'> {
+interface QuantizeOptions extends TargetOptions, Omit<QuantizeSettings, 'tensorTypes' | 'method'> {
+  method?: QuantizeMethod | typeof solving
   type?: string
   output?: string
   tensorType?: RuleOrFile[]
@@ -53,9 +55,9 @@ export function addQuantize(program: Command): void {
   group(command, 'What becomes of the weights', [
     new Option(
       '--method <method>',
-      'how they are rounded: as llama-quantize does, or with the scales and codes of least error that a search finds in the same bytes',
+      'how they are rounded: as llama-quantize does; with the scales and codes of least error that a search finds in the same bytes; or solved matrix by matrix for what the model computes, as train does before its steps',
     )
-      .choices(quantizeMethods)
+      .choices([...quantizeMethods, solving])
       .default('reference'),
     new Option('--imatrix <file>', 'importance matrix, of quench imatrix or llama-imatrix (GGUF or .dat)'),
     new Option(
@@ -75,6 +77,13 @@ export function addQuantize(program: Command): void {
     ).argParser(kvOverride),
     new Option('--allow-requantize', 'accept an input that is quantized already, at a loss'),
   ])
+  group(command, 'Text to solve on, or to measure candidates on', [
+    new Option(
+      '-d, --data <paths...>',
+      'your own text (default: text of five kinds that ships with quench; to solve on, the model writes half)',
+    ),
+  ])
+  group(command, 'The method solve', solveOptions())
   group(command, 'A size instead of a type', targetOptions())
   group(command, 'Running', [threadsOption('all'), progressOption(), jsonOption()])
   command
@@ -101,7 +110,14 @@ export function addQuantize(program: Command): void {
         const { path, beside } = await localModel(name, 'full-precision')
         return quantizeToTarget({ input: path, beside }, more, options)
       }
-      const { type, threads, ...asked } = positional(more, options)
+      const asked = positional(more, options)
+      if (isSolved({ ...options })) {
+        const { path: input, beside } = await localModel(name, 'full-precision')
+        return solve({ name, input, beside }, asked, { ...options })
+      }
+      if (options.data !== undefined)
+        throw new UsageError('--data needs --method solve, --target-size or --target-bits; leave it out')
+      const { type, threads } = asked
       const settings = { ...(await settingsOf(options)), ...(threads !== undefined && { threads }) }
       const need = options.allowRequantize ? 'any' : 'full-precision'
       const { path: input, beside } = await localModel(name, need)
@@ -138,7 +154,7 @@ async function settingsOf(options: QuantizeOptions): Promise<QuantizeSettings> {
     excludeWeights: options.excludeWeights ?? [],
     pruneLayers: options.pruneLayers ?? [],
     overrideKv: options.overrideKv ?? [],
-    method: options.method ?? 'reference',
+    ...(options.method !== undefined && options.method !== solving && { method: options.method }),
     ...(imatrix !== undefined && { imatrix }),
     ...(outputTensorType !== undefined && { outputTensorType }),
     ...(tokenEmbeddingType !== undefined && { tokenEmbeddingType }),

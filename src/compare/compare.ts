@@ -20,9 +20,10 @@ import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.j
 import { type FileSpeed, type Round, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
 import { choosePrompts } from './continuations.js'
+import type { KeptEvaluation, Running } from './evaluations.js'
 import { type Candidate, judge } from './judge.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
-import { type KeptEvaluation, type Measured, measureAll, type Running } from './measure.js'
+import { type Measured, measureAll } from './measure.js'
 import { makeStoreFolder, Store, storeOutput } from './store.js'
 import { verdict } from './verdict.js'
 
@@ -36,7 +37,7 @@ const partsOfText = 8
 /** The files that a comparison writes and reads. */
 export function comparisonFiles(options: CompareOptions): Files & { store: Output } {
   const { model, files = [], data = [], folder, types, train = [], training } = options
-  const { imatrix = 'auto' } = options
+  const { imatrix = 'auto', original } = options
   const store = storeOutput(options.store)
   const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))
   return {
@@ -44,6 +45,7 @@ export function comparisonFiles(options: CompareOptions): Files & { store: Outpu
     writes: [store, ...madeFiles({ model, folder, types, imatrix, train })],
     reads: [
       ...named('the model', [model]),
+      ...named('--original', original === undefined ? [] : [original]),
       ...named('a file to compare', files),
       ...named('--data', data),
       ...named('--train-data', training?.data ?? []),
@@ -56,6 +58,7 @@ export function comparisonFiles(options: CompareOptions): Files & { store: Outpu
 export async function compare(options: CompareOptions): Promise<Comparison> {
   checkOptionNames(options, {
     model: true,
+    original: true,
     files: true,
     types: true,
     imatrix: true,
@@ -104,6 +107,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const facts = await inspectFile(model)
   onProgress?.({ stage: 'hash', done: 0, total: 1 })
   const reference = { path: model, hash: await store.hashOf(model) }
+  const original = await originalOf(store, options)
   const { entries, failures } = await makeFiles(store, {
     model,
     modelHash: reference.hash,
@@ -126,6 +130,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const measured = await measureAll(store, reference, entries, {
     ...{ documents, context, tests, repetitions, versions, failures, length: continuationTokens },
     running,
+    ...(original && { original }),
     ...(options.tokens !== undefined && { maxTokens: options.tokens }),
     prompts: () => choosePrompts(model, texts, { count: options.continuations ?? 4, tokens: promptTokens }),
     onProgress: (stage, done, total) => onProgress?.({ stage, done, total }),
@@ -173,6 +178,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
       ...(modelSpeed && { speed: modelSpeed }),
       continuations: measured.reference.continuations,
     },
+    ...(original && any.original && { original: { ...any.original, ...original } }),
     files: compared.sort((a, b) => b.bytes - a.bytes || a.kld.mean - b.kld.mean),
     pairs: judged.pairs,
     verdict: outcome,
@@ -207,6 +213,17 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     },
     store: { path: store.path, ...store.count() },
   }
+}
+
+/** @throws UsageError for the model itself, from which there would be no loss of a method */
+async function originalOf(store: Store, { model, original }: CompareOptions) {
+  if (original === undefined) return undefined
+  const hash = await store.hashOf(original)
+  if (hash === (await store.hashOf(model)))
+    throw new UsageError(
+      `--original ${original} is the model itself; name the model that it was trained from, or leave it out`,
+    )
+  return { path: original, hash }
 }
 
 /** Text that the model writes if none is given. */

@@ -1,7 +1,7 @@
 /** Input and output of a comparison: options, progress, and the result that reports are made from. */
 
 import type { TrainEvent, TrainSettings } from '../config/options.js'
-import type { DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
+import type { Divergence, DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
 import type { ProgressEvent } from '../notices.js'
 import type { FileSpeed, Machine } from '../speed/index.js'
@@ -13,6 +13,11 @@ import type { TensorError } from './tensor-errors.js'
 export interface CompareOptions {
   /** The full-precision GGUF file: source of all files that are made, and reference. */
   readonly model: string
+  /**
+   * The model before its quantization-aware training, if `model` is the checkpoint of such a training: a second reference. The divergence
+   * from `model` is the loss of the conversion, that from `original` the loss of the whole method.
+   */
+  readonly original?: string
   /** Other quantized files of this model. */
   readonly files?: readonly string[]
   /** PTQ types to make. Default: the usual ladder, IQ types included. */
@@ -84,11 +89,15 @@ export interface ComparedFile extends Omit<FileEvaluation, 'windowSums'>, Judgem
 
 export interface Comparison {
   readonly model: EvaluatedFile & {
+    /** Divergence from the original: the change made by training alone. */
+    readonly original?: Divergence
     readonly name: string
     readonly hash: string
     readonly speed?: FileSpeed
     readonly continuations: readonly Continuation[]
   }
+  /** Of `CompareOptions.original`; files and model then have a divergence from it (`original`). */
+  readonly original?: EvaluatedFile & { readonly hash: string }
   /** Ordered by size, the largest first. */
   readonly files: readonly ComparedFile[]
   readonly pairs: readonly Pair[]

@@ -2,34 +2,24 @@
  * Measures the files of a comparison by their contents: stored measurements are not repeated, and every measurement is stored
  * as soon as it is complete.
  */
-import { stat } from 'node:fs/promises'
-import { freemem } from 'node:os'
 import type { Document } from '../data/texts.js'
-import { FileError, QuenchError } from '../errors.js'
-import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
+import { QuenchError } from '../errors.js'
 import type { Failure } from '../failures.js'
-import { contentHash } from '../hashes.js'
-import { type Round, roundTokens, runRound, type SpeedTest, thisMachine } from '../speed/index.js'
+import { type Round, roundTokens, runRound, type SpeedTest } from '../speed/index.js'
 import { type Continuation, type Prompt, writeOn } from './continuations.js'
+import {
+  computedOn,
+  evaluateAll,
+  type KeptEvaluation,
+  type Measurable,
+  type Progress,
+  type Running,
+  type Versions,
+} from './evaluations.js'
 import type { Store } from './store.js'
 import { type TensorError, tensorErrors } from './tensor-errors.js'
 
-/** A file with its name and contents. */
-export interface Measurable {
-  readonly path: string
-  readonly hash: string
-}
-
-/** How models are run. Omitted fields have llama.cpp's defaults, in the keys of measurements too. */
-export interface Running {
-  readonly threads?: number
-  readonly gpuLayers?: number
-  readonly kvType?: string
-}
-
 type Stage = 'evaluate' | 'bench' | 'tensors' | 'write'
-type Progress = (done: number, total: number) => void
-type Versions = Readonly<Record<string, string>>
 
 /** All measurements of a file of a comparison; the reference has all but an evaluation. */
 export interface Measured<File extends Measurable> {
@@ -42,6 +32,8 @@ export interface Measured<File extends Measurable> {
 }
 
 export interface MeasureOptions {
+  /** The model before training, as a second reference. */
+  readonly original?: Measurable
   readonly documents: readonly Document[]
   readonly context: number
   readonly maxTokens?: number
@@ -109,91 +101,6 @@ export async function measureAll<File extends Measurable>(
   }
 }
 
-/** The stored part of an evaluation: everything but the file's path. */
-export interface KeptEvaluation {
-  readonly file: Omit<FileEvaluation, 'path'>
-  readonly reference: Omit<Evaluation['reference'], 'path'>
-  readonly windows: number
-  readonly tokens: number
-  readonly warnings: readonly string[]
-}
-
-interface EvaluateAllOptions {
-  readonly reference: Measurable
-  readonly documents: readonly Document[]
-  readonly context: number
-  readonly maxTokens?: number
-  readonly running: Running
-  readonly versions: Versions
-  readonly onProgress?: Progress
-}
-
-/** Files evaluated in one run with the reference: few enough that an interruption loses little. */
-const sideBySide = 4
-
-/** Evaluations by hash. Files that cannot be evaluated are added to `failures` and skipped. */
-export async function evaluateAll(
-  store: Store,
-  files: readonly Measurable[],
-  options: EvaluateAllOptions,
-): Promise<{ evaluations: Map<string, KeptEvaluation>; failures: Failure[] }> {
-  const { reference, documents, context, maxTokens, running, versions, onProgress } = options
-  const { kvType, ...where } = running
-  const text = contentHash(documents)
-  const inputs = (hash: string) => ({
-    reference: reference.hash,
-    file: hash,
-    text,
-    context,
-    maxTokens: maxTokens ?? null,
-    ...computedOn(running),
-    versions,
-  })
-  const evaluations = new Map<string, KeptEvaluation>()
-  const failures: Failure[] = []
-  let missing: Measurable[] = []
-  for (const file of files) {
-    const known = store.get<KeptEvaluation>('evaluate', inputs(file.hash))
-    if (known) evaluations.set(file.hash, known)
-    else if (!missing.some(({ hash }) => hash === file.hash)) missing.push(file)
-  }
-  const all = missing.length
-  while (missing.length > 0) {
-    const group = await nextGroup(missing)
-    const before = all - missing.length
-    try {
-      const { files: measured, ...result } = await evaluateFiles({
-        reference: reference.path,
-        files: group.map(({ path }) => path),
-        text: documents,
-        context,
-        ...(maxTokens !== undefined && { maxTokens }),
-        ...where,
-        ...(kvType !== undefined && { kvTypes: [kvType] }),
-        onProgress: ({ done, total }) => onProgress?.(before + (group.length * done) / total, all),
-      })
-      // Warnings about single files are computed again for the files of each comparison.
-      const ofFiles = perplexityWarnings({ ...result, files: measured })
-      const warnings = result.warnings.filter((warning) => !ofFiles.includes(warning))
-      const kept = measured.map(({ path: _, ...file }): KeptEvaluation => {
-        const { path: __, ...base } = result.reference
-        const { windows, tokens } = result
-        return { file, reference: base, windows, tokens, warnings }
-      })
-      store.putAll(kept.map((value, i) => ({ kind: 'evaluate', inputs: inputs(group[i].hash), value })))
-      for (const { hash } of group)
-        evaluations.set(hash, store.get<KeptEvaluation>('evaluate', inputs(hash)) as KeptEvaluation)
-      missing = missing.slice(group.length)
-    } catch (error) {
-      const bad = error instanceof FileError ? group.find(({ path }) => path === error.path) : undefined
-      if (!bad || !(error instanceof FileError)) throw error
-      failures.push({ path: bad.path, problem: error.message })
-      missing = missing.filter((file) => file !== bad)
-    }
-  }
-  return { evaluations, failures }
-}
-
 /**
  * Interleaved rounds of all files, A B A B, by hash. A round is stored as one measurement of all its files: ratios are taken
  * within a round, and conditions differ between days. One more file therefore means that all files are measured again.
@@ -230,12 +137,6 @@ export async function benchAll(
     for (const hash of hashes) rounds.get(hash)?.push(measured[hash])
   }
   return rounds
-}
-
-/** Logits differ slightly with the processor's kernels and the number of threads, which by default follows from the cores. */
-function computedOn(running: Running) {
-  const { cpu, cores } = thisMachine()
-  return { ...running, threads: running.threads ?? null, machine: { cpu, cores } }
 }
 
 /** Relative errors of tensors, by hash; undefined for a file whose tensors do not match the reference's. */
@@ -278,22 +179,4 @@ export async function writeAll(
     onProgress?.(i + 1, files.length)
   }
   return written
-}
-
-/** The next files to evaluate in one run: as many as fit in half of the free memory, including llama.cpp's repacked copies. */
-async function nextGroup(files: readonly Measurable[]): Promise<Measurable[]> {
-  const room = freemem() / 2
-  let bytes = 0
-  const group: Measurable[] = []
-  for (const file of files.slice(0, sideBySide)) {
-    bytes +=
-      2 *
-      (await stat(file.path).then(
-        ({ size }) => size,
-        () => 0,
-      ))
-    if (group.length > 0 && bytes > room) break
-    group.push(file)
-  }
-  return group
 }

@@ -8,8 +8,13 @@ import type { Recovered } from '../compare/judge.js'
 import { humanBytes, plural, plusMinus } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
 import { markdownTable, markdownText } from './markdown.js'
+import { lossesText } from './text.js'
 
-export function modelCard({ model, files, verdict, settings }: Comparison): string {
+export function modelCard(comparison: Comparison): string {
+  const { model, original, files, verdict, settings } = comparison
+  const losses = lossesText(comparison)
+  const withError = ({ kld }: Pick<Comparison['files'][number], 'kld'>) =>
+    `${kld.mean.toFixed(6)} ${plusMinus(kld.se, 6)}`
   const tests = files[0]?.speed?.tests ?? []
   const header = [
     'quantization',
@@ -17,7 +22,7 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     'bits/weight',
     'PPL',
     'PPL ratio',
-    'mean KLD',
+    ...(original ? ['method loss', 'conversion loss'] : ['mean KLD']),
     '99 % KLD',
     'same top token',
     ...tests.map((test) => `${testName(test)}, t/s`),
@@ -32,7 +37,9 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     humanBytes(model.bytes),
     model.bitsPerWeight.toFixed(2),
     `${model.perplexity.mean.toFixed(4)} ${plusMinus(model.perplexity.se, 4)}`,
-    ...['', '', '', ''],
+    '',
+    ...(original ? [model.original ? withError(model.original) : ''] : []),
+    ...['', '', ''],
     ...speeds(model.speed),
     ...['', '', ''],
   ]
@@ -42,7 +49,8 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     file.bitsPerWeight.toFixed(2),
     `${file.perplexity.mean.toFixed(4)} ${plusMinus(file.perplexity.se, 4)}`,
     `${file.perplexityRatio.mean.toFixed(4)} ${plusMinus(file.perplexityRatio.se, 4)}`,
-    `${file.kld.mean.toFixed(6)} ${plusMinus(file.kld.se, 6)}`,
+    ...(original ? [file.original ? withError(file.original) : ''] : []),
+    withError(file),
     file.kld.p99.toFixed(5),
     `${(100 * file.top1.mean).toFixed(2)} ${plusMinus(100 * file.top1.se, 2)} %`,
     ...speeds(file.speed),
@@ -64,10 +72,12 @@ export function modelCard({ model, files, verdict, settings }: Comparison): stri
     '',
     ...markdownTable(header, [first, ...rows]),
     '',
-    markdownText(how),
+    markdownText(losses === undefined ? how : `${how} ${capital(losses)}.`),
   ]
   return `${lines.join('\n')}\n`
 }
+
+const capital = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
 
 /** `1 of 2 threads`; libllama's default number of threads depends on the model. */
 export const threadsOf = ({ threads, machine }: Comparison['settings']): string =>

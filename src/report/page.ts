@@ -12,6 +12,7 @@ import { threadsOf } from './card.js'
 import { type Html, html, trusted } from './html.js'
 import { plotDocuments, plotSize, plotSpeed, plotTensors, plotTraining, seriesColor } from './plots.js'
 import { script, style } from './style.js'
+import { lossesText } from './text.js'
 
 export function reportPage(comparison: Comparison): string {
   const { model, files, verdict, settings, failures, warnings } = comparison
@@ -80,7 +81,9 @@ interface Column {
   readonly cell: (file: ComparedFile) => readonly [shown: string | Html, value: string | number]
 }
 
-function fileTable({ files, model }: Comparison): Html {
+function fileTable(comparison: Comparison): Html {
+  const { files, model, original } = comparison
+  const losses = lossesText(comparison)
   const range = ([low, high]: readonly [number, number], digits: number) =>
     `${low.toFixed(digits)} - ${high.toFixed(digits)}`
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`
@@ -98,7 +101,19 @@ function fileTable({ files, model }: Comparison): Html {
         perplexity.mean,
       ],
     },
-    { title: 'KL divergence', cell: ({ kld }) => [kld.mean.toFixed(5), kld.mean] },
+    ...(original
+      ? [
+          {
+            title: 'method loss',
+            cell: ({ original: loss }: ComparedFile) =>
+              loss ? ([loss.kld.mean.toFixed(5), loss.kld.mean] as const) : (['', ''] as const),
+          },
+        ]
+      : []),
+    {
+      title: original ? 'conversion loss' : 'KL divergence',
+      cell: ({ kld }) => [kld.mean.toFixed(5), kld.mean],
+    },
     { title: '95 % interval', cell: ({ kldInterval }) => [range(kldInterval, 5), kldInterval[0]] },
     { title: '99 % KLD', cell: ({ kld }) => [kld.p99.toFixed(4), kld.p99] },
     { title: 'same top token', cell: ({ top1 }) => [percent(top1.mean), top1.mean] },
@@ -152,7 +167,7 @@ function fileTable({ files, model }: Comparison): Html {
   return html`<div class="wide"><table class="sorts" id="files"><thead><tr>${columns.map(
     ({ title }) => html`<th scope="col"><button type="button">${title}</button></th>`,
   )}</tr></thead><tbody>${files.map(row)}</tbody></table></div>
-<p class="soft">Full precision: ${nameOf(model.path)}, ${model.type}, ${humanBytes(model.bytes)}, perplexity ${model.perplexity.mean.toFixed(3)}.</p>`
+<p class="soft">Full precision: ${nameOf(model.path)}, ${model.type}, ${humanBytes(model.bytes)}, perplexity ${model.perplexity.mean.toFixed(3)}.${losses === undefined ? '' : html` ${losses}.`}</p>`
 }
 
 const sign = (bound: 'exact' | 'atLeast' | 'atMost'): string =>

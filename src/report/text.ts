@@ -1,4 +1,5 @@
 /** A comparison for the terminal: a table, a small plot of loss against size, and the verdict. */
+import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
 import { humanBytes, plain, table } from '../format.js'
 import { speed } from './bench.js'
@@ -8,11 +9,20 @@ import { scatter } from './scatter.js'
 const scoredText = ({ tokens, windows, context }: Comparison['settings']): string =>
   `${tokens} tokens scored, the second half of each of ${windows} windows of ${context}`
 
+/** What the two losses are, where there is an original; markup is escaped by who shows it. */
+export function lossesText({ model, original }: Comparison): string | undefined {
+  if (!original || !model.original) return undefined
+  const [own, before] = [model, original].map(({ path }) => basename(path))
+  return (
+    `conversion loss: KL divergence from ${own}, which was quantized; method loss: from ${before}, the model before its training, ` +
+    `from which ${own} itself is ${model.original.kld.mean.toFixed(5)} away`
+  )
+}
+
 /** @param width of the terminal; the first line is the heading of the table */
-export function comparisonText(
-  { model, files, verdict, failures, settings }: Comparison,
-  width = Number.POSITIVE_INFINITY,
-): string[] {
+export function comparisonText(comparison: Comparison, width = Number.POSITIVE_INFINITY): string[] {
+  const { model, original, files, verdict, failures, settings } = comparison
+  const losses = lossesText(comparison)
   const writing = (measured: Comparison['model']['speed']) => {
     const test = measured?.tests.find(({ kind }) => kind === 'generate')
     return test ? speed(test.tokensPerSecond.median) : ''
@@ -22,6 +32,7 @@ export function comparisonText(
     humanBytes(file.bytes),
     file.bitsPerWeight.toFixed(2),
     file.perplexity.mean.toFixed(3),
+    ...(original ? [file.original?.kld.mean.toFixed(5) ?? ''] : []),
     file.kld.mean.toFixed(5),
     `${file.kldInterval[0].toFixed(5)} - ${file.kldInterval[1].toFixed(5)}`,
     `${(100 * file.top1.mean).toFixed(1)} %`,
@@ -36,7 +47,7 @@ export function comparisonText(
     'size',
     'bits/weight',
     'PPL',
-    'KLD',
+    ...(original ? ['method loss', 'conversion loss'] : ['KLD']),
     '95 % interval',
     'top-1',
     'recovered',
@@ -50,6 +61,7 @@ export function comparisonText(
     humanBytes(model.bytes),
     model.bitsPerWeight.toFixed(2),
     model.perplexity.mean.toFixed(3),
+    ...(original ? [model.original?.kld.mean.toFixed(5) ?? ''] : []),
     '',
     '',
     '',
@@ -66,8 +78,9 @@ export function comparisonText(
     mark: method === 'qat' ? '#' : 'o',
   }))
   return [
-    ...table([header, first, ...rows], new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), width),
+    ...table([header, first, ...rows], new Set(header.map((_, i) => i).slice(1)), width),
     `* no other file is as small and as good; ${scoredText(settings)}`,
+    ...(losses === undefined ? [] : [plain(losses, 1000)]),
     ...(files.some(({ speed }) => speed) ? [] : ['memory and speed are not measured with --repetitions 0']),
     '',
     'KL divergence against size (o plain, # trained)',

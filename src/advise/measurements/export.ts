@@ -1,5 +1,5 @@
 /** Measurements of the store as records that can be shared. */
-import type { KeptEvaluation } from '../../compare/measure.js'
+import type { KeptEvaluation } from '../../compare/evaluations.js'
 import type { Store } from '../../compare/store.js'
 import { QuenchError } from '../../errors.js'
 import { openGguf } from '../../gguf/index.js'
