@@ -16,7 +16,7 @@ import { configureHelp, programHelp } from './help.js'
 import { addImatrix } from './imatrix.js'
 import { addInspect } from './inspect.js'
 import { addPull } from './pull.js'
-import { addQuantize } from './quantize.js'
+import { addQuantize } from './quantize/quantize.js'
 import { addTrain } from './train/train.js'
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as {

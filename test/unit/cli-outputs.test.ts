@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { nameBeside, newName } from '../../src/cli/output-name.js'
-import { positional } from '../../src/cli/quantize.js'
+import { positional } from '../../src/cli/quantize/quantize.js'
 
 test.each([
   ['model-f16.gguf', 'model-Q4_0.gguf'],

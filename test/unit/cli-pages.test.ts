@@ -84,6 +84,7 @@ const values: Readonly<Record<string, readonly [good: string, bad?: string]>> = 
   '<list>': ['q8_0,Q4_K'],
   '<file|n>': ['3'],
   '<file>': ['a.gguf'],
+  '<model>': ['a.gguf'],
   '<folder>': ['a'],
   '<files...>': ['a.jsonl'],
   '<name>': ['RTX 4090'],

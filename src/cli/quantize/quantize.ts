@@ -1,26 +1,26 @@
 /** `quench quantize`: plain post-training quantization, byte-identical to llama-quantize. */
 import { type Command, Option } from 'commander'
-import { optionEntries } from '../config/table.js'
-import { UsageError } from '../errors.js'
-import { fileTypeNamed } from '../gguf/file-types.js'
-import type { KeptLattices } from '../lattice/index.js'
-import { type QuantizeMethod, quantizeMethods } from '../quantize/methods.js'
-import type { QuantizeSettings } from '../quantize/options.js'
-import type { QuantizeFileResult } from '../quantize/ptq.js'
-import { helpEnd } from './help.js'
-import { localModel, modelArgument } from './models.js'
-import { fileType, oneMore } from './options.js'
-import { newName } from './output-name.js'
-import { describePlan } from './quantize-plan.js'
-import { isSolved, solve, solveOptions, solving } from './quantize-solve.js'
-import { hasTarget, quantizeToTarget, type TargetOptions, targetOptions } from './quantize-target.js'
-import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
-import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeFile } from './tensor-types.js'
-import { humanBytes, table } from './terminal/format.js'
-import { print, printJson, printWarning } from './terminal/print.js'
-import { clearProgress, eventLine } from './terminal/progress.js'
-import { headed } from './terminal/style.js'
-import { trainOption } from './train/options.js'
+import { optionEntries } from '../../config/table.js'
+import { UsageError } from '../../errors.js'
+import { fileTypeNamed } from '../../gguf/file-types.js'
+import type { KeptLattices } from '../../lattice/index.js'
+import { type QuantizeMethod, quantizeMethods } from '../../quantize/methods.js'
+import type { QuantizeSettings } from '../../quantize/options.js'
+import type { QuantizeFileResult } from '../../quantize/ptq.js'
+import { helpEnd } from '../help.js'
+import { localModel, modelArgument } from '../models.js'
+import { fileType, oneMore } from '../options.js'
+import { newName } from '../output-name.js'
+import { describePlan } from './plan.js'
+import { isSolved, solve, solveOptions, solving } from './solve.js'
+import { hasTarget, quantizeToTarget, type TargetOptions, targetOptions } from './target.js'
+import { group, jsonOption, progressOption, threadsOption, valued } from '../shared.js'
+import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeFile } from '../tensor-types.js'
+import { humanBytes, table } from '../terminal/format.js'
+import { print, printJson, printWarning } from '../terminal/print.js'
+import { clearProgress, eventLine } from '../terminal/progress.js'
+import { headed } from '../terminal/style.js'
+import { trainOption } from '../train/options.js'
 
 interface QuantizeOptions extends TargetOptions, Omit<QuantizeSettings, 'tensorTypes' | 'method'> {
   method?: QuantizeMethod | typeof solving
@@ -122,7 +122,7 @@ export function addQuantize(program: Command): void {
       const need = options.allowRequantize ? 'any' : 'full-precision'
       const { path: input, beside } = await localModel(name, need)
       if (options.dryRun) {
-        const { planQuantization } = await import('../quantize/plan.js')
+        const { planQuantization } = await import('../../quantize/plan.js')
         const plan = await planQuantization(input, type, settings)
         plan.warnings.forEach(printWarning)
         if (options.json) printJson(plan)
@@ -130,7 +130,7 @@ export function addQuantize(program: Command): void {
         return
       }
       const output = asked.output ?? newName(beside, type)
-      const { quantizeFile } = await import('../quantize/ptq.js')
+      const { quantizeFile } = await import('../../quantize/ptq.js')
       const result = await quantizeFile(input, output, type, {
         ...settings,
         onProgress: eventLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`, 'quantize'),

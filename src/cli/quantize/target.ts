@@ -1,16 +1,17 @@
 /** `quench quantize --target-size` and `--target-bits`: a type for every tensor, so that the file has a size. */
 import { Option } from 'commander'
-import type { AllocateEvent, Allocation } from '../allocate/allocate.js'
-import { UsageError } from '../errors.js'
-import type { QuantizeMethod } from '../quantize/methods.js'
-import { bytes, flagOfKey, positiveInteger, positiveNumber } from './options.js'
-import { nameBeside, newName } from './output-name.js'
-import { solving } from './quantize-solve.js'
-import { valued } from './shared.js'
-import { humanBytes, plain, table } from './terminal/format.js'
-import { print, printJson, printWarning } from './terminal/print.js'
-import { clearProgress, progressLine } from './terminal/progress.js'
-import { headed, type Line } from './terminal/style.js'
+import type { AllocateEvent, Allocation } from '../../allocate/allocate.js'
+import { UsageError } from '../../errors.js'
+import { fileTypeNamed } from '../../gguf/file-types.js'
+import type { QuantizeMethod } from '../../quantize/methods.js'
+import { bytes, flagOfKey, positiveInteger, positiveNumber } from '../options.js'
+import { nameBeside, newName } from '../output-name.js'
+import { solving } from './solve.js'
+import { valued } from '../shared.js'
+import { humanBytes, plain, table } from '../terminal/format.js'
+import { print, printJson, printWarning } from '../terminal/print.js'
+import { clearProgress, progressLine } from '../terminal/progress.js'
+import { headed, type Line } from '../terminal/style.js'
 
 /** Options that need a target. */
 export interface TargetOptions {
@@ -77,13 +78,16 @@ export async function quantizeToTarget(
     throw new UsageError(
       `--method ${solving} needs a type; to solve for types of a size, write the file first and name it with --tensor-type-file`,
     )
+  const type = more.find((word) => fileTypeNamed(word) !== undefined)
+  if (type !== undefined)
+    throw new UsageError(`${type} is a type, and a target decides the types; leave one of them out`)
   if (more.length > 1 || (more.length === 1 && named !== undefined))
     throw new UsageError(
       `"${more.at(-1)}" is one argument too many; with a target quantize takes INPUT [OUTPUT]`,
     )
   const ending = targetBits === undefined ? humanBytes(targetSize ?? 0).replace(' ', '') : `${targetBits}bits`
   const output = named ?? more[0] ?? (dryRun ? nameBeside : newName)(beside, ending)
-  const { quantizeToSize } = await import('../allocate/allocate.js')
+  const { quantizeToSize } = await import('../../allocate/allocate.js')
   const given = [...own, 'data', 'imatrix', 'method', 'threads', 'dryRun'] as const
   const found = await quantizeToSize(input, output, {
     ...Object.fromEntries(given.flatMap((key) => (options[key] === undefined ? [] : [[key, options[key]]]))),

@@ -3,15 +3,15 @@
  * that stage alone, on as much text as the stage reads.
  */
 import type { Option } from 'commander'
-import { defaults } from '../config/defaults.js'
-import { blockwise } from '../config/methods.js'
-import type { TrainOptions } from '../config/options.js'
-import { optionEntries } from '../config/table.js'
-import { UsageError } from '../errors.js'
-import { flagOfKey } from './options.js'
-import { nameBeside, newName } from './output-name.js'
-import { trainOption, trainValues } from './train/options.js'
-import { runTrain } from './train/run.js'
+import { defaults } from '../../config/defaults.js'
+import { blockwise } from '../../config/methods.js'
+import type { TrainOptions } from '../../config/options.js'
+import { optionEntries } from '../../config/table.js'
+import { UsageError } from '../../errors.js'
+import { flagOfKey } from '../options.js'
+import { nameBeside, newName } from '../output-name.js'
+import { trainOption, trainValues } from '../train/options.js'
+import { runTrain } from '../train/run.js'
 
 /** What `--method` calls it. */
 export const solving = 'solve'

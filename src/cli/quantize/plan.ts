@@ -1,7 +1,7 @@
 /** Output of `quench quantize --dry-run`: a line for every tensor, and the size of the file. */
-import type { QuantizePlan, TensorPlan } from '../quantize/plan.js'
-import { humanBytes, plain, table } from './terminal/format.js'
-import { headed, type Line } from './terminal/style.js'
+import type { QuantizePlan, TensorPlan } from '../../quantize/plan.js'
+import { humanBytes, plain, table } from '../terminal/format.js'
+import { headed, type Line } from '../terminal/style.js'
 
 export function describePlan({ input, type, bytes, bitsPerWeight, tensors }: QuantizePlan): Line[] {
   const rows = tensors.map((tensor) => [
