@@ -6,12 +6,12 @@ import { fileTypeNamed } from '../../gguf/file-types.js'
 import type { QuantizeMethod } from '../../quantize/methods.js'
 import { bytes, flagOfKey, positiveInteger, positiveNumber } from '../options.js'
 import { nameBeside, newName } from '../output-name.js'
-import { solving } from './solve.js'
 import { valued } from '../shared.js'
 import { humanBytes, plain, table } from '../terminal/format.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
 import { headed, type Line } from '../terminal/style.js'
+import { solving } from './solve.js'
 
 /** Options that need a target. */
 export interface TargetOptions {
