@@ -136,8 +136,7 @@ async function allocate(
   if (quantized)
     throw new FileError(gguf.path, `it is quantized already (${type}); take the full-precision file`)
   const context = options.context ?? contextOf(gguf)
-  const matrix =
-    options.imatrix === undefined ? undefined : await readImportanceOf(gguf, options.imatrix)
+  const matrix = options.imatrix === undefined ? undefined : await readImportanceOf(gguf, options.imatrix)
   const importance = matrix?.importance ?? new Map<string, Float32Array>()
   const errors = await typeErrors(gguf, {
     ...{ importance, threads, trainable: options.trainable ?? false },
