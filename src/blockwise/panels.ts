@@ -91,7 +91,7 @@ function searchPanel({ format, width, weights, importance, codes }: SearchPanel)
   return { codes: searchCodes(format, codes, weights, factors) }
 }
 
-export function refinePanel({ rows, width, layout, h, slopes, codes }: RefinePanel): Refined {
+function refinePanel({ rows, width, layout, h, slopes, codes }: RefinePanel): Refined {
   const optimum = new Float32Array(rows * width)
   const moved = new Float32Array(rows * width)
   const coordinates = new Coordinates(codes, layout, width, h, optimum)
@@ -103,7 +103,7 @@ export function refinePanel({ rows, width, layout, h, slopes, codes }: RefinePan
   return { codes, moved, optimum }
 }
 
-export function roundPanel({ rows, width, levels, inverse, left, scales, mins }: RoundPanel): RoundedPanel {
+function roundPanel({ rows, width, levels, inverse, left, scales, mins }: RoundPanel): RoundedPanel {
   const weights = new Float32Array(rows * width)
   const q = new Float32Array(rows * width)
   const errors = new Float32Array(rows * width)

@@ -41,7 +41,7 @@ export interface EntryChoice {
 }
 
 /** The file with the chosen entries alone. @throws UsageError for texts that are found in no name, and where no entry is left */
-export function chosenEntries(
+function chosenEntries(
   file: ImatrixFile,
   { includeWeights = [], excludeWeights = [] }: EntryChoice,
 ): ImatrixFile {
