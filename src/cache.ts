@@ -6,8 +6,8 @@ import { FileError } from './errors.js'
 import { isTemporary, systemError } from './files.js'
 import { type Lock, lockPath, ofProcess, tryLock } from './locks.js'
 
-/** Self-written texts and converted checkpoints, one folder each; the store of measurements; the refreshed catalogue; files not made by quench. */
-export type CacheKind = 'text' | 'converted' | 'measurements' | 'catalogue' | 'other'
+/** Self-written texts, converted checkpoints and unfinished uploads, one folder each; the store of measurements; the refreshed catalogue; files not made by quench. */
+export type CacheKind = 'text' | 'converted' | 'uploads' | 'measurements' | 'catalogue' | 'other'
 
 export interface CacheEntry {
   readonly kind: CacheKind
@@ -30,6 +30,7 @@ const store = 'measurements.db'
 const folders = [
   { name: 'text', kind: 'text', isPart: (entry: Dirent) => isPart(entry) },
   { name: 'converted', kind: 'converted', isPart: (entry: Dirent) => isConverted(entry) },
+  { name: 'uploads', kind: 'uploads', isPart: (entry: Dirent) => isUpload(entry) },
 ] as const
 
 interface Found {
@@ -184,6 +185,10 @@ function entriesOf(
 const isConverted = (entry: Dirent): boolean =>
   entry.isFile() &&
   (/\.gguf$/.test(entry.name) || /^\..*\.(lock|room)$/s.test(entry.name) || isTemporary(entry.name))
+
+/** What is known of an upload (hub/upload/journal.ts). */
+const isUpload = (entry: Dirent): boolean =>
+  entry.isFile() && (entry.name === 'parts.json' || isTemporary(entry.name))
 
 /** A part of a text (text-cache.ts), space reserved for one, or a copy of the model that writes. */
 const isPart = (entry: Dirent): boolean =>

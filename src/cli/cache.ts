@@ -45,6 +45,7 @@ export function addCache(program: Command): void {
 const kinds: Record<CacheKind, string> = {
   text: 'texts that models wrote',
   converted: 'converted checkpoints',
+  uploads: 'parts of unfinished uploads',
   measurements: 'measurements of compare',
   catalogue: 'refreshed catalogue',
   other: 'not of quench',

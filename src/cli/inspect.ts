@@ -1,16 +1,23 @@
 /** `quench inspect`: shows the contents of a GGUF file. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { FileError, UsageError } from '../errors.js'
 import type { Inspection, ShortValue } from '../gguf/inspect.js'
 import type { GridSummary, LatticeReport } from '../lattice/index.js'
+import type { ProvenanceStep } from '../provenance/record.js'
 import { helpEnd } from './help.js'
 import { modelArgument, onNote } from './models.js'
-import { jsonOption } from './shared.js'
+import { oneMore } from './options.js'
+import { jsonOption, progressOption } from './shared.js'
 import { humanBytes, humanCount, plain, table } from './terminal/format.js'
 import { print, printJson } from './terminal/print.js'
+import { clearProgress, eventLine } from './terminal/progress.js'
 import { headed, type Line } from './terminal/style.js'
+import { describeMade, describeVerification } from './verify.js'
 
 interface InspectOptions {
   tensors?: true
+  verify?: true
+  source?: readonly string[]
   json?: true
 }
 
@@ -20,21 +27,45 @@ export function addInspect(program: Command): void {
     .description('show what is in a GGUF file: model, types, size, metadata')
     .argument('<file>', modelArgument('GGUF file; of a split model the first part'))
     .option('--tensors', 'list every tensor')
+    .option(
+      '--verify',
+      'check a file that quench made: its tensors by their recorded hash, and what it was made from, where that is at hand',
+    )
+    .addOption(
+      new Option(
+        '--source <name>',
+        'with --verify: a file or folder that it may be made from, or a name of the Hub, whose checksums are asked for; may be repeated',
+      ).argParser(oneMore),
+    )
+    .addOption(progressOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
       helpEnd(
-        ['Of a name of the Hub only the header is read, at most 2 MB a file; nothing is downloaded.'],
-        ['quench inspect model-Q4_K_M.gguf --tensors', 'quench inspect hf:org/model-GGUF:Q4_K_M'],
+        [
+          'Of a name of the Hub only the header is read, at most 2 MB a file; nothing is downloaded.',
+          '--verify looks for what the file was made from in the cache of the Hub and beside the file. It exits with 1 where something is not as recorded.',
+        ],
+        [
+          'quench inspect model-Q4_K_M.gguf --tensors',
+          'quench inspect hf:org/model-GGUF:Q4_K_M',
+          'quench inspect model-Q4_K_M.gguf --verify',
+          'quench inspect model-Q4_K_M.gguf --verify --source hf:org/model-GGUF',
+        ],
       ),
     )
-    .action(async (name: string, { tensors, json }: InspectOptions) => {
+    .action(async (name: string, { tensors, json, verify, source }: InspectOptions) => {
+      if (source && !verify) throw new UsageError('--source is what --verify compares with; add --verify')
+      if (verify) {
+        await verifyNamed(name, source ?? [], json)
+        return
+      }
       const { inspectModel } = await import('../names/inspect.js')
-      const { inspection: whole, here } = await inspectModel(name, { onNote })
+      const { inspection: whole, here, made } = await inspectModel(name, { onNote })
       const { tensors: list, ...rest } = whole
       const inspection = { ...rest, tensors: tensors ? list : [] }
       const lattice = here ? await (await import('../lattice/index.js')).detectLattices(rest.path) : undefined
-      if (!json) print(describe(inspection, lattice))
+      if (!json) print([...describe(inspection, lattice), ...describeRecord(made)])
       else if (!lattice) printJson(tensors ? inspection : rest)
       else {
         const { tensors: onGrid, ...short } = lattice
@@ -44,6 +75,25 @@ export function addInspect(program: Command): void {
       }
     })
 }
+
+async function verifyNamed(name: string, sources: readonly string[], json?: true): Promise<void> {
+  const { resolveModel } = await import('../names/resolve.js')
+  const { verifyFile } = await import('../names/verify.js')
+  const { path, kind, files } = await resolveModel(name, { onNote })
+  if (kind === 'checkpoint')
+    throw new FileError(name, 'it is a checkpoint; --verify is for GGUF files that quench made')
+  if (files.some(({ present }) => !present))
+    throw new FileError(name, 'it is not here; download it first with `quench pull`')
+  const onProgress = eventLine('checking', (bytes) => `${humanBytes(bytes)}/s`, 'checksum')
+  const verification = await verifyFile(path, { sources, onNote, onProgress })
+  clearProgress()
+  if (json) printJson(verification)
+  else print(describeVerification(verification))
+  if (!verification.ok) process.exitCode = 1
+}
+
+const describeRecord = (made: readonly ProvenanceStep[]): Line[] =>
+  made.length === 0 ? [] : ['', ...describeMade(made)]
 
 /** @param lattice undefined if the weights are not available locally */
 function describe(inspection: Inspection, lattice?: LatticeReport): Line[] {

@@ -15,6 +15,8 @@ import { addEval } from './eval/eval.js'
 import { configureHelp, programHelp } from './help.js'
 import { addImatrix } from './imatrix.js'
 import { addInspect } from './inspect.js'
+import { addAddTo } from './publish/add-to.js'
+import { addPush } from './publish/push.js'
 import { addPull } from './pull.js'
 import { addQuantize } from './quantize/quantize.js'
 import { addTrain } from './train/train.js'
@@ -38,6 +40,8 @@ export function createProgram(): Command {
   addCompare(program)
   addDemo(program)
   addPull(program)
+  addPush(program)
+  addAddTo(program)
   addAdvise(program)
   addCatalogue(program)
   addCache(program)

@@ -4,7 +4,6 @@
  * of them would take more than the limit.
  */
 import { utimesSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { trimCache } from '../cache.js'
 import { ownCacheFolder } from '../cache-folder.js'
@@ -12,10 +11,10 @@ import { UsageError } from '../errors.js'
 import { contentHash } from '../hashes.js'
 import { ofProcess, waitForLock } from '../locks.js'
 import type { ProgressEvent } from '../notices.js'
+import { version } from '../provenance/version.js'
 import { entriesOf, statIfThere } from '../system-errors.js'
 import { convertCheckpoint, defaultType } from './convert.js'
 
-const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 const defaultLimit = 100e9
 const dayMs = 24 * 3600 * 1000
 

@@ -12,11 +12,13 @@ import { createGguf, Metadata, quote } from '../gguf/index.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkChoice } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
+import type { Provenance } from '../provenance/provenance.js'
 import { checkFreeSpace } from '../reserve.js'
 import { Adapter } from './adapter.js'
 import { type Conversion, commonMetadata, layersOf, type Source } from './architecture.js'
 import { generalEntries } from './general.js'
 import { ggufName, plainName } from './names.js'
+import { provenanceOf } from './provenance.js'
 import { Quantization } from './quantization.js'
 import { Rope } from './rope.js'
 import { columnsOf, cut, encoded, type Rows, storedRows } from './rows.js'
@@ -130,7 +132,8 @@ async function convert(checkpoint: Checkpoint, options: ConvertOptions): Promise
       ['general.quantization_version', uint32(2)],
       ...vocabulary.entries,
     ])
-    const bytes = await write(options, metadata, outputs)
+    const provenance = provenanceOf(checkpoint, options.adapter, type.format.name)
+    const bytes = await write(options, metadata, outputs, provenance)
     return {
       path: options.output,
       architecture: conversion.name,
@@ -245,7 +248,9 @@ async function write(
   options: ConvertOptions,
   metadata: Metadata,
   outputs: readonly Output[],
+  provenance: Provenance,
 ): Promise<number> {
+  for (const [key, value] of provenance.begin().placeholders) metadata.set(key, value)
   const sizes = outputs.map(({ rows, format }) => rows.shape[0] * columnsOf(rows.shape) * format.blockBytes)
   const total = sizes.reduce((sum, size) => sum + size, 0)
   await checkFreeSpace(options.output, total)
@@ -257,6 +262,7 @@ async function write(
       shape: [...rows.shape].reverse(),
       type: format.type,
     })),
+    late: (data) => provenance.entries(data, options.onProgress),
   })
   try {
     let done = 0
@@ -272,5 +278,7 @@ async function write(
   } catch (error) {
     await writer.abort()
     throw error
+  } finally {
+    provenance.stop()
   }
 }

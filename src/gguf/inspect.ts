@@ -39,32 +39,33 @@ const itemsShown = 5
 export async function inspectFile(path: string): Promise<Inspection> {
   const gguf = await openGguf(path)
   try {
-    return await inspection(gguf)
+    return await inspectGguf(gguf)
   } finally {
     await gguf.close()
   }
 }
 
-/**
- * The same of files that lie elsewhere, of which only headers are read: at most 2 MiB a file.
- * @param sources of all parts, in order
- * @throws FileError
- */
+/** The same of files that lie elsewhere, of which only headers are read. */
 export async function inspectRemote(sources: readonly RangeSource[]): Promise<Inspection> {
-  return inspection(
+  return inspectGguf(
     await openRemote(sources),
     sources.map(({ size }) => size),
   )
 }
 
-/** A file that lies elsewhere, by its header: its weights cannot be read. @param sources of all parts, in order. @throws FileError */
+/**
+ * Reads the headers of files that lie elsewhere, at most 2 MiB of each. There are no tensors to be read.
+ * @param sources of all parts, in order
+ * @throws FileError
+ */
 export async function openRemote(sources: readonly RangeSource[]): Promise<Gguf> {
   const headers: Header[] = []
   for (const [i, source] of sources.entries()) headers.push(await skimHeader(source, i))
   return new Gguf(sources.map(({ name }, i) => ({ path: name, header: headers[i] })))
 }
 
-async function inspection(gguf: Gguf, sizes?: readonly number[]): Promise<Inspection> {
+/** @param sizes of the files in bytes, where they are not on this disk */
+export async function inspectGguf(gguf: Gguf, sizes?: readonly number[]): Promise<Inspection> {
   const { metadata, files, path } = gguf
   const text = (key: string) => {
     const found = metadata.get(key)

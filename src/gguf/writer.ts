@@ -2,12 +2,13 @@
  * Writes a GGUF file as a stream: the header first, since all sizes are known, then each tensor's bytes in the order given, so
  * a file of any size takes only the memory of one chunk. The file appears under its name only when it is complete.
  */
+import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { commitTemporary, discardTemporary, openTemporary, systemError } from '../files.js'
 import { encodeHeader } from './encode.js'
 import { alignmentOf, padded, tensorSize } from './header.js'
-import { Metadata } from './metadata.js'
+import { type GgufValue, Metadata } from './metadata.js'
 import { encodeText, quote } from './text.js'
 
 /** Content of a file to be written. */
@@ -25,6 +26,17 @@ export interface GgufContent {
   readonly alignment?: number
   /** Keep the replaced file as the reserve of the next one (reserve.ts). */
   readonly keepReserved?: boolean
+  /**
+   * Gives values of `metadata` that are known only once the data is, by key. Each takes as many bytes as the one that it replaces.
+   * @param data all tensors' bytes in their order, without padding: what llama-gguf-hash calls the hash of the model
+   */
+  readonly late?: (data: DataDigest) => Promise<ReadonlyMap<string, GgufValue>>
+}
+
+export interface DataDigest {
+  /** In hexadecimal digits. */
+  readonly sha256: string
+  readonly bytes: number
 }
 
 interface Part {
@@ -54,10 +66,21 @@ export async function createGguf(path: string, content: GgufContent): Promise<Gg
   if (new Set(tensors.map((tensor) => tensor.name)).size !== tensors.length) {
     throw new FileError(path, 'two tensors have the same name')
   }
-  const header = encodeHeader(content.version ?? 3, alignment, metadata, tensors)
+  const encode = () => encodeHeader(content.version ?? 3, alignment, metadata, tensors)
+  const header = encode()
 
   const { temporary, handle } = await openTemporary(path)
-  const writer = new GgufWriter(path, temporary, handle, tensors, alignment, content.keepReserved ?? false)
+  const { late } = content
+  const ending =
+    late &&
+    (async (data: DataDigest) => {
+      for (const [key, value] of await late(data)) metadata.set(key, value)
+      const whole = encode()
+      if (whole.length !== header.length) throw new Error(`${path}: late metadata takes other room`)
+      return whole
+    })
+  const keepReserved = content.keepReserved ?? false
+  const writer = new GgufWriter(path, temporary, handle, tensors, alignment, keepReserved, ending)
   await writer.start(header)
   return writer
 }
@@ -83,8 +106,9 @@ export class GgufWriter {
   #written = 0 // bytes of it so far
   #size = 0 // bytes of the file so far
   #closed = false
+  readonly #hash = createHash('sha256') // of the data, if `ending` asks for it
 
-  /** Called by `createGguf`. */
+  /** Called by `createGguf`. @param ending makes the header once more when the data is written */
   constructor(
     readonly path: string,
     readonly temporary: string,
@@ -92,6 +116,7 @@ export class GgufWriter {
     readonly parts: readonly Part[],
     readonly alignment: number,
     private readonly keepReserved: boolean,
+    private readonly ending?: (data: DataDigest) => Promise<Uint8Array>,
   ) {}
 
   /** Called by `createGguf`. */
@@ -113,6 +138,7 @@ export class GgufWriter {
       if (this.#written > part.bytes) {
         throw new FileError(this.path, `the tensor ${quote(name)} takes ${part.bytes} bytes but got more`)
       }
+      if (this.ending) this.#hash.update(chunk)
       await this.#append(chunk)
       if (this.#written < part.bytes) return
       await this.#append(new Uint8Array(padded(part.bytes, this.alignment) - part.bytes))
@@ -128,6 +154,11 @@ export class GgufWriter {
       if (part) {
         const missing = part.bytes - this.#written
         throw new FileError(this.path, `the tensor ${quote(part.name)} still needs ${missing} bytes`)
+      }
+      if (this.ending) {
+        const bytes = this.parts.reduce((sum, part) => sum + part.bytes, 0)
+        const header = await this.ending({ sha256: this.#hash.digest('hex'), bytes })
+        await this.handle.write(header, 0, header.length, 0)
       }
       await this.handle.truncate(this.#size) // drops the rest of reserved space
       await this.handle.close()

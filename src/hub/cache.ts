@@ -14,6 +14,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -91,6 +92,33 @@ export class HubCache {
     const path = join(this.folder(id), 'refs', ...revision.split('/'))
     makeFolder(dirname(path))
     if (this.#commitOf(id, revision) !== commit) await atomicWrite(path, commit)
+  }
+}
+
+export interface CachedFile {
+  /** `org/name` */
+  readonly id: string
+  readonly commit: string
+  /** Path within the repository, with slashes. */
+  readonly file: string
+  /** Of its content, where the Hub keeps the file in large file storage. */
+  readonly sha256?: string
+}
+
+/** What a path is of a cache like this one, wherever that lies; undefined for any other path. */
+export function cachedFile(path: string): CachedFile | undefined {
+  try {
+    const place = join(realpathSync(dirname(path)), basename(path)).replaceAll(sep, '/')
+    const [, folder, commit, file] = /\/models--([^/]+)\/snapshots\/([0-9a-f]{40})\/(.+)$/s.exec(place) ?? []
+    const parts = folder?.split('--') ?? []
+    if (parts.length < 1 || parts.length > 2 || !isSafePath(file) || !parts.every(isSafePath))
+      return undefined
+    const found = lstatSync(path)
+    const blob = found.isSymbolicLink() ? readlinkSync(path).replaceAll(sep, '/') : ''
+    const [, sha256] = /(?:^|\/)blobs\/([0-9a-f]{64})$/.exec(blob) ?? []
+    return { id: parts.join('/'), commit, file, ...(sha256 !== undefined && { sha256 }) }
+  } catch {
+    return undefined // its reader tells why it cannot be looked at
   }
 }
 

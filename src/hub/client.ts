@@ -3,6 +3,7 @@
  * to the endpoint alone. What may go well the next time (429, 5xx, a connection that was cut) is tried again, with pauses; the rest is a
  * `HubError` of one sentence.
  */
+import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import { HubError, networkProblem, Passing, refusalText } from './errors.js'
@@ -20,8 +21,19 @@ export interface HubOptions {
 
 export type Answer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>
 
-interface Request {
+export interface Request {
   readonly headers?: Readonly<Record<string, string>>
+  /** GET by default. */
+  readonly method?: 'GET' | 'POST' | 'PUT'
+  /** A text, or what makes a stream of `length` bytes, for each try anew. */
+  readonly body?: string | (() => AsyncIterable<Uint8Array>)
+  readonly length?: number
+  /** Ends this request alone. */
+  readonly signal?: AbortSignal
+  /** Refusals that the caller deals with: their answers are given back. */
+  readonly accepts?: readonly number[]
+  /** Clause for a refusal; undefined for the usual one. */
+  readonly refusal?: (status: number) => string | undefined
 }
 
 const defaultPauses = [0.5, 1, 2, 4, 8, 16]
@@ -107,8 +119,15 @@ export class HubClient {
       const answer = await this.#send(url, request)
       const { statusCode: status, headers, body } = answer
       const location = headers.location
+      if (request.accepts?.includes(status)) return answer
       if ([301, 302, 303, 307, 308].includes(status) && typeof location === 'string') {
         await drained(body)
+        if (status < 307 && request.method !== undefined)
+          throw new HubError(
+            about,
+            'the Hub answers with a page elsewhere; check the name and HF_ENDPOINT',
+            status,
+          )
         if (hops === mostHops) throw new HubError(about, 'its redirects lead to each other', status)
         url = redirected(about, url, location)
         continue
@@ -122,7 +141,8 @@ export class HubClient {
         throw new Passing('the Hub asks for fewer requests (HTTP status 429)', pauseOf(headers), 429)
       if (status >= 500 || status === 408)
         throw new Passing(`the Hub failed with HTTP status ${status}`, pauseOf(headers), status)
-      throw new HubError(about, this.#refusal(url, status, headers), status)
+      const said = this.isOwn(url) ? request.refusal?.(status) : undefined
+      throw new HubError(about, said ?? this.#refusal(url, status, headers), status)
     }
   }
 
@@ -174,26 +194,52 @@ export class HubClient {
     this.#dispatcher = undefined
   }
 
-  async #send(url: URL, { headers }: Request): Promise<Answer> {
+  async #send(url: URL, { headers, method, body, length, signal: own }: Request): Promise<Answer> {
     this.#dispatcher ??= this.#connect()
     const { dispatcher, request } = await this.#dispatcher
     const { token } = this.settings
+    const signals = [this.signal, own].filter((each) => each !== undefined)
+    const streamed = typeof body === 'function'
     return request(url, {
       dispatcher,
+      ...(method && { method }),
+      ...(body !== undefined && { body: streamed ? Readable.from(body(), { objectMode: false }) : body }),
+      // Sending takes its time; who streams watches over it.
+      ...(streamed && { headersTimeout: 0 }),
       headers: {
         'user-agent': 'quench',
         'accept-encoding': 'identity',
-        ...(token !== undefined && this.#isOwn(url) && { authorization: `Bearer ${token}` }),
+        ...(length !== undefined && { 'content-length': String(length) }),
+        ...(token !== undefined && this.isOwn(url) && { authorization: `Bearer ${token}` }),
         ...headers,
       },
-      ...(this.signal && { signal: this.signal }),
+      ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
     })
   }
 
-  #isOwn = (url: URL): boolean => url.origin === new URL(this.settings.endpoint).origin
+  /** Whether it is an address of the endpoint, which the token is sent to. */
+  isOwn(url: URL): boolean {
+    return url.origin === new URL(this.settings.endpoint).origin
+  }
+
+  /** An address that an answer names. @throws HubError for one that is none, or not safe */
+  named(about: string, href: unknown): URL {
+    const url =
+      typeof href === 'string' && href.length < 2 ** 14 && URL.canParse(href) ? new URL(href) : undefined
+    const plain = new URL(this.settings.endpoint).protocol === 'http:'
+    if (!url || !(url.protocol === 'https:' || (plain && url.protocol === 'http:')))
+      throw new HubError(about, 'the Hub names an address that is not safe; check HF_ENDPOINT')
+    return url
+  }
+
+  /** Milliseconds without a byte after which a connection counts as cut. */
+  get silence(): number {
+    return this.options.silence ?? defaultSilence
+  }
 
   #refusal(url: URL, status: number, headers: Answer['headers']): string {
-    const code = headers['x-error-code']
+    const [code, message] = [headers['x-error-code'], headers['x-error-message']]
+    if (status === 400 && typeof message === 'string') return `the Hub refuses it: ${message.slice(0, 300)}`
     const [, repository] =
       /^(?:\/api\/models)?\/((?:[^/]+\/)?[^/]+)\/(?:resolve|revision)\//.exec(url.pathname) ?? []
     return refusalText({
@@ -207,7 +253,7 @@ export class HubClient {
   /** Loaded for the first request: most commands need none. Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY. */
   async #connect() {
     const { EnvHttpProxyAgent, request } = await import('undici')
-    const silence = this.options.silence ?? defaultSilence
+    const { silence } = this
     try {
       const dispatcher = new EnvHttpProxyAgent({
         headersTimeout: silence,

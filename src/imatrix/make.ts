@@ -8,6 +8,7 @@ import { rm } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { cpu } from '../backends/cpu/cpu.js'
 import { type Release, withCleanup } from '../cleanup.js'
+import { digest } from '../data/order.js'
 import { FileError, QuenchError, UsageError } from '../errors.js'
 import { quote } from '../gguf/index.js'
 import { checkLoads } from '../llama/index.js'
@@ -15,6 +16,7 @@ import { memoryBudget } from '../memory.js'
 import { aboveZero, checkNumbers, checkOptionNames, whole } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { besidePath } from '../paths.js'
+import { Provenance } from '../provenance/provenance.js'
 import { openSource, type Source } from '../student/source.js'
 import { collect } from './collect.js'
 import type { ImatrixOptions } from './options.js'
@@ -96,6 +98,13 @@ async function makeTo(
   await checkLoads(input, 'load')
   const context = contextOf(source, given?.tokens[0]?.length ?? options.context)
   const windows = given?.tokens ?? (await windowsOf(options, context))
+  const provenance = new Provenance({
+    command: 'imatrix',
+    options: { text: digest(windows), context, processOutput: options.processOutput },
+    origins: source.gguf.files.map((path) => ({ role: 'model', path })),
+    input: source.gguf.metadata,
+  }).begin()
+  defer(() => provenance.stop())
   const sums = await collect({
     source,
     windows,
@@ -111,7 +120,7 @@ async function makeTo(
   })
   checkFinite(input, sums)
   const datasets = given ? [given.name] : data?.length ? data : [`written by ${basename(input)}`]
-  await writeImatrix(output, sums, { datasets, windows: windows.length, length: context })
+  await writeImatrix(output, sums, { datasets, windows: windows.length, length: context }, provenance)
   await rm(partial, { force: true })
   return {
     path: output,

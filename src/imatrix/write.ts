@@ -6,6 +6,8 @@
 import { FileError, UsageError } from '../errors.js'
 import { unrounded } from '../formats/table.js'
 import { createGguf, type GgufValue, Metadata, openGguf } from '../gguf/index.js'
+import type { DataDigest } from '../gguf/writer.js'
+import type { Provenance } from '../provenance/provenance.js'
 import { countsEnding, imatrixKeys, sumsEnding } from '../quantize/imatrix/gguf-form.js'
 
 /** Sums of squares of the inputs of every matrix, by tensor. */
@@ -30,12 +32,14 @@ export async function writeImatrix(
   path: string,
   sums: Sums,
   { datasets, windows, length }: Collected,
+  provenance: Provenance,
 ): Promise<void> {
   const metadata = new Metadata(path, [
     ['general.type', { type: 'string', value: 'imatrix' }],
     [imatrixKeys.datasets, { type: 'array', itemType: 'string', value: [...datasets] }],
     [imatrixKeys.chunkCount, uint32(windows)],
     [imatrixKeys.chunkSize, uint32(length)],
+    ...provenance.placeholders,
   ])
   const sorted = [...sums].toSorted(([a], [b]) => (a < b ? -1 : 1))
   const tensors = sorted.flatMap(([name, { length }]) => [
@@ -43,7 +47,8 @@ export async function writeImatrix(
     { name: name + countsEnding, shape: [1], type: f32 },
   ])
   const count = bytesOf(Float32Array.of(windows * length))
-  const writer = await createGguf(path, { metadata, tensors })
+  const late = (data: DataDigest) => provenance.entries(data)
+  const writer = await createGguf(path, { metadata, tensors, late })
   for (const [name, values] of sorted) {
     await writer.write(name + sumsEnding, bytesOf(Float32Array.from(values)))
     await writer.write(name + countsEnding, count)

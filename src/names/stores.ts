@@ -1,5 +1,5 @@
 /**
- * Models of the local stores of Ollama and LM Studio, which are read and never written.
+ * Models of the local stores of Ollama and LM Studio, which are only read here; add-to.ts adds to them.
  *
  *   Ollama      manifests/HOST/NAMESPACE/MODEL/TAG is JSON with layers; the model is blobs/sha256-DIGEST, a GGUF file without an ending
  *   LM Studio   PUBLISHER/MODEL/FILE.gguf
@@ -8,7 +8,7 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { FileError } from '../errors.js'
 import { readInput } from '../input-file.js'
 import { statIfThere } from '../system-errors.js'
@@ -19,9 +19,22 @@ const [defaultHost, defaultNamespace, defaultTag] = ['registry.ollama.ai', 'libr
 
 export const ollamaFolder = (): string => process.env.OLLAMA_MODELS || join(homedir(), '.ollama', 'models')
 
-/** LM Studio's folder of models: as its settings say, else the present and the former default. */
+/** LM Studio's own folder, as its programs find it: by a file that names it, else the former or the present default. */
+export function lmStudioHome(): string {
+  try {
+    const named = readFileSync(join(homedir(), '.lmstudio-home-pointer'), 'utf8').trim()
+    if (isAbsolute(named)) return named
+  } catch {
+    // It was never started, or is older than the file.
+  }
+  const former = join(homedir(), '.cache', 'lm-studio')
+  const present = join(homedir(), '.lmstudio')
+  return existsSync(former) && !existsSync(present) ? former : present
+}
+
+/** LM Studio's folder of models: as its settings say, else within its own. */
 export function lmStudioFolder(): string {
-  const home = join(homedir(), '.lmstudio')
+  const home = lmStudioHome()
   try {
     const settings: unknown = JSON.parse(readFileSync(join(home, 'settings.json'), 'utf8'))
     const folder = (settings as { downloadsFolder?: unknown } | null)?.downloadsFolder
@@ -29,8 +42,7 @@ export function lmStudioFolder(): string {
   } catch {
     // It is not installed, or says nothing.
   }
-  const former = join(homedir(), '.cache', 'lm-studio', 'models')
-  return !existsSync(join(home, 'models')) && existsSync(former) ? former : join(home, 'models')
+  return join(home, 'models')
 }
 
 /**
@@ -43,6 +55,9 @@ export async function ollamaModel(name: string): Promise<string | undefined> {
   if (manifest === undefined || !statIfThere(manifest)?.isFile()) return undefined
   return manifestModel(manifest, join(ollamaFolder(), 'blobs'))
 }
+
+/** Whether Ollama takes a name for a model. */
+export const isOllamaName = (name: string): boolean => manifestPath(name) !== undefined
 
 /** Undefined for what is no name. */
 function manifestPath(name: string): string | undefined {
@@ -88,12 +103,17 @@ export function ollamaNames(): string[] {
   })
 }
 
+/** The folder of a model of LM Studio, whether it is there or not; undefined for what is no name. */
+export function lmStudioPlace(name: string): string | undefined {
+  const parts = name.split('/')
+  const known = parts.length === 2 && parts.every((part) => /^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}$/.test(part))
+  return known ? join(lmStudioFolder(), ...parts) : undefined
+}
+
 /** The folder of a model of LM Studio; undefined if it has none of that name. */
 export function lmStudioModel(name: string): string | undefined {
-  const parts = name.split('/')
-  if (parts.length !== 2 || !parts.every((part) => /^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(part)))
-    return undefined
-  const folder = join(lmStudioFolder(), ...parts)
+  const folder = lmStudioPlace(name)
+  if (folder === undefined) return undefined
   return filesIn(folder, 1).length === 0 ? undefined : folder
 }
 

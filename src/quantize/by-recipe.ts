@@ -7,7 +7,7 @@ import { assignTypes, chooseTypes, type TypeChoices } from '../formats/assign.js
 import { type ModelFacts, recipes } from '../formats/recipes.js'
 import { unrounded } from '../formats/table.js'
 import { scaleNameOf } from '../formats/tensor-scale.js'
-import { createGguf, type Gguf, type GgufValue, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
+import { createGguf, type Gguf, type GgufContent, type GgufValue, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
 import { keepBytes } from '../lattice/index.js'
 import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { scaledTensors, scaleFor } from '../models/tensor-formats.js'
@@ -141,6 +141,8 @@ export interface TensorBytes extends ConversionOptions {
   readonly made?: (name: string) => Promise<Uint8Array | undefined>
   /** Called after each tensor with the bytes of all tensors so far. */
   readonly onBytes?: ((bytes: number) => void) | undefined
+  /** Metadata that is known only once the data is. */
+  readonly late?: GgufContent['late']
 }
 
 /** Writes the tensors of `gguf` to `output` with the given metadata and a type for each. */
@@ -149,7 +151,7 @@ export async function writeTyped(
   output: string,
   metadata: Metadata,
   types: ReadonlyMap<string, number>,
-  { made, onBytes, ...conversion }: TensorBytes,
+  { made, onBytes, late, ...conversion }: TensorBytes,
 ): Promise<void> {
   const tensors = gguf.tensors.map((t) => ({
     name: t.name,
@@ -160,7 +162,7 @@ export async function writeTyped(
   const scaled = scaledTensors(gguf, tensors)
   const placed = tensors.flatMap((t) => (scaled.has(t.name) ? [t, scaleTensor(t.name)] : [t]))
   const converter = new TensorConverter(gguf, conversion)
-  const writer = await createGguf(output, { metadata, tensors: placed })
+  const writer = await createGguf(output, { metadata, tensors: placed, ...(late && { late }) })
   let written = 0
   try {
     for (const [i, tensor] of gguf.tensors.entries()) {

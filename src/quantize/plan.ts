@@ -17,6 +17,8 @@ import {
   tryEarly,
 } from '../llama/index.js'
 import { checkOptionNames } from '../option-checks.js'
+import type { Provenance } from '../provenance/provenance.js'
+import { reservedEntries } from '../provenance/seal.js'
 import { recipeMetadata } from './by-recipe.js'
 import {
   isOuter,
@@ -35,6 +37,7 @@ import {
   writesItself,
 } from './options.js'
 import { checkRows, isRounded, planTypes, unusedRules } from './plan-types.js'
+import { provenanceOf } from './provenance.js'
 import { type Pruned, prune } from './prune.js'
 import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
 
@@ -82,6 +85,7 @@ export interface PreparedQuantization {
   readonly types: ReadonlyMap<string, number>
   /** Of weights that lie on a grid. */
   readonly lattices: LatticePlan
+  readonly provenance: Provenance
 }
 
 /** As `quantizeFile` would make it, without writing anything. @throws as `quantizeFile`, but for types that need an importance matrix */
@@ -107,12 +111,15 @@ export async function prepareQuantization(
     const before = await checkInput(gguf, type, settings)
     const matrix = await readFor(gguf, settings)
     const options = nativeOptions(type, settings)
+    const provenance = provenanceOf(gguf, type, settings)
     const native = {
       ...options,
-      ...(matrix && {
-        importance: matrix.importance,
-        metadata: new Map([...(options.metadata ?? []), ...matrix.metadata]),
-      }),
+      ...(matrix && { importance: matrix.importance }),
+      metadata: new Map([
+        ...(options.metadata ?? []),
+        ...(matrix?.metadata ?? []),
+        ...reservedEntries(provenance, gguf.metadata),
+      ]),
     }
     const own = writesItself(type, settings)
     if (own && settings.keepSplit && gguf.files.length > 1)
@@ -152,6 +159,7 @@ export async function prepareQuantization(
       native,
       types: new Map(planned.map(({ name, type }) => [name, type])),
       lattices,
+      provenance,
     }
   } finally {
     await gguf.close()

@@ -14,6 +14,7 @@ import type { ProgressEvent } from '../notices.js'
 import { checkOptionNames } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { partPath } from '../paths.js'
+import { seal } from '../provenance/seal.js'
 import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
@@ -107,7 +108,7 @@ async function quantizeTo(
 
 async function write(
   outputs: readonly string[],
-  { plan, native, types, lattices }: PreparedQuantization,
+  { plan, native, types, lattices, provenance }: PreparedQuantization,
   { keepSplit, method, onProgress }: QuantizeFileOptions,
 ): Promise<{ weights: WeightReport; lattice: KeptLattices | undefined }> {
   const { type, input } = plan
@@ -115,6 +116,7 @@ async function write(
   const { prefix, temporaries } =
     keepSplit && !own ? await openTemporaryParts(outputs) : await openSingle(outputs[0])
   const stopWatching = own ? () => {} : watch(temporaries, plan.bytes, onProgress)
+  provenance.begin() // libllama works in another process meanwhile
   try {
     const quantized = own
       ? quantizeByRecipe(input.path, prefix, type, types, native.metadata ?? new Map(), {
@@ -132,7 +134,9 @@ async function write(
       (done.status === 'rejected' && type !== COPY ? await readInputWeights(input.path, type) : {})
     if (weights.problem !== undefined) throw new FileError(input.path, weights.problem)
     if (done.status === 'rejected') throw done.reason
+    stopWatching()
     const lattice = await keepLattices(input.path, temporaries[0], lattices)
+    await seal(temporaries[0], provenance, onProgress)
     // The first part comes last, since it names the others.
     for (const [part, temporary] of [...temporaries.entries()].toReversed())
       await commitTemporary(temporary, outputs[part])
@@ -147,6 +151,7 @@ async function write(
     throw error
   } finally {
     stopWatching()
+    provenance.stop()
   }
 }
 

@@ -12,6 +12,7 @@ import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import type { Optimizer } from '../optimizer/parameter.js'
 import { sizesOf } from '../plan/memory.js'
+import { Provenance } from '../provenance/provenance.js'
 import type { ModelImportance } from '../quantize/imatrix/of-model.js'
 import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import { blocksFolder } from '../resume/disk.js'
@@ -33,6 +34,8 @@ export class RunContext {
   private told = false
   private known: Promise<Importance> | undefined
   readonly disk: BlocksOnDisk
+  /** What the output says of how it was made. */
+  readonly provenance: Provenance
 
   readonly source: Source
   readonly teacher: DeviceWeights
@@ -74,6 +77,13 @@ export class RunContext {
       text: digest([...windows, ...[...importance, ...trial, ...validation].flatMap((kind) => kind.windows)]),
     }
     this.disk = new BlocksOnDisk(blocksFolder(options.output), this.settings)
+    const { layout: _, model: __, read: ___, inMemory: ____, ...recorded } = this.settings
+    this.provenance = new Provenance({
+      command: 'train',
+      options: recorded,
+      origins: source.gguf.files.map((path) => ({ role: 'model', path })),
+      input: source.gguf.metadata,
+    })
   }
 
   /** Mean squares of the inputs of the blocks' matrices: of `--imatrix`, or on general text. */

@@ -22,8 +22,10 @@ export async function runTraining(run: RunContext): Promise<TrainReport> {
   const folder = blocksFolder(options.output)
   return withCleanup(async (defer) => {
     if (!keepsState(options)) defer(() => rm(folder, { recursive: true, force: true }))
-    const { disk } = run
+    const { disk, provenance } = run
     defer(() => disk.close())
+    provenance.begin()
+    defer(() => provenance.stop())
     const state = plan.inMemory ? await InMemory.open(run) : new OneBlock(run)
     await state.prepare()
     for (const stage of state.stages) {

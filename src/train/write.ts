@@ -21,7 +21,12 @@ export async function writeResult(run: RunContext, state: State): Promise<TrainR
   const metadata = resultMetadata(source, options, stages, { steps: progress.step, tokens }, result)
   for (const [key, value] of run.imatrix?.metadata ?? []) metadata.set(key, value)
   const made = trained ? { made: state.tensors() } : {}
-  await writeTyped(source.gguf, options.output, metadata, types, { ...made, importance: weighed })
+  for (const [key, value] of run.provenance.placeholders) metadata.set(key, value)
+  await writeTyped(source.gguf, options.output, metadata, types, {
+    ...made,
+    importance: weighed,
+    late: (data) => run.provenance.entries(data),
+  })
   const { bytes, bitsPerWeight } = await summarizeFile(options.output)
   const trainingSeconds = progress.seconds - solvingSeconds(progress)
   const { fileTokens, generalTokens, selfWrittenTokens, distinct4 } = text.report

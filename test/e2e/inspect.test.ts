@@ -120,3 +120,25 @@ test('wrong usage is told in one line, exit 2', async () => {
     expect(stderr).toMatch(problem)
   }
 })
+
+test('inspect --verify says whether a file is what it says', async () => {
+  const made = join(folder, 'tiny-q8_0.gguf')
+  expect((await quench('quantize', model, 'Q8_0', '-o', made)).code).toBe(0)
+  const shown = await quench('inspect', made)
+  expect(shown.stdout).toMatch(/^made with quench \S+, quantize: type Q8_0$/m)
+  expect(shown.stdout).toMatch(/^ {2}from tiny\.gguf$/m)
+  const { code, stdout } = await quench('inspect', made, '--verify')
+  expect({ code, end: stdout.split('\n').at(-2) }).toEqual({ code: 0, end: `${made} is what it says` })
+  const bytes = await readFile(made)
+  bytes[bytes.length - 1] ^= 1
+  await writeFile(made, bytes)
+  const damaged = await quench('inspect', made, '--verify', '--json')
+  expect(damaged.code).toBe(1)
+  expect(JSON.parse(damaged.stdout)).toMatchObject({
+    ok: false,
+    data: { state: 'damaged' },
+    sources: [{ role: 'model', name: 'tiny.gguf', state: 'same', found: model }],
+  })
+  expect((await quench('inspect', model, '--verify')).stderr).toMatch(/no record of how it was made/)
+  expect((await quench('inspect', model, '--source', made)).code).toBe(2)
+})

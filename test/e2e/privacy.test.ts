@@ -111,6 +111,8 @@ test.runIf(filtered)(
         outputs: ['made/m-Q8_0.gguf', 'report.html'],
       },
       pull: { line: 'm-f16.gguf', outputs: [] },
+      push: { line: 'm-f16.gguf --repo me/model', outputs: [] },
+      'add-to': { line: 'lm-studio m-f16.gguf', outputs: [] },
       advise: { line: 'm-f16.gguf q.gguf --ram 16GB --vram 8GB -o advice.html', outputs: ['advice.html'] },
       catalogue: { line: '', outputs: [] },
       cache: { line: '', outputs: [] },
@@ -119,7 +121,7 @@ test.runIf(filtered)(
       complete: { line: 'bash', outputs: [] },
     }
     const [, help] = (await quench('--help')).stdout.split(/^Commands:$|^Environment variables:$/m)
-    const listed = [...help.matchAll(/^ {2}([a-z]+) (?=.*\S)/gm)].map(([, name]) => name)
+    const listed = [...help.matchAll(/^ {2}([a-z-]+) (?=.*\S)/gm)].map(([, name]) => name)
     expect([...Object.keys(commands), 'demo', 'help'].sort()).toEqual(listed.sort())
 
     const expected = new Set(await files())

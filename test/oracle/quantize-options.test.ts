@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Gguf, ggmlTypeNamed, openGguf } from '../../src/gguf/index.js'
-import { quantizeRows } from '../../src/llama/index.js'
+import { quantizeModel, quantizeRows } from '../../src/llama/index.js'
+import { verifyFile } from '../../src/names/verify.js'
+import { provenanceKeys } from '../../src/provenance/record.js'
 import type { QuantizeSettings } from '../../src/quantize/options.js'
 import { planQuantization, type QuantizePlan } from '../../src/quantize/plan.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { Random } from '../../src/random.js'
+import { compareGguf } from '../support/compare-gguf.js'
 import { type TestEntry, writeGgufImatrix, writeLegacyImatrix } from '../support/imatrix.js'
 import { writeParts } from '../support/parts.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -167,6 +170,24 @@ test('a split model keeps its parts, of which none is left behind half written',
   expect((await readdir(join(output, '..'))).length).toBe(2)
   await quantizeFile(model, output, 'Q4_0', { keepSplit: true })
   expect((await readFile(output)).length).toBeGreaterThan(0)
+})
+
+test("the file is llama-quantize's but for the record of how it was made", async () => {
+  const parts = await writeParts(model, folder)
+  const theirs = join(folder, 'theirs.gguf')
+  for (const [input, type] of [
+    [model, 'Q4_K_M'],
+    [parts[0], 'Q3_K_S'],
+    [model, 'COPY'],
+  ] as const) {
+    await quantizeModel(input, theirs, { type })
+    await quantizeFile(input, output, type)
+    const differences = await compareGguf(output, theirs)
+    expect(differences.map((line) => line.replace(/:.*/s, '')).toSorted(), type).toEqual(
+      provenanceKeys.toSorted(),
+    )
+    expect(await verifyFile(output)).toMatchObject({ ok: true, data: { state: 'intact' } })
+  }
 })
 
 test('types that do not fit are refused', async () => {

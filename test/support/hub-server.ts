@@ -6,8 +6,9 @@ import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
+import { HubUploads } from './hub-uploads.js'
 
-interface HubRepository {
+export interface HubRepository {
   /** Content by path. */
   readonly files: Readonly<Record<string, Uint8Array>>
   /** Paths that are kept as git objects, with a SHA-1. */
@@ -19,11 +20,15 @@ interface HubRepository {
   readonly private?: true
 }
 
-interface Asked {
+export interface Asked {
   readonly method: string
   readonly url: string
   readonly range?: string
   readonly authorization?: string
+  /** Host and port that were asked. */
+  readonly host: string
+  /** `Content-Length` */
+  readonly length?: string
 }
 
 /** Takes the place of an answer; false leaves it to the server. */
@@ -37,6 +42,7 @@ export interface HubServer {
   /** For HF_ENDPOINT. */
   readonly endpoint: string
   readonly repositories: Map<string, HubRepository>
+  readonly uploads: HubUploads
   /** Every request, in order. */
   readonly asked: Asked[]
   /** Bytes of file content that were sent, by path. */
@@ -62,18 +68,30 @@ function sibling(path: string, bytes: Uint8Array, small: boolean) {
 
 export async function openHub(): Promise<HubServer> {
   const sockets = new Set<Socket>()
-  const server = createServer((request, response) => {
-    answer(hub, request, response).catch(() => response.destroy())
-  })
-  server.on('connection', (socket) => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
+  const servers = [0, 1].map(() =>
+    createServer((request, response) => {
+      answer(hub, request, response).catch(() => response.destroy())
+    }),
+  )
+  const origins: string[] = []
+  for (const server of servers) {
+    server.on('connection', (socket) => {
+      sockets.add(socket)
+      socket.once('close', () => sockets.delete(socket))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    origins.push(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  }
+  const [endpoint, store] = origins
+  const repositories = new Map<string, HubRepository>()
   const hub: HubServer = {
-    endpoint: `http://127.0.0.1:${port}`,
-    repositories: new Map(),
+    endpoint,
+    repositories,
+    uploads: new HubUploads(
+      repositories,
+      () => endpoint,
+      () => store,
+    ),
     asked: [],
     sent: new Map(),
     fault: undefined,
@@ -81,22 +99,31 @@ export async function openHub(): Promise<HubServer> {
     listing: undefined,
     close: () => {
       for (const socket of sockets) socket.destroy()
-      return new Promise((resolve) => server.close(() => resolve()))
+      return Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve)))).then(
+        () => {},
+      )
     },
   }
   return hub
 }
 
 async function answer(hub: HubServer, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { range, authorization } = request.headers
+  const { range, authorization, host = '' } = request.headers
+  const length = request.headers['content-length']
   const asked: Asked = {
     method: request.method as string,
     url: request.url as string,
     ...(range !== undefined && { range }),
     ...(authorization !== undefined && { authorization }),
+    host,
+    ...(length !== undefined && { length }),
   }
   hub.asked.push(asked)
   if (await hub.fault?.(asked, response, request)) return
+  if (asked.method !== 'GET') {
+    if (hub.uploads.slow > 0) await setTimeout(hub.uploads.slow)
+    return hub.uploads.answer(asked, request, response)
+  }
   const path = decodeURIComponent(asked.url.replace(/\?.*/, ''))
   const [, listed, revision] = /^\/api\/models\/(.+?)\/revision\/(.+)$/.exec(path) ?? []
   const [, store, repository, , file] =

@@ -120,7 +120,7 @@ const unthreaded = ['pull', 'convert', 'advise']
 test('every command that computes takes --threads and --progress, and every one but complete --json', () => {
   for (const command of createProgram().commands) {
     const own = command.options.map(({ long }) => long)
-    const computes = !['inspect', 'cache', 'catalogue', 'measurements', 'doctor', 'complete'].includes(
+    const computes = !['cache', 'catalogue', 'measurements', 'doctor', 'complete'].includes(
       command.name(),
     )
     const threads = computes && !unthreaded.includes(command.name())

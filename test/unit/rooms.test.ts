@@ -11,6 +11,7 @@ const rooms = [
   ...[
     'gguf',
     'hub',
+    'provenance',
     'names',
     'graph',
     'formats',

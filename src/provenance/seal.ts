@@ -1,0 +1,127 @@
+/**
+ * Puts a record into a file that libllama has written. libllama takes texts of 127 bytes for its header and no lists, so it is given
+ * texts that take the record's room, and the header is encoded once more with the record in their place.
+ */
+import { createHash } from 'node:crypto'
+import { type FileHandle, open } from 'node:fs/promises'
+import { QuenchError } from '../errors.js'
+import { Cursor } from '../gguf/cursor.js'
+import { encodeHeader } from '../gguf/encode.js'
+import { parseHeader } from '../gguf/header.js'
+import { type Gguf, type GgufValue, Metadata, openGguf } from '../gguf/index.js'
+import type { DataDigest } from '../gguf/writer.js'
+import type { ProgressEvent } from '../notices.js'
+import { systemError } from '../system-errors.js'
+import type { Provenance } from './provenance.js'
+import { provenanceKeys, stepsKey } from './record.js'
+
+type Text = Extract<GgufValue, { type: 'string' }>
+
+const reserved = 'quench.reserved.'
+const mostText = 127
+const pieceBytes = 2 ** 20
+/** Of a key and its text: two lengths, the type, and the key. */
+const overhead = 8 + 8 + 4 + reserved.length + 3
+
+/** Texts that take the room of a record in the header of what is made from a file with this metadata. */
+export function reservedEntries(provenance: Provenance, input: Metadata): Map<string, Text> {
+  const own = provenanceKeys.flatMap((key) => {
+    const value = input.get(key)
+    return value ? [[key, value] as const] : []
+  })
+  let bytes = Math.max(2 * overhead, encodedBytes(provenance.placeholders) - encodedBytes(own))
+  const entries = new Map<string, Text>()
+  const count = Math.ceil(bytes / (overhead + mostText))
+  bytes -= count * overhead
+  for (let i = 0; i < count; i++) {
+    const length = Math.min(bytes, mostText)
+    bytes -= length
+    entries.set(`${reserved}${String(i).padStart(3, '0')}`, { type: 'string', value: ' '.repeat(length) })
+  }
+  return entries
+}
+
+/** Bytes of keys and values in a header. */
+const encodedBytes = (entries: Iterable<readonly [string, GgufValue]>): number =>
+  encodeHeader(3, 1, new Metadata('', entries), []).length - encodeHeader(3, 1, new Metadata(''), []).length
+
+/**
+ * Puts the record in the place of `reservedEntries`.
+ * @param path the first of the parts; nobody else reads it
+ * @throws FileError for a source that cannot be read
+ */
+export async function seal(
+  path: string,
+  provenance: Provenance,
+  onProgress?: (event: ProgressEvent) => void,
+): Promise<void> {
+  const gguf = await openGguf(path)
+  try {
+    const data = await dataDigest(gguf, onProgress)
+    const entries = await provenance.entries(data, onProgress)
+    const handle = await open(path, 'r+').catch((error: unknown) => {
+      throw systemError(path, error)
+    })
+    try {
+      const { size } = await handle.stat()
+      await handle.write(await sealedHeader(path, size, handle, entries), 0, undefined, 0)
+    } catch (error) {
+      throw systemError(path, error)
+    } finally {
+      await handle.close()
+    }
+  } finally {
+    await gguf.close()
+  }
+}
+
+/** The header of a file, unpadded, with the record in the place that was reserved for it. */
+async function sealedHeader(
+  path: string,
+  size: number,
+  handle: FileHandle,
+  entries: ReadonlyMap<string, GgufValue>,
+) {
+  const { version, metadata, tensors, dataOffset } = parseHeader(new Cursor(path, handle.fd, size), 0)
+  const placed = tensors.map(({ name, shape, type, offset }) => ({
+    name,
+    shape,
+    type,
+    offset: offset - dataOffset,
+  }))
+  const encoded = (): Buffer => encodeHeader(version, 1, metadata, placed)
+  const before = encoded()
+  const stored = Buffer.alloc(before.length)
+  await handle.read(stored, 0, stored.length, 0)
+  for (const [key] of [...metadata]) if (key.startsWith(reserved)) metadata.delete(key)
+  for (const [key, value] of entries) metadata.set(key, value)
+  const steps = metadata.get(stepsKey)
+  const room = before.length - encoded().length
+  if (steps?.type === 'array' && steps.itemType === 'string' && room >= 0)
+    // JSON takes spaces, so that whatever room is left is used up.
+    steps.value[steps.value.length - 1] += ' '.repeat(room)
+  const after = encoded()
+  if (!stored.equals(before) || after.length !== before.length)
+    throw new QuenchError(`${path}: its header cannot be completed; this is a bug in quench`)
+  return after
+}
+
+/** SHA-256 over the bytes of all tensors, in their order and without padding. @throws FileError */
+export async function dataDigest(
+  gguf: Gguf,
+  onProgress?: (event: ProgressEvent) => void,
+): Promise<DataDigest> {
+  const hash = createHash('sha256')
+  const total = gguf.tensors.reduce((sum, { bytes }) => sum + bytes, 0)
+  let done = 0
+  const buffer = new Uint8Array(pieceBytes)
+  for (const tensor of gguf.tensors)
+    for (let at = 0; at < tensor.bytes; at += pieceBytes) {
+      const piece = buffer.subarray(0, Math.min(pieceBytes, tensor.bytes - at))
+      await gguf.readInto(piece, tensor, at)
+      hash.update(piece)
+      done += piece.length
+      onProgress?.({ stage: 'checksum', done, total })
+    }
+  return { sha256: hash.digest('hex'), bytes: total }
+}
