@@ -19,6 +19,10 @@ export interface SplitPart {
 }
 
 const mostParts = 65535
+/** Of a tensor in the directory: a name of 63 bytes at most, four sizes, type, offset. */
+const mostPlace = 128
+/** Of the keys of a part, with the beginning and the padding of a header. */
+const splitKeysBytes = 512
 
 /**
  * @param gguf a model in one file
@@ -27,13 +31,13 @@ const mostParts = 65535
  */
 export function splitParts(gguf: Gguf, most: number): SplitPart[] {
   const groups: (typeof gguf.tensors)[number][][] = []
-  // The first header is about as long as that of the whole; the others are short.
+  // The first header is no longer than that of the whole, but for the split keys; the others name their tensors alone.
   let room = 0
   for (const tensor of gguf.tensors) {
-    const bytes = padded(tensor.bytes, gguf.alignment)
+    const bytes = padded(tensor.bytes, gguf.alignment) + mostPlace
     if (bytes > room || groups.length === 0) {
       groups.push([])
-      room = most - (groups.length === 1 ? gguf.dataOffset : 2 ** 20)
+      room = most - splitKeysBytes - (groups.length === 1 ? gguf.dataOffset : 0)
     }
     groups.at(-1)?.push(tensor)
     room -= bytes

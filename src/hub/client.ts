@@ -6,6 +6,7 @@
 import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
+import { type Answer, drained, parsed, pauseOf, redirected } from './answers.js'
 import { HubError, networkProblem, Passing, refusalText } from './errors.js'
 import type { HubSettings } from './settings.js'
 
@@ -18,8 +19,6 @@ export interface HubOptions {
   /** Milliseconds without a byte after which a connection counts as cut. */
   readonly silence?: number
 }
-
-export type Answer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>
 
 export interface Request {
   readonly headers?: Readonly<Record<string, string>>
@@ -44,7 +43,6 @@ const shortTries = 4
 /** A Hub that asks for a longer pause is not waited for. */
 const mostPause = 300
 const mostJson = 32 * 2 ** 20
-const mostDrained = 2 ** 16
 
 export class HubClient {
   #dispatcher: Promise<{ dispatcher: Dispatcher; request: typeof import('undici').request }> | undefined
@@ -279,37 +277,4 @@ function passingOf(about: string, error: unknown): Passing {
   if (!problem) throw error
   if (!problem.passing) throw new HubError(about, problem.text, undefined, { cause: error })
   return new Passing(problem.text)
-}
-
-function redirected(about: string, from: URL, location: string): URL {
-  const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined
-  const safe = to && (to.protocol === 'https:' || (to.protocol === 'http:' && from.protocol === 'http:'))
-  if (!safe) throw new HubError(about, 'the Hub redirects to an address that is not safe; check HF_ENDPOINT')
-  return to
-}
-
-/** Seconds that `Retry-After` asks for, as a number or as a date. */
-function pauseOf(headers: Answer['headers']): number | undefined {
-  const text = headers['retry-after']
-  if (typeof text !== 'string') return undefined
-  if (/^\d{1,9}$/.test(text.trim())) return Number(text)
-  const until = Date.parse(text)
-  return Number.isNaN(until) ? undefined : Math.max(0, (until - Date.now()) / 1000)
-}
-
-function parsed(about: string, bytes: Buffer): unknown {
-  const text = bytes.toString('utf8')
-  try {
-    return JSON.parse(text)
-  } catch {
-    const what = /^\s*</.test(text) ? 'a web page' : 'something'
-    throw new HubError(
-      about,
-      `${what} came instead of the Hub's answer; check HF_ENDPOINT, the proxy, and whether the network wants a login`,
-    )
-  }
-}
-
-async function drained(body: Answer['body']): Promise<void> {
-  await body.dump({ limit: mostDrained }).catch(() => {})
 }

@@ -52,6 +52,8 @@ test('there are all commands', () => {
       'compare',
       'demo',
       'pull',
+      'push',
+      'add-to',
       'advise',
       'catalogue',
       'catalogue update',
@@ -115,7 +117,7 @@ test('an option has one letter, and a letter one option, in all commands', () =>
 })
 
 /** They take long, and no number of threads is theirs to choose. */
-const unthreaded = ['pull', 'convert', 'advise']
+const unthreaded = ['inspect', 'pull', 'push', 'add-to', 'convert', 'advise']
 
 test('every command that computes takes --threads and --progress, and every one but complete --json', () => {
   for (const command of createProgram().commands) {
