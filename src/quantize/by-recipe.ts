@@ -7,7 +7,15 @@ import { assignTypes, chooseTypes, type TypeChoices } from '../formats/assign.js
 import { type ModelFacts, recipes } from '../formats/recipes.js'
 import { unrounded } from '../formats/table.js'
 import { scaleNameOf } from '../formats/tensor-scale.js'
-import { createGguf, type Gguf, type GgufContent, type GgufValue, Metadata, openGguf, type TensorInfo } from '../gguf/index.js'
+import {
+  createGguf,
+  type Gguf,
+  type GgufContent,
+  type GgufValue,
+  Metadata,
+  openGguf,
+  type TensorInfo,
+} from '../gguf/index.js'
 import { keepBytes } from '../lattice/index.js'
 import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
 import { scaledTensors, scaleFor } from '../models/tensor-formats.js'

@@ -122,9 +122,7 @@ const unthreaded = ['inspect', 'pull', 'push', 'add-to', 'convert', 'advise']
 test('every command that computes takes --threads and --progress, and every one but complete --json', () => {
   for (const command of createProgram().commands) {
     const own = command.options.map(({ long }) => long)
-    const computes = !['cache', 'catalogue', 'measurements', 'doctor', 'complete'].includes(
-      command.name(),
-    )
+    const computes = !['cache', 'catalogue', 'measurements', 'doctor', 'complete'].includes(command.name())
     const threads = computes && !unthreaded.includes(command.name())
     expect([command.name(), own.includes('--threads'), own.includes('--progress')]).toEqual([
       command.name(),
