@@ -116,9 +116,10 @@ it('weighs errors by importance and by the size of a weight within its row', () 
   expect(factors.slice(64)).toEqual(alone)
   const mean = weights.subarray(0, 64).reduce((sum, w) => sum + w * w, 0) / 64
   expect(factors[7] / (2 * Math.sqrt(1 + weights[7] ** 2 / mean))).toBeCloseTo(1, 4)
-  // Without importances, and with such as are all 0, columns are alike.
-  const plain = weighErrors(weights, 64)
-  expect(plain[7]).toBeCloseTo(Math.sqrt(1 + weights[7] ** 2 / mean), 5)
-  expect(weighErrors(weights, 64, new Float32Array(64))).toEqual(plain)
-  expect(weighErrors(new Float32Array(64), 64)).toEqual(new Float32Array(64).fill(1))
+  // Where they are all 0, columns are alike.
+  const alike = weighErrors(weights, 64, new Float32Array(64))
+  expect(alike[7]).toBeCloseTo(Math.sqrt(1 + weights[7] ** 2 / mean), 5)
+  expect(weighErrors(new Float32Array(64), 64, importance).every((factor) => factor > 0)).toBe(true)
+  // Without a matrix nothing is weighed.
+  expect(weighErrors(weights, 64)).toEqual(new Float32Array(128).fill(1))
 })

@@ -1,7 +1,7 @@
 /**
  * Factors of the squared error of each weight: the importance of its column, increased for large weights as in ggml's quantizers with an
- * importance matrix (`qw * sqrt(sigma2 + x * x)` in ggml-quants.c). Without the second factor a search favours the many small weights of
- * a row over the few large ones, and files of Q2_K get worse than ggml's.
+ * importance matrix (`qw * sqrt(sigma2 + x * x)` in ggml-quants.c). Without the second factor a search with a matrix favours the many
+ * small weights of a row over the few large ones, and files of Q2_K get worse than ggml's. Without a matrix all errors count alike.
  */
 
 /** Added to every importance, as a share of their mean, so that weights that nothing reads keep sensible codes. */
@@ -9,12 +9,13 @@ const leastImportance = 1e-6
 
 /**
  * @param weights (rows, columns)
- * @param importance of each column; missing: all the same
+ * @param importance of each column; missing: all factors are 1
  * @returns factors above 0, one for each weight; those of a row do not depend on the other rows
  */
 export function weighErrors(weights: Float32Array, columns: number, importance?: Float32Array): Float32Array {
-  const ofColumn = floored(importance ?? new Float32Array(columns))
-  const factors = new Float32Array(weights.length)
+  const factors = new Float32Array(weights.length).fill(1)
+  if (!importance) return factors
+  const ofColumn = floored(importance)
   for (let from = 0; from < weights.length; from += columns) {
     let squares = 0
     for (let i = from; i < from + columns; i++) squares += weights[i] ** 2
