@@ -24,8 +24,10 @@ export function commandOf(path: readonly string[]): Command {
 export const requiredBy = (path: readonly string[]): string[] => {
   const { registeredArguments, options } = commandOf(path)
   return [
-    ...registeredArguments.filter(({ required }) => required).map(() => 'x'),
-    ...options.filter(({ mandatory }) => mandatory).map(({ long }) => `${long}=x`),
+    ...registeredArguments.filter(({ required }) => required).map(({ argChoices }) => argChoices?.[0] ?? 'x'),
+    ...options
+      .filter(({ mandatory }) => mandatory)
+      .map(({ long, flags }) => `${long}=${flags.endsWith('<org/name>') ? 'org/name' : 'x'}`),
   ]
 }
 

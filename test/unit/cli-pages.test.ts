@@ -88,6 +88,7 @@ const values: Readonly<Record<string, readonly [good: string, bad?: string]>> = 
   '<folder>': ['a'],
   '<files...>': ['a.jsonl'],
   '<name>': ['RTX 4090'],
+  '<org/name>': ['org/name', 'name'],
   '<paths...>': ['a.txt'],
 }
 

@@ -30,7 +30,7 @@ export function addPush(program: Command): void {
     .description('upload files to the Hugging Face Hub')
     .argument('<file...>', 'files to send; of a split model the first part stands for all')
     .addOption(
-      new Option('--repo <name>', 'repository, as in org/name; made if it is missing')
+      new Option('--repo <org/name>', 'repository; made if it is missing')
         .argParser(repository)
         .makeOptionMandatory(),
     )
@@ -43,7 +43,7 @@ export function addPush(program: Command): void {
     )
     .addOption(new Option('--message <text>', 'first line of the commit'))
     .addOption(
-      valued('--split-size <bytes>', 'send larger models in parts of this size (default: 50GB)', bytes),
+      valued('--split-size <size>', 'send larger models in parts of this size (default: 50GB)', bytes),
     )
     .addOption(valued('--connections <n>', 'parts of a file to send at once', positiveInteger, { value: 4 }))
     .addOption(new Option('--yes', 'do it; without this option it is only printed'))
