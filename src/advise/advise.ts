@@ -5,6 +5,7 @@
  */
 import type { Candidate } from './candidates.js'
 import { type Command, commandsOf, trainCommand, typeToTrain } from './commands.js'
+import type { DraftModel } from './draft.js'
 import { memoryAt, type RunOptions, type Sized, speedAt } from './footprint.js'
 import { cardNames, type Machine, type MachineDevice } from './machine/machine.js'
 import { excessOf, type Limits, lackOf, type Option, type Pick as Picked, picksOf, placeOf } from './pick.js'
@@ -31,7 +32,15 @@ export function adviceFrom(prepared: Prepared): Advice {
   const options = optionsOf(prepared)
   const byId = new Map(candidates.map((candidate) => [candidate.id, candidate]))
   const files = new Map(options.map((option) => [option.id, advised(option, byId, prepared, limits)]))
-  const told = { catalogue, candidates: byId, files, limits, machine, run }
+  const told = {
+    catalogue,
+    candidates: byId,
+    files,
+    limits,
+    machine,
+    run,
+    ...(prepared.draft && { draft: prepared.draft }),
+  }
   const models = picksOf(choices(options, prepared), limits).map((pick): AdvisedModel => {
     const own = options
       .filter(({ model }) => model === pick.model)
@@ -48,7 +57,7 @@ export function adviceFrom(prepared: Prepared): Advice {
       ...(pick.runnerUp !== undefined && { runnerUp: pick.runnerUp }),
       ...(pick.next && { next: pick.next }),
       sentences: sentencesOf(pick, told),
-      commands: commandsFor(pick, own, byId, run),
+      commands: commandsFor(pick, own, byId, run, prepared.draft),
       abilities: catalogue.abilities
         .filter((ability) => ability.family === family?.id)
         .map(({ measure, score, sources }) => ({ measure, score, source: sources[0] })),
@@ -74,7 +83,7 @@ export function adviceFrom(prepared: Prepared): Advice {
       threads: machine.threads,
       instructions: machine.instructions,
     },
-    run: { ...run, ...(purpose && { purpose }), minSpeed },
+    run: { ...run, ...(purpose && { purpose }), minSpeed, ...draftOf(prepared) },
     models: models.sort(
       (a, b) => Number(b.pick !== undefined) - Number(a.pick !== undefined) || b.parameters - a.parameters,
     ),
@@ -93,6 +102,11 @@ export function adviceFrom(prepared: Prepared): Advice {
     ],
     failures,
   }
+}
+
+function draftOf({ draft, candidates }: Prepared): Pick<Advice['run'], 'draft'> {
+  const known = candidates.find(({ sized }) => sized.draft)?.sized.draft
+  return draft && known ? { draft: { name: draft.name, ...known } } : {}
 }
 
 function deviceOf({ name, description, totalBytes, usableBytes, ...device }: MachineDevice): AdvisedDevice {
@@ -123,7 +137,8 @@ function advised(
   const gpuLayers = Math.min(layers, place.moved)
   const speed = speedAt(sized, machine, run, calibration, { gpuLayers, cpuExpertLayers: expertsLeft })
   const { low, expected, high } = speed.generate
-  const generate = 1 / place.seconds
+  const gain = speed.drafted && speed.drafted.expected / speed.generate.expected
+  const plain = 1 / place.seconds / (sized.draft?.counted ? (gain ?? 1) : 1)
   const waste = wasteOf(qat, type, new Map(catalogue.types.map((each) => [each.type, each.bitsPerWeight])))
   const long = trainedContext !== undefined && run.context > trainedContext
   return {
@@ -141,9 +156,10 @@ function advised(
       ...(expertsLeft > 0 && { cpuExpertLayers: expertsLeft }),
     },
     speed: {
-      generate,
+      generate: plain,
       prompt: 1 / place.promptSeconds,
-      interval: [(generate * low) / expected, (generate * high) / expected],
+      ...(gain !== undefined && { drafted: plain * gain }),
+      interval: [(plain * low) / expected, (plain * high) / expected],
       basis: speed.basis,
     },
     fits: excessOf(place, limits) === 0 && lack.lacks === 'nothing',
@@ -175,11 +191,12 @@ function commandsFor(
   own: readonly AdvisedFile[],
   byId: ReadonlyMap<string, Candidate>,
   run: RunOptions,
+  draft: DraftModel | undefined,
 ): Command[] {
   const best = own.find(({ id }) => id === pick.best)
   if (!best) return []
   const candidate = byId.get(best.id) as Candidate
-  const commands = commandsOf(best, candidate, run)
+  const commands = commandsOf(best, candidate, run, candidate.sized.draft && draft?.option)
   const trained = own.some(({ qat }) => qat.qat && qat.suits !== false)
   const type = typeToTrain(own)
   if (trained || best.bitsPerWeight > 5.2 || type === undefined) return commands

@@ -11,10 +11,16 @@ export interface Command {
 }
 
 /** A word for a shell. */
-const quoted = (word: string): string =>
+export const quoted = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 
-export function commandsOf(file: AdvisedFile, candidate: Candidate, run: RunOptions): Command[] {
+/** @param draft what llama-server is told of a draft */
+export function commandsOf(
+  file: AdvisedFile,
+  candidate: Candidate,
+  run: RunOptions,
+  draft?: string,
+): Command[] {
   const { memory, path, type } = file
   const { keys, values } = run.cacheTypes
   const options = [
@@ -24,6 +30,7 @@ export function commandsOf(file: AdvisedFile, candidate: Candidate, run: RunOpti
     ...(memory.cpuExpertLayers ? [`--n-cpu-moe ${memory.cpuExpertLayers}`] : []),
     ...(keys === 'f16' ? [] : [`-ctk ${keys}`]),
     ...(values === 'f16' ? [] : [`-ctv ${values}`]),
+    ...(draft === undefined ? [] : [draft]),
   ].join(' ')
   if (path !== undefined)
     return [{ what: 'llama.cpp', command: `llama-server -m ${quoted(path)} ${options}` }]

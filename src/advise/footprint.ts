@@ -8,7 +8,7 @@ import { shapeOf } from './memory/shape.js'
 import type { GgufHeader, MemoryItem, MemoryOptions } from './memory/types.js'
 import type { Footprint, Load } from './pick.js'
 import { estimateSpeed } from './speed/estimate.js'
-import type { Calibration, Placement, SpeedEstimate } from './speed/types.js'
+import type { Calibration, Draft, Placement, SpeedEstimate } from './speed/types.js'
 import { type TokenWork, workOf } from './speed/work.js'
 
 /** How the model is to run. */
@@ -19,6 +19,9 @@ export interface Sized {
   readonly layers: number
   /** Share of the weights in experts. */
   readonly expertShare: number
+  readonly vocabulary: number
+  /** A draft model beside it, whose memory is in `memory`; `counted`: the speed that it is expected to win counts. */
+  readonly draft?: Required<Draft> & { readonly counted: boolean }
   readonly memory: (options: MemoryOptions) => readonly MemoryItem[]
   readonly work: (placement: Placement) => TokenWork
 }
@@ -27,8 +30,10 @@ export interface Sized {
 export function sizedByHeader(header: GgufHeader): Sized {
   const sum = (tensors: readonly { bytes: number }[]) =>
     tensors.reduce((total, { bytes }) => total + bytes, 0)
+  const shape = shapeOf(header)
   return {
-    layers: shapeOf(header).layers.length,
+    layers: shape.layers.length,
+    vocabulary: shape.vocabulary,
     expertShare: sum(header.tensors.filter(({ name }) => /_exps\./.test(name))) / sum(header.tensors),
     memory: (options) => estimateMemory(header, options).items,
     work: (placement) => workOf(header, placement),
@@ -38,6 +43,7 @@ export function sizedByHeader(header: GgufHeader): Sized {
 /** A file that is not at hand, of a family of the catalogue. */
 export const sizedByFamily = (family: Family, file: FamilyFile): Sized => ({
   layers: family.blocks,
+  vocabulary: family.vocabulary,
   expertShare: expertShareOf(family),
   memory: (options) => familyMemory(family, file, options),
   work: (placement) => familyWork(family, file, placement),
@@ -60,6 +66,7 @@ export const speedAt = (
     sized.work({ ...split, ...splitOf(machine), depth: Math.ceil(context / 2), cacheTypes }),
     machine,
     calibration,
+    sized.draft,
   )
 
 /** What each device holds at one place. */
@@ -88,7 +95,9 @@ export function footprintOf(
     const sum = (counts: (item: MemoryItem) => boolean): number =>
       items.reduce((total, item) => total + (counts(item) ? item.bytes : 0), 0)
     const on = (device: number): number => sum((item) => item.device === device)
-    const { generate, prompt } = speedAt(sized, machine, run, calibration, split)
+    const speed = speedAt(sized, machine, run, calibration, split)
+    const { prompt } = speed
+    const generate = (sized.draft?.counted && speed.drafted) || speed.generate
     return {
       load: {
         ram: on(-1),
@@ -96,7 +105,7 @@ export function footprintOf(
         seconds: 1 / generate.expected,
         promptSeconds: 1 / prompt.expected,
       },
-      buffers: sum(({ device, use }) => device >= 0 && use === 'compute'),
+      buffers: sum(({ device, use, draft }) => device >= 0 && (use === 'compute' || draft === true)),
     }
   }
   const { layers, expertShare } = sized

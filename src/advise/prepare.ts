@@ -2,12 +2,13 @@
 import { existsSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { defaultStore, Store } from '../compare/store.js'
-import { FileError, QuenchError } from '../errors.js'
+import { FileError, QuenchError, UsageError } from '../errors.js'
 import { checkNumbers, whole } from '../option-checks.js'
 import { type Candidate, familyCandidates } from './candidates.js'
 import { loadCatalogue } from './catalogue/catalogue.js'
 import type { Catalogue } from './catalogue/types.js'
 import { chosen } from './chosen.js'
+import { type DraftModel, draftNamed, suitsDraft, withDraft } from './draft.js'
 import { fileCandidates, hashOfMeasured } from './files.js'
 import { footprintOf, type RunOptions } from './footprint.js'
 import type { Machine } from './machine/machine.js'
@@ -42,6 +43,8 @@ export interface Prepared {
   readonly calibration: Calibration
   readonly run: RunOptions
   readonly minSpeed: number
+  /** Beside every candidate that it suits. */
+  readonly draft?: DraftModel
   readonly purpose?: Purpose
   readonly candidates: readonly Candidate[]
   readonly losses: ReadonlyMap<string, LossEstimate>
@@ -66,6 +69,8 @@ export async function prepareAdvice(options: AdviseOptions): Promise<Prepared> {
   const need = purpose ? needs[purpose] : usual
   const run = { context: options.context ?? need.context, parallel, cacheTypes }
   const { files, families, ofHub } = await chosen(options.names ?? [], catalogue, options)
+  const draft = options.draft === undefined ? undefined : await draftNamed(options.draft, catalogue)
+  if (options.countDraft && !draft) throw new UsageError('--count-draft says nothing without --draft')
   return withStore(options.store, machine, async (store) => {
     const own = store ? await ownMeasurements(store) : []
     const imported = store ? importedMeasurements(store) : []
@@ -75,11 +80,12 @@ export async function prepareAdvice(options: AdviseOptions): Promise<Prepared> {
     const failures = [...damaged, ...ofHub.failures]
     if (failures.length > 0 && local.length + families.length + ofHub.candidates.length === 0)
       throw new FileError(failures[0].path, failures[0].problem.replace(`${failures[0].path}: `, ''))
-    const candidates = [
+    const found = [
       ...local,
       ...ofHub.candidates,
       ...families.flatMap((family) => familyCandidates(family, catalogue)),
     ]
+    const candidates = draft ? found.map((one) => drafted(one, draft, options.countDraft ?? false)) : found
     const measured =
       store && !machine.described ? await measuredMachine(machine, store, candidates, options) : {}
     return {
@@ -95,6 +101,7 @@ export async function prepareAdvice(options: AdviseOptions): Promise<Prepared> {
       ],
       minSpeed: options.minSpeed ?? need.minSpeed,
       ...(purpose && { purpose }),
+      ...(draft && { draft }),
       losses: allLosses(candidates, catalogue, own, imported, purpose),
       measurements: { own: own.length, imported: imported.length },
     }
@@ -115,6 +122,12 @@ function catalogueNotes({ updated, problem }: Catalogue, candidates: readonly Ca
       : []),
   ]
 }
+
+/** A candidate with the draft beside it, if llama.cpp takes that one for it. */
+const drafted = (candidate: Candidate, { sized }: DraftModel, counted: boolean): Candidate =>
+  suitsDraft(candidate.sized, sized)
+    ? { ...candidate, sized: withDraft(candidate.sized, sized, counted) }
+    : candidate
 
 /** A store that does not exist is not made for a question about another machine. */
 async function withStore<T>(

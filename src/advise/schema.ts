@@ -39,12 +39,15 @@ const file = object(
       { ramBytes: count, vramBytes: count, gpuLayers: count },
       { cpuExpertLayers: count, cardBytes: list(count) },
     ),
-    speed: object({
-      generate: amount,
-      prompt: amount,
-      interval: { type: 'array', minItems: 2, maxItems: 2, items: amount },
-      basis: { enum: ['bench', 'probe', 'data sheet', 'guess'] },
-    }),
+    speed: object(
+      {
+        generate: amount,
+        prompt: amount,
+        interval: { type: 'array', minItems: 2, maxItems: 2, items: amount },
+        basis: { enum: ['bench', 'probe', 'data sheet', 'guess'] },
+      },
+      { drafted: amount },
+    ),
     fits: flag,
     notes: texts,
   },
@@ -96,7 +99,10 @@ export const adviceSchema: Schema = {
     ),
     run: object(
       { context: count, parallel: count, cacheTypes: object({ keys: text, values: text }), minSpeed: amount },
-      { purpose: { enum: ['chat', 'agent', 'code', 'long-context'] } },
+      {
+        draft: object({ name: text, bytes: amount, accepted: amount, guesses: count, counted: flag }),
+        purpose: { enum: ['chat', 'agent', 'code', 'long-context'] },
+      },
     ),
     models: list(model),
     measurements: object({ own: count, imported: count }),

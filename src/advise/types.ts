@@ -17,6 +17,10 @@ export interface AdviseOptions extends NamedMachineOptions {
   readonly cacheTypes?: { readonly keys: string; readonly values: string }
   /** Work that the model is for. */
   readonly purpose?: Purpose
+  /** A draft model for speculative decoding: a GGUF file or a family. Its memory is added. */
+  readonly draft?: string
+  /** Whether the speed that the draft is expected to win counts for `minSpeed`. Default false. */
+  readonly countDraft?: boolean
   /** Tokens per second. Default: as `purpose` needs, else 5. */
   readonly minSpeed?: number
   /** The database of measurements. Default: in the user's cache folder. */
@@ -57,6 +61,8 @@ export interface AdvisedFile {
   readonly speed: {
     readonly generate: number
     readonly prompt: number
+    /** With the draft, by what is assumed of its guesses. */
+    readonly drafted?: number
     /** Where `generate` is taken to lie; how wide it is depends on the basis. */
     readonly interval: readonly [low: number, high: number]
     readonly basis: SpeedBasis
@@ -86,6 +92,17 @@ export interface AdvisedModel {
   /** Published scores of the full-precision model. */
   readonly abilities: readonly { readonly measure: string; readonly score: number; readonly source: string }[]
   readonly drafts: readonly { readonly repository?: string; readonly kind: string }[]
+}
+
+export interface AdvisedDraft {
+  readonly name: string
+  /** Bytes of its weights that a token reads. */
+  readonly bytes: number
+  /** Share of guesses that is assumed to be accepted, and guesses at a time. */
+  readonly accepted: number
+  readonly guesses: number
+  /** Whether the speed that it wins counts. */
+  readonly counted: boolean
 }
 
 export interface AdvisedDevice {
@@ -126,6 +143,7 @@ export interface Advice {
     readonly cacheTypes: { readonly keys: string; readonly values: string }
     readonly purpose?: Purpose
     readonly minSpeed: number
+    readonly draft?: AdvisedDraft
   }
   /** The largest first. Losses of different models say nothing about which is better. */
   readonly models: readonly AdvisedModel[]

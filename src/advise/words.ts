@@ -3,6 +3,7 @@ import { humanBytes } from '../format.js'
 import type { Candidate } from './candidates.js'
 import type { Catalogue, Family } from './catalogue/types.js'
 import { typeToTrain } from './commands.js'
+import type { DraftModel } from './draft.js'
 import type { RunOptions } from './footprint.js'
 import type { Machine } from './machine/machine.js'
 import type { Limits, Pick as Picked } from './pick.js'
@@ -18,6 +19,7 @@ export interface Told {
   readonly limits: Limits
   readonly machine: Machine
   readonly run: RunOptions
+  readonly draft?: DraftModel
 }
 
 /** `0.028 (80 %: 0.012 to 0.061)` */
@@ -58,6 +60,7 @@ export function sentencesOf(pick: Picked, told: Told): string[] {
     ...rulesOf(best, told),
     ...best.notes,
     ...wastedText(best, told),
+    ...draftText(best, told),
     ...freeText(best, told),
   ]
   const second = pick.runnerUp === undefined ? undefined : files.get(pick.runnerUp)
@@ -123,7 +126,7 @@ function rulesOf(best: AdvisedFile, { catalogue, candidates, files }: Told): str
     rules.push(
       'There is memory left for six bits and more, where hardly anything is lost; QAT has nothing left to win back.',
     )
-  else if (size >= 4.6 && size < 6 && !ofModel.some(({ qat }) => qat.qat))
+  else if (/^Q[45]_K/.test(best.type) && !ofModel.some(({ qat }) => qat.qat))
     rules.push(
       'No QAT file of this model is known here, so Q4_K_M or Q5_K_M it is, best one that was made with an importance matrix.',
     )
@@ -151,6 +154,18 @@ function tightText(ofModel: readonly AdvisedFile[], catalogue: Catalogue): strin
   if (type === undefined) return []
   const left = Math.round(100 * Math.exp(keptShare(catalogue, 'quench', type).mean))
   return [`QAT is worth most at these bits: ${type} fits, and training left ${left} % of its loss elsewhere.`]
+}
+
+/** What the draft takes and is expected to win. */
+function draftText(best: AdvisedFile, { draft, candidates }: Told): string[] {
+  if (!draft) return []
+  const known = (candidates.get(best.id) as Candidate).sized.draft
+  if (!known || best.speed.drafted === undefined)
+    return [`${draft.name} has another vocabulary, so llama.cpp does not take it as a draft of this model.`]
+  const share = Math.round(100 * known.accepted)
+  return [
+    `With ${draft.name} as a draft, whose memory is in that, it would write some ${speedText(best.speed.drafted)} tokens a second if ${share} % of its guesses, ${known.guesses} at a time, are accepted: an assumption, which \`quench bench --draft\` replaces${known.counted ? '; it counts here, as asked' : ', and which does not count here'}.`,
+  ]
 }
 
 const mostWasted = 3

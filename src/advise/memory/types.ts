@@ -41,6 +41,8 @@ export interface MemoryItem {
   readonly bytes: number
   /** Pages of the mapped file that are never read again, so that the system takes them back where memory is short. */
   readonly reclaimable?: true
+  /** Of a draft model beside it. */
+  readonly draft?: true
 }
 
 export interface MemoryEstimate {

@@ -6,9 +6,9 @@ import type { Store } from '../../compare/store.js'
 import { openGguf } from '../../gguf/index.js'
 import { type Bench, thisMachine } from '../../speed/index.js'
 import type { Machine } from '../machine/machine.js'
-import { bytesOf, secondsOf } from './estimate.js'
+import { secondsOf } from './estimate.js'
 import type { Calibration, Comparison } from './types.js'
-import { type TokenWork, type Work, workOf } from './work.js'
+import { bytesOf, type TokenWork, type Work, workOf } from './work.js'
 
 interface Measured {
   readonly kind: 'prompt' | 'generate'

@@ -6,7 +6,7 @@
 import { spreadOf } from '../../speed/index.js'
 import type { Machine, MachineDevice, Rate } from '../machine/machine.js'
 import type { Calibration, Comparison, Draft, SpeedEstimate, SpeedRange } from './types.js'
-import type { TokenWork } from './work.js'
+import { bytesOf, type TokenWork } from './work.js'
 
 /** Of a data sheet's bandwidth and operations; people measure 0.7 to 0.85 of memory. */
 const reached = { bandwidth: 0.75, flops: 0.35 }
@@ -47,9 +47,6 @@ export function estimateSpeed(
     notes: slowTypes(work, machine),
   }
 }
-
-/** Bytes of weights that a token reads. */
-export const bytesOf = ({ weights }: TokenWork): number => weights.reduce((sum, { bytes }) => sum + bytes, 0)
 
 /** Seconds for one token, uncorrected. */
 export function secondsOf(work: TokenWork, machine: Machine): { generate: number; prompt: number } {
@@ -120,11 +117,15 @@ function range(seconds: number, ratios: readonly number[], spread: number): Spee
   return { low: expected / width, expected, high: expected * width }
 }
 
+/** What is assumed of a draft that was not measured: usual figures of small models of the same family on mixed text. */
+export const draftDefaults = { accepted: 0.6, guesses: 4 } as const
+
 /**
  * A round drafts `guesses` tokens and checks them with one pass; of guesses accepted with probability a each, (1 - a^(n+1)) /
  * (1 - a) tokens come out of it (Leviathan et al., Fast Inference from Transformers via Speculative Decoding, equation 1).
  */
-function drafted(plain: SpeedRange, own: number, { bytes, accepted = 0.6, guesses = 4 }: Draft): SpeedRange {
+function drafted(plain: SpeedRange, own: number, draft: Draft): SpeedRange {
+  const { bytes, accepted, guesses } = { ...draftDefaults, ...draft }
   const share = Math.min(Math.max(accepted, 0), 0.999)
   const tokens = (1 - share ** (guesses + 1)) / (1 - share)
   const gain = tokens / (1 + (guesses * bytes) / own)

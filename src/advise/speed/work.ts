@@ -25,6 +25,10 @@ export interface TokenWork {
   readonly cache: ReadonlyMap<number, number>
 }
 
+/** Bytes of weights that a token reads. */
+export const bytesOf = ({ weights }: Pick<TokenWork, 'weights'>): number =>
+  weights.reduce((sum, { bytes }) => sum + bytes, 0)
+
 /** @throws FileError for a damaged header, UsageError for options that say nothing */
 export function workOf(header: GgufHeader, placement: Placement): TokenWork {
   const shape = shapeOf(header)

@@ -25,6 +25,8 @@ interface Options {
   cacheTypeV?: string
   for?: 'chat' | 'agent' | 'code' | 'long-context'
   minSpeed?: number
+  draft?: string
+  countDraft?: true
   store?: string
   all?: true
   open?: true
@@ -68,6 +70,11 @@ export function addAdvise(program: Command): void {
       speedFromZero,
     ),
     ...cacheTypeOptions(),
+    new Option(
+      '--draft <model>',
+      'draft model for speculative decoding, a GGUF file or a family; its memory is added',
+    ),
+    new Option('--count-draft', 'let the speed that the draft is expected to win count for --min-speed'),
   ])
   group(command, 'Output', [
     new Option('--store <file>', 'database of measurements (default: in the cache folder)'),
@@ -150,6 +157,7 @@ function openInBrowser(path: string): void {
 
 function asked(names: string[], options: Options): AdviseOptions {
   const { ram, vram, gpu, context, parallel, cacheTypeK, cacheTypeV, minSpeed, store } = options
+  const { draft, countDraft } = options
   return {
     names,
     ...(ram !== undefined && { ramBytes: ram }),
@@ -162,6 +170,8 @@ function asked(names: string[], options: Options): AdviseOptions {
     ...((cacheTypeK ?? cacheTypeV) !== undefined && {
       cacheTypes: { keys: cacheTypeK ?? 'f16', values: cacheTypeV ?? 'f16' },
     }),
+    ...(draft !== undefined && { draft }),
+    ...(countDraft && { countDraft }),
     ...(store !== undefined && { store }),
   }
 }
