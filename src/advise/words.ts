@@ -164,7 +164,7 @@ function draftText(best: AdvisedFile, { draft, candidates }: Told): string[] {
     return [`${draft.name} has another vocabulary, so llama.cpp does not take it as a draft of this model.`]
   const share = Math.round(100 * known.accepted)
   return [
-    `With ${draft.name} as a draft, whose memory is in that, it would write some ${speedText(best.speed.drafted)} tokens a second if ${share} % of its guesses, ${known.guesses} at a time, are accepted: an assumption, which \`quench bench --draft\` replaces${known.counted ? '; it counts here, as asked' : ', and which does not count here'}.`,
+    `With ${draft.name} as a draft, whose memory is in that, it would write some ${speedText(best.speed.drafted)} tokens a second if ${share} % of its guesses, ${known.guesses} at a time, are accepted: an assumption, which \`quench bench MODEL.gguf --draft DRAFT.gguf\` replaces${known.counted ? '; it counts here, as asked' : ', and which does not count here'}.`,
   ]
 }
 
