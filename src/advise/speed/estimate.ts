@@ -117,7 +117,7 @@ function range(seconds: number, ratios: readonly number[], spread: number): Spee
   return { low: expected / width, expected, high: expected * width }
 }
 
-/** What is assumed of a draft that was not measured: usual figures of small models of the same family on mixed text. */
+/** Assumed of every draft. Nothing backs these figures: what a draft gains depends on the text, and only a measurement tells. */
 export const draftDefaults = { accepted: 0.6, guesses: 4 } as const
 
 /**
