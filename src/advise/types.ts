@@ -94,7 +94,7 @@ export interface AdvisedModel {
   readonly drafts: readonly { readonly repository?: string; readonly kind: string }[]
 }
 
-export interface AdvisedDraft {
+interface AdvisedDraft {
   readonly name: string
   /** Bytes of its weights that a token reads. */
   readonly bytes: number

@@ -37,7 +37,7 @@ export type Addition =
       readonly files: readonly PlacedFile[]
     }
 
-export interface PlacedFile {
+interface PlacedFile {
   readonly from: string
   readonly to: string
   readonly bytes: number
