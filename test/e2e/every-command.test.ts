@@ -35,6 +35,8 @@ const lines: Record<string, { line: string; styled: boolean }> = {
   },
   demo: { line: '', styled: true },
   pull: { line: 'm.gguf', styled: false },
+  push: { line: 'm.gguf --repo org/name', styled: false },
+  'add-to': { line: 'ollama m.gguf', styled: false },
   advise: { line: 'm.gguf q.gguf --ram 16GB --vram 8GB', styled: true },
   catalogue: { line: '', styled: true },
   'catalogue update': { line: 'gemma-3-12b', styled: true },
