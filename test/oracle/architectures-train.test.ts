@@ -49,7 +49,7 @@ test.each(Object.keys(variants))('%s', async (name) => {
     batch: 128,
     steps: 30,
     data: [text],
-    validation: 128,
+    validation: 512,
     type: 'Q4_0',
   }
   const report = await train({ input, output: join(folder, `${name}-q4_0.gguf`), ...options })
