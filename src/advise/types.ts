@@ -1,6 +1,7 @@
 /** Input and output of `advise`. The JSON of the command is an `Advice`; `schema.ts` has its schema. */
 import type { Failure } from '../failures.js'
 import type { ProgressEvent } from '../notices.js'
+import type { MachineDevice } from './machine/machine.js'
 import type { NamedMachineOptions } from './machine/named.js'
 import type { QatVerdict } from './qat.js'
 import type { LossEstimate, Purpose } from './quality/types.js'
@@ -105,15 +106,11 @@ interface AdvisedDraft {
   readonly counted: boolean
 }
 
-export interface AdvisedDevice {
-  /** ggml's name, e.g. `CPU` or `CUDA0`. */
-  readonly name: string
-  readonly description: string
-  readonly totalBytes: number
-  readonly usableBytes: number
-  readonly freeBytes?: number
-  /** Bytes per second by a data sheet, where known. */
-  readonly bandwidth?: number
+export interface AdvisedDevice
+  extends Pick<
+    MachineDevice,
+    'name' | 'description' | 'totalBytes' | 'usableBytes' | 'freeBytes' | 'bandwidth'
+  > {
   /** Bytes of weights per second that the probe measured, by type. */
   readonly measured?: Readonly<Record<string, number>>
 }

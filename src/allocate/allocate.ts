@@ -3,6 +3,7 @@ import { type Release, withCleanup } from '../cleanup.js'
 import { versionsInUse } from '../compare/compare.js'
 import { makeStoreFolder, Store, storeOutput } from '../compare/store.js'
 import { FileError, UsageError } from '../errors.js'
+import { sideBySide } from '../evaluate/side-by-side.js'
 import { padded } from '../gguf/header.js'
 import { type Gguf, ggmlTypes, openGguf } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
@@ -10,6 +11,7 @@ import { contentHash } from '../hashes.js'
 import type { ProgressEvent } from '../notices.js'
 import { aboveZero, checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
 import { checkOutputs, withOutputs } from '../outputs.js'
+import { originsOf, Provenance } from '../provenance/provenance.js'
 import { readImportanceOf } from '../quantize/imatrix/of-model.js'
 import type { QuantizeMethod } from '../quantize/methods.js'
 import { searchesCodes } from '../quantize/options.js'
@@ -18,7 +20,7 @@ import { bytesIn, writtenSize } from '../quantize/size.js'
 import { checkFreeSpace } from '../reserve.js'
 import { thisMachine } from '../speed/index.js'
 import { type RoundedType, typeErrors } from './errors.js'
-import { type Assignment, Measurer, sideBySide } from './measure.js'
+import { type Assignment, Measurer } from './measure.js'
 import { type Found, searchTypes } from './search.js'
 import { measuringText } from './text.js'
 
@@ -142,11 +144,20 @@ async function allocate(
     ...{ importance, threads, trainable: options.trainable ?? false },
     onProgress: (done, total) => onProgress?.({ stage: 'errors', done, total }),
   })
+  const { targetBytes, targetBits } = options
+  const provenance = new Provenance({
+    command: 'quantize',
+    options: { targetBytes, targetBits, method, tokens, context, candidates, trainable: options.trainable },
+    origins: originsOf(gguf.files, options.imatrix),
+    input: gguf.metadata,
+  })
+  if (!dryRun) provenance.begin()
+  defer(() => provenance.stop())
   const { cpu, cores } = thisMachine()
   const documents = await measuringText(gguf.path, data, tokens, context)
   const measurer = new Measurer(store, {
     ...{ gguf, output, importance, documents, context, maxTokens: tokens, threads },
-    ...{ added: matrix?.metadata ?? new Map(), search: searchesCodes(method) },
+    ...{ added: matrix?.metadata ?? new Map(), provenance, search: searchesCodes(method) },
     identity: {
       model: await store.hashOf(gguf.path),
       imatrix: options.imatrix === undefined ? null : await store.hashOfFile(options.imatrix),
@@ -165,9 +176,7 @@ async function allocate(
   if (!found) throw new UsageError(tooSmall(options))
   const bytes = sizeOf(gguf, measurer, found.types)
   if (!dryRun)
-    await measurer.write(output, found.types, (done) =>
-      onProgress?.({ stage: 'quantize', done, total: bytes }),
-    )
+    await measurer.finish(found.types, (done) => onProgress?.({ stage: 'quantize', done, total: bytes }))
   return {
     ...{ path: output, bytes: dryRun ? bytes : (await summarizeFile(output)).bytes },
     bitsPerWeight: (8 * dataBytes(gguf, found.types)) / parameters,

@@ -7,10 +7,12 @@ import { freemem } from 'node:os'
 import type { Store } from '../compare/store.js'
 import type { Document } from '../data/texts.js'
 import { evaluateFiles } from '../evaluate/index.js'
+import { sideBySide } from '../evaluate/side-by-side.js'
 import { discardTemporary, openTemporary } from '../files.js'
 import { fileTypes } from '../gguf/file-types.js'
 import { type Gguf, type GgufValue, ggmlTypes, Metadata } from '../gguf/index.js'
-import { TensorConverter, writeTyped } from '../quantize/by-recipe.js'
+import type { Provenance } from '../provenance/provenance.js'
+import { type TensorBytes, TensorConverter, writeTyped } from '../quantize/by-recipe.js'
 
 /** ggml_type ids by tensor; others stay as they are. */
 export type Assignment = ReadonlyMap<string, number>
@@ -21,6 +23,8 @@ export interface MeasureSettings {
   readonly importance: ReadonlyMap<string, Float32Array>
   /** Metadata besides the input's. */
   readonly added: ReadonlyMap<string, GgufValue>
+  /** What the file says of how it was made. */
+  readonly provenance: Provenance
   /** Whether the best scales and codes are searched for. */
   readonly search: boolean
   readonly documents: readonly Document[] | Int32Array
@@ -33,9 +37,6 @@ export interface MeasureSettings {
 
 /** Bytes of converted tensors that are kept, since candidates differ in few of them. */
 const mostKept = 256 << 20
-
-/** Candidates that are run side by side, so that the full-precision model runs once for them. */
-export const sideBySide = 4
 
 export class Measurer {
   /** Candidates that were run, not counting those that were stored. */
@@ -100,10 +101,20 @@ export class Measurer {
     }
   }
 
-  async write(path: string, types: Assignment, onBytes?: (bytes: number) => void): Promise<void> {
+  /** Writes the file of these types, with its record. */
+  finish(types: Assignment, onBytes: (bytes: number) => void): Promise<void> {
+    const { output, provenance } = this.settings
+    return this.write(output, types, { onBytes, late: (data) => provenance.entries(data) })
+  }
+
+  private async write(
+    path: string,
+    types: Assignment,
+    more: Pick<TensorBytes, 'onBytes' | 'late'> = {},
+  ): Promise<void> {
     const { gguf } = this.settings
     const made = (name: string) => this.bytesOf(name, types.get(name) ?? gguf.tensor(name).type)
-    await writeTyped(gguf, path, this.metadata(types), types, { made, onBytes })
+    await writeTyped(gguf, path, this.metadata(types), types, { made, ...more })
   }
 
   private async bytesOf(name: string, type: number): Promise<Uint8Array> {
@@ -126,11 +137,11 @@ export class Measurer {
   }
 
   metadata(types: Assignment): Metadata {
-    const { gguf, output, added } = this.settings
+    const { gguf, output, added, provenance } = this.settings
     const metadata = new Metadata(output, gguf.metadata)
       .set('general.file_type', { type: 'uint32', value: fileTypeOf(gguf, types) })
       .set('general.quantization_version', { type: 'uint32', value: 2 })
-    for (const [key, value] of added) metadata.set(key, value)
+    for (const [key, value] of [...added, ...provenance.placeholders]) metadata.set(key, value)
     return metadata
   }
 }

@@ -7,9 +7,10 @@
  * one tensor are scaled up or down, which swaps bits between these and the others, types are chosen anew within the budget, and the whole
  * candidate is measured. Only what is better stays.
  */
+import { sideBySide } from '../evaluate/side-by-side.js'
 import { type Choice, chooseWithin } from './choose.js'
 import type { RoundedType } from './errors.js'
-import { type Assignment, sideBySide } from './measure.js'
+import type { Assignment } from './measure.js'
 
 export interface SearchSettings {
   readonly errors: ReadonlyMap<string, readonly RoundedType[]>

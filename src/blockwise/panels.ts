@@ -1,6 +1,6 @@
 /**
- * Row by row rounding and refining of a matrix and searching for its scales, as self-contained work on some rows of a panel of columns. It can run on any thread
- * (row-pool.ts), with the same result.
+ * Row by row rounding and refining of a matrix and searching for its scales, as self-contained work on some rows of a panel of columns.
+ * It can run on any thread (row-pool.ts), with the same result.
  */
 import type { Codes, GridLayout } from '../formats/format.js'
 import { type Levels, nearest } from '../formats/levels.js'

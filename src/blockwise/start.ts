@@ -1,7 +1,8 @@
 /**
  * The grid that a matrix is rounded to before its scales are refined. It starts from the reference quantizer's. Where every group of
  * weights has a scale of its own, other scales are searched for: ggml takes those of Q2_0, TQ1_0, TQ2_0 and NVFP4 from the largest
- * weight alone. Where groups share a scale, ggml searches well, and a search of ours costs six times as much and gains nothing (LOG.md).
+ * weight alone. Where groups share a scale, ggml searches well, and a search of ours
+ * costs six times as much and gains little (LOG.md).
  */
 import type { Codes, Format } from '../formats/format.js'
 import { checkScales } from '../formats/grids.js'

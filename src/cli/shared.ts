@@ -39,6 +39,9 @@ const one = (length: number) => ({ value: [length], shown: String(length) })
 
 export const jsonOption = (): Option => new Option('--json', 'print one JSON document, also for errors')
 
+/** Of commands that change what is not an output of theirs. */
+export const yesOption = (): Option => new Option('--yes', 'do it; without this option it is only printed')
+
 export const progressOption = (): Option =>
   new Option(
     '--progress <how>',

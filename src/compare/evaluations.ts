@@ -4,6 +4,7 @@ import { freemem } from 'node:os'
 import type { Document } from '../data/texts.js'
 import { FileError } from '../errors.js'
 import { type Evaluation, evaluateFiles, type FileEvaluation, perplexityWarnings } from '../evaluate/index.js'
+import { sideBySide } from '../evaluate/side-by-side.js'
 import type { Failure } from '../failures.js'
 import { contentHash } from '../hashes.js'
 import { thisMachine } from '../speed/index.js'
@@ -46,9 +47,6 @@ interface EvaluateAllOptions {
   readonly versions: Versions
   readonly onProgress?: Progress
 }
-
-/** Files evaluated in one run with the reference: few enough that an interruption loses little. */
-const sideBySide = 4
 
 /** Evaluations by hash. Files that cannot be evaluated are added to `failures` and skipped. */
 export async function evaluateAll(

@@ -5,21 +5,26 @@
  */
 import type { Format } from './format.js'
 
-/** NVFP4's largest code. */
-const largestCode = 12
 /**
- * The scale of the group with the largest weight: an eighth of the largest that UE4M3 has (halved, as ggml reads it), so that training
- * can enlarge it. Below it lie 11 powers of two of normal numbers; where scales of groups are subnormal, they are coarse.
+ * Of the largest scale of a group that can be stored: where the group with the largest weight lies, so that training can enlarge it. Below,
+ * NVFP4 has 11 powers of two of normal numbers; its subnormal ones are coarse.
  */
-const largestScale = 28
+const headroom = 1 / 8
 
 /** The least scale of a tensor, and its inverse the greatest: products with it stay normal numbers. */
 const least = 2 ** -60
 
-/** @param largest magnitude of the weights. @returns 1 where there are no weights but zeros, or no finite ones */
-export function tensorScaleOf(largest: number): number {
+/**
+ * @param format without a scale of the tensor, whose scales of groups are those of a list
+ * @param largest magnitude of the weights
+ * @returns 1 where there are no weights but zeros, or no finite ones
+ */
+export function tensorScaleOf({ name, grid }: Format, largest: number): number {
+  const rounding = grid?.scale.block.rounding
+  if (!grid || rounding?.as !== 'listed') throw new RangeError(`${name} has no list of scales`)
   if (!(largest > 0 && largest < Number.POSITIVE_INFINITY)) return 1
-  const scale = 2 ** Math.ceil(Math.log2(largest / (largestCode * largestScale)))
+  const most = headroom * grid.levels.hi * rounding.values[rounding.values.length - 1]
+  const scale = 2 ** Math.ceil(Math.log2(largest / most))
   return Math.min(1 / least, Math.max(least, scale))
 }
 

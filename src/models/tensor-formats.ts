@@ -28,9 +28,8 @@ export function formatFor(
   weights: Float32Array,
 ): Format | undefined {
   const format = formatOf(type)
-  return isScaled(architecture, name, type)
-    ? format?.withTensorScale?.(tensorScaleOf(largestOf(weights)))
-    : format
+  if (!format || !isScaled(architecture, name, type)) return format
+  return format.withTensorScale?.(tensorScaleOf(format, largestOf(weights)))
 }
 
 /** The tensors of a file that get a scale of their own when they are converted to these types. */
@@ -48,8 +47,8 @@ export function scaledTensors(
   return new Set(scaled.map(({ name }) => name))
 }
 
-/** The scale that a tensor gets: that of `formatFor`, read piece by piece. */
-export async function scaleFor(gguf: Gguf, tensor: TensorInfo): Promise<number> {
+/** The scale that a tensor gets with a type that has such: that of `formatFor`, read piece by piece. */
+export async function scaleFor(gguf: Gguf, tensor: TensorInfo, type: number): Promise<number> {
   const rows = tensor.elements / tensor.shape[0]
   const rowBytes = tensor.bytes / rows
   const step = Math.max(1, Math.floor(pieceBytes / rowBytes))
@@ -58,5 +57,5 @@ export async function scaleFor(gguf: Gguf, tensor: TensorInfo): Promise<number> 
     const count = Math.min(step, rows - row)
     largest = largestOf(await readWeights(gguf, tensor, row * rowBytes, count * rowBytes), largest)
   }
-  return tensorScaleOf(largest)
+  return tensorScaleOf(formatOf(type) as Format, largest)
 }

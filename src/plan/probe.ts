@@ -242,15 +242,19 @@ async function timed(work: () => Promise<unknown>, products?: Products): Promise
   return (performance.now() - began) / 1000 - ((products?.compiling ?? 0) - compiled)
 }
 
+/** Batches after which a run need not be timed again. */
+const manyBatches = 16
+
 /**
- * Median seconds of as many runs as take a twentieth of a second and have at least three batches, or of 25, after a warm-up run.
+ * Median seconds of at least three runs that take a twentieth of a second, or of 25, after a warm-up run. Runs of many batches are timed
+ * less often.
  * @param batches of a run
  */
 async function median(work: () => Promise<unknown>, batches = 1): Promise<number> {
   await work()
   const times: number[] = []
   let total = 0
-  while (times.length * batches < 3 || (total < 0.05 && times.length < 25)) {
+  while ((times.length < 3 && times.length * batches < manyBatches) || (total < 0.05 && times.length < 25)) {
     times.push(await timed(work))
     total += times.at(-1) as number
   }

@@ -24,6 +24,12 @@ export interface Origin {
   readonly path: string
 }
 
+/** A model and the importance matrix that it was quantized by. */
+export const originsOf = (model: readonly string[], imatrix: string | undefined): Origin[] => [
+  ...model.map((path): Origin => ({ role: 'model', path })),
+  ...(imatrix === undefined ? [] : [{ role: 'imatrix', path: imatrix } as const]),
+]
+
 interface Made {
   readonly command: string
   readonly options: Readonly<Record<string, OptionValue | null | undefined>>

@@ -175,7 +175,7 @@ export async function writeTyped(
   try {
     for (const [i, tensor] of gguf.tensors.entries()) {
       const { name } = tensor
-      const scale = scaled.has(name) ? await scaleFor(gguf, tensor) : 1
+      const scale = scaled.has(name) ? await scaleFor(gguf, tensor, tensors[i].type) : 1
       const bytes = (await made?.(name)) ?? (await converter.bytes(tensor, tensors[i].type, scale))
       await writer.write(name, bytes)
       if (scaled.has(name))

@@ -1,6 +1,6 @@
 /** What a quantized file says of how it was made. */
 import type { Gguf } from '../gguf/index.js'
-import { Provenance } from '../provenance/provenance.js'
+import { originsOf, Provenance } from '../provenance/provenance.js'
 import type { QuantizeSettings } from './options.js'
 
 /** Threads, and what only allows the work, do not change the output and are left out. */
@@ -29,10 +29,7 @@ export function provenanceOf(
       pruneLayers: pruneLayers.map(String),
       overrideKv: overrideKv?.map(({ key }) => key),
     },
-    origins: [
-      ...files.map((path) => ({ role: 'model', path }) as const),
-      ...(imatrix === undefined ? [] : [{ role: 'imatrix', path: imatrix } as const]),
-    ],
+    origins: originsOf(files, imatrix),
     input: metadata,
   })
 }

@@ -49,10 +49,11 @@ export async function checkRun(asked: TrainOptions): Promise<void> {
   else await checkLeftovers(targetOf(asked.output))
 }
 
-function filesOf({ input, output, data = [], tensorTypes = [] }: TrainOptions): Files {
+function filesOf({ input, output, imatrix, data = [], tensorTypes = [] }: TrainOptions): Files {
   const write = { path: output, by: 'the output', ...keptBeside(output) }
   const reads = [
     { path: input, by: 'the input' },
+    ...(imatrix === undefined ? [] : [{ path: imatrix, by: '--imatrix' }]),
     ...data.map((path) => ({ path, by: '--data' })),
     ...typeFiles(tensorTypes),
   ]

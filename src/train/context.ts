@@ -12,7 +12,7 @@ import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import type { Optimizer } from '../optimizer/parameter.js'
 import { sizesOf } from '../plan/memory.js'
-import { Provenance } from '../provenance/provenance.js'
+import { originsOf, Provenance } from '../provenance/provenance.js'
 import type { ModelImportance } from '../quantize/imatrix/of-model.js'
 import { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import { blocksFolder } from '../resume/disk.js'
@@ -77,11 +77,11 @@ export class RunContext {
       text: digest([...windows, ...[...importance, ...trial, ...validation].flatMap((kind) => kind.windows)]),
     }
     this.disk = new BlocksOnDisk(blocksFolder(options.output), this.settings)
-    const { layout: _, model: __, read: ___, inMemory: ____, ...recorded } = this.settings
+    const { layout: _, model: __, read: ___, inMemory: ____, imatrix: _____, ...recorded } = this.settings
     this.provenance = new Provenance({
       command: 'train',
       options: recorded,
-      origins: source.gguf.files.map((path) => ({ role: 'model', path })),
+      origins: originsOf(source.gguf.files, options.imatrix),
       input: source.gguf.metadata,
     })
   }

@@ -12,7 +12,7 @@ import { Network } from '../engine/network.js'
 import { UsageError } from '../errors.js'
 import { checkReadable } from '../files.js'
 import { ggmlTypes } from '../gguf/index.js'
-import { contentHash } from '../hashes.js'
+import { fileHash } from '../hashes.js'
 import { memoryBudget } from '../memory.js'
 import { Optimizer } from '../optimizer/parameter.js'
 import { heldOutside, sizesOf, usesFisher } from '../plan/memory.js'
@@ -66,7 +66,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   for (const sentence of imatrix?.warnings ?? []) options.onWarning?.(sentence)
   const settings = {
     ...settingsOf(source.fingerprint, options, batch),
-    imatrix: imatrix ? hashOf(imatrix) : null,
+    imatrix: imatrixPath === undefined ? null : await fileHash(imatrixPath),
   }
   check(settings)
   const optimizer = new Optimizer()
@@ -156,9 +156,6 @@ function textSettings(read: ReadText, wanted: TextOptions): Settings {
     threads: countsOf(read, wanted).selfWritten > 0 ? threadCount() : null,
   }
 }
-
-const hashOf = ({ importance }: ModelImportance): string =>
-  contentHash([...importance].map(([name, values]) => [name, Array.from(values)]))
 
 /** An output matrix that stays as it is does not train either. */
 const withOutput = ({ gguf }: Source, untrained: ReadonlySet<string>): ReadonlySet<string> =>

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { quantizeToSize } from '../../src/allocate/allocate.js'
 import { openGguf } from '../../src/gguf/index.js'
+import { verifyFile } from '../../src/names/verify.js'
 import { readTensorTypes } from '../../src/quantize/tensor-type-file.js'
 import { planTraining } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -61,6 +62,9 @@ test.each([100_000, 130_000])('a size of %i bytes is met, and a dry run tells it
   expect(planned.bytes).toBe(bytes)
   expect(bytes).toBeLessThanOrEqual(targetBytes)
   expect(bytes).toBeGreaterThan(0.995 * targetBytes)
+  const { ok, data, made } = await verifyFile(output, { sources: [model] })
+  expect({ ok, state: data.state }).toEqual({ ok: true, state: 'intact' })
+  expect(made.at(-1)).toMatchObject({ command: 'quantize', options: { targetBytes } })
 })
 
 test('training goes on from the types of the file', async () => {

@@ -12,6 +12,7 @@ import { planQuantization } from '../../src/quantize/plan.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { Random } from '../../src/random.js'
 import { train } from '../../src/train/train.js'
+import { gaussian } from '../support/gaussian.js'
 import { llamaLogits, nmse, ownLogits, randomTokens } from '../support/logits.js'
 import { tinyVocabulary } from '../support/tiny-gguf.js'
 import { type TinyVariant, writeTinyVariant } from '../support/tiny-models.js'
@@ -64,10 +65,7 @@ describe.each(cases)('$architecture', (variant, scaled) => {
 describe('NVFP4 with a scale', () => {
   const scale = 2 ** -7
   const scaled = NVFP4.withTensorScale?.(scale)
-  const weights = Float32Array.from({ length: 64 * 64 }, () => 0)
-  const random = new Random(7)
-  for (let i = 0; i < weights.length; i++) weights[i] = 0.02 * random.normal()
-  const bytes = quantizeRows(NVFP4.type, weights, 64)
+  const bytes = quantizeRows(NVFP4.type, gaussian(new Random(7), 64 * 64), 64)
 
   it('has the same bytes, and weights that are so many times as large', () => {
     if (!scaled) throw new Error('no scale')
@@ -77,7 +75,7 @@ describe('NVFP4 with a scale', () => {
   })
 
   it('loses less of small weights', async () => {
-    const tensor = { name: 'blk.0.ffn_up.weight', shape: [64, 64], type: 0 }
+    const name = 'blk.0.ffn_up.weight'
     await writeTinyVariant(input, { architecture: 'llama', feedForward: 128 })
     const gguf = await openGguf(input)
     const small = join(folder, 'small.gguf')
@@ -92,9 +90,9 @@ describe('NVFP4 with a scale', () => {
     await gguf.close()
     await quantizeFile(small, output, 'NVFP4')
     const [before, after] = [await openGguf(small), await openGguf(output)]
-    const shapes = new Map([[tensor.name, [128, 64]]])
-    const full = new FileWeights(before, shapes).get(tensor.name) as Float32Array
-    const own = new FileWeights(after, shapes).get(tensor.name) as Float32Array
+    const shapes = new Map([[name, [128, 64]]])
+    const full = new FileWeights(before, shapes).get(name) as Float32Array
+    const own = new FileWeights(after, shapes).get(name) as Float32Array
     await Promise.all([before.close(), after.close()])
     const without = NVFP4.dequantize(NVFP4.decode(quantizeRows(NVFP4.type, full, 64)))
     expect(nmse(own, full)).toBeLessThan(0.9 * nmse(without, full))

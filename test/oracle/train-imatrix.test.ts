@@ -1,11 +1,12 @@
 /** `train --imatrix`: the matrix of a file takes the place of one that is collected, and the file says where it is from. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TrainOptions } from '../../src/config/options.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { makeImatrix } from '../../src/imatrix/make.js'
+import { verifyFile } from '../../src/names/verify.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { planTraining, train } from '../../src/train/train.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -55,6 +56,8 @@ test('without training the better PTQ file is written, and the matrix is that of
   const gguf = await openGguf(output)
   await gguf.close()
   expect(gguf.metadata.string('quantize.imatrix.file')).toBe(imatrix)
+  const { sources } = await verifyFile(output, { sources: [imatrix] })
+  expect(sources).toMatchObject([{ role: 'model' }, { role: 'imatrix', state: 'same' }])
   expect(kinds.length).toBeGreaterThan(1)
 })
 
@@ -67,6 +70,12 @@ test('a run that resumes needs the same matrix', async () => {
   await expect(planTraining({ ...without, resume: true })).rejects.toThrow(
     'another importance matrix (--imatrix)',
   )
+})
+
+test('the matrix is not written over', async () => {
+  const before = await readFile(imatrix)
+  await expect(train(options({ output: imatrix }))).rejects.toThrow('--imatrix')
+  expect(await readFile(imatrix)).toEqual(before)
 })
 
 test('a matrix of another model is refused before any work', async () => {

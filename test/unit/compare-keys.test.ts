@@ -10,15 +10,19 @@ import { Store } from '../../src/compare/store.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
 
 /** Counts what is done instead of doing it: files hold tiny models, and speeds are those of the machine's day. */
-const fake = vi.hoisted(() => ({
-  trained: 0,
-  evaluated: 0,
-  written: 0,
-  rounds: 0,
-  speed: 1,
-  machine: { cpu: 'a processor', cores: 2 },
-  failAt: Number.POSITIVE_INFINITY,
-}))
+const fake = vi.hoisted(() => {
+  // Unit tests share processes, and another one may have loaded what is replaced here.
+  vi.resetModules()
+  return {
+    trained: 0,
+    evaluated: 0,
+    written: 0,
+    rounds: 0,
+    speed: 1,
+    machine: { cpu: 'a processor', cores: 2 },
+    failAt: Number.POSITIVE_INFINITY,
+  }
+})
 vi.mock('../../src/train/train.js', () => ({
   train: async ({ output }: { output: string }) => {
     await writeTinyGguf(output, { seed: ++fake.trained })

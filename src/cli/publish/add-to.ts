@@ -4,7 +4,7 @@ import { FileError } from '../../errors.js'
 import { type Addition, type Store, stores } from '../../names/add-to.js'
 import { helpEnd } from '../help.js'
 import { localModel, modelArgument, onNote } from '../models.js'
-import { jsonOption, progressOption } from '../shared.js'
+import { jsonOption, progressOption, yesOption } from '../shared.js'
 import { humanBytes } from '../terminal/format.js'
 import { print, printJson } from '../terminal/print.js'
 
@@ -26,7 +26,7 @@ export function addAddTo(program: Command): void {
         'what it is called there: model:tag in Ollama, publisher/model in LM Studio (default: by the name of the file)',
       ),
     )
-    .addOption(new Option('--yes', 'do it; without this option it is only printed'))
+    .addOption(yesOption())
     .addOption(progressOption())
     .addOption(jsonOption())
     .addHelpText(

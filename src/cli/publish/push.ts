@@ -8,7 +8,7 @@ import { helpEnd } from '../help.js'
 import { sayWhenEnded } from '../interrupt.js'
 import { onNote } from '../models.js'
 import { bytes, positiveInteger } from '../options.js'
-import { jsonOption, progressOption, valued } from '../shared.js'
+import { jsonOption, progressOption, valued, yesOption } from '../shared.js'
 import { humanBytes } from '../terminal/format.js'
 import { print, printJson } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
@@ -46,7 +46,7 @@ export function addPush(program: Command): void {
       valued('--split-size <size>', 'send larger models in parts of this size (default: 50GB)', bytes),
     )
     .addOption(valued('--connections <n>', 'parts of a file to send at once', positiveInteger, { value: 4 }))
-    .addOption(new Option('--yes', 'do it; without this option it is only printed'))
+    .addOption(yesOption())
     .addOption(progressOption())
     .addOption(jsonOption())
     .addHelpText(

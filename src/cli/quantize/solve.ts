@@ -17,14 +17,16 @@ import { runTrain } from '../train/run.js'
 export const solving = 'solve'
 
 /** Options of `train` that the stage has use for, besides types of tensors. */
-const own = ['data', 'calibration', 'memory', 'resume'] as const
+const own = ['data', 'imatrix', 'calibration', 'memory', 'resume'] as const
+/** Those that `quantize` has for other methods too. */
+const common: readonly string[] = ['data', 'imatrix']
 const types = optionEntries.flatMap(([name, { group }]) => (group === 'types' ? [name] : []))
 const shared = ['method', 'type', 'output', 'tensorType', 'threads', 'dryRun', 'json', 'progress']
 
-/** But for `--data`, which other options have too. */
+/** Those that `quantize` lacks otherwise. */
 export const solveOptions = (): Option[] =>
   optionEntries.flatMap(([name, entry]) =>
-    name !== 'data' && own.some((each) => each === name) ? [trainOption(entry)] : [],
+    !common.includes(name) && own.some((each) => each === name) ? [trainOption(entry)] : [],
   )
 
 type Typed = Readonly<Record<string, unknown>>
@@ -32,7 +34,7 @@ type Typed = Readonly<Record<string, unknown>>
 /** Whether the method is asked for. @throws UsageError for its options without it */
 export function isSolved(options: Typed): boolean {
   if (options.method === solving) return true
-  const unused = own.find((name) => name !== 'data' && options[name] !== undefined)
+  const unused = own.find((name) => !common.includes(name) && options[name] !== undefined)
   if (unused !== undefined)
     throw new UsageError(`--${unused} needs --method ${solving}; leave it out, or choose that method`)
   return false

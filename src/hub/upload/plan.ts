@@ -11,7 +11,7 @@ import { isSafePath } from '../repository.js'
 import { UploadSource } from './source.js'
 
 /** The Hub takes no larger files. */
-export const defaultSplit = 50e9
+const defaultSplit = 50e9
 const mostCard = 10e6
 
 /**
