@@ -103,11 +103,11 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   if (files.length + train.length === 0 && types?.length === 0)
     throw new UsageError('there is nothing to compare; name --types to make, --train, or files')
   const versions = versionsInUse()
-  const documents = data.length > 0 ? await readDocuments(data) : await ownDocuments(options)
   const facts = await inspectFile(model)
   onProgress?.({ stage: 'hash', done: 0, total: 1 })
   const reference = { path: model, hash: await store.hashOf(model) }
   const original = await originalOf(store, options)
+  const documents = data.length > 0 ? await readDocuments(data) : await ownDocuments(options)
   const { entries, failures } = await makeFiles(store, {
     model,
     modelHash: reference.hash,

@@ -63,8 +63,11 @@ test('conversion loss and method loss are told apart, and are those of an evalua
   expect(await compare(options)).toEqual(comparison)
 })
 
-test('the model itself is no original', async () => {
+test('the model itself is no original, which is told before any work', async () => {
+  const stages: string[] = []
+  const onProgress = ({ stage }: { stage: string }) => stages.push(stage)
   await expect(
-    compare({ model, original: model, folder, types: ['Q4_0'], store: join(folder, 'store.db') }),
+    compare({ model, original: model, folder, types: ['Q4_0'], store: join(folder, 'store.db'), onProgress }),
   ).rejects.toThrow(`--original ${model} is the model itself`)
+  expect(stages).toEqual(['hash'])
 })
