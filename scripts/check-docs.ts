@@ -1,14 +1,22 @@
 /**
  * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the
  * shipped model, `text.txt` a part of its held-out text and `Llama-3.2-1B` a checkpoint, and `org/model` and `org/model-GGUF` are
- * repositories of a Hub of its own. `npm ci` is skipped (it has just run), and training takes seconds.
+ * repositories of a Hub of its own, and the home folder has that of LM Studio. `npm ci` is skipped (it has just run), and training takes seconds.
  * Compiles all ```ts blocks against the sources. A ```text block behind commands is what they print, or the beginning of it. A block that
  * fails or prints something else, or a link to a missing file, fails the check.
  *
  *   npx tsx scripts/check-docs.ts [--write] [PAGE ...]     --write puts what is printed into the ```text blocks, as far as they reach
  */
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
@@ -49,10 +57,16 @@ const env = {
   HF_ENDPOINT: hub.endpoint,
   HF_HOME: join(folder, 'hf'),
   HF_TOKEN: '',
+  HOME: join(folder, 'home'),
   QUENCH_CACHE: join(folder, 'cache'),
   BROWSER: 'true',
 }
+mkdirSync(join(env.HOME, '.lmstudio'), { recursive: true })
 const run = promisify(execFile)
+
+/** What a failed command printed too, since its error says only which it was. */
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? `${error.message}${'stdout' in error ? String(error.stdout) : ''}` : String(error)
 
 const shorten = (block: string): string =>
   block
@@ -134,7 +148,7 @@ try {
         else throw new Error(`it prints\n${printed}and the page shows\n${shown}`)
       } catch (error) {
         failed++
-        console.error(`failed: ${error instanceof Error ? error.message : error}`)
+        console.error(`failed: ${messageOf(error)}`)
       }
     }
     if (corrected !== text) writeFileSync(join(root, file), corrected)

@@ -120,6 +120,9 @@ export async function readConfig(folder: string, files = filesIn(folder)): Promi
   throw new FileError(folder, why)
 }
 
+/** As in Transformers, weights have such a name; other safetensors files belong to something else. */
+export const isWeights = (name: string): boolean => /^model.*\.safetensors$/.test(name)
+
 /** The files with weights, and the place of each tensor by the index. */
 async function shardsOf(folder: string, files: ReadonlySet<string>) {
   const index = await readJsonIn(folder, files, indexName)
@@ -138,8 +141,7 @@ async function shardsOf(folder: string, files: ReadonlySet<string>) {
       )
     return { shards, places }
   }
-  // As in Transformers, a single file has this name; others beside it belong to something else.
-  const shards = [...files].filter((name) => /^model.*\.safetensors$/.test(name)).sort()
+  const shards = [...files].filter(isWeights).sort()
   if (shards.length === 0) throw new FileError(folder, noWeights(files))
   return { shards, places }
 }

@@ -8,6 +8,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
 import { quote } from '../gguf/index.js'
+import type { RangeSource } from '../gguf/skim.js'
 import { openInput } from '../input-file.js'
 import { Fields } from './fields.js'
 import { parseObject } from './json.js'
@@ -36,28 +37,51 @@ const dtypes: ReadonlyMap<string, number> = new Map([
 /** The limit of the format's own library. */
 const mostHeaderBytes = 100_000_000
 const mostDimensions = 8
+/** A request holds most headers whole. */
+const readAhead = 2 ** 16
 
 /** The tensors of a file, in the order of their names. @throws FileError for a file that is damaged or cut off */
 export async function readSafetensors(path: string): Promise<StoredTensor[]> {
   const { handle, size } = await openInput(path)
   try {
-    if (size < 8) throw new FileError(path, 'is too short for a safetensors file; download it again')
-    const length = Number((await readAt(path, handle, 0, 8)).readBigUInt64LE())
-    if (length > mostHeaderBytes)
-      throw new FileError(path, 'is no safetensors file, or damaged: its header would be longer than 100 MB')
-    if (length > size - 8)
-      throw new FileError(path, `is cut off: its header needs ${length} bytes; download the file again`)
-    const header = parseObject(path, await readAt(path, handle, 8, length))
-    const tensors = Object.keys(header)
-      .filter((name) => name !== '__metadata__')
-      .map((name) => tensorOf(path, header, name, 8 + length))
-    checkLayout(path, tensors, 8 + length, size)
-    return tensors.sort((a, b) => (a.name < b.name ? -1 : 1))
+    const read = (start: number, end: number) => readAt(path, handle, start, end - start)
+    return await safetensorsHeader({ name: path, size, read })
   } catch (error) {
     throw systemError(path, error)
   } finally {
     await handle.close()
   }
+}
+
+/**
+ * The same of a file that is read in ranges, of which its header alone is read.
+ * @param most bytes that a header may take
+ */
+export async function safetensorsHeader(
+  source: RangeSource,
+  most = mostHeaderBytes,
+): Promise<StoredTensor[]> {
+  const { name: path, size } = source
+  if (size < 8) throw new FileError(path, 'is too short for a safetensors file; download it again')
+  const first = Buffer.from(await source.read(0, Math.min(size, readAhead)))
+  const length = Number(first.readBigUInt64LE())
+  if (length > mostHeaderBytes)
+    throw new FileError(path, 'is no safetensors file, or damaged: its header would be longer than 100 MB')
+  if (length > size - 8)
+    throw new FileError(path, `is cut off: its header needs ${length} bytes; download the file again`)
+  const end = 8 + length
+  if (end > most)
+    throw new FileError(
+      path,
+      `its header has ${length} bytes, and ${most} are read of a file; download it with \`quench pull\``,
+    )
+  const rest = end > first.length ? await source.read(first.length, end) : Buffer.alloc(0)
+  const header = parseObject(path, Buffer.concat([first.subarray(8, end), rest]))
+  const tensors = Object.keys(header)
+    .filter((name) => name !== '__metadata__')
+    .map((name) => tensorOf(path, header, name, end))
+  checkLayout(path, tensors, end, size)
+  return tensors.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 function tensorOf(path: string, header: Readonly<Record<string, unknown>>, name: string, start: number) {

@@ -24,8 +24,8 @@ interface InspectOptions {
 export function addInspect(program: Command): void {
   program
     .command('inspect')
-    .description('show what is in a GGUF file: model, types, size, metadata')
-    .argument('<file>', modelArgument('GGUF file; of a split model the first part'))
+    .description('show what is in a GGUF file or a checkpoint: model, types, size, metadata')
+    .argument('<file>', modelArgument('GGUF file, of a split model the first part, or checkpoint'))
     .option('--tensors', 'list every tensor')
     .option(
       '--verify',

@@ -151,8 +151,8 @@ async function convert(checkpoint: Checkpoint, options: ConvertOptions): Promise
   }
 }
 
-/** The configuration of the text model, of a multimodal checkpoint within the whole, over the defaults of its class. */
-function sourceOf(whole: Fields, conversion: Conversion, className: string): Source {
+/** The configuration of the text model, of a multimodal checkpoint within the whole, over the defaults of its class. @throws FileError */
+export function sourceOf(whole: Fields, conversion: Conversion, className: string): Source {
   const text = whole.object('text_config')
   const config = (text ?? whole).over(
     text ? { ...whole.values, ...conversion.defaults } : conversion.defaults,

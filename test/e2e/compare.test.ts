@@ -1,6 +1,6 @@
 /** `quench compare` as a person types it: on half of the shipped model, killed in every part, with files of which the truth is known. */
 import { existsSync, statSync } from 'node:fs'
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,19 +18,24 @@ const shipped = (name: string) => fileURLToPath(new URL(`../../models/${name}`, 
 const text = shipped('quench-5m.test.txt')
 
 let folder: string
-/** The first two blocks of the model that ships. */
+/** The first two blocks of the model that ships, and the first alone. */
 let model: string
+let block: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-'))
   model = join(folder, 'quench-5m-f16.gguf')
   await firstBlocks(shipped('quench-5m-f16.gguf'), model, 2)
+  await mkdir(join(folder, 'block'))
+  block = join(folder, 'block', 'quench-5m-f16.gguf')
+  await firstBlocks(model, block, 1)
 })
 afterAll(() => rm(folder, { recursive: true }))
 
 /** A small comparison: 16 windows, two turns of speed. */
-const small = (name: string, ...more: string[]) => [
+const small = (name: string, ...more: string[]) => smallOf(model, name, ...more)
+const smallOf = (of: string, name: string, ...more: string[]) => [
   'compare',
-  model,
+  of,
   ...['--data', text, '--tokens', '2048', '-c', '128', '-r', '2', '-p', '32', '-n', '8', '--threads', '1'],
   ...['--folder', join(folder, `${name}-files`), '--store', join(folder, `${name}.db`)],
   ...more,
@@ -64,8 +69,8 @@ function measurements(store: string): Map<string, string> {
 
 test('killed in every part of its work it goes on, ends with the same numbers and repeats no finished measurement', async () => {
   const training = ['--train', 'Q4_0', '--steps', '2', '--train-tokens', '2048']
-  const args = ['--types', 'Q8_0,Q4_0,Q2_K', ...training, '--json']
-  const whole = await quench(...small('whole', ...args))
+  const args = ['--types', 'Q8_0,Q4_0,Q2_K', ...training, '--tokens', '1024', '--json']
+  const whole = await quench(...smallOf(block, 'whole', ...args))
   expect({ code: whole.code, stderr: whole.stderr }).toEqual({ code: 0, stderr: '' })
 
   const store = join(folder, 'killed.db')
@@ -88,21 +93,21 @@ test('killed in every part of its work it goes on, ends with the same numbers an
   let known = new Map<string, string>()
   for (const [part, reached] of moments) {
     const signal = { name: 'SIGKILL', when: reached() } as const
-    const ran = await quenchUntil(signal, ...small('killed', ...args))
+    const ran = await quenchUntil(signal, ...smallOf(block, 'killed', ...args))
     expect([part, ran.signal, ran.stderr]).toEqual([part, 'SIGKILL', ''])
     const now = measurements(store)
     for (const [key, at] of known) expect(now.get(key)).toBe(at)
     known = now
   }
   expect(known.size).toBeGreaterThan(3)
-  const resumed = await quench(...small('killed', ...args))
+  const resumed = await quench(...smallOf(block, 'killed', ...args))
   expect({ code: resumed.code, stderr: resumed.stderr }).toEqual({ code: 0, stderr: '' })
   const [a, b] = [whole, resumed].map(({ stdout }) => JSON.parse(stdout) as Comparison)
   expect(figures(b)).toEqual(figures(a))
   expect(b.store).toMatchObject({ measurements: a.store.measurements, repeated: 0 })
   for (const [key, at] of known) expect(measurements(store).get(key)).toBe(at)
   // Once more: everything is known.
-  const again = JSON.parse((await quench(...small('killed', ...args))).stdout) as Comparison
+  const again = JSON.parse((await quench(...smallOf(block, 'killed', ...args))).stdout) as Comparison
   expect(again).toEqual(b)
 }, 1_200_000)
 

@@ -67,3 +67,66 @@ test('train takes the name of a checkpoint, from nothing to a file', async () =>
   expect((await quench('cache', 'clear')).code).toBe(0)
   expect(existsSync(join(folder, 'cache/converted'))).toBe(false)
 })
+
+test('inspect shows a checkpoint by its headers, here and far away alike', async () => {
+  const env2 = { ...env, HF_HOME: join(folder, 'inspected') }
+  hub.sent.clear()
+  const far = await quenchWith(env2, 'inspect', 'hf:org/tiny', '--json', '--tensors')
+  expect(far).toMatchObject({ code: 0, stderr: '' })
+  expect(hub.sent.has('tokenizer.json')).toBe(false)
+  expect(existsSync(env2.HF_HOME)).toBe(false)
+  const near = await quench('inspect', made, '--json', '--tensors')
+  expect(near).toMatchObject({ code: 0, stderr: '' })
+  const [a, b] = [far, near].map(({ stdout }) => JSON.parse(stdout))
+  const bytes = Object.entries(files)
+    .filter(([name]) => name.endsWith('.safetensors'))
+    .reduce((sum, [, { length }]) => sum + length, 0)
+  expect(a).toMatchObject({ architecture: 'llama', type: 'BF16', bitsPerWeight: 16, bytes, problems: [] })
+  expect(a.files).toHaveLength(2)
+  expect(a.metadata).toMatchObject({
+    hidden_size: 64,
+    architectures: { length: 1, first: ['LlamaForCausalLM'] },
+  })
+  expect(a.tensors).toContainEqual({
+    name: 'model.layers.0.mlp.down_proj.weight',
+    shape: [96, 64],
+    type: 'BF16',
+    bytes: 2 * 96 * 64,
+  })
+  const whole = { path: '', files: [] }
+  expect({ ...a, ...whole }).toEqual({ ...b, ...whole })
+  // As people read it.
+  expect((await quench('inspect', made)).stdout).toMatch(/^quantization +BF16$/m)
+})
+
+test('what is wrong with a checkpoint far away: said, or one sentence', async () => {
+  const other = (config: object) => ({
+    files: { ...files, 'config.json': Buffer.from(JSON.stringify(config)) },
+    small: ['config.json'],
+  })
+  hub.repositories.set('org/other', other({ architectures: ['MambaForCausalLM'], model_type: 'mamba' }))
+  const { stdout, code } = await quench('inspect', 'hf:org/other', '--json')
+  expect(code).toBe(0)
+  const found = JSON.parse(stdout)
+  expect(found.architecture).toBe('mamba')
+  expect(found.problems).toEqual([expect.stringContaining("names the class 'MambaForCausalLM'")])
+  hub.repositories.set('org/page', {
+    files: { ...files, 'config.json': Buffer.from('<html>') },
+    small: ['config.json'],
+  })
+  expect(await quench('inspect', 'hf:org/page')).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^quench: hf:org\/page:config\.json: is not valid JSON; .*\n$/),
+  })
+  const cut = Buffer.alloc(64)
+  cut.writeBigUInt64LE(2n ** 62n)
+  hub.repositories.set('org/cut', {
+    files: { 'config.json': files['config.json'], 'model.safetensors': cut },
+  })
+  expect(await quench('inspect', 'hf:org/cut')).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^quench: hf:org\/cut:model\.safetensors: is no safetensors file.*\n$/),
+  })
+})

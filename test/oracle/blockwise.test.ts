@@ -30,7 +30,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-blockwise-'))
   process.env.QUENCH_CACHE = join(folder, 'cache')
   input = join(folder, 'model.gguf')
-  await writeTinyGguf(input, { layers: 3, width: 256, heads: 4, headsKV: 2, feedForward: 512 })
+  await writeTinyGguf(input, { layers: 2, width: 256, heads: 4, headsKV: 2, feedForward: 256 })
   text = join(folder, 'text.txt')
   await writeFile(text, wordText(8000))
   const gguf = await openGguf(input)
@@ -147,13 +147,13 @@ describe('the block-wise method', () => {
     expect(report.plan).toMatchObject({ inMemory: false, method: 'blockwise', memory: little })
     expect(report.recovered).toBeGreaterThan(0.25)
     expect(report.check.differing).toBe(0)
-    expect(report.check.tensors).toBeGreaterThan(20)
+    expect(report.check.tensors).toBeGreaterThan(13)
     const model = await LlamaModel.load(report.path)
     model.dispose()
     const undisturbed = await readFile(report.path)
     // With more memory it goes on as it began.
     const wide = { memory: 8e9 }
-    const again = await interrupted('streamed-again.gguf', { memory: little }, (done) => done >= 2, wide)
+    const again = await interrupted('streamed-again.gguf', { memory: little }, (done) => done >= 1, wide)
     expect(again.equals(undisturbed)).toBe(true)
   })
 

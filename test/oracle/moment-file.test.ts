@@ -32,7 +32,7 @@ let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quench-moments-'))
   process.env.QUENCH_CACHE = join(folder, 'cache')
-  await writeTinyGguf(join(folder, 'model.gguf'), { layers: 12, width: 128, heads: 4, feedForward: 128 })
+  await writeTinyGguf(join(folder, 'model.gguf'), { layers: 12, width: 64, heads: 2, feedForward: 64 })
   await writeFile(join(folder, 'text.txt'), wordText(3000))
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))

@@ -18,7 +18,7 @@ import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { writeTinyVariant } from '../support/tiny-models.js'
 
 const large = { layers: 2, width: 256, heads: 4, headsKV: 2, feedForward: 512, unused: 30_000 }
-const [batch, calibration, trial] = [256, 2048, 960]
+const [batch, calibration, trial] = [256, 1024, 960]
 
 let folder: string
 beforeAll(async () => {
@@ -70,7 +70,7 @@ test.each([
     ...{ input: join(folder, model), output: join(folder, `out-${model}`), type: 'Q4_0' },
     ...{
       data: ['models/quench-5m.test.txt'],
-      tokens: 4096,
+      tokens: 2048,
       validation: 256,
       context: 64,
       batch,

@@ -216,6 +216,43 @@ describe('faults', () => {
     expect(paths.map(isThere)).toEqual([true, true])
   })
 
+  test('a token that may write to a repository need not have the right to make one', async () => {
+    const path = file('a.gguf', 2500)
+    hub.repositories.set(id, { files: {} })
+    for (const code of [401, 402, 403]) {
+      at(/create/, status(code))
+      await pushed([path])
+      expect(isThere(path)).toBe(true)
+      hub.repositories.set(id, { files: {} })
+    }
+    hub.repositories.clear()
+    at(/create/, status(402))
+    await expect(pushed([path])).rejects.toThrow(/make it on its pages first/)
+  })
+
+  test('another repository that the Hub is making is waited for', async () => {
+    const path = file('a.gguf', 2500)
+    const busy: Fault = (_, response) =>
+      !!response
+        .writeHead(409)
+        .end('{"error":"Cannot create repo: another conflicting operation is in progress"}')
+    at(/create/, busy, 2)
+    await pushed([path])
+    expect(isThere(path)).toBe(true)
+  })
+
+  test('a file that the repository ignores is not left out without a word', async () => {
+    at(
+      /preupload/,
+      (_, response) =>
+        !!response.end(
+          JSON.stringify({ files: [{ path: 'a.gguf', uploadMode: 'lfs', shouldIgnore: true }] }),
+        ),
+    )
+    await expect(pushed([file('a.gguf', 10)])).rejects.toThrow(/a\.gguf: the \.gitignore of .* leaves out/)
+    expect(hub.uploads.commits).toBe(0)
+  })
+
   test.each([
     ['create', 401, /refuses the token/],
     ['create', 403, /may not write there/],
@@ -303,6 +340,15 @@ test('neither a token nor a connection: nothing is asked', async () => {
   await expect(uploadSources([file('b.bin', 100)], { splitBytes: 50 })).rejects.toThrow(
     /only GGUF files can be split/,
   )
+})
+
+test('the Hub is asked of few files at a time, and an empty one goes with the commit', async () => {
+  const paths = Array.from({ length: 300 }, (_, i) => file(`${i}.txt`, 3))
+  paths.push(file('empty.gguf', 0))
+  await pushed(paths)
+  expect(paths.every(isThere)).toBe(true)
+  expect(hub.asked.filter(({ url }) => url.includes('preupload'))).toHaveLength(2)
+  expect(puts()).toBe(0)
 })
 
 test('a model card lies beside the files, or is named', async () => {

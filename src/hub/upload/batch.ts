@@ -26,6 +26,8 @@ export interface UploadTarget {
   readonly verify?: string
 }
 
+/** That is pushed to. */
+export const branch = 'main'
 const type = 'application/vnd.git-lfs+json'
 const lfsHeaders = { accept: type, 'content-type': type }
 const mostParts = 10_000
@@ -51,6 +53,7 @@ export async function uploadTarget(
       transfers: ['basic', 'multipart'],
       objects: [{ oid, size }],
       hash_algo: 'sha256',
+      ref: { name: branch },
     }),
     refusal,
   })

@@ -10,9 +10,9 @@ import { createHash } from 'node:crypto'
 import { UsageError } from '../../errors.js'
 import type { ProgressEvent } from '../../notices.js'
 import type { HubClient, Request } from '../client.js'
-import { HubError } from '../errors.js'
+import { HubError, Passing } from '../errors.js'
 import { encodePath } from '../repository.js'
-import { record } from './batch.js'
+import { branch, record } from './batch.js'
 import { sendFile } from './send.js'
 import type { UploadSource } from './source.js'
 
@@ -50,7 +50,8 @@ interface Change {
 /** Larger files are never part of a commit. */
 const mostInCommit = 10e6
 const sampleBytes = 512
-const branch = 'main'
+/** Files that one question names. */
+const mostAsked = 256
 
 /** @throws UsageError without a token; HubError, FileError */
 export async function push(hub: HubClient, options: PushOptions): Promise<PushResult> {
@@ -119,20 +120,49 @@ const post = (value: unknown): Request => ({
   refusal,
 })
 
+/** Answers of the Hub to somebody who may not make a repository, but may write to one that exists. */
+const mayNotCreate = [401, 402, 403]
+
 /** A repository that exists stays as it is. */
 async function create(hub: HubClient, { repository, private: hidden }: PushOptions): Promise<void> {
   const [organization, name] = repository.split('/')
   const subject = `hf:${repository}`
   const asked = post({ type: 'model', name, organization, private: hidden })
-  await hub.persistently(subject, async () => {
-    const { statusCode, body } = await hub.open(subject, hub.url('api/repos/create'), {
+  const status = await hub.persistently(subject, async () => {
+    const answer = await hub.open(subject, hub.url('api/repos/create'), {
       ...asked,
-      accepts: [409],
+      accepts: [409, ...mayNotCreate],
     })
-    await body.dump({ limit: 2 ** 16 }).catch(() => {})
-    if (hidden && statusCode === 409) hub.note(`${subject} exists already; who can see it stays as it is`)
+    const said = (await hub.bytes(subject, answer, 2 ** 20)).toString()
+    // The Hub makes one repository of a user at a time.
+    if (answer.statusCode === 409 && said.includes('conflicting operation'))
+      throw new Passing('the Hub is making another repository', undefined, 409)
+    return answer.statusCode
   })
+  if (mayNotCreate.includes(status) && !(await exists(hub, subject, repository)))
+    throw new HubError(
+      subject,
+      status === 402
+        ? 'there is no such repository, and the Hub wants to be paid for making one; make it on its pages first'
+        : (refusal(status) as string),
+      status,
+    )
+  if (hidden && status >= 400) hub.note(`${subject} exists already; who can see it stays as it is`)
 }
+
+const exists = (hub: HubClient, subject: string, repository: string): Promise<boolean> =>
+  hub.persistently(subject, async () => {
+    const { statusCode, body } = await hub.open(
+      subject,
+      hub.url(`api/models/${encodePath(repository)}/revision/${branch}`),
+      {
+        accepts: [401, 403, 404],
+      },
+    )
+    body.on('error', () => {}) // of its end
+    body.destroy()
+    return statusCode < 400
+  })
 
 interface Preupload {
   readonly large: boolean
@@ -145,26 +175,38 @@ async function preupload(
   subject: string,
   { repository, sources }: PushOptions,
 ): Promise<Map<string, Preupload>> {
-  const files: object[] = []
-  for (const source of sources) {
-    const { path, size } = source
-    const chunks: Uint8Array[] = []
-    for await (const chunk of source.stream(0, Math.min(size, sampleBytes))) chunks.push(chunk)
-    files.push({ path, size, sample: Buffer.concat(chunks).toString('base64') })
-  }
   const url = hub.url(`api/models/${encodePath(repository)}/preupload/${branch}`)
-  const { files: told } = record(await hub.json(subject, url, post({ files })))
-  if (!Array.isArray(told))
-    throw new HubError(subject, "the Hub's answer tells nothing of the files; check HF_ENDPOINT")
-  const sizes = new Map(sources.map(({ path, size }) => [path, size]))
-  return new Map(
-    told.map(record).flatMap(({ path, uploadMode, oid }): [string, Preupload][] => {
+  const answers = new Map<string, Preupload>()
+  for (let first = 0; first < sources.length; first += mostAsked) {
+    const some = sources.slice(first, first + mostAsked)
+    const { files } = record(
+      await hub.json(subject, url, post({ files: await Promise.all(some.map(described)) })),
+    )
+    if (!Array.isArray(files))
+      throw new HubError(subject, "the Hub's answer tells nothing of the files; check HF_ENDPOINT")
+    const sizes = new Map(some.map(({ path, size }) => [path, size]))
+    for (const { path, uploadMode, oid, shouldIgnore } of files.map(record)) {
       const size = typeof path === 'string' ? sizes.get(path) : undefined
-      if (size === undefined) return []
-      const large = uploadMode !== 'regular' || size > mostInCommit
-      return [[path as string, { large, ...(typeof oid === 'string' && { oid }) }]]
-    }),
-  )
+      if (size === undefined) continue
+      if (shouldIgnore === true)
+        throw new HubError(
+          path as string,
+          `the .gitignore of ${subject} leaves out such files; change it first`,
+        )
+      // Stores refuse files without content.
+      const large = size > 0 && (uploadMode !== 'regular' || size > mostInCommit)
+      answers.set(path as string, { large, ...(typeof oid === 'string' && { oid }) })
+    }
+  }
+  return answers
+}
+
+/** What the Hub decides by. */
+async function described(source: UploadSource): Promise<object> {
+  const { path, size } = source
+  const chunks: Uint8Array[] = []
+  for await (const chunk of source.stream(0, Math.min(size, sampleBytes))) chunks.push(chunk)
+  return { path, size, sample: Buffer.concat(chunks).toString('base64') }
 }
 
 /** Name of a git object. */
