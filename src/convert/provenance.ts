@@ -1,7 +1,6 @@
 /** What a converted file says of how it was made. */
 import { join } from 'node:path'
-import { type Checkpoint, filesIn } from '../checkpoint/index.js'
-import { checkpointFiles } from '../names/choose.js'
+import { type Checkpoint, checkpointFiles, filesIn } from '../checkpoint/index.js'
 import { Provenance } from '../provenance/provenance.js'
 import { statIfThere } from '../system-errors.js'
 

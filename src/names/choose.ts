@@ -53,16 +53,6 @@ export function typeByName(path: string): string | undefined {
 const hasCheckpoint = (paths: readonly string[]): boolean =>
   paths.includes('config.json') && paths.some((path) => /^[^/]+\.safetensors$/.test(path))
 
-/** Files of a checkpoint that tell of the model: weights, configuration, tokenizer. Pickles are none of them. */
-export const checkpointFiles = (paths: readonly string[]): string[] =>
-  paths.filter(
-    (path) =>
-      !path.includes('/') &&
-      /^(.*\.safetensors|.*\.safetensors\.index\.json|.*config\.json|tokenizer.*\.(json|model)|vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template\.(jinja|json)|spiece\.model|sentencepiece.*\.model|README\.md|LICENSE.*)$/i.test(
-        path,
-      ),
-  )
-
 /**
  * The model that is meant, or the checkpoint.
  * @param where name of the repository or the folder, for messages

@@ -1,6 +1,7 @@
 /** From the name of a model to its files: those that are here, and those that would have to be downloaded. */
 import { existsSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
+import { checkpointFiles } from '../checkpoint/index.js'
 import { FileError } from '../errors.js'
 import { HubCache } from '../hub/cache.js'
 import { HubClient, type HubOptions } from '../hub/client.js'
@@ -11,7 +12,7 @@ import { hubSettings } from '../hub/settings.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkOptionNames, type OptionNames } from '../option-checks.js'
 import { entriesOf, statIfThere } from '../system-errors.js'
-import { checkpointFiles, choose, type Need } from './choose.js'
+import { choose, type Need } from './choose.js'
 import { type HubName, type PathName, parseName, type StoreName } from './parse.js'
 import {
   lmStudioFolder,
