@@ -1,6 +1,6 @@
 /**
- * The GGUF form: the tensors `<name>.in_sum2`, sums of squares of every input, and `<name>.counts`, how many rows were summed up,
- * one count or one for each expert. The mean is the quotient in f32, and 1 for an expert that no token reached.
+ * The GGUF form of an importance matrix: `<name>.in_sum2` holds the sum of squares of each input column, and `<name>.counts` the number
+ * of rows in these sums: a single count, or one per expert. The mean is their quotient in f32; for an expert that no token reached it is 1.
  * Source: common/imatrix-loader.cpp and tools/quantize/quantize.cpp of llama.cpp v0.5.0.
  */
 import { FileError } from '../../errors.js'
@@ -15,7 +15,7 @@ export const imatrixKeys = {
   chunkSize: 'imatrix.chunk_size',
 } as const
 
-/** @throws FileError for a file that is none, and one whose tensors do not belong together */
+/** @throws FileError for a file that is not an importance matrix, or whose tensors do not belong together */
 export async function openGgufImatrix(path: string): Promise<ImatrixFile> {
   const gguf = await openGguf(path)
   try {
@@ -31,7 +31,7 @@ export async function openGgufImatrix(path: string): Promise<ImatrixFile> {
       ({ name }) =>
         name.endsWith(countsEnding) && !gguf.has(name.slice(0, -countsEnding.length) + sumsEnding),
     )
-    if (extra) throw new FileError(path, `it has ${quote(extra.name)} and not the sums that it belongs to`)
+    if (extra) throw new FileError(path, `it has ${quote(extra.name)} without the sums that it counts`)
     return {
       path,
       entries,
@@ -49,7 +49,7 @@ function entryOf(gguf: Gguf, sums: TensorInfo): [string, ImatrixEntry] {
   const name = sums.name.slice(0, -sumsEnding.length)
   const wrong = (problem: string) =>
     new FileError(gguf.path, `the entry ${quote(name)} ${problem}; compute the matrix again`)
-  if (!gguf.has(name + countsEnding)) throw wrong('has sums and no counts')
+  if (!gguf.has(name + countsEnding)) throw wrong('has sums but no counts')
   const counts = gguf.tensor(name + countsEnding)
   for (const { name, type } of [sums, counts])
     if (type !== 0) throw wrong(`has ${quote(name)} as ${ggmlTypes.get(type)?.name} where F32 should be`)

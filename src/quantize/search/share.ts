@@ -1,21 +1,21 @@
-/** One number for all groups of a block: the factor of the scales or of the offsets that they have as integers. */
+/** The number that the groups of a block share: the factor of their scales, or of their offsets, which are stored as integers. */
 import type { Factor } from '../../formats/format.js'
 import { roundScale, type ScaleRounding } from '../../formats/stored-scale.js'
 import { geometric } from './group-fit.js'
 
-/** The stored numbers of a unit, of its scale or of its offset: one of the block, and one for each group (1 without such). */
+/** The stored numbers of a unit's scales or offsets: one for the block, and one per group (1 where groups have none). */
 export interface UnitFactor {
   block: number
   readonly groups: Float64Array
 }
 
-/** Numbers of the block to try for each end of the range of the groups' numbers. */
+/** Candidates for the block's number, at each end of the range of the groups' numbers. */
 const starts = 24
 
 /**
- * Stored numbers for the wanted ones of the groups: those that lose least by a parabola around each.
- * @param wanted one for each group
- * @param curvatures of the error of each group
+ * Stored numbers closest to the wanted ones, with a group's error taken as a parabola around its wanted number.
+ * @param wanted one per group
+ * @param curvatures of the groups' errors
  */
 export function shareFactor(
   { block, group }: Factor,
@@ -36,7 +36,7 @@ export function shareFactor(
     return { block: number, groups, error }
   }
   if (most === 0) return joined(0)
-  // The largest takes each of the numbers near an end of the range, and between two of them.
+  // The largest number may be stored at either end of the range, or a little inside it.
   const tried = [lo, hi]
     .filter((end) => end !== 0)
     .flatMap((end) => geometric(0.6, 1, starts).map((share) => joined(most / (share * end))))
@@ -50,7 +50,7 @@ export function shareFactor(
   return better.error < best.error ? better : best
 }
 
-/** The least and the greatest number that can be stored, up to a factor. */
+/** The smallest and the largest number that can be stored, up to a common factor. */
 export function rangeOf(rounding: ScaleRounding): readonly [number, number] {
   if (rounding.as === 'integer') return [rounding.lo, rounding.hi]
   if (rounding.as === 'listed') return [rounding.values[0], rounding.values[rounding.values.length - 1]]

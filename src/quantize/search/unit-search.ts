@@ -1,12 +1,12 @@
 /**
- * The search for the stored numbers of a unit of weights: those that share a block's scale, in one group or in several groups with
- * scales of their own. It knows a format by its `grid` alone: levels, how stored numbers round, and which of them are shared.
+ * Searches for the best stored numbers of a unit: the weights that share a block's scale, as one group or as several with scales of
+ * their own. All it knows about a format is its `grid`: the levels, how stored numbers are rounded, and which of them are shared.
  *
- *   1. each group alone: the best scale and offset as real numbers, or of a list (group-fit.ts)
- *   2. the block's numbers, from many candidates, with the error of a group as a parabola around its own optimum (share.ts)
- *   3. the stored numbers of groups and block in turns, until none improves (polish)
+ *   1. for each group by itself, the best scale and offset: real numbers, or entries of a list (group-fit.ts)
+ *   2. the block's numbers, from many candidates; a group's error is taken as a parabola around its own optimum (share.ts)
+ *   3. the stored numbers of groups and block in turn, until no change improves the error (polish)
  *
- * The third step also starts from the numbers of another quantizer, and the better end is taken.
+ * The third step is also run from another quantizer's numbers, and the better result is kept.
  */
 import type { Factor, GridLayout } from '../../formats/format.js'
 import { nearest } from '../../formats/levels.js'
@@ -19,13 +19,13 @@ export interface UnitNumbers {
   readonly offset: UnitFactor
 }
 
-/** Rounds of improving the numbers of a unit; few need as many. */
+/** Rounds in which the numbers of a unit are improved; few units need this many. */
 const mostRounds = 8
 
 export class UnitSearch {
   private readonly fits: GroupFit
 
-  /** @param groups of the unit */
+  /** @param groups number of groups in the unit */
   constructor(
     private readonly layout: GridLayout,
     readonly groups: number,
@@ -33,7 +33,7 @@ export class UnitSearch {
     this.fits = new GroupFit(layout, groups)
   }
 
-  /** The weights of the unit, and their importances: above 0. */
+  /** The weights of the unit. `h` has their importances, all above 0. */
   get w(): Float64Array {
     return this.fits.w
   }
@@ -42,14 +42,14 @@ export class UnitSearch {
     return this.fits.h
   }
 
-  /** Improves on `start`, whose weights are in `w` and `h`. @returns the best numbers found, with their error */
+  /** Improves on `start` for the weights in `w` and `h`. @returns the best numbers found, with their error */
   search(start: UnitNumbers): { readonly numbers: UnitNumbers; readonly error: number } {
     this.fits.load()
     const ends = [this.ownNumbers(), start].map((numbers) => ({ numbers, error: this.polish(numbers) }))
     return ends.reduce((best, end) => (end.error < best.error ? end : best))
   }
 
-  /** The scale and the offset of a group, as a file's reader computes them. */
+  /** Scale of a group as readers of the file compute it; likewise `offsetOf`. */
   scaleOf({ scale }: UnitNumbers, g: number): number {
     return Math.fround(scale.block * scale.groups[g])
   }
@@ -59,12 +59,12 @@ export class UnitSearch {
     return sign * Math.fround(offset.block * offset.groups[g])
   }
 
-  /** The level nearest to weight `i` of the unit on a grid. */
+  /** Index of the level nearest to weight `i` of the unit, for this scale and offset. */
   code(i: number, scale: number, offset: number): number {
     return nearest(this.layout.levels, scale === 0 ? 0 : (this.w[i] - offset) / scale)
   }
 
-  /** Numbers of each group alone, joined by a number of the block. */
+  /** The best numbers of each group by itself, joined by a number for the block. */
   private ownNumbers(): UnitNumbers {
     const { fits } = this
     const { scale, offset } = this.layout
@@ -85,7 +85,7 @@ export class UnitSearch {
       own.map((fit) => fit.offset * offset.sign),
       own.map((fit) => fit.offsetCurvature),
     )
-    // The best scales for the offsets that can be stored.
+    // Scales refitted to the offsets that can be stored.
     const moved = own.map((fit, g) =>
       fits.settle(g, fit.scale, offset.sign * shared.block * shared.groups[g]),
     )
@@ -109,7 +109,7 @@ export class UnitSearch {
     return error
   }
 
-  /** Moves a group's stored number to its neighbours as long as that helps. */
+  /** Moves a group's stored number up or down for as long as the error falls. */
   private improveGroup(numbers: UnitNumbers, own: UnitFactor, { group }: Factor, g: number): void {
     if (group?.rounding.as !== 'integer') return
     const { lo, hi } = group.rounding
@@ -134,7 +134,7 @@ export class UnitSearch {
     }
   }
 
-  /** Least-squares numbers of the block for the codes at hand, if they lower the error. @returns the error */
+  /** Takes the block's least-squares numbers for the current codes if they lower the error. @returns the error */
   private improveShared(numbers: UnitNumbers): number {
     const { scale, offset } = numbers
     const { layout } = this
