@@ -115,7 +115,7 @@ const hostile: [string, Buffer, string][] = [
   [
     'no sums',
     gguf({ keys, tensors: [sums, counts, tensor('b.counts', [1], 0, 64)], data: 96 }),
-    "it has 'b.counts' and not the sums",
+    "it has 'b.counts' without the sums",
   ],
   [
     'F16',
