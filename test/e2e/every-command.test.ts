@@ -112,7 +112,8 @@ afterEach(() => {
 
 /** Standard output of a command, which works. */
 async function outputOf(path: string, more: readonly string[], env: Record<string, string>): Promise<string> {
-  for (const name of ['COLUMNS', 'FORCE_COLOR', 'NO_COLOR']) vi.stubEnv(name, env[name])
+  // Node knows of CI that few of its terminals have colours.
+  for (const name of ['COLUMNS', 'FORCE_COLOR', 'NO_COLOR', 'CI']) vi.stubEnv(name, env[name])
   const typed = [path, lines[path].line, ...more].join(' ').split(' ').filter(Boolean)
   let output = ''
   const out = vi.spyOn(stdout, 'write').mockImplementation((text) => {

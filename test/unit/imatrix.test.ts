@@ -111,7 +111,7 @@ const hostile: [string, Buffer, string][] = [
     'it has no tensors that end in .in_sum2',
   ],
   ['no keys', gguf({ tensors: [sums, counts], data: 64 }), "the metadata key 'imatrix.datasets' is missing"],
-  ['no counts', gguf({ keys, tensors: [sums], data: 64 }), "the entry 'a' has sums and no counts"],
+  ['no counts', gguf({ keys, tensors: [sums], data: 64 }), "the entry 'a' has sums but no counts"],
   [
     'no sums',
     gguf({ keys, tensors: [sums, counts, tensor('b.counts', [1], 0, 64)], data: 96 }),
