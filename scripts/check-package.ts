@@ -29,7 +29,8 @@ try {
   const quench = (...args: string[]): string => run('npx', ['quench', ...args], folder)
   JSON.parse(quench('inspect', model, '--json'))
   quench('quantize', model, 'Q4_0', '-o', 'ptq.gguf')
-  quench('train', model, '--type', 'Q4_0', '-o', 'qat.gguf', '--steps', '2', '--tokens', '2048')
+  const little = ['--steps', '1', '--tokens', '512', '--calibration', '512', '--validation', '512']
+  quench('train', model, '--type', 'Q4_0', '-o', 'qat.gguf', ...little)
   writeFileSync(
     join(folder, 'use.js'),
     `import { inspectFile } from 'quench'\nconsole.log((await inspectFile(${JSON.stringify(model)})).architecture)\n`,

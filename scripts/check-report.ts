@@ -4,7 +4,7 @@
  *
  *   npx tsx scripts/check-report.ts REPORT.html REPORT.json [--screenshots FOLDER]
  *
- * Without files it makes a small comparison of the shipped model. QUENCH_CHROMIUM names the browser (default
+ * Without files it makes a small comparison of the first block of the shipped model. QUENCH_CHROMIUM names the browser (default
  * /usr/bin/chromium; on Debian `apt-get install chromium`).
  */
 import { execFileSync } from 'node:child_process'
@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util'
 import { chromium, type Page } from 'playwright-core'
 import type { Comparison } from '../src/index.js'
 import { expectedMarks } from '../test/support/comparison.js'
+import { firstBlocks } from '../test/support/with-metadata.js'
 
 const { values, positionals } = parseArgs({
   options: { screenshots: { type: 'string' } },
@@ -29,54 +30,26 @@ const check = (what: string, holds: boolean): void => {
 }
 
 /** A report with every kind of plot, and its JSON. */
-function smallReport(): [html: string, json: string] {
+async function smallReport(): Promise<[html: string, json: string]> {
   const html = join(folder, 'report.html')
-  const run = (...more: string[]) =>
-    execFileSync(
-      process.execPath,
-      [
-        join(root, 'dist/cli/main.js'),
-        ...[
-          'compare',
-          join(root, 'models/quench-5m-f16.gguf'),
-          '--data',
-          join(root, 'models/quench-5m.test.txt'),
-        ],
-        ...[
-          '--types',
-          'Q8_0,Q4_0',
-          '--train',
-          'Q2_K',
-          '--steps',
-          '1',
-          '--train-tokens',
-          '4096',
-          '--tokens',
-          '4096',
-        ],
-        ...[
-          '-c',
-          '128',
-          '-r',
-          '2',
-          '-p',
-          '64',
-          '-n',
-          '16',
-          '--folder',
-          folder,
-          '--store',
-          join(folder, 'store.db'),
-        ],
-        ...more,
-      ],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
-    )
-  return [html, run('-o', html, '--json')]
+  const model = join(folder, 'quench-5m-f16.gguf')
+  await firstBlocks(join(root, 'models/quench-5m-f16.gguf'), model, 1)
+  const options = [
+    ...['--data', join(root, 'models/quench-5m.test.txt'), '--tokens', '2048', '-c', '128'],
+    ...['--types', 'Q8_0,Q4_0', '--train', 'Q2_K', '--steps', '1', '--train-tokens', '2048'],
+    ...['-r', '2', '-p', '64', '-n', '16', '--folder', folder, '--store', join(folder, 'store.db')],
+  ]
+  const json = execFileSync(
+    process.execPath,
+    [join(root, 'dist/cli/main.js'), 'compare', model, ...options, '-o', html, '--json'],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  return [html, json]
 }
 
 const [reportFile, jsonFile] = positionals
-const [html, json] = reportFile && jsonFile ? [reportFile, readFileSync(jsonFile, 'utf8')] : smallReport()
+const [html, json] =
+  reportFile && jsonFile ? [reportFile, readFileSync(jsonFile, 'utf8')] : await smallReport()
 const comparison = JSON.parse(json) as Comparison
 
 async function checkPage(page: Page, name: string): Promise<void> {
