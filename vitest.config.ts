@@ -7,7 +7,8 @@ const { globalSetup, ...unitTests } = unit.test
 export default defineConfig({
   test: {
     globalSetup,
-    maxWorkers: Math.min(4, Math.max(2, availableParallelism())),
+    // One more than cores: tests of commands wait for processes, files and signals a part of the time.
+    maxWorkers: Math.min(4, availableParallelism() + 1),
     projects: [
       { test: { ...unitTests, name: 'unit' } },
       {

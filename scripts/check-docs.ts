@@ -1,7 +1,8 @@
 /**
- * Runs every command of the documentation: all ```sh blocks of its pages, each in a folder where `model-f16.gguf` is the
- * shipped model, `text.txt` a part of its held-out text and `Llama-3.2-1B` a checkpoint, and `org/model` and `org/model-GGUF` are
- * repositories of a Hub of its own, and the home folder has that of LM Studio. `npm ci` is skipped (it has just run), and training takes seconds.
+ * Runs every command of the documentation: all ```sh blocks of its pages, by a copy of the package in which the model has two blocks
+ * and the texts are short, each in a folder where `model-f16.gguf` is that model, `text.txt` a part of its held-out text and
+ * `Llama-3.2-1B` a checkpoint. `org/model` and `org/model-GGUF` are repositories of a Hub of its own, and the home folder has that of LM
+ * Studio. `npm ci` is skipped (it has just run), training takes seconds, and comparisons few tokens.
  * Compiles all ```ts blocks against the sources. A ```text block behind commands is what they print, or the beginning of it. A block that
  * fails or prints something else, or a link to a missing file, fails the check.
  *
@@ -9,6 +10,7 @@
  */
 import { execFile, execFileSync } from 'node:child_process'
 import {
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -22,13 +24,16 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { writeCheckpoint } from '../test/support/checkpoints.js'
 import { openHub } from '../test/support/hub-server.js'
+import { writeShortTexts } from '../test/support/short-texts.js'
 import { byteLevelBpe } from '../test/support/tokenizer-files.js'
+import { firstBlocks } from '../test/support/with-metadata.js'
 
 const root = resolve(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'quench-docs-'))
-symlinkSync(join(root, 'models/quench-5m-f16.gguf'), join(folder, 'model-f16.gguf'))
+const shipped = await littlePackage(join(folder, 'package'))
+symlinkSync(shipped.model, join(folder, 'model-f16.gguf'))
 const heldOut = readFileSync(join(root, 'models/quench-5m.test.txt'), 'utf8')
-writeFileSync(join(folder, 'text.txt'), heldOut.slice(0, 80_000))
+writeFileSync(join(folder, 'text.txt'), heldOut.slice(0, 40_000))
 for (const name of [
   'node_modules',
   'models',
@@ -41,7 +46,7 @@ for (const name of [
 ])
   symlinkSync(join(root, name), join(folder, name))
 
-const model = readFileSync(join(root, 'models/quench-5m-f16.gguf'))
+const model = readFileSync(shipped.model)
 const words = heldOut.slice(0, 20_000)
 const checkpoint = join(folder, 'Llama-3.2-1B')
 writeCheckpoint(checkpoint, { family: 'llama', tokenizer: byteLevelBpe(words, 'llama-bpe') })
@@ -72,9 +77,11 @@ const shorten = (block: string): string =>
   block
     .replace(/npm ci && npm test\n?/g, '')
     .replace(/npm ci && /g, '')
-    .replace(/npx quench/g, `node ${join(root, 'dist/cli/main.js')}`)
+    .replace(/npx quench/g, `node ${shipped.command}`)
     .replace(/--time \d+[smh]/g, '--time 5s')
     .replace(/main\.js demo/g, '$& --time 5s')
+    .replace(/--target-bits/g, '--tokens 1024 $&')
+    .replace(/main\.js compare/g, '$& --tokens 2048 -r 2')
 
 const { values, positionals } = parseArgs({
   options: { write: { type: 'boolean' } },
@@ -89,6 +96,18 @@ const pages =
           .filter((name) => name.endsWith('.md'))
           .map((name) => `docs/${name}`),
       ]
+
+/** The package as it was built, with less in it. */
+async function littlePackage(to: string): Promise<{ model: string; command: string }> {
+  cpSync(join(root, 'dist'), join(to, 'dist'), { recursive: true })
+  cpSync(join(root, 'models'), join(to, 'models'), { recursive: true })
+  for (const name of ['package.json', 'node_modules', 'catalogue'])
+    symlinkSync(join(root, name), join(to, name))
+  await writeShortTexts(join(root, 'texts'), join(to, 'texts'))
+  const model = join(to, 'models/quench-5m-f16.gguf')
+  await firstBlocks(join(root, 'models/quench-5m-f16.gguf'), model, 2)
+  return { model, command: join(to, 'dist/cli/main.js') }
+}
 
 /** As many paragraphs of an output as a page shows. */
 const shownOf = (printed: string, shown: string): string => {
@@ -134,6 +153,7 @@ try {
       if (commands.trim() === '') continue
       ran++
       console.log(`${file}: ${block.trim()}`)
+      const start = performance.now()
       try {
         const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', `exec 2>&1\n${commands}`], {
           ...{ cwd: folder, env, maxBuffer: 2 ** 26 },
@@ -149,6 +169,8 @@ try {
       } catch (error) {
         failed++
         console.error(`failed: ${messageOf(error)}`)
+      } finally {
+        console.log(`  ${((performance.now() - start) / 1000).toFixed(1)} s`)
       }
     }
     if (corrected !== text) writeFileSync(join(root, file), corrected)

@@ -58,9 +58,7 @@ async function bytesFor(model: string, holder: Holder): Promise<number> {
 
 test.each([
   ['untied.gguf', 'one block at a time'],
-  ['tied.gguf', 'one block at a time'],
   ['gemma4.gguf', 'one block at a time'],
-  ['untied.gguf', 'in memory'],
   ['tied.gguf', 'in memory'],
 ] as const)('%s, %s', async (model, how) => {
   const inMemory = how === 'in memory'
