@@ -23,7 +23,7 @@ export const ollamaFolder = (): string => process.env.OLLAMA_MODELS || join(home
 export function lmStudioHome(): string {
   try {
     const named = readFileSync(join(homedir(), '.lmstudio-home-pointer'), 'utf8').trim()
-    if (isAbsolute(named)) return named
+    if (isAbsolute(named) && existsSync(named)) return named
   } catch {
     // It was never started, or is older than the file.
   }

@@ -45,6 +45,8 @@ test('LM Studio says where its folder lies', () => {
   expect(lmStudioFolder()).toBe(join(elsewhere, 'models'))
   writeFileSync(join(elsewhere, 'settings.json'), JSON.stringify({ downloadsFolder: '/data/models' }))
   expect(lmStudioFolder()).toBe('/data/models')
+  writeFileSync(join(home, '.lmstudio-home-pointer'), join(home, 'gone'))
+  expect(lmStudioFolder()).toBe(join(home, '.cache', 'lm-studio', 'models'))
 })
 
 test('LM Studio gets a link, of every part, and nothing of its own is replaced', async () => {
