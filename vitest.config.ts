@@ -10,7 +10,8 @@ export default defineConfig({
     // One more than cores: tests of commands wait for processes, files and signals a part of the time.
     maxWorkers: Math.min(4, availableParallelism() + 1),
     projects: [
-      { test: { ...unitTests, name: 'unit' } },
+      // Groups take their turns, each with workers of its own number.
+      { test: { ...unitTests, name: 'unit', sequence: { groupOrder: 1 } } },
       {
         test: {
           name: 'native',
