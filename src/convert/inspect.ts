@@ -9,17 +9,16 @@ import {
 } from '../checkpoint/index.js'
 import { FileError } from '../errors.js'
 import { type Inspection, quote, type ShortValue } from '../gguf/index.js'
-import type { RangeSource } from '../gguf/skim.js'
+import { mostSkimmed, type RangeSource } from '../gguf/skim.js'
 import { statIfThere } from '../system-errors.js'
-import { layersOf } from './architecture.js'
 import { sourceOf } from './convert.js'
 import { ggufName } from './names.js'
 import { Quantization } from './quantization.js'
 import { conversionOf } from './table.js'
 
-/** Most bytes that are read of a file that lies elsewhere. */
-const mostRead = 2 ** 21
 const itemsShown = 5
+/** Headers that are asked for at once. */
+const atOnce = 8
 
 /** The contents of a checkpoint in a folder. @throws FileError for what is damaged or missing, not for what cannot be converted */
 export async function inspectCheckpoint(folder: string): Promise<Inspection> {
@@ -44,7 +43,8 @@ export async function inspectRemoteCheckpoint(
 ): Promise<Inspection> {
   const file = sources.get('config.json')
   if (!file) throw new FileError(name, 'is no checkpoint: it has no config.json')
-  if (file.size > mostRead) throw new FileError(file.name, `has ${file.size} bytes, as no configuration has`)
+  if (file.size > mostSkimmed)
+    throw new FileError(file.name, `has ${file.size} bytes, as no configuration has`)
   const config = new Fields(file.name, parseObject(file.name, await file.read(0, file.size)))
   const weights = [...sources.keys()]
     .filter(isWeights)
@@ -52,7 +52,11 @@ export async function inspectRemoteCheckpoint(
     .map((each) => sources.get(each) as RangeSource)
   if (weights.length === 0) throw new FileError(name, 'has no weights: no file model*.safetensors is in it')
   const tensors: StoredTensor[] = []
-  for (const source of weights) tensors.push(...(await safetensorsHeader(source, mostRead)))
+  for (let first = 0; first < weights.length; first += atOnce) {
+    const some = weights.slice(first, first + atOnce)
+    const read = await Promise.all(some.map((source) => safetensorsHeader(source, mostSkimmed)))
+    tensors.push(...read.flat())
+  }
   return describe(
     Checkpoint.of(name, new Set(sources.keys()), config, tensors),
     weights.map((source) => source.name),
@@ -121,7 +125,6 @@ async function conversionProblems(checkpoint: Checkpoint) {
     architecture = conversion.name
     const source = sourceOf(checkpoint.config, conversion, className)
     conversion.check?.(source)
-    layersOf(source.config)
     const quantization = await Quantization.of(checkpoint, source.config)
     const lost = [...checkpoint.tensors.keys()].find(
       (name) => !quantization.holds(name) && ggufName(name, conversion) === undefined,

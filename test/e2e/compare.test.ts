@@ -69,7 +69,7 @@ function measurements(store: string): Map<string, string> {
 
 test('killed in every part of its work it goes on, ends with the same numbers and repeats no finished measurement', async () => {
   const training = ['--train', 'Q4_0', '--steps', '2', '--train-tokens', '2048']
-  const args = ['--types', 'Q8_0,Q4_0,Q2_K', ...training, '--tokens', '1024', '--json']
+  const args = ['--types', 'Q8_0,Q4_0', ...training, '--tokens', '1024', '--json']
   const whole = await quench(...smallOf(block, 'whole', ...args))
   expect({ code: whole.code, stderr: whole.stderr }).toEqual({ code: 0, stderr: '' })
 
@@ -86,9 +86,8 @@ test('killed in every part of its work it goes on, ends with the same numbers an
     ['making files', () => () => made('quench-5m-Q8_0.gguf')],
     ['solving blocks', () => () => made(`${trained}.blocks/block-0.gguf`)],
     ['training', () => () => made(`${trained}.checkpoint`)],
-    ['evaluating', () => kept(3)],
-    ['measuring', () => kept(2)],
-    ['measuring', () => kept(5)],
+    ['evaluating', () => kept(2)],
+    ['measuring', () => kept(3)],
   ]
   let known = new Map<string, string>()
   for (const [part, reached] of moments) {

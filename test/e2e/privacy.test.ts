@@ -139,7 +139,6 @@ test.runIf(filtered)(
     const types = [...rungsOf(undefined, true).map((rung) => rungName(rung).replace(' ', '-')), 'imatrix']
     const made = types.map((type) => `demo/quench-5m-${type}.gguf`)
     const begun = (await files()).filter((file) => /^work\/demo\/\.?quench-5m-Q4_0-QAT/.test(file))
-    expect(begun).not.toEqual([])
     await check('demo', demo, [...made, ...begun.map((file) => relative('work', file))])
   },
   600_000,

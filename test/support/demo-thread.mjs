@@ -1,6 +1,6 @@
 /**
  * A program that uses the public API, the module of the first argument, on a thread of its own: the demo with few tokens, into the folder
- * of the second argument, until the second block of its first trained file is solved.
+ * of the second argument, until its first training has begun to compute.
  */
 import { argv, exit } from 'node:process'
 import { pathToFileURL } from 'node:url'
@@ -15,7 +15,7 @@ else {
     steps: 1,
     tokens: 512,
     onProgress: (event) => {
-      if (event.stage === 'train' && event.event.stage === 'blockwise' && event.event.done > 1) exit(0)
+      if (event.stage === 'train' && event.event.stage !== 'measure') exit(0)
     },
   })
 }
