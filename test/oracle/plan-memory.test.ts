@@ -68,7 +68,7 @@ test.each([
     ...{ input: join(folder, model), output: join(folder, `out-${model}`), type: 'Q4_0' },
     ...{
       data: ['models/quench-5m.test.txt'],
-      tokens: 2048,
+      tokens: 1024,
       validation: 256,
       context: 64,
       batch,
