@@ -79,7 +79,7 @@ const shorten = (block: string): string =>
     .replace(/npm ci && /g, '')
     .replace(/npx quench/g, `node ${shipped.command}`)
     .replace(/--time \d+[smh]/g, '--time 5s')
-    .replace(/main\.js demo/g, '$& --time 5s')
+    .replace(/main\.js demo/g, '$& --time 5s --tokens 2048')
     .replace(/--target-bits/g, '--tokens 1024 --candidates 6 $&')
     .replace(/main\.js compare/g, '$& --tokens 2048 -r 2')
 

@@ -16,6 +16,7 @@ interface Options {
   output: string
   steps?: number
   time?: number
+  tokens?: number
   seed?: number
   json?: true
 }
@@ -36,12 +37,17 @@ export function addDemo(program: Command): void {
       'train each type for about this long, e.g. 20m; the files then depend on how fast the machine is',
       seconds,
     ),
+    valued(
+      '--tokens <n>',
+      'tokens of text to train with (default: 32768); fewer take less time and win less',
+      positiveInteger,
+    ),
     valued('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber),
   ])
   group(command, 'Running and output', [threadsOption('all'), progressOption(), jsonOption()])
   command
     .addHelpText('after', helpEnd([], ['quench demo', 'quench demo --time 20m --output long']))
-    .action(async ({ output, steps, time, seed, json }: Options) => {
+    .action(async ({ output, steps, time, tokens, seed, json }: Options) => {
       if (time !== undefined && steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
       const { demo } = await import('../compare/demo.js')
@@ -51,6 +57,7 @@ export function addDemo(program: Command): void {
         onWarning: warn,
         ...(steps !== undefined && { steps }),
         ...(time !== undefined && { seconds: time }),
+        ...(tokens !== undefined && { tokens }),
         ...(seed !== undefined && { seed }),
       })
       clearProgress()
