@@ -107,7 +107,7 @@ async function littlePackage(to: string): Promise<{ model: string; command: stri
   const model = join(to, 'models/quench-5m-f16.gguf')
   await firstBlocks(join(root, 'models/quench-5m-f16.gguf'), model, 1)
   const test = join(to, 'models/quench-5m.test.txt')
-  writeFileSync(test, readFileSync(test, 'utf8').slice(0, 20_000))
+  writeFileSync(test, readFileSync(test, 'utf8').slice(0, 8000))
   return { model, command: join(to, 'dist/cli/main.js') }
 }
 
