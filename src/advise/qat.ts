@@ -30,7 +30,7 @@ export interface QatVerdict {
 const word = /(?:^|[^a-z])(qat|qad)(?:[^a-z]|$)/i
 
 /** `Q4_0` in `model-qat-q4_0-unquantized`: the type behind the word, which is not always that of the file. */
-function typeBehind(name: string, types: readonly string[]): string | undefined {
+export function typeBehind(name: string, types: readonly string[]): string | undefined {
   const [, rest = ''] = /(?:^|[^a-z])qa[td][-_.]?(.*)$/i.exec(name) ?? []
   return types
     .filter((type) => new RegExp(`^${type}(?![a-z0-9_])`, 'i').test(rest))

@@ -125,6 +125,7 @@ async function answer(hub: HubServer, request: IncomingMessage, response: Server
     return hub.uploads.answer(asked, request, response)
   }
   const path = decodeURIComponent(asked.url.replace(/\?.*/, ''))
+  if (path === '/api/models') return search(hub, new URL(asked.url, hub.endpoint).searchParams, response)
   const [, listed, revision] = /^\/api\/models\/(.+?)\/revision\/(.+)$/.exec(path) ?? []
   const [, store, repository, , file] =
     /^\/(store\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(path) ?? []
@@ -152,6 +153,16 @@ async function answer(hub: HubServer, request: IncomingMessage, response: Server
     return
   }
   await send(hub, response, bytes, range, file)
+}
+
+/** Repositories of an owner with a word in their names. */
+function search({ repositories }: HubServer, query: URLSearchParams, response: ServerResponse): void {
+  const [author, word] = [query.get('author'), query.get('search')?.toLowerCase() ?? '']
+  const found = [...repositories.keys()].filter(
+    (id) => id.startsWith(`${author}/`) && id.toLowerCase().includes(word),
+  )
+  response.setHeader('content-type', 'application/json')
+  response.end(JSON.stringify(found.map((id) => ({ _id: commitOf(id), id, modelId: id, private: false }))))
 }
 
 async function send(

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { reloadCatalogue, schemaProblem, updatedFamiliesFile } from '../../src/advise/catalogue/catalogue.js'
 import { refreshed } from '../../src/advise/catalogue/refresh.js'
+import { NewReleases } from '../../src/advise/catalogue/releases.js'
 import { familySchema } from '../../src/advise/catalogue/schema.js'
 import type { Family } from '../../src/advise/catalogue/types.js'
 import { updateCatalogue } from '../../src/advise/catalogue/update.js'
@@ -60,10 +61,12 @@ afterEach(() => {
   hub.listing = undefined
 })
 
-async function refresh(one: Family) {
+async function refresh(one: Family, families: readonly Family[] = [one]) {
   const client = new HubClient(hubSettings(), { pauses: [0] })
   try {
-    return await refreshed(client, new HubCache(client.settings.cache), one, '2026-12-01')
+    const today = '2026-12-01'
+    const newReleases = new NewReleases(client, families, ['Q4_0', 'Q2_0', 'NVFP4'], today)
+    return await refreshed(client, new HubCache(client.settings.cache), one, newReleases, today)
   } finally {
     await client.close()
   }
@@ -84,6 +87,54 @@ describe('a family', () => {
     expect(changes).toContainEqual({ field: 'feedForward', before: 1, now: 768 })
     expect(changes).toContainEqual({ field: 'qat', before: 'org/gone-qat-gguf' })
     expect(changes).toContainEqual({ field: 'qat org/model-qat-q4_0-gguf', now: 1234 })
+  })
+
+  test('gets the QAT releases that its owners have put there since', async () => {
+    const one = { ...family, hub: 'org/Model-4B-it', ggufRepositories: ['org/model-GGUF'] }
+    const sibling = {
+      ...one,
+      ...{ id: 'model-12b', hub: 'org/Model-12B-it' },
+      qat: [{ ...one.qat![0], repository: 'others/model-12b-it-qat-gguf' }],
+    }
+    for (const [id, name] of [
+      ['org/model-4b-it-qat-q2_0-gguf', 'm-Q2_0.gguf'],
+      ['org/model-4b-it-qat-nvfp4', 'model.safetensors'],
+      ['org/model-4b-it-qat-q4_0-unquantized', 'model.safetensors'],
+      ['org/model-14b-it-qat-q4_0-gguf', 'm-Q4_0.gguf'], // another size
+      ['org/model-4b-it-aqat', 'm-Q4_0.gguf'],
+      ['others/Model-4B-it-QAT-GGUF', 'm-Q4_0.gguf'], // known from the sibling's
+      ['strangers/model-4b-it-qat-gguf', 'm-Q4_0.gguf'],
+    ])
+      hub.repositories.set(id, { files: { [name]: Buffer.alloc(77) } })
+    const { family: now, changes } = await refresh(one, [one, sibling])
+    const added = now.qat!.slice(2)
+    expect(added.map(({ repository, form, type, fileBytes }) => [repository, form, type, fileBytes])).toEqual(
+      [
+        ['org/model-4b-it-qat-q2_0-gguf', 'gguf', 'Q2_0', 77],
+        ['org/model-4b-it-qat-nvfp4', 'other', 'NVFP4', undefined],
+        ['org/model-4b-it-qat-q4_0-unquantized', 'unquantized', 'Q4_0', undefined],
+        ['others/Model-4B-it-QAT-GGUF', 'gguf', 'Q4_0', 77],
+      ],
+    )
+    expect(changes).toContainEqual({ field: 'qat', now: 'others/Model-4B-it-QAT-GGUF' })
+    expect(schemaProblem(JSON.parse(JSON.stringify(now)), familySchema)).toBeUndefined()
+    // Those that are known are not found again.
+    const again = await refresh(now, [now, sibling])
+    expect(again.family.qat).toHaveLength(now.qat!.length)
+  })
+
+  test.each([
+    ['no list', '{"models":[]}'],
+    ['names that leave their folder', '[{"id":"org/../../x-qat"}]'],
+    ['no names', '[{"modelId":"org/x"}]'],
+  ])('of a Hub whose search answers with %s is a sentence', async (_, text) => {
+    hub.fault = ({ url }, response) => {
+      if (!url.startsWith('/api/models?')) return false
+      response.setHeader('content-type', 'application/json')
+      response.end(text)
+      return true
+    }
+    await expect(refresh(family)).rejects.toThrow('list of its models cannot be read')
   })
 
   test('is not taken from another model', async () => {

@@ -9,6 +9,7 @@ import { openRepository } from '../../hub/listing.js'
 import { RemoteFile } from '../../hub/remote-file.js'
 import { nameOf, type Repository } from '../../hub/repository.js'
 import { type Candidate, candidatesOf } from '../../names/choose.js'
+import type { NewReleases } from './releases.js'
 import type { Family, QatRelease } from './types.js'
 
 /** A repository that is gone has no `now`. */
@@ -26,11 +27,16 @@ export async function refreshed(
   hub: HubClient,
   cache: HubCache,
   family: Family,
+  newReleases: NewReleases,
   today: string,
 ): Promise<{ family: Family; changes: FamilyChange[] }> {
   const changes: FamilyChange[] = []
   const { repositories, header, source } = await ggufOf(hub, cache, family.ggufRepositories ?? [], changes)
-  const qat = await Promise.all((family.qat ?? []).map((release) => qatOf(hub, cache, release, changes)))
+  const known = await Promise.all((family.qat ?? []).map((release) => qatOf(hub, cache, release, changes)))
+  const found = await newReleases.of(family)
+  for (const { repository } of found) changes.push({ field: 'qat', now: repository })
+  const added = await Promise.all(found.map((release) => qatOf(hub, cache, release, changes)))
+  const qat = [...known, ...added]
   // A mirror that has nothing of a family says nothing of it.
   if (repositories.length === 0 && !qat.some((release) => release && isAsked(release)))
     throw new FileError(family.id, 'the Hub has none of the repositories with its GGUF files')
@@ -46,7 +52,7 @@ export async function refreshed(
       ...family,
       ...shape,
       ...(family.ggufRepositories && { ggufRepositories: repositories }),
-      ...(family.qat && { qat: qat.filter((release) => release !== undefined) }),
+      ...((family.qat || added.length > 0) && { qat: qat.filter((release) => release !== undefined) }),
       sources: [...kept, ...(source === undefined ? [] : [source])],
       read: today,
     },
@@ -106,9 +112,8 @@ const smallestOf = (repository: Repository): Candidate | undefined =>
     (a, b) => bytesOf(repository, a) - bytesOf(repository, b),
   )[0]
 
-/** A release of one file that advice may pick. */
-const isAsked = ({ form, type, file }: QatRelease): boolean =>
-  form === 'gguf' && type !== undefined && file === undefined
+/** A release of one file that advice may pick; the type of one that was found by its name may be that of its only file. */
+const isAsked = ({ form, file }: QatRelease): boolean => form === 'gguf' && file === undefined
 
 /** A release with the size that its file has now; undefined if it is gone. */
 async function qatOf(
@@ -124,12 +129,13 @@ async function qatOf(
   const own = all.filter(({ type }) => type === release.type)
   const [file] = own.length > 0 ? own : all.length === 1 ? all : []
   const fileBytes = file && bytesOf(repository, file)
-  if (!fileBytes || fileBytes === release.fileBytes) return release
+  const type = release.type ?? file?.type
+  if (!fileBytes || type === undefined || fileBytes === release.fileBytes) return release
   changes.push({
     ...{ field: `qat ${release.repository}`, now: fileBytes },
     ...(release.fileBytes !== undefined && { before: release.fileBytes }),
   })
-  return { ...release, fileBytes }
+  return { ...release, type, fileBytes }
 }
 
 /** Numbers of a family by the names of GGUF metadata behind the architecture. */

@@ -12,8 +12,15 @@ import { HubClient, type HubOptions } from '../../hub/client.js'
 import { HubError } from '../../hub/errors.js'
 import { hubSettings } from '../../hub/settings.js'
 import type { ProgressEvent } from '../../notices.js'
-import { readUpdated, schemaProblem, shippedFamilies, updatedFamiliesFile } from './catalogue.js'
+import {
+  loadCatalogue,
+  readUpdated,
+  schemaProblem,
+  shippedFamilies,
+  updatedFamiliesFile,
+} from './catalogue.js'
 import { type FamilyChange, refreshed } from './refresh.js'
+import { NewReleases } from './releases.js'
 import { familiesSchema, familySchema } from './schema.js'
 import type { Family } from './types.js'
 
@@ -44,7 +51,8 @@ export async function updateCatalogue(options: UpdateOptions = {}): Promise<Cata
   const shipped = await shippedFamilies()
   const wanted = options.families ? shipped.filter(({ id }) => options.families?.includes(id)) : shipped
   const made = new Date().toISOString().slice(0, 10)
-  const found = await refreshAll(wanted, made, options)
+  const types = (await loadCatalogue()).types.map(({ type }) => type)
+  const found = await refreshAll(wanted, made, options, (hub) => new NewReleases(hub, shipped, types, made))
   const families = found.flatMap(({ family }) => (family ? [family] : []))
   const result = {
     made,
@@ -76,9 +84,11 @@ async function refreshAll(
   wanted: readonly Family[],
   today: string,
   options: UpdateOptions,
+  releasesFrom: (hub: HubClient) => NewReleases,
 ): Promise<Refreshed[]> {
   const hub = new HubClient(hubSettings(), options)
   const cache = new HubCache(hub.settings.cache)
+  const newReleases = releasesFrom(hub)
   const found = new Array<Refreshed>(wanted.length)
   let next = 0
   let done = 0
@@ -88,7 +98,7 @@ async function refreshAll(
       const i = next++
       const { id } = wanted[i]
       try {
-        const { family, changes } = await refreshed(hub, cache, wanted[i], today)
+        const { family, changes } = await refreshed(hub, cache, wanted[i], newReleases, today)
         const problem = schemaProblem(JSON.parse(JSON.stringify(family)), familySchema)
         found[i] =
           problem === undefined

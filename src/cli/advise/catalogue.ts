@@ -39,7 +39,7 @@ export function addCatalogue(program: Command): void {
       'after',
       helpEnd(
         [
-          'Only repositories that the catalogue names are asked for, of each family one header of at most 2 MB. What is written follows the schema of the catalogue and lies in the cache folder; `quench cache clear` removes it.',
+          'Only repositories that the catalogue names are asked for, of each family one header of at most 2 MB, and lists of QAT repositories of the owners that it names. What is written follows the schema of the catalogue and lies in the cache folder; `quench cache clear` removes it.',
         ],
         ['quench catalogue update', 'quench catalogue update gemma-3-12b --dry-run'],
       ),
