@@ -36,6 +36,12 @@ export function useThreads(count: number): void {
 /** Threads that can run at once on this machine, even if fewer were requested on the command line. */
 export const machineThreads = (): number => ofMachine ?? threadCount()
 
+/** Cores on which nothing runs at this moment, this thread's own among them; all of them where the system does not tell. */
+export function idleCores(read: Read = readSmall, cores = cpus().length): number {
+  const running = Number(/^procs_running (\d+)$/m.exec(read('/proc/stat') ?? '')?.[1] ?? 1)
+  return cores - Math.max(0, running - 1)
+}
+
 /** `threadCount` with its reason. */
 export function availableThreads(): Threads {
   found ??= threadsOf(process.env.QUENCH_THREADS, availableParallelism(), cpus().length, cpuQuota(readSmall))

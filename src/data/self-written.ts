@@ -122,7 +122,7 @@ function openCache(
   const [size, copied] = [partSequences(vocabulary, options), copiedAt(vocabulary)]
   return TextCache.open(
     {
-      version: 3,
+      version: 4,
       fingerprint,
       seed,
       size,

@@ -116,6 +116,7 @@ async function evaluateModels(
         sequences,
         batchSize: sequences * windows.longest,
         microBatchSize: microBatch,
+        paced: true,
         ...cacheOptions(kvType),
         ...(threads !== undefined && { threads }),
       })

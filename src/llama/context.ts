@@ -13,6 +13,7 @@ import { library } from './library.js'
 import type { LlamaModel } from './model.js'
 import { callAsync, Handle, type NativeBuffer } from './native.js'
 import type { Batch, Pointer } from './structs.js'
+import { ThreadPace, undividedCells } from './thread-pace.js'
 import { ThreadPool } from './threadpool.js'
 
 const MAX_SEQUENCES = 256
@@ -30,6 +31,8 @@ export interface ContextOptions {
   sequences?: number
   /** Default: the machine's hardware threads, but at most one per million weights. */
   threads?: number
+  /** Takes fewer threads while that is faster, e.g. beside other work, to the same results (thread-pace.ts). */
+  paced?: boolean
   /** Type of the KV cache, e.g. `q8_0`, or separate types for keys and values, e.g. `q8_0/f16`. Default `f16`. */
   kvType?: string
   flashAttention?: keyof typeof FLASH_ATTENTION
@@ -76,6 +79,7 @@ export class LlamaContext {
     /** Memory in addition to the model's: KV cache, compute and output buffers. */
     readonly buffers: readonly NativeBuffer[],
     private readonly pool: ThreadPool | undefined,
+    private readonly pace: ThreadPace | undefined,
   ) {
     this.contextSize = options.contextSize
     this.batchSize = options.batchSize
@@ -111,6 +115,7 @@ export class LlamaContext {
     params.offload_kqv = model.gpuLayers !== 0
     params.op_offload = model.gpuLayers !== 0
 
+    const divided = options.flashAttention !== 'off' && contextSize > undividedCells
     const pointer = model.handle.hold()
     const made = llama.log.during(() => callAsync(llama.contextCreate, pointer, params))
     const { result, reason, buffers } = await made.catch((error: unknown) => {
@@ -138,6 +143,7 @@ export class LlamaContext {
         [keys, values],
         buffers,
         pool,
+        options.paced ? new ThreadPace(threads, divided ? params.n_ubatch : undefined) : undefined,
       )
     } catch (error) {
       handle.dispose()
@@ -153,8 +159,11 @@ export class LlamaContext {
     const context = this.handle.hold()
     this.busy = true
     try {
+      const paced = this.pace?.threads(options.sequenceIds, tokens.length)
+      if (paced !== undefined) library().setThreads(context, paced, paced)
       const compute = () => this.compute(context, batch)
       const ms = await (this.pool ? this.pool.run(compute) : compute())
+      this.pace?.took(ms, tokens.length)
       this.count(tokens.length, options.sequenceIds, ms)
     } finally {
       this.busy = false

@@ -140,6 +140,7 @@ function load() {
     contextSynchronize: fn<[P], void>('llama_synchronize', 'void', [P]),
     decode: fn<[P, Batch], number>('llama_decode', 'int32_t', [P, BatchStruct]),
     logits: fn<[P], P | null>('llama_get_logits', P, [P]),
+    setThreads: fn<[P, number, number], void>('llama_set_n_threads', 'void', [P, 'int32_t', 'int32_t']),
     attachThreadpool: fn<[P, P, P], void>('llama_attach_threadpool', 'void', [P, P, P]),
     stateSize: fn<[P], number>('llama_state_get_size', 'size_t', [P]),
     memoryClear: fn<[P, boolean], void>('llama_memory_clear', 'void', [P, 'bool']),

@@ -10,6 +10,7 @@ import { Random } from '../random.js'
 import { LlamaContext } from './context.js'
 import type { LlamaModel } from './model.js'
 import { Sampler } from './sampler.js'
+import { undividedCells } from './thread-pace.js'
 import { type Turns, Writer } from './writer.js'
 
 /** Options of `sampleSequences`. */
@@ -111,13 +112,15 @@ async function writeGroup(
     kvType,
     signal,
   } = options
+  const paced = count > 1 && threads === undefined && kvType === undefined
   const context = await LlamaContext.create(model, {
     contextSize: length,
     sequences: count,
     batchSize: Math.min(2048, length * count),
     // At most one row of logits per sequence is needed at a time.
     microBatchSize: Math.min(512, Math.max(count, 64)),
-    ...(threads ? { threads } : {}),
+    ...(threads !== undefined && { threads }),
+    ...(paced && { paced, flashAttention: length > undividedCells ? 'off' : 'auto' }),
     ...(kvType !== undefined && { kvType }),
   })
   try {

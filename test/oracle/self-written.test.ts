@@ -10,7 +10,10 @@ import { writeTinyGguf } from '../support/tiny-gguf.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 
 const threads = vi.hoisted(() => ({ count: 1 }))
-vi.mock('../../src/threads.js', () => ({ threadCount: () => threads.count }))
+vi.mock(import('../../src/threads.js'), async (original) => ({
+  ...(await original()),
+  threadCount: () => threads.count,
+}))
 
 const template =
   '{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}'

@@ -1,7 +1,7 @@
 /** Threads by processors, by the limit of a container and by the environment. */
 import { expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.js'
-import { cpuQuota, threadsOf } from '../../src/threads.js'
+import { cpuQuota, idleCores, threadsOf } from '../../src/threads.js'
 
 /** The quota that a file system with only these files gives. */
 const quotaOf = (files: Record<string, string>) => cpuQuota((path) => files[path])
@@ -69,4 +69,10 @@ test('at least one thread, at most as many as processors, and the limit where it
   expect(threadsOf('3', 8, 8, 0.5)).toEqual({ count: 3 })
   for (const wanted of ['0', '-1', '1.5', '1e2', '0x10', 'NaN', '1025', ' ', 'four'])
     expect(() => threadsOf(wanted, 8, 8, undefined)).toThrow(UsageError)
+})
+
+test('cores that are idle', () => {
+  const stat = (running: number) => () => `cpu 1 2 3\nprocs_running ${running}\nprocs_blocked 0\n`
+  expect([1, 2, 4, 20].map((running) => idleCores(stat(running), 4))).toEqual([4, 3, 1, -15])
+  expect(idleCores(() => undefined, 4)).toBe(4)
 })
