@@ -33,6 +33,8 @@ export interface SelfWrittenOptions {
   /** Tokens per part of the cache, the most that a kill can lose; at least 8 sequences. Default 32,768. */
   readonly partTokens?: number
   readonly onProgress?: (tokens: number, total: number) => void
+  /** When writing has to end, as `performance.now()`: fewer sequences are returned if time does not suffice, but at least a few. */
+  readonly until?: number
   /** Called with the reason if a model with a chat template writes no conversations. */
   readonly onWarning?: (warning: string) => void
   readonly signal?: AbortSignal
@@ -55,7 +57,7 @@ export async function selfWritten(
   vocabulary: LlamaModel,
   options: SelfWrittenOptions,
 ): Promise<Int32Array[]> {
-  const { sequences, length, seed, onProgress, onWarning, signal } = options
+  const { sequences, length, seed, onProgress, onWarning, signal, until } = options
   const copied = copiedAt(vocabulary)
   const conversation = await conversationOf(path, vocabulary, length, onWarning)
   const cache = await openCache(vocabulary, conversation, options)
@@ -73,6 +75,7 @@ export async function selfWritten(
         windows.push(...known)
         continue
       }
+      if (until !== undefined && first > 0 && performance.now() >= until) break
       if (!writer) checkWritingMemory(vocabulary, options.memory)
       await cache.reserve(first, count)
       writer ??= await openWriter(path, copied, cache.folder, vocabulary)
@@ -90,9 +93,11 @@ export async function selfWritten(
         turns: starts.map(({ turns }) => turns),
         onProgress: (tokens) => onProgress?.(first * length + tokens, sequences * length),
         ...(signal && { signal }),
+        ...(until !== undefined && { until }),
       })
-      await cache.write(first, written)
+      await cache.write(first, written, count)
       windows.push(...written)
+      if (written.length < count) break
     }
   } finally {
     writer?.dispose()

@@ -14,6 +14,7 @@ import { atomicWrite, removeTemporariesIn, reserveSpace } from '../files.js'
 import { type Lock, ofProcess, waitForLock } from '../locks.js'
 import { warn } from '../notices.js'
 import { isOwn, noFollow, removeLink } from '../own-files.js'
+import { discardReserved } from '../reserve.js'
 
 const digestBytes = 32
 
@@ -65,7 +66,9 @@ export class TextCache {
     await reserveSpace(this.path(first, count), digestBytes + 4 * count * this.length)
   }
 
-  async write(first: number, sequences: readonly Int32Array[]): Promise<void> {
+  /** @param reserved sequences that space was reserved for; if they are fewer now, the part is that of a smaller text */
+  async write(first: number, sequences: readonly Int32Array[], reserved = sequences.length): Promise<void> {
+    if (sequences.length < reserved) await discardReserved(this.path(first, reserved))
     const data = Buffer.alloc(4 * sequences.length * this.length)
     for (const [s, tokens] of sequences.entries())
       for (const [i, token] of tokens.entries()) data.writeInt32LE(token, 4 * (s * this.length + i))

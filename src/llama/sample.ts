@@ -12,6 +12,7 @@ import type { LlamaModel } from './model.js'
 import { Sampler } from './sampler.js'
 import { undividedCells } from './thread-pace.js'
 import { type Turns, Writer } from './writer.js'
+import { WritingLimit } from './writing-limit.js'
 
 /** Options of `sampleSequences`. */
 export interface SampleOptions {
@@ -43,6 +44,8 @@ export interface SampleOptions {
   onProgress?: (tokens: number, total: number) => void
   /** Aborts the work; the promise is rejected with the signal's reason. */
   signal?: AbortSignal
+  /** When the texts have to be finished, as `performance.now()`: the last ones are given up if they cannot be, but for a few. */
+  until?: number
 }
 
 const mostSideBySide = 224
@@ -71,7 +74,7 @@ function cellBytes(model: LlamaModel): number {
 }
 
 /**
- * Writes `sequences` texts of exactly `length` tokens. After an end-of-text token, a new text begins with BOS in the same
+ * Writes `sequences` texts of exactly `length` tokens, or fewer with `until`. After an end-of-text token, a new text begins with BOS in the same
  * sequence, if the model has BOS; after an end-of-turn token, the template's text and the next turn follow.
  */
 export async function sampleSequences(model: LlamaModel, options: SampleOptions): Promise<Int32Array[]> {
@@ -79,7 +82,7 @@ export async function sampleSequences(model: LlamaModel, options: SampleOptions)
   const written: Int32Array[] = []
   const parallel = Math.min(options.parallel ?? sideBySide(model, length), sequences)
   let done = 0
-  for (let at = 0; at < sequences; at += parallel) {
+  for (let at = 0; at < sequences && written.length === at; at += parallel) {
     const group = await writeGroup(model, at, Math.min(parallel, sequences - at), options, (tokens) => {
       done += tokens
       options.onProgress?.(done, sequences * length)
@@ -111,6 +114,7 @@ async function writeGroup(
     threads,
     kvType,
     signal,
+    until,
   } = options
   const paced = count > 1 && threads === undefined && kvType === undefined
   const context = await LlamaContext.create(model, {
@@ -135,12 +139,15 @@ async function writeGroup(
     })
     const sampler = new Sampler(model.vocabSize, options)
     const never = wellFormed ? model.neverWritten() : []
-    let known = group.reduce((sum, writer) => sum + writer.count, 0)
+    const all = [...group]
+    const limit = until === undefined ? undefined : new WritingLimit(until)
+    let known = all.reduce((sum, writer) => sum + writer.count, 0)
     onTokens(known)
     for (;;) {
       signal?.throwIfAborted()
       const sampling = await decodeNext(context, group)
       if (sampling === undefined) return group.map(({ tokens }) => tokens)
+      if (limit) group.length = limit.remaining(all, group.length)
       if (sampling.length === 0) continue
       const logits = context.logits()
       for (const [row, writer] of sampling.entries()) {
@@ -148,7 +155,7 @@ async function writeGroup(
         for (const id of never) logits[at + id] = Number.NEGATIVE_INFINITY
         writer.add(sampler.pick(logits, at, writer.random.uniform()))
       }
-      const now = group.reduce((sum, writer) => sum + writer.count, 0)
+      const now = all.reduce((sum, writer) => sum + writer.count, 0)
       // Removing a loop must not make the progress go back.
       if (now > known) onTokens(now - known)
       known = Math.max(known, now)

@@ -29,6 +29,8 @@ export interface Decisions {
   readonly tokens: number
   readonly calibration: number
   readonly teacherTopK: number
+  /** Windows that the model has written, if time did not suffice for all. */
+  readonly written?: number
 }
 
 /** Decisions of an earlier run, with the settings that it had when it made them. */
@@ -76,18 +78,23 @@ function parsed(path: string, json: string): Saved {
     throw damaged(path, cause)
   }
   if (typeof value !== 'object' || value === null) throw damaged(path)
-  const { method, inMemory, untrained, tokens, calibration, teacherTopK } = value as Record<string, unknown>
+  const { method, inMemory, untrained, tokens, calibration, teacherTopK, written } = value as Record<
+    string,
+    unknown
+  >
   if (
     !isMethod(method) ||
     typeof inMemory !== 'boolean' ||
     typeof untrained !== 'string' ||
     !isCount(tokens) ||
     !isCount(calibration) ||
-    !isCount(teacherTopK)
+    !isCount(teacherTopK) ||
+    !(written === undefined || isCount(written))
   )
     throw damaged(path)
   const settings = value as Settings
-  return { method, inMemory, untrained, tokens, calibration, teacherTopK, settings }
+  const more = written === undefined ? {} : { written }
+  return { method, inMemory, untrained, tokens, calibration, teacherTopK, ...more, settings }
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
@@ -95,7 +102,9 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 /** A run's options with the decisions of an earlier one. */
 export interface Resolved {
   readonly options: TrainOptions
-  readonly decided: { readonly inMemory: boolean; readonly untrained: ReadonlySet<string> } | undefined
+  readonly decided:
+    | { readonly inMemory: boolean; readonly untrained: ReadonlySet<string>; readonly written?: number }
+    | undefined
   /**
    * Compares settings with those of the earlier run. Call it as soon as they are known, so that no work is done in vain.
    * @throws UsageError that names the setting that differs
@@ -127,6 +136,7 @@ export async function resolveResume(options: TrainOptions): Promise<Resolved> {
     decided: {
       inMemory: saved.inMemory,
       untrained: new Set(saved.untrained.split(' ').filter((name) => name !== '')),
+      ...(saved.written !== undefined && { written: saved.written }),
     },
     check: (settings) => {
       const [checkpoint, folder] = [checkpointPath(output), blocksFolder(output)]

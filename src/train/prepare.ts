@@ -94,7 +94,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     throw new UsageError(
       `--teacher-top-k ${options.teacherTopK} is not less than the model's ${vocabulary} tokens`,
     )
-  const wanted = textOptions(source, batch.length, options, memory)
+  const wanted = textOptions(source, batch.length, options, memory, decided?.written)
   const read = await readText(options.input, wanted)
   const readSettings = { ...settings, ...textSettings(read, wanted) }
   check(readSettings)

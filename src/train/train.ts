@@ -17,8 +17,9 @@ import { checkRun, withRun } from '../resume/leftovers.js'
 import { type Decisions, saveDecisions } from '../resume/resolve-resume.js'
 import { checkTrainable } from '../student/source.js'
 import { runText, textOptions } from '../training-text/run-text.js'
+import { countsOf, type TextOptions, writeWithin } from '../training-text/text.js'
 import { RunContext } from './context.js'
-import { prepare } from './prepare.js'
+import { type Prepared, prepare } from './prepare.js'
 import type { TrainReport } from './report.js'
 import { runTraining } from './run.js'
 
@@ -39,11 +40,11 @@ export async function planTraining(asked: TrainOptions): Promise<Plan> {
 }
 
 async function trainTo(
-  asked: TrainOptions,
+  given: TrainOptions,
   began: number,
   defer: (release: Release) => void,
 ): Promise<TrainReport> {
-  const prepared = await prepare(asked, defer)
+  const prepared = await prepare(given, defer)
   const { options, source, network, read, wanted, tokens, plan } = prepared
   options.onPlan?.(plan)
   warnOfMemory(plan, options)
@@ -53,12 +54,44 @@ async function trainTo(
     calibration: plan.calibration,
   }
   return await resumable(options, async () => {
-    if (keepsState(options) && !holdsWork(options.output))
-      await saveDecisions(options.output, decisionsOf(plan, settled.tokens), prepared.settings)
-    const written = textOptions(source, network.batch.length, settled, plan.memory)
-    const text = await runText(options.input, network, written, read, plan.calibration)
+    const save = async (written?: number): Promise<void> => {
+      const decisions = decisionsOf(plan, settled.tokens)
+      if (keepsState(options) && !holdsWork(options.output))
+        await saveDecisions(
+          options.output,
+          { ...decisions, ...(written !== undefined && { written }) },
+          prepared.settings,
+        )
+    }
+    await save(wanted.mostWritten)
+    let asked = textOptions(source, network.batch.length, settled, plan.memory, wanted.mostWritten)
+    const written = await writtenInTime(prepared, asked)
+    if (written !== undefined) {
+      await save(written)
+      asked = { ...asked, mostWritten: written }
+    }
+    const text = await runText(options.input, network, asked, read, plan.calibration)
     return runTraining(new RunContext(prepared, settled, text, began))
   })
+}
+
+/** Share of the time that writing may take where the plan expected less; estimates of its speed are rough. */
+const writingShare = 0.1
+
+/** Windows that the model has written, if time did not suffice for all. A run that has solved blocks takes the whole text again. */
+async function writtenInTime(
+  { options, read, plan }: Prepared,
+  text: TextOptions,
+): Promise<number | undefined> {
+  if (options.seconds === undefined || holdsWork(options.output)) return undefined
+  const all = countsOf(read, text).selfWritten
+  const seconds = Math.max(plan.writing.seconds, writingShare * options.seconds)
+  const written = await writeWithin(options.input, text, read, seconds)
+  if (written >= all) return undefined
+  options.onWarning?.(
+    `the model wrote ${written * text.length} of ${all * text.length} tokens in its share of --time; general text takes the place of the others as far as there is more`,
+  )
+  return written
 }
 
 const decisionsOf = (plan: Plan, tokens: number): Decisions => ({

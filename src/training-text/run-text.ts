@@ -74,7 +74,7 @@ export async function runText(
   }
 }
 
-/** The options for reading and writing the text of a run. @param length tokens of a window */
+/** The options for reading and writing the text of a run. @param length tokens of a window. @param mostWritten as in TextOptions */
 export function textOptions(
   { fingerprint }: Source,
   length: number,
@@ -90,6 +90,7 @@ export function textOptions(
     signal,
   }: TrainOptions,
   memory: number,
+  mostWritten?: number,
 ): TextOptions {
   return {
     data: data ?? [],
@@ -101,6 +102,7 @@ export function textOptions(
     seed,
     fingerprint,
     memory,
+    ...(mostWritten !== undefined && { mostWritten }),
     onProgress: (done, total) => onProgress?.({ stage: 'write text', done, total, tokens: total }),
     ...(onWarning && { onWarning }),
     ...(signal && { signal }),

@@ -33,6 +33,8 @@ export interface TextOptions {
   readonly length: number
   readonly seed: number
   readonly fingerprint: string
+  /** Most windows that the model writes; general text takes the place of the others if there is any. Default: no limit. */
+  readonly mostWritten?: number
   /** Memory limit of the process in bytes while the model writes. Default: none. */
   readonly memory?: number
   readonly onProgress?: (tokens: number, total: number) => void
@@ -141,16 +143,34 @@ interface Counts {
 export function countsOf(read: Pick<ReadText, 'files' | 'general'>, options: TextOptions): Counts {
   const wanted = Math.ceil(options.tokens / options.length)
   const shares = sharesOf(options)
-  const selfWritten = Math.round(shares.selfWritten * wanted)
-  const files = Math.min(wanted - selfWritten, Math.round(shares.files * wanted))
-  const general = wanted - selfWritten - files
+  const own = Math.round(shares.selfWritten * wanted)
+  const files = Math.min(wanted - own, Math.round(shares.files * wanted))
+  const general = wanted - own - files
   const there = read.general.reduce((sum, { windows }) => sum + windows.length, 0)
   const missing = Math.max(0, general - there)
+  const selfWritten = own + (shares.files > 0 || shares.selfWritten === 0 ? 0 : missing)
+  const unwritten = Math.max(0, selfWritten - (options.mostWritten ?? selfWritten))
+  const instead = shares.general > 0 ? Math.min(unwritten, there - (general - missing)) : 0
   return {
     files: Math.min(read.files.length, files + (shares.files > 0 ? missing : 0)),
-    general: general - missing,
-    selfWritten: selfWritten + (shares.files > 0 || shares.selfWritten === 0 ? 0 : missing),
+    general: general - missing + instead,
+    selfWritten: selfWritten - unwritten,
   }
+}
+
+/**
+ * Writes the text that the model has to write, into the cache, within a time. Returns how many windows were written; if they are fewer than
+ * wanted, they are `mostWritten` of the run.
+ */
+export async function writeWithin(
+  path: string,
+  options: TextOptions,
+  read: ReadText,
+  seconds: number,
+): Promise<number> {
+  const { selfWritten: sequences } = countsOf(read, options)
+  if (sequences === 0) return 0
+  return (await write(path, options, sequences, performance.now() + 1000 * seconds)).windows.length
 }
 
 /** The windows to train on. @throws UsageError for shares that conflict with `data` or each other, or without any text */
@@ -182,6 +202,7 @@ async function write(
   path: string,
   { length, seed, fingerprint, memory, onProgress, onWarning, signal }: TextOptions,
   sequences: number,
+  until?: number,
 ): Promise<{ windows: Int32Array[]; bytes: number }> {
   const model = await LlamaModel.load(path, { vocabOnly: true })
   try {
@@ -190,6 +211,7 @@ async function write(
       length,
       seed,
       fingerprint,
+      ...(until !== undefined && { until }),
       ...(memory !== undefined && { memory }),
       ...(onProgress && { onProgress }),
       ...(onWarning && { onWarning }),

@@ -127,6 +127,18 @@ describe('sequences', () => {
     expect(progress).toEqual(progress.toSorted((a, b) => a - b))
   })
 
+  test('those that cannot be finished in time are given up, and the others are whole', async () => {
+    const options = { sequences: 32, length: 60, seed: 3, temperature: 0.7 }
+    const all = await sampleSequences(model, options)
+    const some = await sampleSequences(model, { ...options, until: performance.now() })
+    expect(some).toHaveLength(8)
+    expect(some.every((tokens) => tokens.length === 60)).toBe(true)
+    expect(some.map((tokens) => tokens.subarray(0, 4))).toEqual(
+      all.slice(0, 8).map((tokens) => tokens.subarray(0, 4)),
+    )
+    expect(await sampleSequences(model, { ...options, until: performance.now() + 1e6 })).toEqual(all)
+  })
+
   test('temperature 0 takes the likeliest, and the work can be stopped', async () => {
     const [a, b] = await sampleSequences(model, { sequences: 2, length: 16, seed: 1, temperature: 0 })
     expect(a).toEqual(b)

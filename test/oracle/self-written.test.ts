@@ -124,6 +124,17 @@ describe('cache', () => {
     expect(less).toEqual(whole.slice(0, 16))
   })
 
+  test('of which time suffices for a part is that part from then on', async () => {
+    const late = { sequences: 40, seed: 9 }
+    const some = await write(tiny, { ...late, until: performance.now() })
+    expect(some.length).toBeLessThan(20)
+    const tokens: number[] = []
+    const again = await write(tiny, { ...late, sequences: some.length, onProgress: (done) => tokens.push(done) })
+    expect(again).toEqual(some)
+    expect(tokens).toEqual([])
+    expect(await write(tiny, late)).toHaveLength(40)
+  })
+
   test('is another for another number of threads, on which the last bits of a prediction can depend', async () => {
     const options = { sequences: 4, fingerprint: 'threads' }
     await write(tiny, options)

@@ -46,6 +46,16 @@ describe('shares', () => {
     expect(counted(more)).toEqual(counts)
   })
 
+  test.each<[name: string, more: Partial<TextOptions>, counts: [number, number, number]]>([
+    ['general text takes the place', { mostWritten: 12 }, [0, 88, 12]],
+    ['more than is wanted', { mostWritten: 70 }, [0, 50, 50]],
+    ['as far as there is more', { mostWritten: 12, tokens: 1990 * length }, [0, 1000, 12]],
+    ['no general text is wanted', { mostWritten: 12, selfWritten: 1 }, [0, 0, 12]],
+    ['with --data', { mostWritten: 12, data: some, selfWritten: 0.4 }, [30, 58, 12]],
+  ])('where the model has not written all: %s', (_, more, counts) => {
+    expect(counted(more)).toEqual(counts)
+  })
+
   test('are all of the text, whatever they are, and to a window what was asked for', () => {
     const share = fc.option(fc.integer({ min: 0, max: 40 }), { nil: undefined })
     fc.assert(
