@@ -14,6 +14,7 @@ import type { Codes, Format } from '../formats/format.js'
 import { gridOf } from '../formats/grids.js'
 import type { InputFactor, Multiplier } from './factor.js'
 import { leastSquaresStep, roundCompensated } from './gptq.js'
+import { type RunPart, untimed } from './parts.js'
 import { refine } from './refine.js'
 import type { RowPool } from './row-pool.js'
 import { importanceCodes, searchedCodes } from './start.js'
@@ -22,6 +23,8 @@ import { importanceCodes, searchedCodes } from './start.js'
 export interface Compute {
   readonly products: Multiplier
   readonly rows: RowPool
+  /** Runs every part of the work, to time it. */
+  readonly run?: RunPart
 }
 
 /** Held-out tokens that decide: X, (tokens, in), Y, (tokens, out), and the tokens at which their kinds of text begin and end. */
@@ -77,7 +80,8 @@ export async function chooseCodes(
 ): Promise<Chosen> {
   const judge = new Judge(weights, trial, evidence.outputs, compute.products)
   const importance = diagonalOf(evidence.inputs)
-  const weighed = await importanceCodes(format, weights, importance)
+  const { run = untimed } = compute
+  const weighed = await run('reference codes', () => importanceCodes(format, weights, importance))
   const candidates: Candidate[] = [
     { choice: 'as it was', codes: present, optimum: weights },
     { choice: 'importance', codes: weighed, optimum: weights },
@@ -85,7 +89,9 @@ export async function chooseCodes(
   const solved = await solve(format, weights, evidence, judge, compute)
   candidates.push({ choice: 'solved', ...solved })
   const errors: number[][] = []
-  for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
+  await run('line search and choice', async () => {
+    for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
+  })
   const shares = errors.map((own) => meanShare(own, errors[0]))
   // If activations overflow f32, all errors are NaN and the matrix stays as it was.
   const best = shares.reduce((least, share, i) => (share < shares[least] ? i : least), 0)
@@ -109,18 +115,23 @@ async function solve(
   weights: Float32Array,
   { metric, factor, inputs, wanted, outputs }: Evidence,
   judge: Judge,
-  { products, rows }: Compute,
+  { products, rows, run = untimed }: Compute,
 ): Promise<{ codes: Codes; optimum: Float32Array }> {
-  if (!format.grid) throw new RangeError(`${format.name} has nothing to solve for`)
-  const target = wanted
-    ? await stepped(weights, await leastSquaresStep(weights, wanted, inputs, factor, products), judge)
-    : weights
-  const found = await searchedCodes(format, target, diagonalOf(inputs), rows)
-  const { q } = await roundCompensated(target, gridOf(format.grid, found), factor, products, rows)
+  const { grid } = format
+  if (!grid) throw new RangeError(`${format.name} has nothing to solve for`)
+  let target = weights
+  if (wanted) {
+    const step = await run('least squares', () => leastSquaresStep(weights, wanted, inputs, factor, products))
+    target = await run('line search and choice', () => stepped(weights, step, judge))
+  }
+  const found = await run('scales', () => searchedCodes(format, target, diagonalOf(inputs), rows))
+  const q = await run('rounding', () => roundCompensated(target, gridOf(grid, found), factor, products, rows))
   const codes = { ...found, q }
   const start = format.dequantize(codes)
   const metrics = { inputs: metric, ...(outputs && { outputs }) }
-  const optimum = await refine(codes, format.grid, target, start, metrics, sweeps, products, rows)
+  const optimum = await run('descent', () =>
+    refine(codes, grid, target, start, metrics, sweeps, products, rows),
+  )
   return { codes, optimum }
 }
 

@@ -23,6 +23,7 @@ import { type Choice, type Chosen, type Compute, chooseCodes } from './candidate
 import { damp, factorize, shrink } from './factor.js'
 import { MomentSums, targetMoments } from './hessians.js'
 import type { HiddenStates } from './hidden-states.js'
+import { untimed } from './parts.js'
 import {
   beginning,
   blockMatrices,
@@ -158,15 +159,21 @@ async function solveGroup(
     if (last) await teacher[of].set(i, to)
     return step.samples
   }
+  const { run = untimed } = solver
   const sums = new MomentSums(products)
-  for (let i = 0; i < student.states.count; i++) await sums.add(await sample('states', i), network.tokens)
-  const moments = await sums.finish()
+  for (let i = 0; i < student.states.count; i++) {
+    const samples = await run('forward passes', () => sample('states', i))
+    await run('moments', () => sums.add(samples, network.tokens))
+  }
+  const moments = await run('moments', () => sums.finish())
   const { inputs } = moments
   const samples: GroupSamples[] = []
-  for (let i = 0; i < student.trial.count; i++) samples.push(await sample('trial', i))
+  await run('forward passes', async () => {
+    for (let i = 0; i < student.trial.count; i++) samples.push(await sample('trial', i))
+  })
   const tokens = student.states.count * network.tokens
   const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
-  const factor = await factorize(metric, products)
+  const factor = await run('factors', () => factorize(metric, products))
   const joinedTrial = (of: (each: GroupSamples) => DeviceBuffer): Promise<Float32Array> =>
     network.backend.download(joined(network.backend, samples.map(of)))
   const trialInputs = await joinedTrial((each) => each.inputs)
@@ -178,7 +185,7 @@ async function solveGroup(
       metric,
       factor,
       inputs,
-      wanted: await targetMoments(products, moments, name, weights),
+      wanted: await run('target moments', () => targetMoments(products, moments, name, weights)),
       outputs: outputs && damp(outputs, outputDamping),
     }
     const trial = {
