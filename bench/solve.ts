@@ -54,7 +54,7 @@ const secondsSince = (began: number): number => (performance.now() - began) / 10
 /** Times parts, and what of them are products and rows. */
 class Clock {
   readonly parts = new Map<string, Costs>()
-  private current = this.of('other')
+  current = this.of('other')
 
   readonly run: RunPart = async (part: Part, work) => {
     const outer = this.current
@@ -126,6 +126,19 @@ class TimedProducts extends Products {
   ): Promise<DeviceBuffer> {
     const [rows, n] = size
     return this.clock.product([width, rows, n - from, true, false], () => super.gram(x, size, from, width))
+  }
+
+  override errors(...args: Parameters<Products['errors']>): Promise<Float32Array> {
+    const [, , [rows, k, n], { metric } = {}] = args
+    if (metric) this.clock.count(this.clock.current, [rows, n, n, false, false])
+    return this.clock.product([rows, k, n, false, true], () => super.errors(...args))
+  }
+
+  override stepErrors(...args: Parameters<Products['stepErrors']>): ReturnType<Products['stepErrors']> {
+    const [, , , [rows, k, n], { metric }] = args
+    this.clock.count(this.clock.current, [rows, k, n, false, true])
+    if (metric) this.clock.count(this.clock.current, [rows, n, n, false, false], 2)
+    return this.clock.product([rows, k, n, false, true], () => super.stepErrors(...args))
   }
 }
 
@@ -216,10 +229,9 @@ async function measure(path: string, model: string, type: string): Promise<void>
   await solveBlock(solver, 0, sides, new Map(solved.map((p) => [p.name, p])))
   const whole = secondsSince(began) - products.compiling - network.compiling
   const passes = clock.of('forward passes')
-  for (const { shape } of block.parameters)
-    if (shape.length === 2)
-      for (const [of, times] of [[network.tokens, 2 * (text.length + trial.length)]])
-        clock.count(passes, [of, shape[1], shape[0], false, true], times)
+  const matrices = solved.filter(({ shape }) => shape.length === 2)
+  for (const { shape } of matrices)
+    clock.count(passes, [network.tokens, shape[1], shape[0], false, true], 2 * (text.length + trial.length))
   let [alone, flops] = [0, 0]
   const lines: string[] = []
   const cells = (values: readonly number[]): string => values.map((x) => x.toFixed(2).padStart(8)).join(' |')

@@ -1,7 +1,7 @@
 /** The kernel of rounding and of coordinate descent on a row, descent.wat, and its memory: one for each thread. */
 
 import type { Levels } from '../formats/levels.js'
-import { instantiate } from '../wasm.js'
+import { instantiate } from '../formats/wasm.js'
 import { descentWasm } from './descent-wasm.js'
 
 /** Most columns of a panel: a multiple of every block's size. */
@@ -26,7 +26,7 @@ interface Descent {
   advance(from: number, to: number, width: number, by: number): void
   /** Writes the unrounded optimum of each of some columns, with all others fixed. */
   findOptimum(from: number, to: number, scale: number, shift: number): void
-  /** Rounds the weights of a row to `scales` and `mins`, and writes their codes and `errors`. Any width. */
+  /** Rounds the weights of a row, on the scales and minimums in memory, and writes their codes and errors. Any width. */
   round(width: number, ...levels: LevelArguments): void
 }
 

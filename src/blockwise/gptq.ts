@@ -90,35 +90,3 @@ async function roundRows(
     )
   }
 }
-
-/**
- * The step from a matrix (out, n) to the least-squares solution for its target products, regularized towards the matrix:
- * (Y'X - W X'X) H^-1, with H the moments behind `factor`, shrunk towards their diagonal.
- * @param wanted Y'X, (out, n)
- * @param inputs X'X, (n, n)
- */
-export async function leastSquaresStep(
-  weights: Float32Array,
-  wanted: Float32Array,
-  inputs: Float32Array,
-  { order, inverse }: InputFactor,
-  products: Multiplier,
-): Promise<Float32Array> {
-  const n = order.length
-  const step = new Float32Array(weights.length)
-  for (let row = 0; row < weights.length / n; row += chunk) {
-    const rows = Math.min(chunk, weights.length / n - row)
-    const shape = [rows, n, n] as const
-    const own = weights.subarray(row * n, (row + rows) * n)
-    const given = await products.multiply(own, inputs, shape)
-    const missing = new Float32Array(rows * n)
-    for (let r = 0; r < rows; r++)
-      for (let i = 0; i < n; i++)
-        missing[r * n + i] = wanted[(row + r) * n + order[i]] - given[r * n + order[i]]
-    const half = await products.multiply(missing, inverse, shape, { transB: true })
-    const change = await products.multiply(half, inverse, shape)
-    for (let r = 0; r < rows; r++)
-      for (let i = 0; i < n; i++) step[(row + r) * n + order[i]] = change[r * n + i]
-  }
-  return step
-}

@@ -1,7 +1,8 @@
 /** Error-compensating rounding: its codes are on the grid, and it loses less in the metric of the inputs. */
 import { describe, expect, it } from 'vitest'
 import { damp, factorize, shrink } from '../../src/blockwise/factor.js'
-import { leastSquaresStep, roundCompensated } from '../../src/blockwise/gptq.js'
+import { roundCompensated } from '../../src/blockwise/gptq.js'
+import { leastSquaresStep, shareStep } from '../../src/blockwise/least-squares.js'
 import type { Grid } from '../../src/formats/format.js'
 import { integers, nearest } from '../../src/formats/levels.js'
 import { Random } from '../../src/random.js'
@@ -163,6 +164,21 @@ describe('leastSquaresStep', () => {
     expect(left).toEqual(left.toSorted((a, b) => a - b))
     expect(left[0]).toBeLessThan(0.01)
     expect(left[3]).toBeLessThan(1)
+  })
+})
+
+describe('shareStep', () => {
+  it('is the step of any matrix whose target is its product with other inputs', async () => {
+    const { weights, moments } = setting()
+    const random = new Random(8)
+    const others = moments.map((m) => m * (1 + 0.1 * random.normal())) // Z'X
+    const wanted = await products.multiply(weights, others, [rows, n, n])
+    const factor = await factorize(shrink(moments, 0.5), products)
+    const step = await leastSquaresStep(weights, wanted, moments, factor, products)
+    await shareStep(others, moments, factor, products)
+    const shared = await products.multiply(weights, others, [rows, n, n])
+    const size = Math.max(...step.map(Math.abs))
+    for (const [i, value] of step.entries()) expect(Math.abs(shared[i] - value)).toBeLessThan(1e-4 * size)
   })
 })
 

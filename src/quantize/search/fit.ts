@@ -1,5 +1,5 @@
 /** The kernel of the search for scales, fit.wat, and its memory: one for each thread. */
-import { instantiate } from '../../wasm.js'
+import { instantiate } from '../../formats/wasm.js'
 import { fitWasm } from './fit-wasm.js'
 
 /** Most weights of a unit, scales at once, and levels of a table with the middles between them. */

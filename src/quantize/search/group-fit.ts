@@ -80,8 +80,9 @@ export class GroupFit {
 
   /** The error of a group with the nearest codes; sets the sums that least squares need. */
   fit(g: number, scale: number, offset: number): number {
-    inFit.scales.fill(scale, 0, 2)
-    inFit.offsets.fill(offset, 0, 2)
+    const { scales, offsets } = inFit
+    scales[0] = scales[1] = scale
+    offsets[0] = offsets[1] = offset
     this.fitAll(g, 2)
     this.use(0)
     return inFit.errors[0]
@@ -104,27 +105,29 @@ export class GroupFit {
   /** The best scale and offset of a group by itself; one of `listed` scales where these are given. */
   best(g: number, signed: boolean, listed?: Float32Array): Fit {
     if (this.layout.offset) return this.fitBoth(g)
-    const starts = this.scalesToTry(g)
-    if (listed) return this.bestListed(g, starts, listed)
-    const tried = signed && !this.symmetric ? [...starts, ...starts.map((s) => -s)] : starts
-    inFit.scales.set(tried)
-    inFit.offsets.fill(0, 0, tried.length + 1)
-    this.fitAll(g, tried.length)
-    const { errors, qq, qx } = inFit
-    let [best, start] = [Number.POSITIVE_INFINITY, 0]
-    for (const [i, s] of tried.entries()) {
+    const { scales, offsets, errors, qq, qx } = inFit
+    let count = this.scalesToTry(g)
+    if (listed) return this.bestListed(g, scales[0], scales[count - 1], listed)
+    if (signed && !this.symmetric) {
+      for (let i = 0; i < count; i++) scales[count + i] = -scales[i]
+      count *= 2
+    }
+    offsets.fill(0, 0, count + 1)
+    this.fitAll(g, count)
+    let best = Number.POSITIVE_INFINITY
+    let start = 0
+    for (let i = 0; i < count; i++) {
       // The error with the least-squares scale of these codes.
-      const least = qq[i] > 0 ? errors[i] - (qx[i] - s * qq[i]) ** 2 / qq[i] : errors[i]
+      const least = qq[i] > 0 ? errors[i] - (qx[i] - scales[i] * qq[i]) ** 2 / qq[i] : errors[i]
       if (least < best) {
         best = least
-        start = s
+        start = scales[i]
       }
     }
     return this.settle(g, start, 0)
   }
 
-  private bestListed(g: number, starts: readonly number[], values: Float32Array): Fit {
-    const [from, to] = [starts[0] ?? 0, starts.at(-1) ?? 0]
+  private bestListed(g: number, from: number, to: number, values: Float32Array): Fit {
     const first = Math.max(0, indexOf(values, from) - 1)
     const last = Math.min(values.length - 1, indexOf(values, to) + 1)
     const tried = values.subarray(first, last + 1)
@@ -219,8 +222,11 @@ export class GroupFit {
     return { scale: s, offset, scaleCurvature: this.qq, offsetCurvature: this.h1[g] }
   }
 
-  /** Positive scales to try, ascending: from one that clips all weights above the mean magnitude to one that clips none. */
-  private scalesToTry(g: number): number[] {
+  /**
+   * Writes positive scales to try to the kernel, ascending: from one that clips all weights above the mean magnitude to one that clips
+   * none. @returns their number
+   */
+  private scalesToTry(g: number): number {
     const { groupSize, levels } = this.layout
     const least = this.leastImportance(g)
     let [most, sum] = [0, 0]
@@ -230,13 +236,20 @@ export class GroupFit {
       sum += size
       if (size > most) most = size
     }
-    if (most === 0) return [0]
+    if (most === 0) {
+      inFit.scales[0] = 0
+      return 1
+    }
     const longer = Math.max(-levels.lo, levels.hi)
     const shorter = this.reach
     const low = Math.max(sum / groupSize, (1 - 8 / this.steps) * most) / longer
     const high = (1.1 * most) / shorter
     const starts = Math.ceil(Math.log(high / low) / Math.log1p(1 / (2 * this.steps)))
-    return geometric(low, high, Math.min(mostStarts, Math.max(fewestStarts, starts)))
+    const count = Math.min(mostStarts, Math.max(fewestStarts, starts))
+    const { scales } = inFit
+    const ratio = (high / low) ** (1 / (count - 1))
+    for (let i = 0, s = low; i < count; i++, s *= ratio) scales[i] = s
+    return count
   }
 
   /** The importance below which a weight does not say which scales are worth a try. */
@@ -272,5 +285,9 @@ function indexOf(values: Float32Array, x: number): number {
 }
 
 /** Numbers from `low` to `high` with a constant ratio. */
-export const geometric = (low: number, high: number, count: number): number[] =>
-  Array.from({ length: count }, (_, i) => low * (high / low) ** (i / (count - 1)))
+export function geometric(low: number, high: number, count: number): number[] {
+  const ratio = (high / low) ** (1 / (count - 1))
+  const numbers = [low]
+  for (let i = 1; i < count; i++) numbers.push(numbers[i - 1] * ratio)
+  return numbers
+}
