@@ -1,10 +1,37 @@
 /** Matrix products of plain arrays or buffers on a device, for linear algebra between programs. */
-import { input, matmul, type ProgramGraph, slice, type Tensor } from '../graph/index.js'
+import { input, matmul, mul, type ProgramGraph, slice, sub, sum, type Tensor } from '../graph/index.js'
 import type { Backend, DeviceBuffer, Program } from './backend.js'
 import { Programs } from './programs.js'
 
+/** What errors are measured against. */
+interface ErrorOptions {
+  /** Y, (rows, n); without it, zeros. */
+  readonly target?: Float32Array
+  /** M, (n, n), symmetric; without it, the identity matrix. */
+  readonly metric?: Float32Array | undefined
+}
+
+/** Sums of errors, one for each row. */
+export interface ErrorSums {
+  /** e M e' of each row e of E = Y - X W', for X (rows, k) and W (n, k). */
+  errors(
+    x: Float32Array,
+    w: Float32Array,
+    shape: readonly [rows: number, k: number, n: number],
+    options?: ErrorOptions,
+  ): Promise<Float32Array>
+  /** The same before a step D, (n, k), `own` of S = X D', and `both`: e M s'. */
+  stepErrors(
+    x: Float32Array,
+    w: Float32Array,
+    step: Float32Array,
+    shape: readonly [rows: number, k: number, n: number],
+    options: ErrorOptions,
+  ): Promise<Record<'before' | 'both' | 'own', Float32Array>>
+}
+
 /** Compiles a program for each shape, once. */
-export class Products {
+export class Products implements ErrorSums {
   private readonly programs = new Programs()
 
   /** @param keepsMemory see `Backend.compile` */
@@ -57,6 +84,57 @@ export class Products {
     return (await program.run({ x })).y
   }
 
+  async errors(
+    x: Float32Array,
+    w: Float32Array,
+    shape: readonly [number, number, number],
+    { target, metric }: ErrorOptions = {},
+  ): Promise<Float32Array> {
+    const key = `errors ${shape} ${target !== undefined} ${metric !== undefined}`
+    const found = await this.sums(key, { x, w, target, metric }, () => {
+      const { inputs, error, times } = errorGraph(shape, target !== undefined, metric !== undefined)
+      return { inputs, outputs: { y: times(error, error) } }
+    })
+    return found.y
+  }
+
+  async stepErrors(
+    x: Float32Array,
+    w: Float32Array,
+    step: Float32Array,
+    shape: readonly [number, number, number],
+    { target, metric }: ErrorOptions,
+  ): Promise<Record<'before' | 'both' | 'own', Float32Array>> {
+    const key = `step errors ${shape} ${target !== undefined} ${metric !== undefined}`
+    const found = await this.sums(key, { x, w, step, target, metric }, () => {
+      const { inputs, error, times } = errorGraph(shape, target !== undefined, metric !== undefined)
+      const [, k, n] = shape
+      const step = input([n, k])
+      const gained = matmul(inputs.x, step, { transB: true })
+      const outputs = { before: times(error, error), both: times(error, gained), own: times(gained, gained) }
+      return { inputs: { ...inputs, step }, outputs }
+    })
+    const { before, both, own } = found
+    return { before, both, own }
+  }
+
+  /** Runs a program with small outputs, which frees its memory: its intermediate values are as large as the inputs. */
+  private async sums(
+    key: string,
+    values: Readonly<Record<string, Float32Array | undefined>>,
+    graph: () => ProgramGraph,
+  ): Promise<Record<string, Float32Array>> {
+    const { backend } = this
+    const program = await this.programs.get(key, () => backend.compile(graph(), false))
+    const given = Object.entries(values).flatMap(([name, array]) =>
+      array ? [[name, backend.upload(array)] as const] : [],
+    )
+    const out = await program.run(Object.fromEntries(given))
+    const found: Record<string, Float32Array> = {}
+    for (const [name, buffer] of Object.entries(out)) found[name] = await backend.download(buffer)
+    return found
+  }
+
   private program(key: string, graph: () => ProgramGraph): Promise<Program> {
     return this.programs.get(key, () => this.backend.compile(graph(), this.keepsMemory))
   }
@@ -69,4 +147,13 @@ export class Products {
   dispose(): Promise<void> {
     return this.programs.dispose()
   }
+}
+
+/** E of `ErrorSums`, and a M b' of each row of two matrices. */
+function errorGraph([rows, k, n]: readonly [number, number, number], hasTarget: boolean, hasMetric: boolean) {
+  const [x, w, target, metric] = [input([rows, k]), input([n, k]), input([rows, n]), input([n, n])]
+  const product = matmul(x, w, { transB: true })
+  const inputs = { x, w, ...(hasTarget && { target }), ...(hasMetric && { metric }) }
+  const times = (a: Tensor, b: Tensor): Tensor => sum(mul(a, hasMetric ? matmul(b, metric) : b), [1])
+  return { inputs, error: hasTarget ? sub(target, product) : product, times }
 }

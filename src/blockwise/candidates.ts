@@ -10,18 +10,23 @@
  * diagonals, which few tokens estimate well, and held-out tokens set the length of the step to the least-squares target. With fewer
  * tokens the solution approaches that of the importances alone, and if it is no better, theirs is taken.
  */
+
+import type { ErrorSums } from '../backends/products.js'
 import type { Codes, Format } from '../formats/format.js'
 import { gridOf } from '../formats/grids.js'
 import type { InputFactor, Multiplier } from './factor.js'
-import { leastSquaresStep, roundCompensated } from './gptq.js'
+import { roundCompensated } from './gptq.js'
+import { type RunPart, untimed } from './parts.js'
 import { refine } from './refine.js'
 import type { RowPool } from './row-pool.js'
 import { importanceCodes, searchedCodes } from './start.js'
 
 /** The means of linear algebra: matrix products, and threads for rows. */
 export interface Compute {
-  readonly products: Multiplier
+  readonly products: Multiplier & ErrorSums
   readonly rows: RowPool
+  /** Runs every part of the work, to time it. */
+  readonly run?: RunPart
 }
 
 /** Held-out tokens that decide: X, (tokens, in), Y, (tokens, out), and the tokens at which their kinds of text begin and end. */
@@ -40,8 +45,8 @@ export interface Evidence {
   readonly factor: InputFactor
   /** X'X without shrinkage. */
   readonly inputs: Float32Array
-  /** Y'X, (out, in); without it, the target is the matrix itself. */
-  readonly wanted?: Float32Array
+  /** The least-squares step from the matrix, (out, in); without it, the target is the matrix itself. */
+  readonly step?: () => Promise<Float32Array>
   /** Damped second moments of the loss's gradients at the outputs, (out, out); without them, all outputs have the same weight. */
   readonly outputs?: Float32Array | undefined
 }
@@ -77,7 +82,8 @@ export async function chooseCodes(
 ): Promise<Chosen> {
   const judge = new Judge(weights, trial, evidence.outputs, compute.products)
   const importance = diagonalOf(evidence.inputs)
-  const weighed = await importanceCodes(format, weights, importance)
+  const { run = untimed } = compute
+  const weighed = await run('reference codes', () => importanceCodes(format, weights, importance))
   const candidates: Candidate[] = [
     { choice: 'as it was', codes: present, optimum: weights },
     { choice: 'importance', codes: weighed, optimum: weights },
@@ -85,7 +91,9 @@ export async function chooseCodes(
   const solved = await solve(format, weights, evidence, judge, compute)
   candidates.push({ choice: 'solved', ...solved })
   const errors: number[][] = []
-  for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
+  await run('line search and choice', async () => {
+    for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
+  })
   const shares = errors.map((own) => meanShare(own, errors[0]))
   // If activations overflow f32, all errors are NaN and the matrix stays as it was.
   const best = shares.reduce((least, share, i) => (share < shares[least] ? i : least), 0)
@@ -107,20 +115,25 @@ function diagonalOf(square: Float32Array): Float32Array {
 async function solve(
   format: Format,
   weights: Float32Array,
-  { metric, factor, inputs, wanted, outputs }: Evidence,
+  { metric, factor, inputs, step, outputs }: Evidence,
   judge: Judge,
-  { products, rows }: Compute,
+  { products, rows, run = untimed }: Compute,
 ): Promise<{ codes: Codes; optimum: Float32Array }> {
-  if (!format.grid) throw new RangeError(`${format.name} has nothing to solve for`)
-  const target = wanted
-    ? await stepped(weights, await leastSquaresStep(weights, wanted, inputs, factor, products), judge)
-    : weights
-  const found = await searchedCodes(format, target, diagonalOf(inputs), rows)
-  const { q } = await roundCompensated(target, gridOf(format.grid, found), factor, products, rows)
+  const { grid } = format
+  if (!grid) throw new RangeError(`${format.name} has nothing to solve for`)
+  let target = weights
+  if (step) {
+    const whole = await run('least squares', step)
+    target = await run('line search and choice', () => stepped(weights, whole, judge))
+  }
+  const found = await run('scale search', () => searchedCodes(format, target, diagonalOf(inputs), rows))
+  const q = await run('rounding', () => roundCompensated(target, gridOf(grid, found), factor, products, rows))
   const codes = { ...found, q }
   const start = format.dequantize(codes)
   const metrics = { inputs: metric, ...(outputs && { outputs }) }
-  const optimum = await refine(codes, format.grid, target, start, metrics, sweeps, products, rows)
+  const optimum = await run('descent', () =>
+    refine(codes, grid, target, start, metrics, sweeps, products, rows),
+  )
   return { codes, optimum }
 }
 
@@ -132,41 +145,37 @@ async function stepped(weights: Float32Array, step: Float32Array, judge: Judge):
 
 /** Errors of matrices on the tokens of a trial. */
 class Judge {
-  private readonly tokens: number
   private readonly n: number
-  private readonly out: number
 
   constructor(
     private readonly weights: Float32Array,
     private readonly trial: Trial,
     private readonly outputs: Float32Array | undefined,
-    private readonly products: Multiplier,
+    private readonly products: ErrorSums,
   ) {
-    this.tokens = trial.tokens
     this.n = trial.inputs.length / trial.tokens
-    this.out = weights.length / this.n
   }
 
   /** Squared error, in the metric of the outputs, by kind. */
   async errors(matrix: Float32Array): Promise<number[]> {
-    const { tokens, n, out, trial } = this
-    if (!trial.target) return this.errorsOfChange(matrix)
-    const error = await this.products.multiply(trial.inputs, matrix, [tokens, n, out], { transB: true })
-    for (let i = 0; i < error.length; i++) error[i] -= trial.target[i]
-    return this.sumsByKind(error, await this.weigh(error))
+    const { trial, outputs } = this
+    const { inputs, target } = trial
+    if (!target) return this.errorsOfChange(matrix)
+    return this.byKind(
+      await this.products.errors(inputs, matrix, this.shape(matrix), { target, metric: outputs }),
+    )
   }
 
   /** Squared change of the products, some rows at a time: the output matrix of a large vocabulary has many. */
   private async errorsOfChange(matrix: Float32Array): Promise<number[]> {
-    const { tokens, n, out, trial, weights } = this
+    const { n, trial, weights } = this
     const sums = trial.bounds.slice(1).map(() => 0)
-    const rows = Math.max(1, Math.floor(rowsOfProducts / tokens))
-    for (let row = 0; row < out; row += rows) {
-      const count = Math.min(rows, out - row)
-      const change = matrix.slice(row * n, (row + count) * n)
-      for (let i = 0; i < change.length; i++) change[i] -= weights[row * n + i]
-      const error = await this.products.multiply(trial.inputs, change, [tokens, n, count], { transB: true })
-      for (const [kind, sum] of this.sumsByKind(error, error, count).entries()) sums[kind] += sum
+    const rows = Math.max(1, Math.floor(rowsOfProducts / trial.tokens))
+    for (let from = 0; from < matrix.length; from += rows * n) {
+      const change = matrix.slice(from, from + rows * n)
+      for (let i = 0; i < change.length; i++) change[i] -= weights[from + i]
+      const errors = await this.products.errors(trial.inputs, change, this.shape(change))
+      for (const [kind, sum] of this.byKind(errors).entries()) sums[kind] += sum
     }
     return sums
   }
@@ -176,19 +185,14 @@ class Judge {
    * without a step.
    */
   async lengthOf(weights: Float32Array, step: Float32Array): Promise<number> {
-    const { tokens, n, out, trial, products } = this
-    const { target } = trial
+    const { trial, outputs, products } = this
+    const { inputs, target } = trial
     if (!target) throw new RangeError('there is nothing to go towards')
-    const shape = [tokens, n, out] as const
-    const missing = await products.multiply(trial.inputs, weights, shape, { transB: true })
-    for (let i = 0; i < missing.length; i++) missing[i] = target[i] - missing[i]
-    const gained = await products.multiply(trial.inputs, step, shape, { transB: true })
-    const weighed = await this.weigh(gained)
-    const [own, both, before] = [
-      this.sumsByKind(gained, weighed),
-      this.sumsByKind(missing, weighed),
-      this.sumsByKind(missing, await this.weigh(missing)),
-    ]
+    const sums = await products.stepErrors(inputs, weights, step, this.shape(weights), {
+      target,
+      metric: outputs,
+    })
+    const [before, both, own] = [sums.before, sums.both, sums.own].map((rows) => this.byKind(rows))
     let [along, square] = [0, 0]
     for (const [kind, base] of before.entries()) {
       if (!(base > 0)) continue
@@ -198,19 +202,17 @@ class Judge {
     return square > 0 ? Math.min(1, Math.max(0, along / square)) : 0
   }
 
-  /** Rows times the metric of the outputs. */
-  private async weigh(rows: Float32Array): Promise<Float32Array> {
-    const { tokens, out } = this
-    return this.outputs ? this.products.multiply(rows, this.outputs, [tokens, out, out]) : rows
+  /** Tokens, inputs and outputs of a product with a matrix. */
+  private shape(matrix: Float32Array): [number, number, number] {
+    return [this.trial.tokens, this.n, matrix.length / this.n]
   }
 
-  private sumsByKind(a: Float32Array, b: Float32Array, out = this.out): number[] {
+  /** Sums of the values of all tokens of a kind. */
+  private byKind(values: Float32Array): number[] {
     const { bounds } = this.trial
-    return bounds.slice(1).map((end, kind) => {
-      let sum = 0
-      for (let i = bounds[kind] * out; i < end * out; i++) sum += a[i] * b[i]
-      return sum
-    })
+    return bounds
+      .slice(1)
+      .map((end, kind) => values.subarray(bounds[kind], end).reduce((sum, value) => sum + value, 0))
   }
 }
 

@@ -1,30 +1,68 @@
 /** The kernel of rounding and of coordinate descent on a row, descent.wat, and its memory: one for each thread. */
-import { instantiate } from '../backends/wasm.js'
+
+import type { Levels } from '../formats/levels.js'
+import { instantiate } from '../formats/wasm.js'
 import { descentWasm } from './descent-wasm.js'
 
 /** Most columns of a panel: a multiple of every block's size. */
 export const panelColumns = 256
 
+/** Levels as the kernel takes them: integers from `lo` to `hi`, or those of the table in its memory. */
+type LevelArguments = readonly [lo: number, hi: number, steps: number]
+
+/** Bounds of columns and the width of the panel are multiples of four. */
 interface Descent {
   readonly memory: { readonly buffer: ArrayBuffer }
-  /** slope[k] += by * H[row, k] for `width` columns, a multiple of four. */
-  move(row: number, width: number, by: number): void
-  /** left[j] -= error * U[row, j] for the columns after `row`; those up to it are undefined afterwards. */
-  propagate(row: number, width: number, error: number): void
-  /** `move` for the rows from `from` to `to`, exclusive, each by `by` times its direction. */
-  moveAlong(from: number, to: number, width: number, by: number): void
+  /** Sets the codes of the columns from `from` to `to`, exclusive, one after another, each to its best level. */
+  improveCodes(from: number, to: number, width: number, scale: number, ...levels: LevelArguments): void
+  /** Sets the direction of some columns: `unit` times their codes, or `unit` if `codes` is 0. Returns its product with their slopes. */
+  direct(from: number, to: number, unit: number, codes: number): number
+  /**
+   * Writes H times the direction of some columns, for the columns from `first` to `last`, exclusive. Returns its product with the
+   * direction of the latter.
+   */
+  spread(from: number, to: number, width: number, first: number, last: number): number
+  /** Moves some columns along their direction. `spread` was called for all columns. */
+  advance(from: number, to: number, width: number, by: number): void
+  /** Writes the unrounded optimum of each of some columns, with all others fixed. */
+  findOptimum(from: number, to: number, scale: number, shift: number): void
+  /** Rounds the weights of a row, on the scales and minimums in memory, and writes their codes and errors. Any width. */
+  round(width: number, ...levels: LevelArguments): void
 }
 
 export const kernel = instantiate<Descent>(descentWasm)
 
-const { buffer } = kernel.memory
-/** The kernel's memory. */
+const place = (row: number): Float32Array =>
+  new Float32Array(kernel.memory.buffer, 4 * panelColumns * (panelColumns + row), panelColumns)
+
+/** The kernel's memory. All but `block` have one number for each column. */
 export const inDescent = {
   /** H of a panel, (width, width), or U. */
-  block: new Float32Array(buffer, 0, panelColumns ** 2),
-  /** One for each column. */
-  slope: new Float64Array(buffer, 4 * panelColumns ** 2, panelColumns),
-  direction: new Float64Array(buffer, 4 * panelColumns ** 2 + 8 * panelColumns, panelColumns),
+  block: new Float32Array(kernel.memory.buffer, 0, panelColumns ** 2),
+  slope: place(0),
   /** The weights of a row yet to be rounded. */
-  left: new Float32Array(buffer, 4 * panelColumns ** 2, panelColumns),
+  left: place(0),
+  direction: place(1),
+  codes: place(2),
+  /** The change of each weight in a descent. */
+  moved: place(3),
+  /** Of each rounded weight, see gptq.ts. */
+  errors: place(3),
+  /** H_jj. */
+  diagonal: place(4),
+  /** H times the direction. */
+  spread: place(5),
+  optimum: place(6),
+  scales: place(7),
+  mins: place(8),
+}
+
+const table = place(9)
+
+/** Copies a table of levels to the kernel, and returns its arguments for them. */
+export function loadLevels({ lo, hi, table: own }: Levels): LevelArguments {
+  if (!own) return [lo, hi, 0]
+  const { values, middles } = own
+  for (const [i, middle] of middles.entries()) table.set([middle, values[i + 1] - values[i]], 2 * i)
+  return [lo, hi, middles.length]
 }

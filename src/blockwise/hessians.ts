@@ -4,7 +4,7 @@
  */
 import { type DeviceBuffer, joined } from '../backends/backend.js'
 import type { Products } from '../backends/products.js'
-import { type GroupSamples, teacherInputs } from './samples.js'
+import type { GroupSamples } from './samples.js'
 
 /** Tokens that are multiplied at once. */
 export const tokensAtOnce = 2048
@@ -15,24 +15,6 @@ const panel = 1024
 export interface Moments {
   readonly inputs: Float32Array
   readonly targets: ReadonlyMap<string, Float32Array>
-}
-
-/**
- * Y'X, (out, in), of a matrix. Where Y is the teacher's product of its inputs Z with W, (out, in), it is W times Z'X, which is cheaper to sum
- * up where a group has more outputs than inputs.
- */
-export async function targetMoments(
-  products: Products,
-  { targets }: Moments,
-  name: string,
-  weights: Float32Array,
-): Promise<Float32Array> {
-  const known = targets.get(name)
-  if (known) return known
-  const sums = targets.get(teacherInputs)
-  if (!sums) throw new RangeError(`${name} has no target`)
-  const n = Math.sqrt(sums.length)
-  return products.multiply(weights, sums, [weights.length / n, n, n])
 }
 
 export class MomentSums {

@@ -3,11 +3,11 @@
  * It can run on any thread (row-pool.ts), with the same result.
  */
 import type { Codes, GridLayout } from '../formats/format.js'
-import { type Levels, nearest } from '../formats/levels.js'
+import type { Levels } from '../formats/levels.js'
 import { type Searchable, searchCodes } from '../quantize/search/search.js'
 import { weighErrors } from '../quantize/search/weighing.js'
 import { Coordinates } from './coordinates.js'
-import { inDescent, kernel } from './descent.js'
+import { inDescent, kernel, loadLevels } from './descent.js'
 
 /** Rows of a panel to be refined, with `width` columns. Arrays are (rows, width); codes are those of a matrix of that shape. */
 export interface RefinePanel {
@@ -19,6 +19,8 @@ export interface RefinePanel {
   readonly h: Float32Array
   readonly slopes: Float32Array
   readonly codes: Codes
+  /** Whether the optimum of each weight is wanted. */
+  readonly last: boolean
 }
 
 interface Refined {
@@ -26,7 +28,7 @@ interface Refined {
   /** The change of each weight. */
   readonly moved: Float32Array
   /** The unrounded optimum of each weight, with all others fixed. */
-  readonly optimum: Float32Array
+  readonly optimum: Float32Array | undefined
 }
 
 /** Rows of a panel to be rounded, column after column. */
@@ -44,8 +46,6 @@ export interface RoundPanel {
 }
 
 interface RoundedPanel {
-  /** The value of each weight when it was rounded, and its code. */
-  readonly weights: Float32Array
   readonly q: Float32Array
   /** (w_i - w'_i) / U_ii */
   readonly errors: Float32Array
@@ -91,37 +91,33 @@ function searchPanel({ format, width, weights, importance, codes }: SearchPanel)
   return { codes: searchCodes(format, codes, weights, factors) }
 }
 
-function refinePanel({ rows, width, layout, h, slopes, codes }: RefinePanel): Refined {
-  const optimum = new Float32Array(rows * width)
+function refinePanel({ rows, width, layout, h, slopes, codes, last }: RefinePanel): Refined {
+  const optimum = last ? new Float32Array(rows * width) : undefined
   const moved = new Float32Array(rows * width)
   const coordinates = new Coordinates(codes, layout, width, h, optimum)
   coordinates.enter(0, width)
   for (let r = 0; r < rows; r++) {
-    for (let j = 0; j < width; j++) coordinates.slope[j] = slopes[r * width + j]
+    inDescent.slope.set(slopes.subarray(r * width, (r + 1) * width))
     coordinates.improve(r, moved.subarray(r * width, (r + 1) * width))
   }
   return { codes, moved, optimum }
 }
 
 function roundPanel({ rows, width, levels, inverse, left, scales, mins }: RoundPanel): RoundedPanel {
-  const weights = new Float32Array(rows * width)
   const q = new Float32Array(rows * width)
   const errors = new Float32Array(rows * width)
-  const own = inDescent.left
+  const own = loadLevels(levels)
+  const [rounded, missed] = [inDescent.codes.subarray(0, width), inDescent.errors.subarray(0, width)]
   inDescent.block.set(inverse)
+  inDescent.mins.fill(0)
   for (let r = 0; r < rows; r++) {
-    own.set(left.subarray(r * width, (r + 1) * width))
-    for (let i = 0, at = r * width; i < width; i++, at++) {
-      const w = own[i]
-      const scale = scales[at]
-      const min = mins?.[at] ?? 0
-      const code = nearest(levels, scale === 0 ? 0 : (w + min) / scale)
-      weights[at] = w
-      q[at] = code
-      const error = (w - (scale * code - min)) / inverse[i * width + i]
-      errors[at] = error
-      kernel.propagate(i, width, error)
-    }
+    const [from, to] = [r * width, (r + 1) * width]
+    inDescent.left.set(left.subarray(from, to))
+    inDescent.scales.set(scales.subarray(from, to))
+    if (mins) inDescent.mins.set(mins.subarray(from, to))
+    kernel.round(width, ...own)
+    q.set(rounded, from)
+    errors.set(missed, from)
   }
-  return { weights, q, errors }
+  return { q, errors }
 }

@@ -8,12 +8,13 @@
  * of the loss's gradients at its outputs: the second-order model of the loss with a Kronecker-factored Fisher matrix (K-FAC,
  * arXiv 1503.05671). Nothing is relaxed: every step stays on the grid of the file, and the error never grows.
  *
- * The slope G (W' - T) H of a panel of rows is a matrix product. Within the panel, columns are visited 256 at a time: a step updates
- * the slopes of these columns at once, and another matrix product updates all others when the columns are done.
+ * Columns are visited 256 at a time. Their slopes (W' - T) H are a matrix product for all rows, and a step updates those of its row in
+ * these columns at once. With G, the slopes G (W' - T) H of 64 rows are a product, and another one updates those of later columns when
+ * the columns are done.
  */
 import type { Codes, GridLayout } from '../formats/format.js'
 import { Coordinates } from './coordinates.js'
-import { panelColumns } from './descent.js'
+import { inDescent, panelColumns } from './descent.js'
 import { copyPart, type Multiplier, pastePart } from './factor.js'
 import type { RefinePanel } from './panels.js'
 import { type RowPool, thisThread } from './row-pool.js'
@@ -51,54 +52,47 @@ export async function refine(
   const n = Math.sqrt(h.length)
   const out = weights.length / n
   const optimum = new Float32Array(weights.length)
-  const coordinates = new Coordinates(codes, layout, n, h, optimum)
   const step = g ? out : chunkRows
   for (let from = 0; from < out; from += step) {
     const rows = Math.min(step, out - from)
-    const errors = new Float32Array(rows * n)
-    for (let i = 0; i < errors.length; i++) errors[i] = weights[from * n + i] - target[from * n + i]
-    const product = await products.multiply(errors, h, [rows, n, n]) // (W' - T) H
-    for (let sweep = 0; sweep < sweeps; sweep++)
-      if (!g) await sweepApart({ codes, layout, optimum, n, h }, from, product, products, pool)
-      else
-        for (let row = 0; row < out; row += panelRows) {
-          const count = Math.min(panelRows, out - row)
-          const rowsOfG = g.subarray(row * out, (row + count) * out)
-          const slopes = await products.multiply(rowsOfG, product, [count, out, n])
-          const own = product.subarray(row * n, (row + count) * n)
-          const coupling = new Float32Array(count * count)
-          for (let r = 0; r < count; r++)
-            for (let k = 0; k < count; k++) coupling[r * count + k] = rowsOfG[r * out + row + k]
-          await sweepTogether(coordinates, row, own, products, { slopes, coupling })
-        }
+    const errors = new Float32Array(rows * n) // W' - T
+    for (let i = 0, at = from * n; i < errors.length; i++, at++) errors[i] = weights[at] - target[at]
+    const product = g && (await products.multiply(errors, h, [rows, n, n])) // (W' - T) H
+    for (let sweep = 1; sweep <= sweeps; sweep++) {
+      const visited = { codes, layout, optimum: sweep === sweeps ? optimum : undefined, n, h }
+      if (g && product) await sweepTogether(visited, g, product, products)
+      else await sweepApart(visited, from, errors, products, pool)
+    }
   }
   return optimum
 }
 
-/** A matrix with independent rows. */
-interface Apart {
+/** A matrix in a sweep. */
+interface Visited {
   readonly codes: Codes
   readonly layout: GridLayout
-  readonly optimum: Float32Array
+  /** Takes the optimum of each weight. */
+  readonly optimum: Float32Array | undefined
   readonly n: number
   readonly h: Float32Array
 }
 
 /**
  * Visits every number of some independent rows, from row `from` on.
- * @param product their rows of (W' - T) H, (rows, n), kept current
+ * @param errors their rows of W' - T, (rows, n), kept current
  */
 async function sweepApart(
-  { codes, layout, optimum, n, h }: Apart,
+  { codes, layout, optimum, n, h }: Visited,
   from: number,
-  product: Float32Array,
+  errors: Float32Array,
   products: Multiplier,
   pool: RowPool,
 ): Promise<void> {
-  const rows = product.length / n
+  const rows = errors.length / n
   for (let column = 0; column < n; column += panelColumns) {
     const width = Math.min(panelColumns, n - column)
-    const moved = new Float32Array(rows * width)
+    const rowsOfH = h.subarray(column * n, (column + width) * n) // H is symmetric
+    const slopes = await products.multiply(errors, rowsOfH, [rows, n, width], { transB: true })
     await pool.run(
       rows,
       (row, count): RefinePanel => ({
@@ -107,25 +101,26 @@ async function sweepApart(
         width,
         layout,
         h: copyPart(h, n, column, width, column, width),
-        slopes: copyPart(product, n, row, count, column, width),
+        slopes: slopes.slice(row * width, (row + count) * width),
         codes: mapCodes(codes, (values) => {
-          const share = values.length / optimum.length // a panel has whole blocks
+          const share = values.length / codes.q.length // a panel has whole blocks
           return copyPart(values, n * share, from + row, count, column * share, width * share)
         }),
+        last: optimum !== undefined,
       }),
       (row, result) => {
-        const rowsOf = result.moved.length / width
-        moved.set(result.moved, row * width)
-        pastePart(result.optimum, optimum, n, from + row, rowsOf, column, width)
+        const { moved } = result
+        const rowsOf = moved.length / width
+        for (let r = 0, i = 0; r < rowsOf; r++)
+          for (let at = (row + r) * n + column, end = at + width; at < end; at++, i++) errors[at] += moved[i]
+        if (optimum && result.optimum)
+          pastePart(result.optimum, optimum, n, from + row, rowsOf, column, width)
         for (const [field, values] of Object.entries(result.codes)) {
-          const share = codes[field].length / optimum.length
+          const share = codes[field].length / codes.q.length
           pastePart(values, codes[field], n * share, from + row, rowsOf, column * share, width * share)
         }
       },
     )
-    const rowsOfH = h.subarray(column * n, (column + width) * n)
-    const change = await products.multiply(moved, rowsOfH, [rows, width, n])
-    for (let i = 0; i < product.length; i++) product[i] += change[i]
   }
 }
 
@@ -133,21 +128,44 @@ const mapCodes = (codes: Codes, map: (values: Float32Array) => Float32Array): Co
   Object.fromEntries(Object.entries(codes).map(([field, values]) => [field, map(values)]))
 
 /**
+ * Visits every number of rows that G, (out, out), couples.
+ * @param product (W' - T) H, (out, n), kept current
+ */
+async function sweepTogether(
+  visited: Visited,
+  g: Float32Array,
+  product: Float32Array,
+  products: Multiplier,
+): Promise<void> {
+  const { n } = visited
+  const out = product.length / n
+  for (let row = 0; row < out; row += panelRows) {
+    const count = Math.min(panelRows, out - row)
+    const rowsOfG = g.subarray(row * out, (row + count) * out)
+    const slopes = await products.multiply(rowsOfG, product, [count, out, n])
+    const own = product.subarray(row * n, (row + count) * n)
+    const coupling = copyPart(g, out, row, count, row, count)
+    await sweepRows(visited, row, own, products, { slopes, coupling })
+  }
+}
+
+/**
  * Visits every number of some rows that G couples, from row `from` on.
  * @param product their rows of (W' - T) H, (rows, n), kept current
  * @param slopes G (W' - T) H, (rows, n)
  * @param coupling G among them, (rows, rows)
  */
-async function sweepTogether(
-  coordinates: Coordinates,
+async function sweepRows(
+  { codes, layout, optimum, n, h }: Visited,
   from: number,
   product: Float32Array,
   products: Multiplier,
   { slopes, coupling }: { slopes: Float32Array; coupling: Float32Array },
 ): Promise<void> {
-  const { n, h, slope } = coordinates
   const rows = product.length / n
-  const before = new Float64Array(panelColumns)
+  const coordinates = new Coordinates(codes, layout, n, h, optimum)
+  const { slope } = inDescent
+  const before = new Float32Array(panelColumns)
   for (let column = 0; column < n; column += panelColumns) {
     const width = Math.min(panelColumns, n - column)
     coordinates.enter(column, width)

@@ -20,9 +20,11 @@ import type { Codes, Format } from '../formats/format.js'
 import type { Shape } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
 import { type Choice, type Chosen, type Compute, chooseCodes } from './candidates.js'
-import { damp, factorize, shrink } from './factor.js'
-import { MomentSums, targetMoments } from './hessians.js'
+import { damp, factorize, type InputFactor, shrink } from './factor.js'
+import { MomentSums, type Moments } from './hessians.js'
 import type { HiddenStates } from './hidden-states.js'
+import { leastSquaresStep, shareStep } from './least-squares.js'
+import { untimed } from './parts.js'
 import {
   beginning,
   blockMatrices,
@@ -31,6 +33,7 @@ import {
   groupSamples,
   headMatrix,
   headSamples,
+  teacherInputs,
 } from './samples.js'
 
 /**
@@ -158,15 +161,22 @@ async function solveGroup(
     if (last) await teacher[of].set(i, to)
     return step.samples
   }
+  const { run = untimed } = solver
   const sums = new MomentSums(products)
-  for (let i = 0; i < student.states.count; i++) await sums.add(await sample('states', i), network.tokens)
-  const moments = await sums.finish()
+  for (let i = 0; i < student.states.count; i++) {
+    const samples = await run('forward passes', () => sample('states', i))
+    await run('moments', () => sums.add(samples, network.tokens))
+  }
+  const moments = await run('moments', () => sums.finish())
   const { inputs } = moments
   const samples: GroupSamples[] = []
-  for (let i = 0; i < student.trial.count; i++) samples.push(await sample('trial', i))
+  await run('forward passes', async () => {
+    for (let i = 0; i < student.trial.count; i++) samples.push(await sample('trial', i))
+  })
   const tokens = student.states.count * network.tokens
   const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), tokens))
-  const factor = await factorize(metric, products)
+  const factor = await run('factors', () => factorize(metric, products))
+  const stepOf = await run('shared steps', () => stepsOf(moments, factor, products))
   const joinedTrial = (of: (each: GroupSamples) => DeviceBuffer): Promise<Float32Array> =>
     network.backend.download(joined(network.backend, samples.map(of)))
   const trialInputs = await joinedTrial((each) => each.inputs)
@@ -178,7 +188,7 @@ async function solveGroup(
       metric,
       factor,
       inputs,
-      wanted: await targetMoments(products, moments, name, weights),
+      step: () => stepOf(name, weights),
       outputs: outputs && damp(outputs, outputDamping),
     }
     const trial = {
@@ -192,6 +202,24 @@ async function solveGroup(
     )
     solver.onChoice?.(p.name, choice, error)
   }
+}
+
+/** The least-squares step of each matrix of a group, by its name and weights. May overwrite the sums of the targets. */
+export async function stepsOf(
+  { inputs, targets }: Moments,
+  factor: InputFactor,
+  products: Products,
+): Promise<(name: string, weights: Float32Array) => Promise<Float32Array>> {
+  const others = targets.get(teacherInputs)
+  if (!others)
+    return async (name, weights) => {
+      const wanted = targets.get(name)
+      if (!wanted) throw new RangeError(`${name} has no target`)
+      return leastSquaresStep(weights, wanted, inputs, factor, products)
+    }
+  await shareStep(others, inputs, factor, products)
+  const n = factor.order.length
+  return (_name, weights) => products.multiply(weights, others, [weights.length / n, n, n])
 }
 
 /** Solves the output matrix on the teacher's stream, since the student's is not known yet. */

@@ -135,11 +135,11 @@ export function memoryOf(
     { what: 'activations of two copies of a block', amount: activations },
   ]
   const head = 'logits of teacher and student, their exponentials and gradients'
-  // Inputs and outputs of a group of matrices on the tokens that decide, and output errors.
-  const deciding: Item = {
+  // Inputs and targets of a group of matrices on the tokens that decide, and output errors.
+  const deciding = (outputs: number): Item => ({
     what: 'inputs and outputs of a group of matrices on the trial tokens',
-    amount: 4 * o.trial * (inputs + 4 * Math.ceil(matrix / width)),
-  }
+    amount: 4 * o.trial * (inputs + outputs * Math.ceil(matrix / width)),
+  })
   if (holder === 'solving one block at a time')
     return [
       ...common,
@@ -154,7 +154,7 @@ export function memoryOf(
         what: 'Hessians and their factors, or a matrix being rounded',
         amount: Math.max(16 * inputs ** 2 + 4 * matrix, 12 * inputs ** 2 + 32 * matrix),
       },
-      deciding,
+      deciding(4),
     ]
   const whole: Item[] = [
     ...common,
@@ -184,7 +184,7 @@ export function memoryOf(
       what: 'Hessians and their factors, and a matrix being rounded',
       amount: 16 * inputs ** 2 + 32 * Math.max(matrix, solvedHead),
     },
-    deciding,
+    deciding(usesFisher(model) ? 6 : 4), // with those in the metric of the outputs
     { what: 'Fisher information of outputs', amount: usesFisher(model) ? 4 * squares : 0 },
   ]
 }

@@ -10,7 +10,7 @@ import type { DeviceWeights } from '../backends/backend.js'
 import { Products } from '../backends/products.js'
 import { chooseCodes, type Trial } from '../blockwise/candidates.js'
 import { factorize, type InputFactor, shrink } from '../blockwise/factor.js'
-import { MomentSums, type Moments, targetMoments, tokensAtOnce } from '../blockwise/hessians.js'
+import { MomentSums, tokensAtOnce } from '../blockwise/hessians.js'
 import { type RowPool, WorkerRows } from '../blockwise/row-pool.js'
 import {
   type Side as BlockSide,
@@ -20,7 +20,7 @@ import {
   finishBlock,
   groupSamples,
 } from '../blockwise/samples.js'
-import { shrinkageOf } from '../blockwise/solve.js'
+import { shrinkageOf, stepsOf } from '../blockwise/solve.js'
 import { withCleanup } from '../cleanup.js'
 import { blockKey } from '../engine/block-graphs.js'
 import type { Activations, Network } from '../engine/network.js'
@@ -117,11 +117,12 @@ export function probeBlock(
         const found = await sums.finish()
         const { inputs } = found
         const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), batches * network.tokens))
-        let factor: InputFactor | undefined
+        let solved: Omit<Solved, 'inputs' | 'metric'> | undefined
         factors += await timed(async () => {
-          factor = await factorize(metric, products)
+          const factor = await factorize(metric, products)
+          solved = { factor, stepOf: await stepsOf(found, factor, products) }
         }, products)
-        await rounding.sample(group, found, metric, factor as InputFactor)
+        if (solved) await rounding.sample(group, { inputs, metric, ...solved })
       } catch (error) {
         throw aboutTensors(
           source.gguf.path,
@@ -139,6 +140,14 @@ export function probeBlock(
       compiling: products.compiling + network.compiling - compiled,
     }
   })
+}
+
+/** What the matrices of a group are solved from. */
+interface Solved {
+  readonly inputs: Float32Array
+  readonly metric: Float32Array
+  readonly factor: InputFactor
+  readonly stepOf: Awaited<ReturnType<typeof stepsOf>>
 }
 
 /** Seconds of rounding a matrix by its number of rows. */
@@ -171,9 +180,8 @@ class Rounding {
   }
 
   /** Adds the seconds of a group's matrices in all blocks. */
-  async sample(group: number, moments: Moments, metric: Float32Array, factor: InputFactor): Promise<void> {
+  async sample(group: number, { inputs, metric, factor, stepOf }: Solved): Promise<void> {
     const { source, network, types } = this
-    const { inputs } = moments
     for (let layer = 0; layer < network.config.layers; layer++)
       for (const name of this.groups(layer)[group] ?? []) {
         const tensor = source.gguf.tensor(`blk.${layer}.${name}`)
@@ -184,13 +192,12 @@ class Rounding {
         if (!this.known.has(key)) {
           const whole = source.weights.get(`blk.0.${name}`)
           if (!whole) continue
-          const sums = await targetMoments(this.compute.products, moments, name, whole)
           const trial = (rows: number) => trialOf(this.options.trial, n, rows)
           const round = async (rows: number): Promise<number> => {
             const from = whole.subarray(0, rows * n)
             const present = format.decode(await quantizeRowsAsync(format.type, from, n))
             const outputs = this.options.fisher ? identity(rows) : undefined
-            const evidence = { metric, factor, inputs, wanted: sums.subarray(0, from.length), outputs }
+            const evidence = { metric, factor, inputs, step: () => stepOf(name, from), outputs }
             const deciding = trial(rows)
             const { products } = this.compute
             return timed(() => chooseCodes(format, from, present, evidence, deciding, this.compute), products)

@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Chosen, chooseCodes, type Trial } from '../../src/blockwise/candidates.js'
 import { damp, factorize, shrink } from '../../src/blockwise/factor.js'
+import { leastSquaresStep } from '../../src/blockwise/least-squares.js'
 import { thisThread } from '../../src/blockwise/row-pool.js'
 import { shrinkageOf } from '../../src/blockwise/solve.js'
 import { formatNamed } from '../../src/formats/table.js'
@@ -76,7 +77,8 @@ async function choose(
   const wanted = await products.multiply(target, student, [out, count, n], { transA: true })
   const metric = shrink(inputs, shrinkageOf(n, count))
   const factor = await factorize(metric, products)
-  const evidence = { metric, factor, inputs, wanted, outputs }
+  const step = () => leastSquaresStep(weights, wanted, inputs, factor, products)
+  const evidence = { metric, factor, inputs, step, outputs }
   return chooseCodes(format, weights, present, evidence, own, hands)
 }
 

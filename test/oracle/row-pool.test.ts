@@ -39,7 +39,7 @@ it('rounds and refines to the same result, whatever the number of threads', asyn
   for (const threads of [1, 3]) {
     const pool = new WorkerRows(threads)
     const rounded = await roundCompensated(target, gridOf(grid, codes), factor, products, pool)
-    const own = { ...structuredClone(codes), q: rounded.q.slice() }
+    const own = { ...structuredClone(codes), q: rounded.slice() }
     const start = Q2_K.dequantize(own)
     const optimum = await refine(own, grid, target, start, { inputs }, 2, products, pool)
     results.push({ rounded, own, optimum })

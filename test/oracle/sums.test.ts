@@ -4,8 +4,10 @@ import type { DeviceBuffer } from '../../src/backends/backend.js'
 import { joined } from '../../src/backends/backend.js'
 import { cpu } from '../../src/backends/cpu/cpu.js'
 import { Products } from '../../src/backends/products.js'
-import { MomentSums, targetMoments, tokensAtOnce } from '../../src/blockwise/hessians.js'
+import { factorize, shrink } from '../../src/blockwise/factor.js'
+import { MomentSums, tokensAtOnce } from '../../src/blockwise/hessians.js'
 import { teacherInputs } from '../../src/blockwise/samples.js'
+import { stepsOf } from '../../src/blockwise/solve.js'
 import { Random } from '../../src/random.js'
 import { device, host } from '../support/device.js'
 import { gaussian } from '../support/gaussian.js'
@@ -54,21 +56,56 @@ test('of more inputs than a panel has are whole', async () => {
   expect(targets.size).toBe(0)
 })
 
-test("with the teacher's inputs give the moments of its products", async () => {
+test("with the teacher's inputs give the least-squares step that those of its products give", async () => {
   const random = new Random(3)
   const [tokens, weights] = [48, gaussian(random, out * n)]
   const [x, z] = [gaussian(random, tokens * n), gaussian(random, tokens * n)]
   const y = await plain.multiply(z, weights, [tokens, n, out], { transB: true })
-  const sums = new MomentSums(products)
-  await sums.add({ inputs: device(x), targets: new Map([[teacherInputs, device(z)]]) }, tokens)
-  const moments = await sums.finish()
-  const found = await targetMoments(products, moments, 'w', weights)
-  const expected = await plain.multiply(y, x, [out, tokens, n], { transA: true })
-  expect(found).toHaveLength(expected.length)
-  for (const [i, value] of expected.entries()) expect(Math.abs(found[i] - value)).toBeLessThan(1e-3)
-  const none = { inputs: moments.inputs, targets: new Map() }
-  await expect(targetMoments(products, none, 'w', weights)).rejects.toThrow('w has no target')
+  const steps: Float32Array[] = []
+  for (const [name, target] of [
+    ['w', y],
+    [teacherInputs, z],
+  ] as const) {
+    const sums = new MomentSums(products)
+    await sums.add({ inputs: device(x), targets: new Map([[name, device(target)]]) }, tokens)
+    const moments = await sums.finish()
+    const factor = await factorize(shrink(moments.inputs, 0.5), products)
+    const stepOf = await stepsOf(moments, factor, products)
+    steps.push(await stepOf('w', weights))
+    if (name === 'w') await expect(stepOf('v', weights)).rejects.toThrow('v has no target')
+  }
+  expect(steps[1]).toHaveLength(steps[0].length)
+  for (const [i, value] of steps[0].entries()) expect(Math.abs(steps[1][i] - value)).toBeLessThan(1e-4)
 })
+
+test.each([
+  [true, true],
+  [true, false],
+  [false, false],
+])(
+  'errors of rows are those of plain loops, with a target: %s, in a metric: %s',
+  async (hasTarget, hasMetric) => {
+    const random = new Random(4)
+    const rows = 30
+    const [x, w, step] = [rows * n, out * n, out * n].map((size) => gaussian(random, size))
+    const half = gaussian(random, out * out)
+    const options = {
+      ...(hasTarget && { target: gaussian(random, rows * out) }),
+      ...(hasMetric && { metric: half.map((a, i) => a + half[(i % out) * out + Math.floor(i / out)]) }),
+    }
+    const near = (found: Float32Array, wanted: Float32Array): void => {
+      expect(found).toHaveLength(rows)
+      for (const [i, value] of wanted.entries()) expect(Math.abs(found[i] - value)).toBeLessThan(2e-3)
+    }
+    near(
+      await products.errors(x, w, [rows, n, out], options),
+      await plain.errors(x, w, [rows, n, out], options),
+    )
+    const found = await products.stepErrors(x, w, step, [rows, n, out], options)
+    const wanted = await plain.stepErrors(x, w, step, [rows, n, out], options)
+    for (const name of ['before', 'both', 'own'] as const) near(found[name], wanted[name])
+  },
+)
 
 test('of no tokens are an error', async () => {
   await expect(new MomentSums(products).finish()).rejects.toThrow(RangeError)

@@ -1,7 +1,8 @@
 /** Error-compensating rounding: its codes are on the grid, and it loses less in the metric of the inputs. */
 import { describe, expect, it } from 'vitest'
 import { damp, factorize, shrink } from '../../src/blockwise/factor.js'
-import { leastSquaresStep, roundCompensated } from '../../src/blockwise/gptq.js'
+import { roundCompensated } from '../../src/blockwise/gptq.js'
+import { leastSquaresStep, shareStep } from '../../src/blockwise/least-squares.js'
 import type { Grid } from '../../src/formats/format.js'
 import { integers, nearest } from '../../src/formats/levels.js'
 import { Random } from '../../src/random.js'
@@ -56,32 +57,21 @@ describe('roundCompensated', () => {
   it('loses far less than rounding to nearest where inputs are correlated', async () => {
     const { weights, moments, grid } = setting()
     const plain = roundedToNearest(grid, weights)
-    const { q } = await roundCompensated(
-      weights,
-      grid,
-      await factorize(damp(moments, 0.01), products),
-      products,
-    )
+    const q = await roundCompensated(weights, grid, await factorize(damp(moments, 0.01), products), products)
     const errors = (codes: Float32Array) => weights.map((w, i) => value(grid, codes, i) - w)
     expect(loss(errors(q), moments)).toBeLessThan(0.5 * loss(errors(plain), moments))
   })
 
-  it('gives codes of the grid, and weights that round to them', async () => {
+  it('gives codes of the grid', async () => {
     const { weights, moments, grid } = setting()
-    const rounded = await roundCompensated(
-      weights,
-      grid,
-      await factorize(damp(moments, 0.01), products),
-      products,
-    )
-    expect(rounded.q.every((q) => Number.isInteger(q) && q >= 0 && q <= 3)).toBe(true)
-    expect(roundedToNearest(grid, rounded.weights)).toEqual(rounded.q)
+    const q = await roundCompensated(weights, grid, await factorize(damp(moments, 0.01), products), products)
+    expect(q.every((code) => Number.isInteger(code) && code >= 0 && code <= 3)).toBe(true)
   })
 
   it('is rounding to nearest where inputs are independent', async () => {
     const { weights, grid } = setting()
     const identity = Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0))
-    expect((await roundCompensated(weights, grid, await factorize(identity, products), products)).q).toEqual(
+    expect(await roundCompensated(weights, grid, await factorize(identity, products), products)).toEqual(
       roundedToNearest(grid, weights),
     )
   })
@@ -90,14 +80,9 @@ describe('roundCompensated', () => {
     const { weights, moments, grid } = setting()
     grid.scales[1] = 0
     for (let i = 0; i < n; i++) moments[5 * n + i] = moments[i * n + 5] = 0
-    const { q, weights: at } = await roundCompensated(
-      weights,
-      grid,
-      await factorize(damp(moments, 0.01), products),
-      products,
-    )
+    const q = await roundCompensated(weights, grid, await factorize(damp(moments, 0.01), products), products)
     expect(q.subarray(groupSize, 2 * groupSize).every((code) => code === 0)).toBe(true)
-    expect(at.every(Number.isFinite)).toBe(true)
+    expect(q.every(Number.isFinite)).toBe(true)
   })
 })
 
@@ -179,6 +164,21 @@ describe('leastSquaresStep', () => {
     expect(left).toEqual(left.toSorted((a, b) => a - b))
     expect(left[0]).toBeLessThan(0.01)
     expect(left[3]).toBeLessThan(1)
+  })
+})
+
+describe('shareStep', () => {
+  it('is the step of any matrix whose target is its product with other inputs', async () => {
+    const { weights, moments } = setting()
+    const random = new Random(8)
+    const others = moments.map((m) => m * (1 + 0.1 * random.normal())) // Z'X
+    const wanted = await products.multiply(weights, others, [rows, n, n])
+    const factor = await factorize(shrink(moments, 0.5), products)
+    const step = await leastSquaresStep(weights, wanted, moments, factor, products)
+    await shareStep(others, moments, factor, products)
+    const shared = await products.multiply(weights, others, [rows, n, n])
+    const size = Math.max(...step.map(Math.abs))
+    for (const [i, value] of step.entries()) expect(Math.abs(shared[i] - value)).toBeLessThan(1e-4 * size)
   })
 })
 

@@ -2,7 +2,7 @@
  * The kernel of training, kernel.wat, and its memory. Pieces of up to `pieceSize` values are copied there and back: they fit in a
  * processor's cache, while the weights of a model do not fit in the 4 GB limit of such a memory.
  */
-import { instantiate } from '../wasm.js'
+import { instantiate } from '../../formats/wasm.js'
 import { kernelWasm } from './kernel-wasm.js'
 
 /** Most values of a piece. */

@@ -1,10 +1,13 @@
 /**
  * The error of a group of weights on a grid, sum of h (w - s q - o)^2 with q the nearest level and h the weight's importance, and the
  * scale s and offset o that minimize it as real numbers. Many scales are tried, each by the error with the least-squares scale of its
- * codes, as in make_qx_quants and make_qkx2_quants of ggml-quants.c; then codes and least squares take turns.
+ * codes, as in make_qx_quants and make_qkx2_quants of ggml-quants.c; then codes and least squares take turns. Nearly all of the time is
+ * spent on errors, which are a kernel (fit.wat).
  */
 import type { GridLayout } from '../../formats/format.js'
 import { type Levels, nearest } from '../../formats/levels.js'
+import { inFit, kernel } from './fit.js'
+import { Start } from './fit-start.js'
 
 /** The optimum of a single group, and the curvatures of its error there. */
 export interface Fit {
@@ -23,6 +26,7 @@ const negligible = 1e-3
 /** Most rounds of least squares; few groups need as many. */
 const mostFits = 12
 
+/** The weights of a unit. They are in the memory of this thread's kernel, so only one can be searched at a time, from `load` on. */
 export class GroupFit {
   /** The weights of all groups, and their importances: above 0. */
   readonly w: Float64Array
@@ -34,7 +38,7 @@ export class GroupFit {
   /** Sums of h and h w by group. */
   readonly h1: Float64Array
   readonly w1: Float64Array
-  /** Levels by twice their position, rounded down, from twice the least on; absent where they are all integers. */
+  /** The table of levels as the kernel takes it; absent where they are all integers. */
   private readonly table: Float64Array | undefined
   private readonly steps: number
   private readonly symmetric: boolean
@@ -45,8 +49,10 @@ export class GroupFit {
     readonly groups: number,
   ) {
     const { groupSize, levels } = layout
-    this.w = new Float64Array(groups * groupSize)
-    this.h = new Float64Array(groups * groupSize)
+    if (groups * groupSize > inFit.w.length)
+      throw new RangeError(`a unit of ${groups * groupSize} weights is too large`)
+    this.w = inFit.w.subarray(0, groups * groupSize)
+    this.h = inFit.h.subarray(0, groups * groupSize)
     this.h1 = new Float64Array(groups)
     this.w1 = new Float64Array(groups)
     this.table = levels.table && positions(levels)
@@ -59,6 +65,7 @@ export class GroupFit {
   /** Prepares for new values of `w` and `h`. */
   load(): void {
     const { groupSize } = this.layout
+    if (this.table) inFit.table.set(this.table)
     for (let g = 0; g < this.groups; g++) {
       let h1 = 0
       let w1 = 0
@@ -71,74 +78,68 @@ export class GroupFit {
     }
   }
 
-  /**
-   * The error of a group with the nearest codes; sets the sums that least squares need. Nearly all of the time is spent here, so it is
-   * written without branches and without arrays of locals.
-   */
+  /** The error of a group with the nearest codes; sets the sums that least squares need. */
   fit(g: number, scale: number, offset: number): number {
-    const { w, h, table } = this
+    const { scales, offsets } = inFit
+    scales[0] = scales[1] = scale
+    offsets[0] = offsets[1] = offset
+    this.fitAll(g, 2)
+    this.use(0)
+    return inFit.errors[0]
+  }
+
+  /** The same for the first `count` scales and offsets of the kernel, which writes errors and sums for each. */
+  private fitAll(g: number, count: number): void {
     const { groupSize, levels } = this.layout
-    const lo = levels.lo
-    const hi = levels.hi
-    const inverse = scale === 0 ? 0 : 1 / scale
-    const end = (g + 1) * groupSize
-    let error = 0
-    let qq = 0
-    let q1 = 0
-    let qx = 0
-    if (table) {
-      const last = table.length - 1
-      for (let i = g * groupSize; i < end; i++) {
-        const x = w[i] - offset
-        const q = table[Math.min(last, Math.max(0, Math.floor(2 * (x * inverse - lo)))) | 0]
-        const r = x - scale * q
-        const hq = h[i] * q
-        error += h[i] * r * r
-        qq += hq * q
-        q1 += hq
-        qx += hq * x
-      }
-    } else {
-      for (let i = g * groupSize; i < end; i++) {
-        const x = w[i] - offset
-        const q = Math.min(hi, Math.max(lo, Math.floor(x * inverse + 0.5)))
-        const r = x - scale * q
-        const hq = h[i] * q
-        error += h[i] * r * r
-        qq += hq * q
-        q1 += hq
-        qx += hq * x
-      }
-    }
-    this.qq = qq
-    this.q1 = q1
-    this.qx = qx
-    return error
+    const last = this.table ? this.table.length - 1 : -1
+    kernel.fit(count + (count % 2), g * groupSize, (g + 1) * groupSize, levels.lo, levels.hi, last)
+  }
+
+  /** Takes the sums for one of several scales. */
+  private use(index: number): void {
+    this.qq = inFit.qq[index]
+    this.q1 = inFit.q1[index]
+    this.qx = inFit.qx[index]
   }
 
   /** The best scale and offset of a group by itself; one of `listed` scales where these are given. */
   best(g: number, signed: boolean, listed?: Float32Array): Fit {
     if (this.layout.offset) return this.fitBoth(g)
-    const starts = this.scalesToTry(g)
-    if (listed) return this.bestListed(g, starts, listed)
-    let [best, start] = [Number.POSITIVE_INFINITY, 0]
-    for (const s of signed && !this.symmetric ? [...starts, ...starts.map((s) => -s)] : starts) {
-      const error = this.fit(g, s, 0)
+    const { scales, offsets, errors, qq, qx } = inFit
+    let count = this.scalesToTry(g)
+    if (listed) return this.bestListed(g, scales[0], scales[count - 1], listed)
+    if (signed && !this.symmetric) {
+      for (let i = 0; i < count; i++) scales[count + i] = -scales[i]
+      count *= 2
+    }
+    offsets.fill(0, 0, count + 1)
+    this.fitAll(g, count)
+    let best = Number.POSITIVE_INFINITY
+    let start = 0
+    for (let i = 0; i < count; i++) {
       // The error with the least-squares scale of these codes.
-      const least = this.qq > 0 ? error - (this.qx - s * this.qq) ** 2 / this.qq : error
-      if (least < best) [best, start] = [least, s]
+      const least = qq[i] > 0 ? errors[i] - (qx[i] - scales[i] * qq[i]) ** 2 / qq[i] : errors[i]
+      if (least < best) {
+        best = least
+        start = scales[i]
+      }
     }
     return this.settle(g, start, 0)
   }
 
-  private bestListed(g: number, starts: readonly number[], values: Float32Array): Fit {
-    const [from, to] = [starts[0] ?? 0, starts.at(-1) ?? 0]
+  private bestListed(g: number, from: number, to: number, values: Float32Array): Fit {
     const first = Math.max(0, indexOf(values, from) - 1)
     const last = Math.min(values.length - 1, indexOf(values, to) + 1)
+    const tried = values.subarray(first, last + 1)
+    inFit.scales.set(tried)
+    inFit.offsets.fill(0, 0, tried.length + 1)
+    this.fitAll(g, tried.length)
     let [best, scale] = [Number.POSITIVE_INFINITY, 0]
-    for (let i = first; i <= last; i++) {
-      const error = this.fit(g, values[i], 0)
-      if (error < best) [best, scale] = [error, values[i]]
+    for (const [i, value] of tried.entries()) {
+      if (inFit.errors[i] < best) {
+        best = inFit.errors[i]
+        scale = value
+      }
     }
     return { scale, offset: 0, scaleCurvature: 1, offsetCurvature: 1 }
   }
@@ -154,30 +155,26 @@ export class GroupFit {
       max = Math.max(max, this.w[i])
     }
     const middle = (levels.lo + levels.hi) / 2
-    const fit = { scale: 0, offset: this.w1[g] / this.h1[g], scaleCurvature: 1, offsetCurvature: this.h1[g] }
-    if (!(max > min)) return fit
+    if (!(max > min))
+      return { scale: 0, offset: this.w1[g] / this.h1[g], scaleCurvature: 1, offsetCurvature: this.h1[g] }
     const range = (max - min) / (levels.hi - levels.lo)
-    let best = Number.POSITIVE_INFINITY
     const low = Math.max(0.5, 1 - 8 / this.steps)
-    for (const share of geometric(low, 1.1, 16))
-      for (const centre of [(min + max) / 2, this.w1[g] / this.h1[g]]) {
-        let [s, o] = [share * range, centre - share * range * middle]
-        let last = Number.POSITIVE_INFINITY
-        for (let round = 0; round < 3; round++) {
-          const error = this.fit(g, s, o)
-          if (error < best) {
-            best = error
-            fit.scale = s
-            fit.offset = o
-          }
-          if (!(error < last)) break
-          last = error
-          const both = this.solveBoth(g, o)
-          if (!both) break
-          ;[s, o] = both
-        }
+    const starts = geometric(low, 1.1, 16).flatMap((share) =>
+      [(min + max) / 2, this.w1[g] / this.h1[g]].map((centre) => new Start(share * range, centre, middle)),
+    )
+    for (let round = 0, left = starts; round < 3 && left.length > 0; round++) {
+      for (const [i, { s, o }] of left.entries()) {
+        inFit.scales[i] = s
+        inFit.offsets[i] = o
       }
-    return this.settleBoth(g, fit.scale, fit.offset)
+      this.fitAll(g, left.length)
+      left = left.filter((start, i) => {
+        this.use(i)
+        return start.take(inFit.errors[i]) && start.goTo(this.solveBoth(g, start.o))
+      })
+    }
+    const best = starts.reduce((least, start) => (start.error < least.error ? start : least))
+    return this.settleBoth(g, best.scale, best.offset)
   }
 
   /** Least-squares scale and offset for the codes of the last `fit`, which was at `offset`. */
@@ -225,8 +222,11 @@ export class GroupFit {
     return { scale: s, offset, scaleCurvature: this.qq, offsetCurvature: this.h1[g] }
   }
 
-  /** Positive scales to try, ascending: from one that clips all weights above the mean magnitude to one that clips none. */
-  private scalesToTry(g: number): number[] {
+  /**
+   * Writes positive scales to try to the kernel, ascending: from one that clips all weights above the mean magnitude to one that clips
+   * none. @returns their number
+   */
+  private scalesToTry(g: number): number {
     const { groupSize, levels } = this.layout
     const least = this.leastImportance(g)
     let [most, sum] = [0, 0]
@@ -236,13 +236,20 @@ export class GroupFit {
       sum += size
       if (size > most) most = size
     }
-    if (most === 0) return [0]
+    if (most === 0) {
+      inFit.scales[0] = 0
+      return 1
+    }
     const longer = Math.max(-levels.lo, levels.hi)
     const shorter = this.reach
     const low = Math.max(sum / groupSize, (1 - 8 / this.steps) * most) / longer
     const high = (1.1 * most) / shorter
     const starts = Math.ceil(Math.log(high / low) / Math.log1p(1 / (2 * this.steps)))
-    return geometric(low, high, Math.min(mostStarts, Math.max(fewestStarts, starts)))
+    const count = Math.min(mostStarts, Math.max(fewestStarts, starts))
+    const { scales } = inFit
+    const ratio = (high / low) ** (1 / (count - 1))
+    for (let i = 0, s = low; i < count; i++, s *= ratio) scales[i] = s
+    return count
   }
 
   /** The importance below which a weight does not say which scales are worth a try. */
@@ -278,5 +285,9 @@ function indexOf(values: Float32Array, x: number): number {
 }
 
 /** Numbers from `low` to `high` with a constant ratio. */
-export const geometric = (low: number, high: number, count: number): number[] =>
-  Array.from({ length: count }, (_, i) => low * (high / low) ** (i / (count - 1)))
+export function geometric(low: number, high: number, count: number): number[] {
+  const ratio = (high / low) ** (1 / (count - 1))
+  const numbers = [low]
+  for (let i = 1; i < count; i++) numbers.push(numbers[i - 1] * ratio)
+  return numbers
+}

@@ -4,7 +4,7 @@
  */
 import type { Codes, Factor, Format, GridLayout } from '../../formats/format.js'
 import { checkScales } from '../../formats/grids.js'
-import type { UnitFactor } from './share.js'
+import { ones, type UnitFactor } from './share.js'
 import { type UnitNumbers, UnitSearch } from './unit-search.js'
 
 /** What the search knows of a format. */
@@ -30,31 +30,33 @@ export function searchCodes(
   const perUnit = grid.scale.group ? groups / codes[grid.scale.block.field].length : 1
   const search = new UnitSearch(grid, perUnit)
   const size = perUnit * grid.groupSize
+  const { w, h } = search
+  h.fill(1)
   for (let unit = 0, from = 0; from < weights.length; unit++, from += size) {
-    search.w.set(weights.subarray(from, from + size))
-    if (factors) {
-      const own = from % factors.length
-      search.h.set(factors.subarray(own, own + size))
-    } else search.h.fill(1)
-    const before = numbersOf(grid, start, unit, perUnit)
-    const own = errorOf(search, before, start.q.subarray(from, from + size))
+    // Plain loops, since `set` with a change of the type is slow.
+    for (let i = 0; i < size; i++) w[i] = weights[from + i]
+    if (factors) for (let i = 0, at = from % factors.length; i < size; i++) h[i] = factors[at + i]
+    const own = errorOf(search, numbersOf(grid, start, unit, perUnit), start.q, from)
     const { numbers, error } = search.search(numbersOf(grid, start, unit, perUnit))
     if (error < own) store(search, grid, codes, unit, numbers)
   }
   return codes
 }
 
-function numbersOf({ scale, offset }: GridLayout, codes: Codes, unit: number, groups: number): UnitNumbers {
-  const factor = ({ block, group }: Factor): UnitFactor => ({
-    block: codes[block.field][unit],
-    groups: group
-      ? Float64Array.from(codes[group.field].subarray(unit * groups, (unit + 1) * groups))
-      : new Float64Array(groups).fill(1),
-  })
-  return {
-    scale: factor(scale),
-    offset: offset ? factor(offset) : { block: 0, groups: new Float64Array(groups).fill(1) },
-  }
+const numbersOf = (
+  { scale, offset }: GridLayout,
+  codes: Codes,
+  unit: number,
+  groups: number,
+): UnitNumbers => ({
+  scale: factorOf(scale, codes, unit, groups),
+  offset: offset ? factorOf(offset, codes, unit, groups) : { block: 0, groups: ones(groups) },
+})
+
+function factorOf({ block, group }: Factor, codes: Codes, unit: number, count: number): UnitFactor {
+  const groups = ones(count)
+  if (group) for (let g = 0; g < count; g++) groups[g] = codes[group.field][unit * count + g]
+  return { block: codes[block.field][unit], groups }
 }
 
 function store(
@@ -65,12 +67,8 @@ function store(
   numbers: UnitNumbers,
 ): void {
   const { groups } = search
-  const put = ({ block, group }: Factor, own: UnitFactor): void => {
-    codes[block.field][unit] = own.block
-    if (group) codes[group.field].set(own.groups, unit * groups)
-  }
-  put(scale, numbers.scale)
-  if (offset) put(offset, numbers.offset)
+  storeFactor(scale, codes, unit, numbers.scale)
+  if (offset) storeFactor(offset, codes, unit, numbers.offset)
   for (let g = 0, i = 0; g < groups; g++) {
     const [s, o] = [search.scaleOf(numbers, g), search.offsetOf(numbers, g)]
     for (const end = i + groupSize; i < end; i++)
@@ -78,14 +76,23 @@ function store(
   }
 }
 
-/** The error of given codes. */
-function errorOf(search: UnitSearch, numbers: UnitNumbers, q: Float32Array): number {
-  const groupSize = q.length / search.groups
+function storeFactor({ block, group }: Factor, codes: Codes, unit: number, own: UnitFactor): void {
+  codes[block.field][unit] = own.block
+  if (group) codes[group.field].set(own.groups, unit * own.groups.length)
+}
+
+/** The error of given codes, those of the unit from `from` on. */
+function errorOf(search: UnitSearch, numbers: UnitNumbers, q: Float32Array, from: number): number {
+  const { groups, w, h } = search
+  const groupSize = w.length / groups
   let error = 0
-  for (let i = 0; i < q.length; i++) {
-    const g = Math.floor(i / groupSize)
-    const r = search.w[i] - search.offsetOf(numbers, g) - search.scaleOf(numbers, g) * q[i]
-    error += search.h[i] * r * r
+  for (let g = 0, i = 0; g < groups; g++) {
+    const s = search.scaleOf(numbers, g)
+    const o = search.offsetOf(numbers, g)
+    for (const end = i + groupSize; i < end; i++) {
+      const r = w[i] - o - s * q[from + i]
+      error += h[i] * r * r
+    }
   }
   return error
 }

@@ -6,7 +6,14 @@ import { geometric } from './group-fit.js'
 /** The stored numbers of a unit's scales or offsets: one for the block, and one per group (1 where groups have none). */
 export interface UnitFactor {
   block: number
-  readonly groups: Float64Array
+  readonly groups: number[]
+}
+
+/** Where groups have no numbers of their own. */
+export function ones(count: number): number[] {
+  const groups: number[] = []
+  for (let g = 0; g < count; g++) groups.push(1)
+  return groups
 }
 
 /** Candidates for the block's number, at each end of the range of the groups' numbers. */
@@ -22,13 +29,13 @@ export function shareFactor(
   wanted: readonly number[],
   curvatures: readonly number[],
 ): UnitFactor {
-  if (!group) return { block: roundScale(block.rounding, wanted[0]), groups: Float64Array.of(1) }
+  if (!group) return { block: roundScale(block.rounding, wanted[0]), groups: [1] }
   const [lo, hi] = rangeOf(group.rounding)
   const most = wanted.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
   const joined = (shared: number): UnitFactor & { error: number } => {
     const number = roundScale(block.rounding, shared)
     let error = 0
-    const groups = Float64Array.from(wanted, (own, g) => {
+    const groups = wanted.map((own, g) => {
       const value = number === 0 ? 0 : roundScale(group.rounding, own / number)
       error += curvatures[g] * (own - number * value) ** 2
       return value

@@ -12,7 +12,7 @@ import type { Factor, GridLayout } from '../../formats/format.js'
 import { nearest } from '../../formats/levels.js'
 import { roundScale } from '../../formats/stored-scale.js'
 import { GroupFit } from './group-fit.js'
-import { rangeOf, shareFactor, type UnitFactor } from './share.js'
+import { ones, rangeOf, shareFactor, type UnitFactor } from './share.js'
 
 export interface UnitNumbers {
   readonly scale: UnitFactor
@@ -45,8 +45,9 @@ export class UnitSearch {
   /** Improves on `start` for the weights in `w` and `h`. @returns the best numbers found, with their error */
   search(start: UnitNumbers): { readonly numbers: UnitNumbers; readonly error: number } {
     this.fits.load()
-    const ends = [this.ownNumbers(), start].map((numbers) => ({ numbers, error: this.polish(numbers) }))
-    return ends.reduce((best, end) => (end.error < best.error ? end : best))
+    const own = this.ownNumbers()
+    const ends = [this.polish(own), this.polish(start)]
+    return ends[1] < ends[0] ? { numbers: start, error: ends[1] } : { numbers: own, error: ends[0] }
   }
 
   /** Scale of a group as readers of the file compute it; likewise `offsetOf`. */
@@ -71,25 +72,30 @@ export class UnitSearch {
     const { rounding } = scale.group ?? scale.block
     const listed = !scale.group && rounding.as === 'listed' ? rounding.values : undefined
     const signed = rangeOf(rounding)[0] < 0
-    const own = Array.from({ length: this.groups }, (_, g) => fits.best(g, signed, listed))
-    const shareScale = (of: typeof own): UnitFactor =>
-      shareFactor(
-        scale,
-        of.map((fit) => fit.scale),
-        of.map((fit) => fit.scaleCurvature),
-      )
+    const [scales, offsets, curvatures, offsetCurvatures]: number[][] = [[], [], [], []]
+    for (let g = 0; g < this.groups; g++) {
+      const fit = fits.best(g, signed, listed)
+      scales.push(fit.scale)
+      offsets.push(fit.offset * (offset?.sign ?? 1))
+      curvatures.push(fit.scaleCurvature)
+      offsetCurvatures.push(fit.offsetCurvature)
+    }
     if (!offset)
-      return { scale: shareScale(own), offset: { block: 0, groups: new Float64Array(this.groups).fill(1) } }
-    const shared = shareFactor(
-      offset,
-      own.map((fit) => fit.offset * offset.sign),
-      own.map((fit) => fit.offsetCurvature),
-    )
+      return {
+        scale: shareFactor(scale, scales, curvatures),
+        offset: { block: 0, groups: ones(this.groups) },
+      }
+    const shared = shareFactor(offset, offsets, offsetCurvatures)
     // Scales refitted to the offsets that can be stored.
-    const moved = own.map((fit, g) =>
-      fits.settle(g, fit.scale, offset.sign * shared.block * shared.groups[g]),
-    )
-    return { scale: shareScale(moved), offset: shared }
+    const moved = scales.map((s, g) => fits.settle(g, s, offset.sign * shared.block * shared.groups[g]))
+    return {
+      scale: shareFactor(
+        scale,
+        moved.map((fit) => fit.scale),
+        moved.map((fit) => fit.scaleCurvature),
+      ),
+      offset: shared,
+    }
   }
 
   /** Improves numbers in place until none of them can be improved alone. @returns the error */
