@@ -27,9 +27,10 @@ import {
   type KindWindows,
   windowMeans,
 } from '../validation/validation.js'
+import { advance, advanceSides, start } from './advance.js'
 import { type HiddenStates, HiddenStatesInMemory, HiddenStatesOnDisk } from './hidden-states.js'
+import type { SolvingPace } from './pace.js'
 import { WorkerRows } from './row-pool.js'
-import { beginning, finishBlock } from './samples.js'
 import {
   type Advanced,
   type Side,
@@ -53,6 +54,10 @@ interface Options {
   readonly keeps: boolean
   /** Where finished blocks are saved. */
   readonly disk: BlocksOnDisk
+  /** Decides on how many batches a block is solved. Default: all. */
+  readonly pace?: SolvingPace | undefined
+  /** Called when the blocks from a layer on are solved on fewer batches than those before; 0: they are not solved. */
+  readonly onCut?: (layer: number, batches: number) => void
   /** Called with the number of blocks done, which may be fractional, of `total`. May throw to stop the run. */
   readonly onProgress?: (done: number, total: number) => void
   /** Called after every block that is solved and passed through, but not for those that an earlier run has saved. */
@@ -80,7 +85,7 @@ export interface OneBlockOptions extends Options {
 
 export async function solveInMemory(options: InMemoryOptions): Promise<void> {
   const { source, teacher, network, student, weights, outputs, batches, trial, keeps } = options
-  const { disk, onProgress, onSolved } = options
+  const { disk, onProgress } = options
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   await withCleanup(async (defer) => {
@@ -110,14 +115,31 @@ export async function solveInMemory(options: InMemoryOptions): Promise<void> {
       if (!(await disk.loadLatents(name, block))) {
         await disk.reserveLatents(name, block)
         const report = (share: number): void => onProgress?.(layer + share, layers)
-        done = await solveBlock(solver, layer, sides, byName(block), report)
+        if (paced(options, layer, sides)) done = await solveBlock(solver, layer, sides, byName(block), report)
         await disk.saveLatents(name, block)
       }
       await advanceSides(network, layer, sides, done)
-      if (done) onSolved?.(layer, secondsSince(began))
+      if (done) solved(options, layer, sides, began)
     }
     onProgress?.(layers, layers)
   })
+}
+
+/** Cuts the hidden states to the batches that there is time for. Returns false if the block is not solved. */
+function paced({ network, pace, onCut }: Options, layer: number, { student, teacher }: Sides): boolean {
+  const { count } = student.states
+  const batches = pace?.batches(network.config.layers - layer, count) ?? count
+  if (batches < count) {
+    onCut?.(layer, batches)
+    for (const { states } of [student, teacher]) states.keep(batches)
+  }
+  return batches > 0
+}
+
+function solved({ pace, onSolved }: Options, layer: number, { student }: Sides, began: number): void {
+  const seconds = secondsSince(began)
+  pace?.took(seconds, student.states.count)
+  onSolved?.(layer, seconds)
 }
 
 const secondsSince = (began: number): number => (performance.now() - began) / 1000
@@ -156,7 +178,7 @@ export interface OneBlockResult {
 
 export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlockResult> {
   const { source, types, importance, network, batches, trial, validation, disk, onProgress } = options
-  const { spill, check, teacher, keeps, onSolved } = options
+  const { spill, check, teacher, keeps } = options
   const { backend } = network
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
@@ -213,13 +235,14 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       if (!(await disk.loadCodes(`block-${layer}`, better.parameters))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
         await disk.reserveCodes(`block-${layer}`, better.parameters)
-        done = await solveBlock(solver, layer, sides, byName(better.parameters), report)
+        if (paced(options, layer, sides))
+          done = await solveBlock(solver, layer, sides, byName(better.parameters), report)
         await disk.saveCodes(`block-${layer}`, better.parameters, check)
       }
       await advanceSides(network, layer, sides, done)
       for (const { weights, states } of [seen.own, seen.teacher])
         await advance(network, layer, states, weights)
-      if (done) onSolved?.(layer, secondsSince(began))
+      if (done) solved(options, layer, sides, began)
     }
     onProgress?.(layers, layers)
     const divergence = async ({ states, weights }: { states: HiddenStates; weights: DeviceWeights }) => {
@@ -242,46 +265,3 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
 
 const byName = (parameters: readonly Solvable[]): Map<string, Solvable> =>
   new Map(parameters.map((p) => [p.name, p]))
-
-async function start(
-  network: Network,
-  batches: readonly Int32Array[],
-  weights: DeviceWeights,
-  states: HiddenStates,
-): Promise<HiddenStates> {
-  for (const [i, tokens] of batches.entries()) await states.set(i, await network.embed(tokens, weights))
-  return states
-}
-
-/** Advances the hidden states of both sides through the rest of a block. */
-async function advanceSides(
-  network: Network,
-  layer: number,
-  { student, teacher }: Sides,
-  done: Advanced | undefined,
-): Promise<void> {
-  for (const of of ['states', 'trial'] as const) {
-    const states = student[of]
-    for (let i = 0; i < states.count; i++) {
-      const activations = states.get(i)
-      const cut = done?.student[of][i] ?? beginning
-      await finishBlock(network, layer, { weights: student.weights, activations, cut })
-      await states.set(i, activations)
-    }
-    if (!done?.teacherAdvanced) await advance(network, layer, teacher[of], teacher.weights)
-  }
-}
-
-/** Advances hidden states through a block. */
-async function advance(
-  network: Network,
-  layer: number,
-  states: HiddenStates,
-  weights: DeviceWeights,
-): Promise<void> {
-  for (let i = 0; i < states.count; i++) {
-    const activations = states.get(i)
-    activations.x = await network.block(layer, activations, weights)
-    await states.set(i, activations)
-  }
-}

@@ -13,6 +13,8 @@ export interface HiddenStates {
   readonly count: number
   get(i: number): Activations
   set(i: number, activations: Activations): Promise<void>
+  /** Drops all batches but the first `count`. */
+  keep(count: number): void
   /** Removes the files. */
   dispose(): void
 }
@@ -28,6 +30,9 @@ export class HiddenStatesInMemory implements HiddenStates {
   }
   async set(i: number, activations: Activations): Promise<void> {
     this.batches[i] = activations
+  }
+  keep(count: number): void {
+    this.batches.length = Math.min(this.batches.length, count)
   }
   dispose(): void {}
 }
@@ -85,11 +90,17 @@ export class HiddenStatesOnDisk implements HiddenStates {
     return join(this.folder, `${this.label}-${i}-${number}.side`)
   }
 
-  dispose(): void {
-    for (const [i, names] of this.written.entries()) {
+  keep(count: number): void {
+    for (let i = count; i < this.written.length; i++) {
       rmSync(this.path(i), { force: true })
-      for (let number = 0; number < names.size; number++) rmSync(this.sidePath(i, number), { force: true })
+      for (let number = 0; number < this.written[i].size; number++)
+        rmSync(this.sidePath(i, number), { force: true })
     }
+    this.written.length = Math.min(this.written.length, count)
+  }
+
+  dispose(): void {
+    this.keep(0)
   }
 }
 

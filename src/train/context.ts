@@ -1,8 +1,9 @@
 /** State that all parts of a run share. */
 import type { DeviceWeights } from '../backends/backend.js'
 import { importanceOf } from '../blockwise/importance.js'
+import { SolvingPace } from '../blockwise/pace.js'
 import { defaults } from '../config/defaults.js'
-import { blockwise } from '../config/methods.js'
+import { blockwise, trainingOf } from '../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
 import { digest } from '../data/order.js'
@@ -23,6 +24,13 @@ import type { Importance } from '../student/student.js'
 import type { RunText } from '../training-text/run-text.js'
 import { inWholeBatches, type KindWindows } from '../validation/validation.js'
 import type { Prepared } from './prepare.js'
+
+/** Share of the time that is left for the block-wise stage if steps follow. */
+const solvingShare = 0.85
+/** Share of the time that it may be late. */
+const slack = 0.03
+/** Fewer tokens are not worth solving on. */
+const leastTokens = 1024
 
 export class RunContext {
   readonly check: ExportCheck = { tensors: 0, weights: 0, differing: 0 }
@@ -137,6 +145,32 @@ export class RunContext {
   readonly onBlock = (done: number, total: number): void => {
     this.mayStop(done)
     this.options.onProgress?.({ stage: blockwise, done, total, tokens: this.solvingTokens })
+  }
+
+  /**
+   * Keeps the block-wise stage, which begins now, within its share of `--time`, but leaves it the time that was planned.
+   * @param after seconds that validation takes after it
+   */
+  pace(after: number): SolvingPace | undefined {
+    const { plan, options, network } = this
+    if (options.seconds === undefined) return undefined
+    const now = performance.now()
+    const planned = plan.stages.find(({ stage }) => stage === blockwise)?.seconds ?? 0
+    const left = this.began + 1000 * (options.seconds - after) - now
+    const share = trainingOf(plan.method) ? solvingShare : 1
+    const until = now + Math.max(share * left, 1000 * planned)
+    return new SolvingPace(until, Math.ceil(leastTokens / network.tokens), 1000 * slack * options.seconds)
+  }
+
+  readonly onCut = (layer: number, batches: number): void => {
+    const { layers } = this.network.config
+    const [tokens, all] = [batches * this.network.tokens, this.solvingTokens]
+    const blocks = layer === layers - 1 ? `block ${layers}` : `blocks ${layer + 1} to ${layers}`
+    this.options.onWarning?.(
+      batches > 0
+        ? `to keep --time, ${blocks} of ${layers} are solved on ${tokens} of ${all} tokens`
+        : `there is no time left to solve ${blocks} of ${layers}; they stay as quantization without training makes them`,
+    )
   }
 
   /** The first block that this process solves corrects the plan's projection. */

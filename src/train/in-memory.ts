@@ -101,6 +101,8 @@ export class InMemory implements State {
       batches: inBatches(windows, network.batch),
       trial: run.trial,
       keeps: plan.keepsActivations,
+      pace: run.pace(progress.validating),
+      onCut: run.onCut,
       onProgress: run.onBlock,
       onSolved: run.onSolved,
     })

@@ -36,6 +36,9 @@ export class OneBlock implements State {
       trial: run.trial,
       keeps: plan.keepsActivations,
       validation: text.validation,
+      // The validation text passes through each block as it is solved.
+      pace: run.pace(0),
+      onCut: run.onCut,
       spill: plan.spillBytes > 0 ? hiddenStatesFolder(options.output) : undefined,
       onProgress: run.onBlock,
       onSolved: run.onSolved,
