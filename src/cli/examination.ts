@@ -88,7 +88,7 @@ async function llamaOf(): Promise<{ version: string; devices: Device[] }> {
 
 /** Version of the package, if its native library loads. */
 async function onnxruntimeOf(): Promise<string> {
-  const { onnxruntime, onnxruntimeVersion } = await import('../backends/cpu/onnxruntime.js')
+  const { onnxruntime, onnxruntimeVersion } = await import('../backends/onnxruntime.js')
   onnxruntime()
   return onnxruntimeVersion()
 }
