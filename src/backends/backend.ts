@@ -96,6 +96,10 @@ export interface Backend {
   sumOfSquares(buffers: readonly DeviceBuffer[]): Promise<number>
   /** Loads the libraries that programs need, so that a missing one is reported before any work. @throws QuenchError */
   load?(): Promise<void>
+  /** Waits until everything that was asked for is done. */
+  finish?(): Promise<void>
+  /** The backend on which small products of arrays in the machine's memory are faster. */
+  readonly host?: Backend
   /** Frees what the backend itself holds. */
   dispose?(): Promise<void>
   /**

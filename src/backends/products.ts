@@ -3,6 +3,9 @@ import { input, matmul, type ProgramGraph, slice, type Tensor } from '../graph/i
 import type { Backend, DeviceBuffer, Program } from './backend.js'
 import { Programs } from './programs.js'
 
+/** Operations from which on a product of arrays in the machine's memory is worth its way to a device and back. */
+const worthwhile = 1e9
+
 /** Compiles a program for each shape, once. */
 export class Products {
   private readonly programs = new Programs()
@@ -24,17 +27,30 @@ export class Products {
     options: { transA?: boolean; transB?: boolean } = {},
   ): Promise<Float32Array> {
     const { backend } = this
-    return backend.download(await this.ofBuffers(backend.upload(a), backend.upload(b), shape, options))
+    const isSmall = 2 * shape[0] * shape[1] * shape[2] < worthwhile
+    const on = isSmall ? (backend.host ?? backend) : backend
+    return on.download(await this.product(on, on.upload(a), on.upload(b), shape, options))
   }
 
   /** The same for buffers. */
-  async ofBuffers(
+  ofBuffers(
+    a: DeviceBuffer,
+    b: DeviceBuffer,
+    shape: readonly [number, number, number],
+    options: { transA?: boolean; transB?: boolean } = {},
+  ): Promise<DeviceBuffer> {
+    return this.product(this.backend, a, b, shape, options)
+  }
+
+  private async product(
+    backend: Backend,
     a: DeviceBuffer,
     b: DeviceBuffer,
     [m, k, n]: readonly [number, number, number],
-    { transA = false, transB = false }: { transA?: boolean; transB?: boolean } = {},
+    { transA = false, transB = false }: { transA?: boolean; transB?: boolean },
   ): Promise<DeviceBuffer> {
-    const program = await this.program(`${m} ${k} ${n} ${transA} ${transB}`, () => {
+    const where = backend === this.backend ? '' : 'host '
+    const program = await this.program(backend, `${where}${m} ${k} ${n} ${transA} ${transB}`, () => {
       const [left, right] = [input(transA ? [k, m] : [m, k]), input(transB ? [n, k] : [k, n])]
       return { inputs: { a: left, b: right }, outputs: { y: matmul(left, right, { transA, transB }) } }
     })
@@ -48,7 +64,7 @@ export class Products {
     from: number,
     width: number,
   ): Promise<DeviceBuffer> {
-    const program = await this.program(`gram ${rows} ${n} ${from} ${width}`, () => {
+    const program = await this.program(this.backend, `gram ${rows} ${n} ${from} ${width}`, () => {
       const all = input([rows, n])
       const columns = (to: number): Tensor => (from === 0 && to === n ? all : slice(all, 1, from, to))
       const y = matmul(columns(from + width), columns(n), { transA: true })
@@ -57,8 +73,8 @@ export class Products {
     return (await program.run({ x })).y
   }
 
-  private program(key: string, graph: () => ProgramGraph): Promise<Program> {
-    return this.programs.get(key, () => this.backend.compile(graph(), this.keepsMemory))
+  private program(backend: Backend, key: string, graph: () => ProgramGraph): Promise<Program> {
+    return this.programs.get(key, () => backend.compile(graph(), this.keepsMemory))
   }
 
   /** Total seconds of compilation. */

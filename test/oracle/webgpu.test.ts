@@ -56,7 +56,14 @@ describe.skipIf(missing)('on the GPU', () => {
         const [weights, codes, again] = [length, length, length].map((n) => backend.zeros(n))
         backend.roundToGrid(latents.w.values, grid, weights, codes)
         backend.weightsOf(codes, grid, again)
-        return { ...stored, scales: grid.scales, ...(grid.mins && { mins: grid.mins }), weights, codes, again }
+        return {
+          ...stored,
+          scales: grid.scales,
+          ...(grid.mins && { mins: grid.mins }),
+          weights,
+          codes,
+          again,
+        }
       })
       for (const [name, { wanted, found }] of Object.entries(results)) expect(found, name).toEqual(wanted)
     })

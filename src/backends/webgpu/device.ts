@@ -167,8 +167,7 @@ export class Device {
     this.copies.clear()
     for (const each of this.scalars.values()) each.release()
     this.scalars.clear()
-    for (const made of await Promise.allSettled(sessions))
-      if (made.status === 'fulfilled') made.value.unuse()
+    for (const made of await Promise.allSettled(sessions)) if (made.status === 'fulfilled') made.value.unuse()
   }
 
   private own(session: Session, tensor: OrtTensor, length: number, dtype: NumberType): DeviceTensor {
@@ -221,11 +220,7 @@ const copyModel = (dtype: NumberType): Uint8Array => {
 const withoutKernel = new Set(['topK'])
 
 /** @param copies whether nodes may run on the processor; else a node that the device lacks is an error */
-async function sessionOf(
-  model: Uint8Array,
-  outputs: 'gpu-buffer' | 'cpu',
-  copies = false,
-): Promise<Session> {
+async function sessionOf(model: Uint8Array, outputs: 'gpu-buffer' | 'cpu', copies = false): Promise<Session> {
   const session = await onnxruntime().InferenceSession.create(model, {
     executionProviders: [{ name: 'webgpu', storageBufferCacheMode: 'simple' }],
     preferredOutputLocation: outputs,

@@ -17,6 +17,7 @@ import type {
   Program,
 } from '../backend.js'
 import { moveOf } from '../cpu/adam.js'
+import { cpu } from '../cpu/cpu.js'
 import { bufferOf, Range, rangeOf } from './buffers.js'
 import { Device, type DeviceTensor } from './device.js'
 import {
@@ -35,6 +36,7 @@ type Tensors = Record<string, DeviceTensor>
 
 export class WebGpu implements Backend {
   readonly queues = true
+  readonly host = cpu
   readonly device: Device
   private readonly queue = new Queue()
   /** Numbers of the levels and layouts seen so far, for keys of programs. */
@@ -47,6 +49,13 @@ export class WebGpu implements Backend {
 
   load(): Promise<void> {
     return this.queue.wait(() => this.device.open())
+  }
+
+  finish(): Promise<void> {
+    return this.queue.wait(async () => {
+      const one = await this.device.scalar(1)
+      await this.device.download(one)
+    })
   }
 
   dispose(): Promise<void> {
