@@ -28,6 +28,8 @@ interface Examination {
   /** The memory limit of a command without `--memory`. */
   readonly memory: { readonly bytes: number; readonly why: string }
   readonly devices: readonly Device[]
+  /** Whether `train --device webgpu` has a GPU, and otherwise why not, in one sentence. */
+  readonly training: { readonly gpu: boolean; readonly why?: string }
   readonly cache: { readonly folder: string; readonly bytes?: number; readonly problem?: string }
   readonly missing: readonly Missing[]
 }
@@ -75,6 +77,7 @@ export async function examine(): Promise<Examination> {
     threads: threads ?? { count: 0, why: 'unknown' },
     memory: memoryOf(),
     devices: llama?.devices ?? [],
+    training: await gpuOf(),
     cache: await cacheOf(),
     missing,
   }
@@ -91,6 +94,16 @@ async function onnxruntimeOf(): Promise<string> {
   const { onnxruntime, onnxruntimeVersion } = await import('../backends/onnxruntime.js')
   onnxruntime()
   return onnxruntimeVersion()
+}
+
+async function gpuOf(): Promise<Examination['training']> {
+  const { openDevice } = await import('../backends/devices.js')
+  try {
+    await (await openDevice('webgpu')).dispose?.()
+    return { gpu: true }
+  } catch (error) {
+    return { gpu: false, why: sentence(error) }
+  }
 }
 
 function threadsOf(): Examination['threads'] {

@@ -4,7 +4,7 @@ import { importanceOf } from '../blockwise/importance.js'
 import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../config/options.js'
-import type { Plan } from '../config/plan.js'
+import { deviceNameOf, type Plan } from '../config/plan.js'
 import { digest } from '../data/order.js'
 import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
@@ -71,6 +71,7 @@ export class RunContext {
       tokens: options.tokens ?? null,
       calibration: options.calibration ?? null,
       method: plan.method,
+      device: deviceNameOf(plan),
       untrained: plan.untrained.join(' '),
       teacherTopK: plan.teacher.topK,
       inMemory: plan.inMemory,

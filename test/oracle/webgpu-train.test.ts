@@ -100,7 +100,7 @@ describe.skipIf(missing)('on the GPU', () => {
   })
 
   test.each([
-    ['distill', { type: 'Q4_K', steps: 2 }],
+    ['distill', { type: 'Q4_K_M', steps: 2 }],
     ['scales', { steps: 2, calibration: 0 }],
     ['blockwise', { calibration: 512 }],
   ] as const)(

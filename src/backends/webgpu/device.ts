@@ -2,6 +2,7 @@
  * Tensors in the memory of a GPU, and the programs that turn them into others. A tensor never changes once it is made, so it can be
  * shared; it is freed when its last holder releases it.
  */
+import { tmpdir } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -86,7 +87,20 @@ export class Device {
 
   /** Loads onnxruntime and opens the device. @throws QuenchError if there is none */
   async open(): Promise<void> {
-    await this.copy('gpu-buffer', 'float32')
+    const runtime = process.env.XDG_RUNTIME_DIR
+    // Vulkan's libraries complain on the terminal where it is not set, as on servers.
+    if (process.platform === 'linux') process.env.XDG_RUNTIME_DIR = runtime ?? tmpdir()
+    onnxruntime()
+    try {
+      await this.copy('gpu-buffer', 'float32')
+    } catch (error) {
+      const [reason] = (error as Error).message.split('\n')
+      throw new QuenchError(`no GPU can be used: ${needs[process.platform] ?? ''}${reasonOf(reason)}`, {
+        cause: error,
+      })
+    } finally {
+      if (runtime === undefined) delete process.env.XDG_RUNTIME_DIR
+    }
   }
 
   async compile(shaped: ProgramGraph): Promise<DeviceProgram> {
@@ -194,6 +208,18 @@ export class Device {
       )
   }
 }
+
+/** What a system needs for a GPU to be used. */
+const needs: Partial<Record<NodeJS.Platform, string>> = {
+  linux:
+    'it needs the Vulkan loader (Debian and Ubuntu: apt-get install libvulkan1) and the Vulkan driver of the card; ',
+  darwin: 'it needs a Mac with Apple silicon; ',
+  win32: 'it needs a driver of Direct3D 12; ',
+}
+
+/** The end of onnxruntime's message, which begins with a place in its sources. */
+const reasonOf = (message: string): string =>
+  `onnxruntime says: ${message.split('was false. ').at(-1)?.trim()}`
 
 function fed(name: string, tensor: DeviceTensor | undefined, { shape, size }: Tensor): OrtTensor {
   if (!tensor) throw new QuenchError(`program: no value for the input "${name}"`)
