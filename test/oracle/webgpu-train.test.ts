@@ -12,6 +12,9 @@ import { Network } from '../../src/engine/network.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { architectureOf } from '../../src/models/table.js'
 import { readModel } from '../../src/models/weights.js'
+import { deviceBytesOf } from '../../src/plan/device-memory.js'
+import { bytesOf } from '../../src/plan/memory.js'
+import { openSource } from '../../src/student/source.js'
 import { train } from '../../src/train/train.js'
 import { randomTokens } from '../support/logits.js'
 import { tensorData } from '../support/stock.js'
@@ -125,33 +128,50 @@ describe.skipIf(missing)('on the GPU', () => {
     },
   )
 
-  test('a run that was stopped resumes to the bytes of one that was not', async () => {
-    const settings = { method: 'distill', steps: 3, calibration: 0, checkpointEvery: 0 } as const
-    const whole = await train({ ...options('whole', settings), backend: new WebGpu() })
+  test('a run that was stopped resumes to the same bytes, on the same device alone', async () => {
+    const settings = {
+      method: 'distill',
+      steps: 2,
+      calibration: 0,
+      checkpointEvery: 0,
+      device: 'webgpu',
+    } as const
+    const whole = await train(options('whole', settings))
+    expect(whole.plan.device).toEqual({ name: 'webgpu' })
     const stop = new AbortController()
-    const stopped = { ...options('stopped', settings), backend: new WebGpu() }
     const onProgress: TrainOptions['onProgress'] = ({ stage, done }) => {
       if (stage === 'train' && done === 1) stop.abort()
     }
+    const stopped = options('stopped', settings)
     await expect(train({ ...stopped, signal: stop.signal, onProgress })).rejects.toThrow('--resume')
-    const resumed = await train({ ...options('stopped', settings), backend: new WebGpu(), resume: true })
+    await expect(train({ ...stopped, device: 'cpu', resume: true })).rejects.toThrow(
+      /other settings \(--device webgpu, now --device cpu\)/,
+    )
+    const { device: _, ...others } = stopped
+    const resumed = await train({ ...others, resume: true })
     expect(await tensorData(resumed.path)).toEqual(await tensorData(whole.path))
   })
 
-  test('one block in memory at a time', async () => {
-    const { bytesOf } = await import('../../src/plan/memory.js')
-    const { openSource } = await import('../../src/student/source.js')
+  test('one block in memory at a time, as --device-memory allows', async () => {
     const source = await openSource(join(folder, 'llama.gguf'))
     await source.gguf.close()
     const sizes = { batch: 128, calibration: 256, trial: 960 }
+    const none = new Set<string>()
     const report = await train({
-      ...options('one-block', { method: 'blockwise', calibration: 256 }),
+      ...options('one-block', { method: 'blockwise', calibration: 256, device: 'webgpu' }),
       memory: Math.ceil(bytesOf('solving one block at a time', source, sizes)) + 1,
-      backend: webgpu,
+      deviceMemory: Math.ceil(deviceBytesOf('solving one block at a time', source, sizes, none)) + 1,
     })
     expect(report.plan.inMemory).toBe(false)
+    expect(report.plan.spillBytes).toBeGreaterThan(0)
+    expect(report.plan.stages[0].deviceMemory?.length).toBeGreaterThan(3)
     expect(report.check.differing).toBe(0)
     expect(report.check.tensors).toBeGreaterThan(0)
+  })
+
+  test('too little memory of the GPU is told before any work', async () => {
+    const short = { method: 'distill', device: 'webgpu', deviceMemory: 1e6 } as const
+    await expect(train(options('short', short))).rejects.toThrow(/GPU's memory and --device-memory allows/)
   })
 
   test('buffers that nobody can reach are freed, and too many are refused', async () => {
