@@ -97,13 +97,9 @@ async function onnxruntimeOf(): Promise<string> {
 }
 
 async function gpuOf(): Promise<Examination['training']> {
-  const { openDevice } = await import('../backends/devices.js')
-  try {
-    await (await openDevice('webgpu')).dispose?.()
-    return { gpu: true }
-  } catch (error) {
-    return { gpu: false, why: sentence(error) }
-  }
+  const { gpuProblem } = await import('../backends/webgpu/probe.js')
+  const why = await gpuProblem()
+  return why === undefined ? { gpu: true } : { gpu: false, why: sentence(why) }
 }
 
 function threadsOf(): Examination['threads'] {

@@ -1,10 +1,10 @@
 /** Chooses what computes, by the time of the first block. */
 import type { Backend } from '../backends/backend.js'
 import { type DeviceName, openDevice } from '../backends/devices.js'
+import { gpuProblem } from '../backends/webgpu/probe.js'
 import type { Plan } from '../config/plan.js'
 import { onDevice } from '../engine/device-weights.js'
 import { Network } from '../engine/network.js'
-import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import { Random } from '../random.js'
 import type { Source } from '../student/source.js'
@@ -29,13 +29,9 @@ export async function chooseDevice(
 ): Promise<Chosen> {
   if (asked !== 'auto') return { backend: await openDevice(asked, memory), device: { name: asked } }
   const cpu = await openDevice('cpu')
-  let gpu: Backend
-  try {
-    gpu = await openDevice('webgpu', memory)
-  } catch (error) {
-    if (!(error instanceof QuenchError)) throw error
-    return { backend: cpu, device: { name: 'cpu', why: error.message } }
-  }
+  const why = await gpuProblem()
+  if (why !== undefined) return { backend: cpu, device: { name: 'cpu', why } }
+  const gpu = await openDevice('webgpu', memory)
   const [slow, fast] = [await blockSeconds(source, batch, cpu), await blockSeconds(source, batch, gpu)]
   const times = (factor: number): string => `the first block ${factor.toFixed(1)} times as fast`
   if (fast < slow)

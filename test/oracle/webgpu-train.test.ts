@@ -98,14 +98,14 @@ describe.skipIf(missing)('on the GPU', () => {
 
   const options = (name: string, more: Partial<TrainOptions>): TrainOptions => ({
     ...{ input: join(folder, 'llama.gguf'), output: join(folder, `${name}.gguf`), type: 'Q4_0' },
-    ...{ data: [join(folder, 'text.txt')], tokens: 512, context: 64, batch: 128, validation: 128 },
+    ...{ data: [join(folder, 'text.txt')], tokens: 128, context: 32, batch: 64, validation: 64 },
     ...more,
   })
 
   test.each([
     ['distill', { type: 'Q4_K_M', steps: 2 }],
     ['scales', { steps: 2, calibration: 0 }],
-    ['blockwise', { calibration: 512 }],
+    ['blockwise', { calibration: 256 }],
   ] as const)(
     '%s: the first losses are those of the processor, and the file passes its check',
     async (method, more) => {
@@ -155,10 +155,10 @@ describe.skipIf(missing)('on the GPU', () => {
   test('one block in memory at a time, as --device-memory allows', async () => {
     const source = await openSource(join(folder, 'llama.gguf'))
     await source.gguf.close()
-    const sizes = { batch: 128, calibration: 256, trial: 960 }
+    const sizes = { batch: 64, calibration: 128, trial: 960 }
     const none = new Set<string>()
     const report = await train({
-      ...options('one-block', { method: 'blockwise', calibration: 256, device: 'webgpu' }),
+      ...options('one-block', { method: 'blockwise', calibration: 128, device: 'webgpu' }),
       memory: Math.ceil(bytesOf('solving one block at a time', source, sizes)) + 1,
       deviceMemory: Math.ceil(deviceBytesOf('solving one block at a time', source, sizes, none)) + 1,
     })

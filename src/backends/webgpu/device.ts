@@ -65,6 +65,10 @@ class Session {
   }
 }
 
+/** Garbage is collected once tensors have grown by this factor and these bytes. */
+const growth = 1.25
+const leastGarbage = 128 << 20
+
 /** A compiled graph on the device. */
 export interface DeviceProgram {
   readonly graph: ProgramGraph
@@ -78,6 +82,8 @@ export class Device {
   held = 0
   /** The most that they have been. */
   peak = 0
+  /** Bytes that were left when garbage was collected last. */
+  private reachable = 0
   private readonly programs = new Map<string, Promise<DeviceProgram>>()
   private readonly copies = new Map<string, Promise<Session>>()
   private readonly scalars = new Map<string, DeviceTensor>()
@@ -198,10 +204,11 @@ export class Device {
     return known
   }
 
-  /** Makes room for new tensors: buffers that nobody can reach any more are freed if memory gets short. */
+  /** Makes room for new tensors: buffers that nobody can reach any more are freed if they may be many, or memory is short. */
   private async reserve(bytes: number): Promise<void> {
-    if (this.held + bytes <= this.memory) return
+    if (this.held + bytes <= Math.min(this.memory, growth * this.reachable + leastGarbage)) return
     await collectGarbage()
+    this.reachable = this.held
     if (this.held + bytes > this.memory)
       throw new QuenchError(
         `the GPU needs ${gigabytes(this.held + bytes)} where --device-memory allows ${gigabytes(this.memory)}; allow more, or train less with --batch or --method`,
