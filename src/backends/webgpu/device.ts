@@ -258,6 +258,8 @@ async function sessionOf(model: Uint8Array, outputs: 'gpu-buffer' | 'cpu', copie
     executionProviders: [{ name: 'webgpu', storageBufferCacheMode: 'simple' }],
     preferredOutputLocation: outputs,
     logSeverityLevel: 4,
+    // The processor does nothing, so no threads wait for work.
+    ...{ intraOpNumThreads: 1, interOpNumThreads: 1 },
     extra: { session: { disable_cpu_ep_fallback: copies ? '0' : '1' } },
   })
   return new Session(session)
