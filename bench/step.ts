@@ -119,7 +119,7 @@ async function measure(path: string, model: string, type: string): Promise<void>
     const target = { kind: 'teacher', weights: distillation.teacher, hidden } as const
     const backward = await seconds(() => network.backward(text, student, target, gradients))
     const clipping = await seconds(async () => {
-      for (const p of parameters) await cpu.sumOfSquares(p.gradient.values)
+      await cpu.sumOfSquares(parameters.map((p) => p.gradient.values))
     })
     const updating = await seconds(() =>
       optimize(parameters, optimizer, rates, { tokens, clip, number: round + 1 }),

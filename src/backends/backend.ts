@@ -71,6 +71,8 @@ interface GroupSums {
 }
 
 export interface Backend {
+  /** Calls return before the work is done, so work need not be cut into pieces for the event loop's sake. */
+  readonly queues?: true
   /** A new buffer of zeros. */
   zeros(length: number): DeviceBuffer
   /** A buffer with these values. The array may become the buffer, so it must not be changed while the buffer is in use. */
@@ -90,10 +92,16 @@ export interface Backend {
   gatherRows(table: DeviceBuffer, tokens: Int32Array, columns: number): DeviceBuffer
   /** Adds rows, (tokens, columns), to the tokens' rows of a table. */
   scatterAddRows(table: DeviceBuffer, tokens: Int32Array, rows: DeviceBuffer): void
-  /** The sum of squares, in f64 if the device supports it. */
-  sumOfSquares(buffer: DeviceBuffer): Promise<number>
+  /** The sum of the squares of all values, in f64 as far as the device supports it. */
+  sumOfSquares(buffers: readonly DeviceBuffer[]): Promise<number>
   /** Loads the libraries that programs need, so that a missing one is reported before any work. @throws QuenchError */
   load?(): Promise<void>
+  /** Waits until everything that was asked for is done. */
+  finish?(): Promise<void>
+  /** The backend on which small products of arrays in the machine's memory are faster. */
+  readonly host?: Backend
+  /** Frees what the backend itself holds. */
+  dispose?(): Promise<void>
   /**
    * Compiles a graph. Inputs that no output depends on need not be fed.
    * @param keepsMemory whether the program keeps the memory of its intermediate values between runs, which is faster, or frees it

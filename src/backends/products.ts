@@ -3,6 +3,9 @@ import { input, matmul, mul, type ProgramGraph, slice, sub, sum, type Tensor } f
 import type { Backend, DeviceBuffer, Program } from './backend.js'
 import { Programs } from './programs.js'
 
+/** Operations from which on a product of arrays in the machine's memory is worth its way to a device and back. */
+const worthwhile = 1e9
+
 /** What errors are measured against. */
 interface ErrorOptions {
   /** Y, (rows, n); without it, zeros. */
@@ -51,17 +54,30 @@ export class Products implements ErrorSums {
     options: { transA?: boolean; transB?: boolean } = {},
   ): Promise<Float32Array> {
     const { backend } = this
-    return backend.download(await this.ofBuffers(backend.upload(a), backend.upload(b), shape, options))
+    const isSmall = 2 * shape[0] * shape[1] * shape[2] < worthwhile
+    const on = isSmall ? (backend.host ?? backend) : backend
+    return on.download(await this.product(on, on.upload(a), on.upload(b), shape, options))
   }
 
   /** The same for buffers. */
-  async ofBuffers(
+  ofBuffers(
+    a: DeviceBuffer,
+    b: DeviceBuffer,
+    shape: readonly [number, number, number],
+    options: { transA?: boolean; transB?: boolean } = {},
+  ): Promise<DeviceBuffer> {
+    return this.product(this.backend, a, b, shape, options)
+  }
+
+  private async product(
+    backend: Backend,
     a: DeviceBuffer,
     b: DeviceBuffer,
     [m, k, n]: readonly [number, number, number],
-    { transA = false, transB = false }: { transA?: boolean; transB?: boolean } = {},
+    { transA = false, transB = false }: { transA?: boolean; transB?: boolean },
   ): Promise<DeviceBuffer> {
-    const program = await this.program(`${m} ${k} ${n} ${transA} ${transB}`, () => {
+    const where = backend === this.backend ? '' : 'host '
+    const program = await this.program(backend, `${where}${m} ${k} ${n} ${transA} ${transB}`, () => {
       const [left, right] = [input(transA ? [k, m] : [m, k]), input(transB ? [n, k] : [k, n])]
       return { inputs: { a: left, b: right }, outputs: { y: matmul(left, right, { transA, transB }) } }
     })
@@ -75,7 +91,7 @@ export class Products implements ErrorSums {
     from: number,
     width: number,
   ): Promise<DeviceBuffer> {
-    const program = await this.program(`gram ${rows} ${n} ${from} ${width}`, () => {
+    const program = await this.program(this.backend, `gram ${rows} ${n} ${from} ${width}`, () => {
       const all = input([rows, n])
       const columns = (to: number): Tensor => (from === 0 && to === n ? all : slice(all, 1, from, to))
       const y = matmul(columns(from + width), columns(n), { transA: true })
@@ -118,13 +134,16 @@ export class Products implements ErrorSums {
     return { before, both, own }
   }
 
-  /** Runs a program with small outputs, which frees its memory: its intermediate values are as large as the inputs. */
+  /**
+   * Runs a program with small outputs, which frees its memory: its intermediate values are as large as the inputs. Those are in the
+   * machine's memory, so it runs there.
+   */
   private async sums(
     key: string,
     values: Readonly<Record<string, Float32Array | undefined>>,
     graph: () => ProgramGraph,
   ): Promise<Record<string, Float32Array>> {
-    const { backend } = this
+    const backend = this.backend.host ?? this.backend
     const program = await this.programs.get(key, () => backend.compile(graph(), false))
     const given = Object.entries(values).flatMap(([name, array]) =>
       array ? [[name, backend.upload(array)] as const] : [],
@@ -135,8 +154,8 @@ export class Products implements ErrorSums {
     return found
   }
 
-  private program(key: string, graph: () => ProgramGraph): Promise<Program> {
-    return this.programs.get(key, () => this.backend.compile(graph(), this.keepsMemory))
+  private program(backend: Backend, key: string, graph: () => ProgramGraph): Promise<Program> {
+    return this.programs.get(key, () => backend.compile(graph(), this.keepsMemory))
   }
 
   /** Total seconds of compilation. */

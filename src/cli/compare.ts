@@ -1,6 +1,8 @@
 /** `quench compare`: measures the quantized files of a model and recommends one, on a self-contained page. */
 import { type Command, Option } from 'commander'
 import type { CompareEvent, CompareOptions, Comparison } from '../compare/comparison.js'
+import { defaults } from '../config/defaults.js'
+import type { TrainOptions } from '../config/options.js'
 import { UsageError } from '../errors.js'
 import { helpEnd } from './help.js'
 import { localPath, localPaths, modelArgument } from './models.js'
@@ -8,6 +10,7 @@ import { bytes, cachePair, positiveInteger, seconds, typeList, wholeNumber } fro
 import {
   cacheTypeOptions,
   contextOption,
+  deviceOption,
   gpuLayersOption,
   group,
   jsonOption,
@@ -34,6 +37,7 @@ interface Options {
   trainData?: string[]
   trainTokens?: number
   seed?: number
+  device: NonNullable<TrainOptions['device']>
   tokens?: number
   context?: number
   repetitions: number
@@ -77,6 +81,7 @@ export function addCompare(program: Command): void {
     ),
     valued('--train-tokens <n>', 'size of the training set in tokens', positiveInteger),
     valued('--seed <n>', 'seed of training (default: 1)', wholeNumber),
+    deviceOption(),
     new Option('-f, --folder <folder>', 'folder for the generated files').default('quench-compare'),
   ])
   group(command, 'What to measure', [
@@ -124,6 +129,7 @@ export function addCompare(program: Command): void {
         trainData,
         trainTokens,
         seed,
+        device,
         ...others
       } = options
       const { cacheTypeK, cacheTypeV, progress: _, ...rest } = others
@@ -143,6 +149,7 @@ export function addCompare(program: Command): void {
           ...(trainTokens !== undefined && { tokens: trainTokens }),
           ...(trainData && { data: trainData }),
           ...(seed !== undefined && { seed }),
+          ...(device !== defaults.device && { device }),
         },
         ...(memory !== undefined && { memoryBytes: memory }),
         ...(kvType !== undefined && { kvType }),

@@ -2,10 +2,11 @@
 import { relative } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { DemoEvent, DemoFile, DemoReport } from '../compare/demo.js'
+import type { TrainOptions } from '../config/options.js'
 import { UsageError } from '../errors.js'
 import { helpEnd } from './help.js'
 import { positiveInteger, seconds, wholeNumber } from './options.js'
-import { group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
+import { deviceOption, group, jsonOption, progressOption, threadsOption, valued } from './shared.js'
 import { humanBytes, humanCount, plusMinus, table } from './terminal/format.js'
 import { print, printJson } from './terminal/print.js'
 import { clearProgress, progressLine } from './terminal/progress.js'
@@ -18,6 +19,7 @@ interface Options {
   time?: number
   tokens?: number
   seed?: number
+  device: NonNullable<TrainOptions['device']>
   json?: true
 }
 
@@ -43,11 +45,12 @@ export function addDemo(program: Command): void {
       positiveInteger,
     ),
     valued('--seed <n>', 'seed of the text and of the order of windows (default: 1)', wholeNumber),
+    deviceOption(),
   ])
   group(command, 'Running and output', [threadsOption('all'), progressOption(), jsonOption()])
   command
     .addHelpText('after', helpEnd([], ['quench demo', 'quench demo --time 20m --output long']))
-    .action(async ({ output, steps, time, tokens, seed, json }: Options) => {
+    .action(async ({ output, steps, time, tokens, seed, device, json }: Options) => {
       if (time !== undefined && steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
       const { demo } = await import('../compare/demo.js')
@@ -59,6 +62,7 @@ export function addDemo(program: Command): void {
         ...(time !== undefined && { seconds: time }),
         ...(tokens !== undefined && { tokens }),
         ...(seed !== undefined && { seed }),
+        device,
       })
       clearProgress()
       if (json) printJson(report)

@@ -30,7 +30,16 @@ export function addDoctor(program: Command): void {
 
 type Examination = Awaited<ReturnType<typeof import('./examination.js').examine>>
 
-function describe({ versions, machine, threads, memory, devices, cache, missing }: Examination): Line[] {
+function describe({
+  versions,
+  machine,
+  threads,
+  memory,
+  devices,
+  training,
+  cache,
+  missing,
+}: Examination): Line[] {
   const rows = [
     ['quench', versions.quench],
     ['node', versions.node],
@@ -43,6 +52,7 @@ function describe({ versions, machine, threads, memory, devices, cache, missing 
       'device',
       `${name}: ${description}, ${kind}${totalBytes > 0 ? `, ${humanBytes(totalBytes)}` : ''}`,
     ]),
+    ['train on GPU', training.gpu ? 'possible, with --device webgpu' : (training.why ?? '')],
     ['cache', `${cache.folder}, ${cache.bytes === undefined ? cache.problem : humanBytes(cache.bytes)}`],
   ]
   const problems = missing.map(({ what, how }) => `${what} ${how}`)

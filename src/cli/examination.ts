@@ -28,6 +28,8 @@ interface Examination {
   /** The memory limit of a command without `--memory`. */
   readonly memory: { readonly bytes: number; readonly why: string }
   readonly devices: readonly Device[]
+  /** Whether `train --device webgpu` has a GPU, and otherwise why not, in one sentence. */
+  readonly training: { readonly gpu: boolean; readonly why?: string }
   readonly cache: { readonly folder: string; readonly bytes?: number; readonly problem?: string }
   readonly missing: readonly Missing[]
 }
@@ -75,6 +77,7 @@ export async function examine(): Promise<Examination> {
     threads: threads ?? { count: 0, why: 'unknown' },
     memory: memoryOf(),
     devices: llama?.devices ?? [],
+    training: await gpuOf(),
     cache: await cacheOf(),
     missing,
   }
@@ -88,9 +91,15 @@ async function llamaOf(): Promise<{ version: string; devices: Device[] }> {
 
 /** Version of the package, if its native library loads. */
 async function onnxruntimeOf(): Promise<string> {
-  const { onnxruntime, onnxruntimeVersion } = await import('../backends/cpu/onnxruntime.js')
+  const { onnxruntime, onnxruntimeVersion } = await import('../backends/onnxruntime.js')
   onnxruntime()
   return onnxruntimeVersion()
+}
+
+async function gpuOf(): Promise<Examination['training']> {
+  const { gpuProblem } = await import('../backends/webgpu/probe.js')
+  const why = await gpuProblem()
+  return why === undefined ? { gpu: true } : { gpu: false, why: sentence(why) }
 }
 
 function threadsOf(): Examination['threads'] {

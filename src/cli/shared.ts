@@ -1,5 +1,7 @@
 /** Options shared by several commands, so that a name has the same meaning everywhere. */
 import { type Command, Option } from 'commander'
+import { deviceNames } from '../backends/devices.js'
+import { defaults } from '../config/defaults.js'
 import { cacheType, gpuLayers, lengths, positiveInteger, threadCount } from './options.js'
 import { progressModes } from './terminal/progress.js'
 
@@ -36,6 +38,12 @@ export const lengthOptions = (): Option[] => [
 ]
 
 const one = (length: number) => ({ value: [length], shown: String(length) })
+
+/** What trains, for commands that train beside other work. */
+export const deviceOption = (): Option =>
+  new Option('--device <device>', 'what trains: cpu, webgpu (a GPU) or auto (the faster one)')
+    .choices([...deviceNames, 'auto'])
+    .default(defaults.device)
 
 export const jsonOption = (): Option => new Option('--json', 'print one JSON document, also for errors')
 

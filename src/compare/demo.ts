@@ -7,7 +7,7 @@ import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defaults } from '../config/defaults.js'
 import { blockwise } from '../config/methods.js'
-import type { TrainEvent } from '../config/options.js'
+import type { TrainEvent, TrainOptions } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
 import { TeacherCache } from '../engine/teacher-cache.js'
 import {
@@ -57,6 +57,8 @@ export interface DemoOptions {
   /** Size of the training set in tokens. */
   readonly tokens?: number
   readonly seed?: number
+  /** What trains. Default: the processor. */
+  readonly device?: TrainOptions['device']
   readonly onProgress?: (event: DemoEvent) => void
   /** Called with a sentence for the user. */
   readonly onWarning?: (warning: string) => void
@@ -104,6 +106,7 @@ export async function demo(options: DemoOptions): Promise<DemoReport> {
     seconds: true,
     tokens: true,
     seed: true,
+    device: true,
     onProgress: true,
     onWarning: true,
   })
@@ -127,7 +130,7 @@ const fileName = (rung: Rung): string => rungName(rung).replace(' ', '-')
 const madePath = (folder: string, name: string): string => join(folder, `quench-5m-${name}.gguf`)
 
 async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
-  const { folder, seed = 1, steps, seconds, tokens = 32_768, onProgress } = options
+  const { folder, seed = 1, steps, seconds, tokens = 32_768, device = defaults.device, onProgress } = options
   const began = performance.now()
   const text = { tokens, selfWritten, seed, context: defaults.context }
   const imatrix = madePath(folder, importanceName)
@@ -154,6 +157,7 @@ async function makeAndCompare(options: DemoOptions): Promise<DemoReport> {
       output: path,
       type,
       ...text,
+      device,
       teacher,
       ...(steps === undefined && seconds === undefined && { method: blockwise }),
       ...(seconds === undefined ? steps !== undefined && { steps } : { seconds }),

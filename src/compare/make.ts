@@ -4,7 +4,7 @@
  */
 
 import { basename, join } from 'node:path'
-import { onnxruntimeVersion } from '../backends/cpu/onnxruntime.js'
+import { onnxruntimeVersion } from '../backends/onnxruntime.js'
 import type { TrainEvent, TrainSettings } from '../config/options.js'
 import { readTexts } from '../data/texts.js'
 import { TeacherCache } from '../engine/teacher-cache.js'

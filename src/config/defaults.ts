@@ -11,6 +11,7 @@ export const defaults = {
   context: 128,
   batch: 512,
   method: 'auto',
+  device: 'cpu',
   embeddings: 'auto',
   weightRate: 0.003,
   scaleRate: 0.0005,

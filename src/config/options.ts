@@ -1,6 +1,7 @@
 /** Options, progress events and stage reports of a training run. */
 
 import type { Backend } from '../backends/backend.js'
+import type { DeviceName } from '../backends/devices.js'
 import type { TeacherCache } from '../engine/teacher-cache.js'
 import type { ProgressEvent } from '../notices.js'
 import type { TypeSettings } from '../quantize/options.js'
@@ -50,6 +51,10 @@ export interface TrainOptions extends TypeSettings {
   readonly method?: Method | 'auto'
   /** Memory limit of the process in bytes. Default: a fixed share of the machine's memory (memory.ts). */
   readonly memory?: number
+  /** What computes: the processor, or a GPU through WebGPU. `auto`: whichever runs the first block faster. Default: `cpu`. */
+  readonly device?: DeviceName | 'auto'
+  /** Limit of the buffers on a GPU in bytes. Default: none. */
+  readonly deviceMemory?: number
   /** Calibration tokens of the block-wise stage; 0 skips it. Default 49,152, or fewer if `seconds` is short. */
   readonly calibration?: number
   /** Tokens per step. Default 512. */
@@ -62,7 +67,7 @@ export interface TrainOptions extends TypeSettings {
   readonly checkpointEvery?: number
   /** Cache of teacher activations by window; share it between runs on the same model and text. */
   readonly teacher?: TeacherCache
-  /** The backend that computes. Default: the CPU. */
+  /** The backend that computes, in place of that of `device`. */
   readonly backend?: Backend
   readonly onPlan?: (plan: Plan) => void
   /** Called with a human-readable sentence. */

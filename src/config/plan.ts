@@ -1,4 +1,5 @@
 /** The plan of a run, reported before it starts. */
+import type { DeviceName } from '../backends/devices.js'
 import type { Method } from './methods.js'
 
 /** Text that the model has to write before a run can start. */
@@ -24,12 +25,16 @@ export interface PlannedStage {
   /** The items of the bytes and the seconds. Seconds of steps that fill a given time are not itemised. */
   readonly memory: readonly Item[]
   readonly work: readonly Item[]
+  /** Items of the bytes on a GPU; absent if none computes. */
+  readonly deviceMemory?: readonly Item[]
   /** Throughput of the whole stage, tokens per second. */
   readonly tokensPerSecond: number
 }
 
 export interface Plan {
   readonly method: Method
+  /** What computes, and why, if the run has chosen it. Absent: the processor. */
+  readonly device?: { readonly name: DeviceName; readonly why?: string }
   /** The whole student is in memory; otherwise one block at a time. */
   readonly inMemory: boolean
   /** Activations inside a block are kept from one group of matrices to the next; otherwise each group recomputes them. */
@@ -61,3 +66,5 @@ export interface Plan {
   readonly writing: Writing & { readonly seconds: number }
   readonly stages: readonly PlannedStage[]
 }
+
+export const deviceNameOf = ({ device }: Pick<Plan, 'device'>): DeviceName => device?.name ?? 'cpu'

@@ -2,6 +2,8 @@
  * The table of a run's options: the command line and the API check values against it, help is generated from it, and a resumed run
  * compares settings by it. A new option is a line in `TrainOptions`, which documents it for the API, an entry here, and its use.
  */
+
+import { deviceNames } from '../backends/devices.js'
 import { UsageError } from '../errors.js'
 import {
   aboveZero,
@@ -10,52 +12,13 @@ import {
   checkOptionNames,
   fromZero,
   type OptionNames,
-  type Range,
   share,
   whole,
 } from '../option-checks.js'
 import { defaults } from './defaults.js'
+import type { OptionEntry } from './entry.js'
 import { methods, methodsHelp } from './methods.js'
 import type { TrainOptions } from './options.js'
-
-/** The kind of value that an option takes on the command line. */
-export type Takes =
-  | 'count'
-  | 'positive count'
-  | 'share'
-  | 'rate'
-  | 'bytes'
-  | 'time'
-  | 'time or 0'
-  | 'path'
-  | 'paths'
-  | 'nothing'
-  | 'tensor type'
-  | 'tensor types'
-  | readonly string[]
-
-/** Titles of the groups of options, in the order of the help. */
-export const optionGroups = {
-  text: 'Training text',
-  types: 'Types of tensors',
-  size: 'Time and memory',
-  method: 'Method and rates',
-  run: 'Interrupting and resuming',
-} as const
-
-export interface OptionEntry {
-  readonly group: keyof typeof optionGroups
-  /** In commander's syntax. */
-  readonly flags: string
-  readonly help: string
-  readonly takes: Takes
-  /** Valid numbers in the API. */
-  readonly range?: Range
-  /** Follows "default: " in the help. */
-  readonly default?: string
-  /** A resumed run must have the same value. */
-  readonly same?: true
-}
 
 const count = { takes: 'count', range: whole(0) } as const
 const positiveCount = { takes: 'positive count', range: whole(1) } as const
@@ -196,6 +159,21 @@ const table = {
     takes: 'bytes',
     range: aboveZero,
     default: "three quarters of the machine's or the container's",
+  },
+  device: {
+    group: 'size',
+    flags: '--device <device>',
+    help: 'what computes: the processor (cpu), or a GPU with a driver of Vulkan, Metal or Direct3D 12 (webgpu); auto: whichever runs the first block faster',
+    takes: [...deviceNames, 'auto'],
+    default: defaults.device,
+  },
+  deviceMemory: {
+    group: 'size',
+    flags: '--device-memory <size>',
+    help: 'limit of what training keeps on the GPU, e.g. 7GB',
+    takes: 'bytes',
+    range: aboveZero,
+    default: 'none',
   },
   calibration: {
     ...count,

@@ -107,15 +107,16 @@ export class Head {
     })
     const { backend } = network
     const { width } = network.config
-    let total = 0
-    for (const start of this.starts()) {
+    const starts = [...this.starts()]
+    const losses = backend.zeros(starts.length)
+    for (const [i, start] of starts.entries()) {
       const into = targetsOf(gradients, names)
       const out = await network.runIntoScratch(head, this.values(start, weights, target), into)
       backend.copy(backend.view(dx, start * width, (start + slice) * width), out.dx)
-      total += (await backend.download(out.loss))[0]
+      backend.copy(backend.view(losses, i, i + 1), out.loss)
       for (const name of names) gradients.get(name)?.add(out[`d ${name}`])
     }
-    return total
+    return (await backend.download(losses)).reduce((total, loss) => total + loss, 0)
   }
 
   /** Logits (windows * length, vocabulary) of the last forward pass. */

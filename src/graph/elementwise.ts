@@ -143,6 +143,15 @@ const toFloatOp: Unary = {
 /** 1 for true, 0 for false. Multiplying by it takes a third of the time of `where(x, y, 0)`. */
 export const toFloat = (x: Tensor): Tensor => apply(toFloatOp, [x], undefined)
 
+const toIntOp: Unary = {
+  name: 'toInt',
+  shape: ([x]) => x.shape,
+  dtype: () => 'int32',
+  lower: (emit, _node, inputs) => emit.node('Cast', inputs, { to: 6n }),
+}
+/** Whole numbers as int32, such as the rows of a table. */
+export const toInt = (x: Tensor): Tensor => apply(toIntOp, [x], undefined)
+
 const whereOp: Op<undefined> = {
   name: 'where',
   shape: ([c, a, b]) => {

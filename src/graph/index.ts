@@ -15,6 +15,7 @@ export {
   slice,
   topK,
   transpose,
+  writeRows,
 } from './shape.js'
 export {
   constant,

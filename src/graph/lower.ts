@@ -15,12 +15,16 @@ export interface ProgramGraph {
 
 const opsets = { '': 17, 'com.microsoft': 1 }
 
-/** The ONNX model (serialized ModelProto) of a graph. */
-export function lower({ inputs, outputs }: ProgramGraph): Uint8Array {
+/**
+ * The ONNX model (serialized ModelProto) of a graph.
+ * @param standard see `Emitter.standard`
+ */
+export function lower({ inputs, outputs }: ProgramGraph, standard = false): Uint8Array {
   const nodes: Node[] = []
   const initializers: Initializer[] = []
   const produced = new Set<string>()
   const emit: Emitter = {
+    standard,
     node(type, nodeInputs, attributes = {}, domain = '', number = 0) {
       const output = `%v${nodes.length}`
       const unused = Array.from({ length: number }, (_, i) => `${output}.${i}`)

@@ -1,6 +1,6 @@
 /**
  * Matrix product with optional transposes, in two dimensions or batched. Transposes are folded into the product:
- * ONNX's `Gemm` for matrices, onnxruntime's `FusedMatMul` for batches, so that no transposed copy is made.
+ * ONNX's `Gemm` for matrices, onnxruntime's `FusedMatMul` for batches, so that no transposed copy is made where a device has it.
  */
 import { apply, type Op, sameShape, type Tensor } from './tensor.js'
 
@@ -27,9 +27,14 @@ const matmulOp: Op<Attributes> = {
   ],
   lower: (emit, { shape, attributes: { transA, transB } }, inputs) => {
     const attributes = { transA: BigInt(transA), transB: BigInt(transB) }
-    return shape.length === 2
-      ? emit.node('Gemm', inputs, attributes)
-      : emit.node('FusedMatMul', inputs, attributes, 'com.microsoft')
+    if (shape.length === 2) return emit.node('Gemm', inputs, attributes)
+    if (!emit.standard) return emit.node('FusedMatMul', inputs, attributes, 'com.microsoft')
+    const axes = [...shape.keys()]
+    const perm = [...axes.slice(0, -2), axes.length - 1, axes.length - 2]
+    const [a, b] = inputs.map((operand, i) =>
+      [transA, transB][i] ? emit.node('Transpose', [operand], { perm }) : operand,
+    )
+    return emit.node('MatMul', [a, b])
   },
 }
 

@@ -27,7 +27,8 @@ export interface Initializer {
 export interface Value {
   readonly name: string
   readonly elementType: number
-  readonly shape: readonly number[]
+  /** A length that differs from run to run is a name. */
+  readonly shape: readonly (number | string)[]
 }
 
 /** ModelProto and its one GraphProto. */
@@ -96,7 +97,8 @@ function writeAttribute(to: BinaryWriter, value: Attribute): void {
 
 function writeValue(to: BinaryWriter, { name, elementType, shape }: Value): void {
   const dimensions = () => {
-    for (const size of shape) message(to, 1, () => integer(to, 1, size))
+    for (const size of shape)
+      message(to, 1, () => (typeof size === 'string' ? text(to, 2, size) : integer(to, 1, size)))
   }
   const tensorType = () => {
     integer(to, 1, elementType)

@@ -26,7 +26,15 @@ const logSoftmaxOp: Op<undefined> = {
   name: 'logSoftmax',
   shape: ([x]) => (x.shape.length > 0 ? x.shape : 'a scalar has no axis'),
   gradient: (node, dy) => [sub(dy, mul(exp(node as Tensor), sum(dy, [dy.shape.length - 1])))],
-  lower: (emit, _node, inputs) => emit.node('LogSoftmax', inputs, { axis: -1n }),
+  lower: (emit, { shape }, inputs) => {
+    if (!emit.standard) return emit.node('LogSoftmax', inputs, { axis: -1n })
+    const axis = shape.length - 1
+    const most = emit.node('ReduceMax', inputs, { axes: [axis], keepdims: 1n })
+    const below = emit.node('Sub', [inputs[0], most])
+    const axes = emit.constant(BigInt64Array.of(BigInt(axis)), [1])
+    const total = emit.node('ReduceSum', [emit.node('Exp', [below]), axes], { keepdims: 1n })
+    return emit.node('Sub', [below, emit.node('Log', [total])])
+  },
 }
 /** log(softmax(x)) over the last axis. */
 export const logSoftmax = (x: Tensor): Tensor => apply(logSoftmaxOp, [x], undefined)

@@ -140,6 +140,25 @@ const scatterAddOp: Op<{ rows: number }> = {
 export const scatterAdd = (rows: Tensor, values: Tensor, count: number): Tensor =>
   apply(scatterAddOp, [rows, values], { rows: count })
 
+const writeRowsOp: Op<undefined> = {
+  name: 'writeRows',
+  shape: ([table, rows, values]) =>
+    table.shape.length === 2 &&
+    rows.dtype === 'int32' &&
+    sameShape(values.shape, [rows.size, table.shape[1]]) &&
+    rows.shape.length === 1
+      ? table.shape
+      : 'needs a matrix, int32 row numbers and a row for each',
+  lower: (emit, node, [table, rows, values]) => {
+    const shape = emit.constant(int64(node.inputs[1].size, 1), [2])
+    const indices = emit.node('Cast', [emit.node('Reshape', [rows, shape])], { to: 7n })
+    return emit.node('ScatterND', [table, indices, values])
+  },
+}
+/** A table with rows overwritten. A row that is given more than once must be the same each time. */
+export const writeRows = (table: Tensor, rows: Tensor, values: Tensor): Tensor =>
+  apply(writeRowsOp, [table, rows, values], undefined)
+
 const gatherElementsOp: Op<undefined> = {
   name: 'gatherElements',
   shape: ([x, ids]) =>

@@ -19,6 +19,8 @@ export class GraphError extends QuenchError {
 
 /** Writes ONNX nodes; handed to `Op.lower`. */
 export interface Emitter {
+  /** Only ops of standard ONNX that every device has may be emitted, none of onnxruntime's own. */
+  readonly standard: boolean
   /** Adds a node and returns the name of its output number `output`, by default 0. */
   node(
     type: string,

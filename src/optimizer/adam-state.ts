@@ -61,7 +61,8 @@ export const momentsInMemory: MomentStore = {
   async update({ p, key }, work) {
     const { values, unit } = p.latents[key]
     const { first, second } = p.moments[key]
-    for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
+    const most = p.backend.queues ? values.length : turn
+    for (const [start, end] of piecesOf(values.length, values.length / unit.length, most)) {
       if (start > 0) await setImmediate()
       const part = (moments: DeviceBuffer): DeviceBuffer => p.backend.view(moments, start, end)
       work({ first: part(first), second: part(second) }, [start, end])

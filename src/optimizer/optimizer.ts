@@ -30,7 +30,8 @@ export async function optimize(
 }
 
 async function gradientNorm(parameters: readonly Parameter[]): Promise<number> {
-  let sum = 0
-  for (const { backend, gradient } of parameters) sum += await backend.sumOfSquares(gradient.values)
-  return Math.sqrt(sum)
+  const [first] = parameters
+  return first
+    ? Math.sqrt(await first.backend.sumOfSquares(parameters.map(({ gradient }) => gradient.values)))
+    : 0
 }

@@ -114,11 +114,13 @@ export class Parameter {
       return
     }
     const { grid } = backend.latentGrid(layout, latents)
-    const write = this.codesStay ? backend.weightsOf : backend.roundToGrid
-    for (const [start, end] of piecesOf(values.length, values.length / unit.length, turn)) {
+    const most = backend.queues ? values.length : turn
+    for (const [start, end] of piecesOf(values.length, values.length / unit.length, most)) {
       if (start > 0) await setImmediate()
       const part = gridPart(backend, grid, start / layout.groupSize, end / layout.groupSize)
-      write(backend.view(values, start, end), part, backend.view(weights, start, end))
+      const [from, to] = [backend.view(values, start, end), backend.view(weights, start, end)]
+      if (this.codesStay) backend.weightsOf(from, part, to)
+      else backend.roundToGrid(from, part, to)
     }
   }
 

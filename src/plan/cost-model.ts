@@ -79,13 +79,17 @@ export function writingSpeed(model: Model, batch: number, forward: number, speed
 export async function productSpeed(backend: Backend, width: number): Promise<number> {
   const products = new Products(backend)
   const [m, n] = [512, Math.min(width, 2048)]
-  const [a, b] = [new Float32Array(m * n).fill(0.1), new Float32Array(n * n).fill(0.1)]
+  const [a, b] = [m * n, n * n].map((size) => backend.upload(new Float32Array(size).fill(0.1)))
+  const multiply = async (): Promise<void> => {
+    await products.ofBuffers(a, b, [m, n, n])
+    await backend.finish?.()
+  }
   try {
-    await products.multiply(a, b, [m, n, n])
+    await multiply()
     const began = performance.now()
     let runs = 0
     while (performance.now() - began < 60) {
-      await products.multiply(a, b, [m, n, n])
+      await multiply()
       runs++
     }
     return (runs * 2 * m * n * n) / ((performance.now() - began) / 1000)

@@ -107,7 +107,7 @@ export const usesFisher = (model: Model): boolean => 4 * sizesOf(model).squares 
 /** A holder of memory: the block-wise stage, in memory or one block at a time, or training with some bytes per weight. */
 export type Holder = 'solving in memory' | 'solving one block at a time' | Pick<Training, 'weightBytes'>
 
-type Held = Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>
+export type Held = Pick<PlanOptions, 'batch' | 'calibration' | 'trial'> & Partial<PlanOptions>
 
 /** Total bytes in memory. */
 export const bytesOf = (
@@ -189,31 +189,8 @@ export function memoryOf(
   ]
 }
 
-/** How a method fits in memory: the tensors left untrained, and the bytes of the optimizer's moments on disk. */
-export interface Fit {
-  readonly untrained: ReadonlySet<string>
-  readonly momentBytes: number
-}
-
-/** The best way in which a method fits. */
-export function fitting(model: Model, options: PlanOptions, method: Method): Fit | undefined {
-  const sets = options.untrained ?? [new Set<string>()]
-  const within = (holder: Holder, set: ReadonlySet<string>): boolean =>
-    bytesOf(holder, model, options, set) <= options.memory
-  const whole = sets.filter((set) => within('solving in memory', set))
-  const training = trainingOf(method)
-  const inMemory = training
-    ? whole.find((set) => within(training, set))
-    : (whole[0] ?? sets.find((set) => within('solving one block at a time', set)))
-  if (inMemory) return { untrained: inMemory, momentBytes: 0 }
-  const weightBytes = training?.weightBytesOnDisk
-  if (weightBytes === undefined) return undefined
-  const onDisk = whole.find((set) => within({ weightBytes }, set))
-  return onDisk && { untrained: onDisk, momentBytes: momentBytesOf(model, onDisk) }
-}
-
 /** Bytes of two moments for each weight and each scale of its format. */
-const momentBytesOf = (model: Model, untrained: ReadonlySet<string>): number =>
+export const momentBytesOf = (model: Model, untrained: ReadonlySet<string>): number =>
   9.6 * sizesOf(model, untrained).trained
 
 /** Upper bound of the bytes of a file without its tensors. */

@@ -1,12 +1,15 @@
 /** The inputs of a plan. */
 import type { Backend } from '../backends/backend.js'
 import type { Method } from '../config/methods.js'
-import type { Writing } from '../config/plan.js'
+import type { Plan, Writing } from '../config/plan.js'
 import type { BlockSeconds } from './probe.js'
 import type { Adjustable } from './time-budget.js'
 
 export interface PlanOptions {
   readonly backend: Backend
+  readonly device?: Plan['device']
+  /** Limit of the buffers on a GPU in bytes. Default: none. */
+  readonly deviceMemory?: number | undefined
   readonly method: Method | 'auto'
   /** Memory limit of the process in bytes. */
   readonly memory: number

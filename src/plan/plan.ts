@@ -11,12 +11,12 @@ import { validations } from '../optimizer/schedule.js'
 import type { Model } from '../student/source.js'
 import { vocabularyMatrices } from '../student/untrained.js'
 import { otherSeconds, productSpeed, solvingWork, writingSpeed } from './cost-model.js'
+import { deviceBytesOf, deviceMemoryOf } from './device-memory.js'
+import { type Fit, fitting } from './fit.js'
 import {
   blockBytesOf,
   bytesOf,
   checkpointBytesOf,
-  type Fit,
-  fitting,
   type Holder,
   hiddenWidth,
   keptBytes,
@@ -52,7 +52,7 @@ export function methodWithin(
 
 /** Makes the plan. @throws QuenchError if the method does not fit, naming one that does */
 export async function planRun(model: Model, options: PlanOptions): Promise<Plan> {
-  const { memory, method } = options
+  const { memory, method, deviceMemory } = options
   const fits = (m: Method): boolean => fitting(model, options, m) !== undefined
   const wanted = method === 'auto' ? methods.find(fits) : method
   const fit = wanted && fitting(model, options, wanted)
@@ -73,13 +73,21 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
     const advice = other
       ? `--method ${other} fits`
       : 'give it more, take a smaller model, or use quench quantize'
+    const holder = training ?? 'solving one block at a time'
+    const onDevice = Math.ceil(deviceBytesOf(holder, model, options, untrained))
+    if (needed <= memory && deviceMemory !== undefined && onDevice > deviceMemory)
+      throw new QuenchError(
+        `training this model takes about ${gigabytes(onDevice)} of the GPU's memory and --device-memory allows ${gigabytes(deviceMemory)}; ${other ? advice : 'allow more, or use --device cpu'}`,
+      )
     throw new QuenchError(
       `training this model${wanted ? ` with --method ${wanted}` : ''} takes about ${gigabytes(needed)} of memory and ${gigabytes(memory)} are allowed; ${advice}`,
     )
   }
   const product = await productSpeed(options.backend, model.config.width)
   const streams = inMemory ? 0 : streamBytesOf(model, options)
-  const keepsActivations = solvingBytes + streams + keptBytes(model, options) <= memory
+  const kept = keptBytes(model, options)
+  const keepsActivations =
+    solvingBytes + streams + kept <= memory && fitsDevice(model, options, untrained, inMemory, streams + kept)
   const measured = { speeds: await options.speeds(inMemory, keepsActivations), product }
   const holding = { inMemory, keepsActivations }
   const plan = layOut(model, options, wanted, fit, holding, measured)
@@ -91,6 +99,18 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
 /** Bytes of hidden states with one block in memory: of teacher and student, and of both stock files. */
 const streamBytesOf = (model: Model, { calibration, trial, validation }: PlanOptions): number =>
   4 * 2 * (calibration + trial + 2 * validation) * hiddenWidth(model)
+
+/** Whether the block-wise stage and more bytes fit on a GPU; there may be no limit. */
+const fitsDevice = (
+  model: Model,
+  options: PlanOptions,
+  untrained: ReadonlySet<string>,
+  inMemory: boolean,
+  more: number,
+): boolean =>
+  deviceBytesOf(inMemory ? 'solving in memory' : 'solving one block at a time', model, options, untrained) +
+    more <=
+  (options.deviceMemory ?? Number.POSITIVE_INFINITY)
 
 /** Fewer steps than this gain nothing after the block-wise stage, and the time is better spent on that stage. */
 const fewestSteps = 100
@@ -130,7 +150,9 @@ function layOut(
   )
   const streamBytes = streamBytesOf(model, { ...options, calibration })
   const solver = held(inMemory ? 'solving in memory' : 'solving one block at a time')
-  const spill = !inMemory && totalOf(solver) + streamBytes > memory
+  const spill =
+    !inMemory &&
+    (totalOf(solver) + streamBytes > memory || !fitsDevice(model, options, untrained, inMemory, streamBytes))
   if (!inMemory && !spill)
     solver.push({ what: 'hidden states of teacher, student and both PTQ files', amount: streamBytes })
   if (keepsActivations)
@@ -138,8 +160,13 @@ function layOut(
       what: 'activations that are kept from one group of matrices to the next',
       amount: keptBytes(model, { ...options, calibration }),
     })
+  const onDevice = (holder: Holder): Pick<PlannedStage, 'deviceMemory'> =>
+    (options.device?.name ?? 'cpu') === 'cpu'
+      ? {}
+      : { deviceMemory: deviceMemoryOf(holder, model, options, untrained) }
   const stages: PlannedStage[] = [
     {
+      ...onDevice(inMemory ? 'solving in memory' : 'solving one block at a time'),
       stage: blockwise,
       bytes: Math.ceil(totalOf(solver)),
       seconds: solving,
@@ -158,14 +185,18 @@ function layOut(
   if (steps) {
     const { seconds, tokensPerSecond } = training
     const { weightBytes, weightBytesOnDisk = weightBytes } = steps
-    const memory = held({ weightBytes: momentBytes > 0 ? weightBytesOnDisk : weightBytes })
+    const holder = { weightBytes: momentBytes > 0 ? weightBytesOnDisk : weightBytes }
+    const memory = held(holder)
     const more = options.seconds === undefined && options.steps !== 0 ? validations * validating : 0
     const work = [
       { what: 'steps', amount: seconds },
       { what: 'validation', amount: more },
     ]
     const bytes = Math.ceil(totalOf(memory))
-    stages.push({ stage: method, bytes, seconds: seconds + more, memory, work, tokensPerSecond })
+    stages.push({
+      ...{ stage: method, bytes, seconds: seconds + more, memory, work, tokensPerSecond },
+      ...onDevice(holder),
+    })
   }
   const disk = {
     spillBytes: spill ? streamBytes : 0,
@@ -179,6 +210,7 @@ function layOut(
   const teacher = steps ? training.teacher : { topK: 0, bytes: 0 }
   return {
     method,
+    ...(options.device && { device: options.device }),
     inMemory,
     keepsActivations,
     ...disk,

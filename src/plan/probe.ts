@@ -85,7 +85,11 @@ export function probeBlock(
       for (const p of block.parameters) await packedBytes(p, { tensors: 0, weights: 0, differing: 0 })
     })
     const copy: Activations = { x: activations.x, sideInputs: new Map(activations.sideInputs) }
-    const forward = await median(() => network.block(0, copy, teacher))
+    const ended = (work: () => Promise<unknown>) => async (): Promise<void> => {
+      await work()
+      await network.backend.finish?.()
+    }
+    const forward = await median(ended(() => network.block(0, copy, teacher)))
     const rounding = new Rounding(source, network, types, { trial, keeps, fisher }, { products, rows })
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
@@ -107,10 +111,13 @@ export function probeBlock(
           forSums: true,
         })
       moments +=
-        (await median(async () => {
-          sums = new MomentSums(products)
-          for (let i = 0; i < batches; i++) await sums.add((await step()).samples, network.tokens)
-        }, batches)) / batches
+        (await median(
+          ended(async () => {
+            sums = new MomentSums(products)
+            for (let i = 0; i < batches; i++) await sums.add((await step()).samples, network.tokens)
+          }),
+          batches,
+        )) / batches
       const { student: own, teacher: other } = await step()
       Object.assign(cuts, { student: own, teacher: other })
       try {
@@ -131,8 +138,10 @@ export function probeBlock(
         )
       }
     }
-    const rest = await median(() =>
-      finishBlock(network, 0, { weights: teacher, activations: { ...activations }, cut: cuts.student }),
+    const rest = await median(
+      ended(() =>
+        finishBlock(network, 0, { weights: teacher, activations: { ...activations }, cut: cuts.student }),
+      ),
     )
     return {
       ...{ prepare, forward, moments, rest, factors },

@@ -8,6 +8,7 @@
 
 import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
+import { type DeviceName, isDevice } from '../backends/devices.js'
 import { isMethod, type Method, trainingOf } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
 import { sameOnResume } from '../config/table.js'
@@ -22,6 +23,7 @@ import { checkSame, type Settings, stateLayout } from './settings.js'
 /** Decisions that are no options, or that an option may leave to the run. */
 export interface Decisions {
   readonly method: Method
+  readonly device: DeviceName
   /** The whole student is in memory. */
   readonly inMemory: boolean
   /** Names of the tensors that do not train, separated by spaces. */
@@ -78,12 +80,13 @@ function parsed(path: string, json: string): Saved {
     throw damaged(path, cause)
   }
   if (typeof value !== 'object' || value === null) throw damaged(path)
-  const { method, inMemory, untrained, tokens, calibration, teacherTopK, written } = value as Record<
+  const { method, device, inMemory, untrained, tokens, calibration, teacherTopK, written } = value as Record<
     string,
     unknown
   >
   if (
     !isMethod(method) ||
+    !isDevice(device) ||
     typeof inMemory !== 'boolean' ||
     typeof untrained !== 'string' ||
     !isCount(tokens) ||
@@ -94,7 +97,7 @@ function parsed(path: string, json: string): Saved {
     throw damaged(path)
   const settings = value as Settings
   const more = written === undefined ? {} : { written }
-  return { method, inMemory, untrained, tokens, calibration, teacherTopK, ...more, settings }
+  return { method, device, inMemory, untrained, tokens, calibration, teacherTopK, ...more, settings }
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
@@ -122,13 +125,15 @@ export async function resolveResume(options: TrainOptions): Promise<Resolved> {
   const saved = options.resume ? await savedDecisions(output) : undefined
   if (!saved) return { options, decided: undefined, check: () => {} }
   const method = options.method === 'auto' ? saved.method : (options.method ?? saved.method)
+  const device = options.device === 'auto' ? saved.device : (options.device ?? saved.device)
   const teacherTopK = options.teacherTopK ?? saved.teacherTopK
   // A method without steps asks no teacher, whatever the option says.
-  const more = { method, ...(trainingOf(method) && { teacherTopK }) }
+  const more = { method, device, ...(trainingOf(method) && { teacherTopK }) }
   return {
     options: {
       ...options,
       method,
+      device,
       tokens: options.tokens ?? saved.tokens,
       calibration: options.calibration ?? saved.calibration,
       teacherTopK,

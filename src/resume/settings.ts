@@ -4,9 +4,9 @@ import { FileError, UsageError } from '../errors.js'
 
 /**
  * Version of checkpoints, finished blocks and decisions, under the key `layout`; increased when their contents change. 2: frozen codes
- * are stored as codes. 3: settings hold every option that shapes the result.
+ * are stored as codes. 3: settings hold every option that shapes the result. 4: and the device.
  */
-export const stateLayout = 3
+export const stateLayout = 4
 
 export type Settings = Readonly<Record<string, string | number | boolean | null>>
 

@@ -5,7 +5,7 @@ import { SolvingPace } from '../blockwise/pace.js'
 import { defaults } from '../config/defaults.js'
 import { blockwise, trainingOf } from '../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../config/options.js'
-import type { Plan } from '../config/plan.js'
+import { deviceNameOf, type Plan } from '../config/plan.js'
 import { digest } from '../data/order.js'
 import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
@@ -79,6 +79,7 @@ export class RunContext {
       tokens: options.tokens ?? null,
       calibration: options.calibration ?? null,
       method: plan.method,
+      device: deviceNameOf(plan),
       untrained: plan.untrained.join(' '),
       teacherTopK: plan.teacher.topK,
       inMemory: plan.inMemory,

@@ -1,7 +1,6 @@
 /** Prepares a run: opens the model, reads the text that exists already, and plans. */
 
 import type { DeviceWeights } from '../backends/backend.js'
-import { cpu } from '../backends/cpu/cpu.js'
 import type { Release } from '../cleanup.js'
 import { defaults } from '../config/defaults.js'
 import type { TrainOptions } from '../config/options.js'
@@ -14,7 +13,9 @@ import { checkReadable } from '../files.js'
 import { ggmlTypes } from '../gguf/index.js'
 import { fileHash } from '../hashes.js'
 import { memoryBudget } from '../memory.js'
+import type { Batch } from '../models/architecture.js'
 import { Optimizer } from '../optimizer/parameter.js'
+import { chooseDevice } from '../plan/choose-device.js'
 import { heldOutside, sizesOf, usesFisher } from '../plan/memory.js'
 import { methodWithin, planRun } from '../plan/plan.js'
 import type { PlanOptions } from '../plan/plan-options.js'
@@ -73,8 +74,8 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   defer(() => optimizer.dispose())
   const warning = await checkSource(source, options.type)
   if (warning !== undefined) options.onWarning?.(warning)
-  const backend = options.backend ?? cpu
-  await backend.load?.()
+  const { backend, device } = await deviceOf(options, source, batch)
+  if (!options.backend) defer(() => backend.dispose?.())
   const teacher = onDevice(backend, source.weights)
   const network = new Network(backend, source.architecture, source.config, batch)
   defer(() => network.dispose())
@@ -100,9 +101,8 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
   check(readSettings)
   const tokens = textTokens(read, network, wanted, options.calibration)
   const planned: PlanOptions = {
-    backend,
+    ...{ backend, device, memory, deviceMemory: options.deviceMemory },
     method: options.method ?? defaults.method,
-    memory,
     batch: network.tokens,
     calibration: tokens.calibration,
     importance: imatrix ? 0 : tokens.importance,
@@ -146,6 +146,17 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     tokens: tokens.train,
     settings: readSettings,
   }
+}
+
+/** What computes: a backend that the caller gave, or the device of the options. */
+async function deviceOf(
+  { backend, device = defaults.device, deviceMemory }: TrainOptions,
+  source: Source,
+  batch: Batch,
+): Promise<Awaited<ReturnType<typeof chooseDevice>>> {
+  if (!backend) return chooseDevice(source, batch, device, deviceMemory)
+  await backend.load?.()
+  return { backend, device: { name: device === 'auto' ? defaults.device : device } }
 }
 
 /** What a resumed run has to find again before it computes anything: the text, and the threads that the model writes its own with. */

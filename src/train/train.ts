@@ -8,7 +8,7 @@
 
 import { type Release, withCleanup } from '../cleanup.js'
 import type { TrainOptions } from '../config/options.js'
-import type { Plan } from '../config/plan.js'
+import { deviceNameOf, type Plan } from '../config/plan.js'
 import { checkOptions } from '../config/table.js'
 import { gigabytes } from '../format.js'
 import { reachableMemory } from '../memory.js'
@@ -96,6 +96,7 @@ async function writtenInTime(
 
 const decisionsOf = (plan: Plan, tokens: number): Decisions => ({
   method: plan.method,
+  device: deviceNameOf(plan),
   inMemory: plan.inMemory,
   untrained: plan.untrained.join(' '),
   tokens,

@@ -129,7 +129,11 @@ describe('cache', () => {
     const some = await write(tiny, { ...late, until: performance.now() })
     expect(some.length).toBeLessThan(20)
     const tokens: number[] = []
-    const again = await write(tiny, { ...late, sequences: some.length, onProgress: (done) => tokens.push(done) })
+    const again = await write(tiny, {
+      ...late,
+      sequences: some.length,
+      onProgress: (done) => tokens.push(done),
+    })
     expect(again).toEqual(some)
     expect(tokens).toEqual([])
     expect(await write(tiny, late)).toHaveLength(40)

@@ -60,7 +60,7 @@ export const copyingBackend: Backend = {
   add: (total, values) => cpu.add(own(total), own(values)),
   gatherRows: (table, tokens, columns) => heldOwn(cpu.gatherRows(own(table), tokens, columns)),
   scatterAddRows: (table, tokens, rows) => cpu.scatterAddRows(own(table), tokens, own(rows)),
-  sumOfSquares: (buffer) => cpu.sumOfSquares(own(buffer)),
+  sumOfSquares: (buffers) => cpu.sumOfSquares(buffers.map(own)),
   async compile(graph, keepsMemory) {
     const program = await cpu.compile(graph, keepsMemory)
     return {

@@ -244,6 +244,14 @@ export const opRows: readonly OpRow[] = [
     gradient: 'none',
   },
   {
+    op: 'toInt',
+    inputs: [[4, 8]],
+    build: (x) => g.toInt(g.round(g.mul(x, 10))),
+    shape: [4, 8],
+    value: (i, x) => Math.floor(10 * x(i) + 0.5),
+    gradient: 'none',
+  },
+  {
     op: 'clip',
     inputs: [[4, 8]],
     build: (x) => g.clip(x, -0.4, 0.7),
@@ -426,6 +434,18 @@ export const opRows: readonly OpRow[] = [
     build: (table) => g.gather(table, g.constant(Int32Array.of(1, 4, 4, 0), [2, 2])),
     shape: [2, 2, 2],
     value: ([i, j, k], table) => table([[1, 4, 4, 0][2 * i + j], k]),
+  },
+  {
+    op: 'writeRows',
+    note: 'a row twice with the same values',
+    inputs: [
+      [5, 2],
+      [1, 2],
+    ],
+    build: (table, row) => g.writeRows(table, g.constant(Int32Array.of(3, 3)), g.expand(row, [2, 2])),
+    shape: [5, 2],
+    value: ([i, j], table, row) => (i === 3 ? row([0, j]) : table([i, j])),
+    gradient: 'none',
   },
   {
     op: 'scatterAdd',

@@ -50,8 +50,8 @@ export const cpu: Backend = {
         to[at + k] += added[from + k]
   },
 
-  sumOfSquares: async (held) => sumOfSquares(array(held)),
-  load: async () => void (await import('./onnxruntime.js')).onnxruntime(),
+  sumOfSquares: async (all) => all.reduce((sum, held) => sum + sumOfSquares(array(held)), 0),
+  load: async () => void (await import('../onnxruntime.js')).onnxruntime(),
   compile: async (graph, keepsMemory) =>
     (await import('./program.js')).CpuProgram.compile(graph, keepsMemory),
 

@@ -9,7 +9,7 @@ import type { Tensor } from '../../graph/tensor.js'
 import { unshape } from '../../graph/unshape.js'
 import { threadCount } from '../../threads.js'
 import type { Buffers, DeviceBuffer, Program } from '../backend.js'
-import { onnxruntime } from './onnxruntime.js'
+import { onnxruntime } from '../onnxruntime.js'
 
 export class CpuProgram implements Program {
   private constructor(

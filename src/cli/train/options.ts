@@ -1,7 +1,8 @@
 /** The options of `quench train`, generated from the table of options (config/table.ts). */
 import { Option, type OptionValues } from 'commander'
+import type { OptionEntry, Takes } from '../../config/entry.js'
 import type { TrainOptions } from '../../config/options.js'
-import { type OptionEntry, optionEntries, type Takes } from '../../config/table.js'
+import { optionEntries } from '../../config/table.js'
 import {
   bytes,
   positiveInteger,

@@ -72,6 +72,15 @@ export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {})
     `plan: ${how} (${humanBytes(memory)} allowed), up to ${humanBytes(diskBytes)} of disk beside the output`,
     `  text       ${humanCount(textTokens)} tokens${written}`,
   ]
+  if (plan.device && (plan.device.name !== 'cpu' || plan.device.why !== undefined)) {
+    const { name, why } = plan.device
+    const onDevice = stages.map(({ deviceMemory = [] }) =>
+      deviceMemory.reduce((sum, { amount }) => sum + amount, 0),
+    )
+    const takes =
+      name === 'cpu' ? 'the processor' : `the GPU, up to ${humanBytes(Math.max(...onDevice))} of its memory`
+    lines.push(`  device     ${takes}${why === undefined ? '' : `: ${why}`}`)
+  }
   if (few)
     lines.push(
       `  ${humanCount(calibration)} tokens are few for matrices with ${few.inputs} inputs, so less will be recovered; ${humanCount(few.tokens)} would take about ${duration(few.seconds)}`,
@@ -103,8 +112,9 @@ export function describeItems({ stages, disk }: Plan): string[] {
     return rows.length > 0 ? [head, ...table(rows, new Set([0]), 2).map((row) => `  ${row}`)] : []
   }
   return [
-    ...stages.flatMap(({ stage, memory, work }) => [
+    ...stages.flatMap(({ stage, memory, deviceMemory = [], work }) => [
       ...list(`memory of ${stage}`, memory, humanBytes),
+      ...list(`memory of the GPU, ${stage}`, deviceMemory, humanBytes),
       ...list(`time of ${stage}`, work, duration),
     ]),
     ...list('disk beside the output, until the end', disk, humanBytes),

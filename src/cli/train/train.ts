@@ -1,7 +1,8 @@
 /** `quench train`: quantization-aware training of a GGUF file. */
 
 import { type Command, Option, type OptionValues } from 'commander'
-import { optionEntries, optionGroups } from '../../config/table.js'
+import { optionGroups } from '../../config/entry.js'
+import { optionEntries } from '../../config/table.js'
 import { UsageError } from '../../errors.js'
 import { helpEnd } from '../help.js'
 import { localModel, modelArgument } from '../models.js'

@@ -8,7 +8,7 @@
 import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 import type * as OnnxRuntime from 'onnxruntime-node'
-import { QuenchError } from '../../errors.js'
+import { QuenchError } from '../errors.js'
 
 const require = createRequire(import.meta.url)
 let loaded: typeof OnnxRuntime | undefined
