@@ -58,7 +58,9 @@ export async function planRun(model: Model, options: PlanOptions): Promise<Plan>
   const fit = wanted && fitting(model, options, wanted)
   const untrained = fit?.untrained ?? options.untrained?.at(-1) ?? new Set<string>()
   const bytes = (holder: Holder): number => Math.ceil(bytesOf(holder, model, options, untrained))
-  const inMemory = options.inMemory ?? bytes('solving in memory') <= memory
+  const inMemory =
+    options.inMemory ??
+    (bytes('solving in memory') <= memory && fitsDevice(model, options, untrained, true, 0))
   const solvingBytes = bytes(inMemory ? 'solving in memory' : 'solving one block at a time')
   if (options.inMemory !== undefined && wanted !== undefined && solvingBytes > memory)
     throw new QuenchError(
