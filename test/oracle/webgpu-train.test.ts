@@ -152,7 +152,8 @@ describe.skipIf(missing)('on the GPU', () => {
   })
 
   test('one block in memory at a time, as --device-memory allows', async () => {
-    const asked = options('one-block', { method: 'blockwise', calibration: 128, device: 'webgpu' })
+    const more = { method: 'blockwise', embeddings: 'no', calibration: 128, device: 'webgpu' } as const
+    const asked = options('one-block', more)
     const { inMemory, stages } = await planTraining(asked)
     expect(inMemory).toBe(true)
     const [{ deviceMemory: items = [] }] = stages
