@@ -1,5 +1,5 @@
 /** The number of threads that quench may use, for everything that starts threads. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { posix } from 'node:path'
 import { UsageError } from './errors.js'
@@ -36,11 +36,26 @@ export function useThreads(count: number): void {
 /** Threads that can run at once on this machine, even if fewer were requested on the command line. */
 export const machineThreads = (): number => ofMachine ?? threadCount()
 
-/** Cores on which nothing runs at this moment, this thread's own among them; all of them where the system does not tell. */
-export function idleCores(read: Read = readSmall, cores = cpus().length): number {
-  const running = Number(/^procs_running (\d+)$/m.exec(read('/proc/stat') ?? '')?.[1] ?? 1)
-  return cores - Math.max(0, running - 1)
+/** Names in a folder; none if it does not exist. */
+type List = (path: string) => readonly string[]
+
+/** Cores on which no other process runs at this moment; all of them where the system does not tell. */
+export function idleCores(read: Read = readSmall, list: List = listSmall, cores = cpus().length): number {
+  const running = Number(/^procs_running (\d+)$/m.exec(read('/proc/stat') ?? '')?.[1] ?? 0)
+  const own = list(tasks).filter((id) => /\) R /.test(read(`${tasks}/${id}/stat`) ?? '')).length
+  return cores - Math.max(0, running - own)
 }
+
+/** Milliseconds that threads of this process have waited for a core so far, all together; undefined where the system does not tell. */
+export function waitedForCores(read: Read = readSmall, list: List = listSmall): number | undefined {
+  const waited = list(tasks).map((id) =>
+    Number(read(`${tasks}/${id}/schedstat`)?.split(' ')[1] ?? Number.NaN),
+  )
+  const known = waited.filter((nanoseconds) => Number.isFinite(nanoseconds))
+  return known.length === 0 ? undefined : known.reduce((sum, nanoseconds) => sum + nanoseconds, 0) / 1e6
+}
+
+const tasks = '/proc/self/task'
 
 /** `threadCount` with its reason. */
 export function availableThreads(): Threads {
@@ -103,6 +118,14 @@ function upwards(mount: string, path: string): string[] {
   const folders: string[] = []
   for (let at = posix.normalize(path); at !== '/'; at = posix.dirname(at)) folders.push(posix.join(mount, at))
   return [...folders, mount]
+}
+
+function listSmall(path: string): readonly string[] {
+  try {
+    return readdirSync(path)
+  } catch {
+    return []
+  }
 }
 
 function readSmall(path: string): string | undefined {

@@ -1,16 +1,18 @@
 /**
  * How many threads compute a batch. ggml's threads wait for each other after every operation by spinning, so beside other work, where one
- * of them often has no core, two threads can be ten times as slow as one. Every batch is timed, and now and then a batch or two are computed
- * with half or twice the threads; the faster number is kept. What is computed must not depend on it: the only operation whose sums are
+ * of them often has no core, two threads can be ten times as slow as one. Every batch is timed. Where threads have to wait for cores, a batch
+ * or two are computed with half of them now and then, and where there are fewer than all, with twice as many; the faster number is kept. What is computed must not depend on it: the only operation whose sums are
  * divided among threads is flash attention to many cells of the cache, where a micro-batch is a single token (`isDivided`).
  */
 
-import { idleCores } from '../threads.js'
+import { idleCores, waitedForCores } from '../threads.js'
 
 /** A number of threads takes over if it needs less than this share of the time. */
 const faster = 0.9
 /** Batches before the first trial, and between trials where none was faster. */
-const intervals = { first: 2, longest: 256 }
+const intervals = { first: 2, watching: 16, longest: 256 }
+/** Share of the time that a thread waits for a core, below which fewer threads are not tried. */
+const waiting = 0.05
 /** The threads of a batch may still have to wake up, so the faster of two counts, unless the first is as slow as this. */
 const trials = 2
 const hopeless = 1.5
@@ -33,18 +35,22 @@ export class ThreadPace {
   #upwards = false
   #kept: number
   #follows = false
+  #last: { readonly time: number; readonly waited: number | undefined }
 
   /**
    * @param most threads to use
    * @param microBatch tokens of a micro-batch where attention may be divided; undefined if it never is
    * @param begin how many to begin with
+   * @param waited milliseconds that threads of this process have waited for cores so far
    */
   constructor(
     private readonly most: number,
     private readonly microBatch: number | undefined,
     begin = idleCores(),
+    private readonly waited: () => number | undefined = waitedForCores,
   ) {
     this.#kept = Math.max(1, Math.min(most, begin))
+    this.#last = { time: performance.now(), waited: waited() }
   }
 
   /** Threads for the next batch. @param sequenceIds of its tokens; undefined: all of one sequence */
@@ -66,14 +72,24 @@ export class ThreadPace {
   }
 
   #begin(): void {
-    const choices = [Math.ceil(this.#kept / 2), Math.min(2 * this.#kept, this.most)].filter(
-      (threads) => threads !== this.#kept,
-    )
+    const fewer = this.#mustWait() ? Math.ceil(this.#kept / 2) : this.#kept
+    const choices = [fewer, Math.min(2 * this.#kept, this.most)].filter((threads) => threads !== this.#kept)
     this.#batches = 0
-    if (choices.length === 0) return
+    if (choices.length === 0) {
+      this.#interval = Math.min(2 * this.#interval, intervals.watching)
+      return
+    }
     this.#upwards = !this.#upwards
     const threads = choices[choices.length === 2 && this.#upwards ? 1 : 0]
     this.#trial = { threads, batches: 0, least: Number.POSITIVE_INFINITY }
+  }
+
+  /** Whether threads have had to wait for cores since the last time; unknown counts as yes. */
+  #mustWait(): boolean {
+    const { time, waited } = this.#last
+    this.#last = { time: performance.now(), waited: this.waited() }
+    if (waited === undefined || this.#last.waited === undefined) return true
+    return this.#last.waited - waited > waiting * this.#kept * (this.#last.time - time)
   }
 
   #tried(trial: Trial, each: number): void {

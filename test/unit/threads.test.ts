@@ -1,7 +1,7 @@
 /** Threads by processors, by the limit of a container and by the environment. */
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.js'
-import { cpuQuota, idleCores, threadsOf } from '../../src/threads.js'
+import { cpuQuota, idleCores, threadsOf, waitedForCores } from '../../src/threads.js'
 
 /** The quota that a file system with only these files gives. */
 const quotaOf = (files: Record<string, string>) => cpuQuota((path) => files[path])
@@ -71,8 +71,37 @@ test('at least one thread, at most as many as processors, and the limit where it
     expect(() => threadsOf(wanted, 8, 8, undefined)).toThrow(UsageError)
 })
 
-test('cores that are idle', () => {
-  const stat = (running: number) => () => `cpu 1 2 3\nprocs_running ${running}\nprocs_blocked 0\n`
-  expect([1, 2, 4, 20].map((running) => idleCores(stat(running), 4))).toEqual([4, 3, 1, -15])
-  expect(idleCores(() => undefined, 4)).toBe(4)
+describe('other processes', () => {
+  const files = (running: number): Record<string, string> => ({
+    '/proc/stat': `cpu 1 2 3\nprocs_running ${running}\nprocs_blocked 0\n`,
+    '/proc/self/task/7/stat': '7 (node) R 1 7 7',
+    '/proc/self/task/8/stat': '8 (a) S (b) R 1 7 7',
+    '/proc/self/task/9/stat': '9 (worker) S 1 7 7',
+    '/proc/self/task/7/schedstat': '900 2500000 3\n',
+    '/proc/self/task/9/schedstat': '900 1500000 3\n',
+  })
+  const list = () => ['7', '8', '9']
+
+  test('leave cores idle', () => {
+    const cores = (running: number) => idleCores((path) => files(running)[path], list, 4)
+    expect([2, 3, 6, 20].map(cores)).toEqual([4, 3, 0, -14])
+    expect(
+      idleCores(
+        () => undefined,
+        () => [],
+        4,
+      ),
+    ).toBe(4)
+  })
+
+  test('make threads wait', () => {
+    expect(waitedForCores((path) => files(1)[path], list)).toBe(4)
+    expect(
+      waitedForCores(
+        () => undefined,
+        () => [],
+      ),
+    ).toBeUndefined()
+    expect(waitedForCores(() => undefined, list)).toBeUndefined()
+  })
 })
