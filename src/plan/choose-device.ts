@@ -5,6 +5,7 @@ import { gpuProblem } from '../backends/webgpu/probe.js'
 import type { Plan } from '../config/plan.js'
 import { onDevice } from '../engine/device-weights.js'
 import { Network } from '../engine/network.js'
+import { QuenchError } from '../errors.js'
 import type { Batch } from '../models/architecture.js'
 import { Random } from '../random.js'
 import type { Source } from '../student/source.js'
@@ -27,9 +28,13 @@ export async function chooseDevice(
   asked: DeviceName | 'auto',
   memory: number | undefined,
 ): Promise<Chosen> {
-  if (asked !== 'auto') return { backend: await openDevice(asked, memory), device: { name: asked } }
+  // In another process, since a driver may print what it likes, or end the process.
+  const why = asked === 'cpu' ? undefined : await gpuProblem()
+  if (asked !== 'auto') {
+    if (why !== undefined) throw new QuenchError(why)
+    return { backend: await openDevice(asked, memory), device: { name: asked } }
+  }
   const cpu = await openDevice('cpu')
-  const why = await gpuProblem()
   if (why !== undefined) return { backend: cpu, device: { name: 'cpu', why } }
   const gpu = await openDevice('webgpu', memory)
   const [slow, fast] = [await blockSeconds(source, batch, cpu), await blockSeconds(source, batch, gpu)]
