@@ -6,18 +6,20 @@
  *
  * Needs 7 GB of disk in the folder (default: that of temporary files) and a quiet machine. Reads come from the page cache where memory suffices.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { type Format, formatNamed } from '../src/formats/index.js'
 import { Random } from '../src/random.js'
 import { spreadOf } from '../src/speed/spread.js'
 import { writeFiles } from '../test/support/checkpoints.js'
 import { gaussian } from '../test/support/gaussian.js'
 import { byteLevelBpe } from '../test/support/tokenizer-files.js'
+import { quench } from './quench-process.js'
 
 const layers = Number(process.argv[2] ?? 25)
 const folder = mkdtempSync(join(resolve(process.argv[3] ?? tmpdir()), 'quench-convert-'))
@@ -66,11 +68,8 @@ async function writeRandomCheckpoint(path: string): Promise<number> {
   const json = Buffer.from(JSON.stringify(header))
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(json.length))
-  // The upper halves of a million normal values, again and again.
-  const pool = Buffer.from(
-    Uint16Array.from(new Uint32Array(gaussian(new Random(7), 1 << 20, 0.02).buffer), (bits) => bits >>> 16)
-      .buffer,
-  )
+  // A million normal values, again and again.
+  const pool = (formatNamed('BF16') as Format).encode({ w: gaussian(new Random(7), 1 << 20, 0.02) })
   const file = await open(join(path, 'model.safetensors'), 'w')
   await file.write(Buffer.concat([length, json]))
   for (let done = 0; done < at; done += pool.length)
@@ -94,25 +93,6 @@ function copy(from: string, to: string): number {
   return (performance.now() - start) / 1000
 }
 
-/** Tells the peak of its memory, in KiB, as it ends. */
-const telling =
-  'data:text/javascript,import{writeSync}from"node:fs";process.on("exit",()=>writeSync(3,String(process.resourceUsage().maxRSS)))'
-
-function convert(from: string, to: string): { seconds: number; peak: number } {
-  const cli = resolve(import.meta.dirname, '../dist/cli/main.js')
-  const start = performance.now()
-  const { status, stderr, output } = spawnSync(
-    process.execPath,
-    ['--import', telling, cli, 'convert', from, '-o', to],
-    {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-      encoding: 'utf8',
-    },
-  )
-  if (status !== 0) throw new Error(stderr)
-  return { seconds: (performance.now() - start) / 1000, peak: 1024 * Number(output[3]) }
-}
-
 try {
   const checkpoint = join(folder, 'random')
   const bytes = await writeRandomCheckpoint(checkpoint)
@@ -129,7 +109,7 @@ try {
     const copying = copy(source, copied)
     rmSync(copied)
     rmSync(converted, { force: true })
-    const { seconds, peak } = convert(checkpoint, converted)
+    const { seconds, peak } = await quench('convert', checkpoint, '-o', converted)
     const hashing = (await sha256(source)) + (await sha256(converted))
     runs.push({
       copying,

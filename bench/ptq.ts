@@ -5,15 +5,13 @@
  *
  *   npm run build && npx tsx bench/ptq.ts [MODEL-f16.gguf TEXT.txt IMPORTANCE-TEXT.txt] [TYPE,TYPE...] [--tokens N] [--calibration N] [--steps N]
  */
-import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import type { Readable } from 'node:stream'
-import { text as all } from 'node:stream/consumers'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { plusMinus } from '../src/format.js'
 import { evaluateFiles, makeImatrix, readTexts, recovered } from '../src/index.js'
+import { quench } from './quench-process.js'
 
 const { values, positionals } = parseArgs({
   options: {
@@ -30,27 +28,6 @@ const [
   types = 'Q4_0,Q4_K_M,NVFP4,Q3_K_M,Q2_K,Q2_0',
 ] = positionals
 const { tokens, calibration, steps } = values
-
-/** Tells the peak of its memory, in KiB, as it ends. */
-const telling =
-  'data:text/javascript,import{writeSync}from"node:fs";process.on("exit",()=>writeSync(3,String(process.resourceUsage().maxRSS)))'
-
-async function quench(...args: string[]): Promise<{ seconds: number; peak: number }> {
-  const start = performance.now()
-  const child = spawn(
-    process.execPath,
-    ['--import', telling, resolve(import.meta.dirname, '../dist/cli/main.js'), ...args],
-    { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] },
-  )
-  const [, , errors, told] = child.stdio as Readable[]
-  const [code, stderr, kib] = await Promise.all([
-    new Promise((done) => child.once('close', done)),
-    all(errors),
-    all(told),
-  ])
-  if (code !== 0) throw new Error(`quench ${args.join(' ')} ended with ${code}\n${stderr.slice(-1000)}`)
-  return { seconds: (performance.now() - start) / 1000, peak: 1024 * Number(kib) }
-}
 
 const folder = await mkdtemp(join(tmpdir(), 'quench-ptq-'))
 try {
