@@ -1,6 +1,7 @@
 /**
- * Compares a training step of `quench train --method distill` with the same in PyTorch 2 on the CPU, eager and compiled,
- * interleaved: the same model, tokens, rounding with learned scales, loss, clipping and Adam, f32, the same number of threads.
+ * Compares a training step of `quench train --method distill` with the same in PyTorch 2 on the CPU, eager, compiled, and
+ * compiled with autocast to bfloat16, interleaved: the same model, tokens, rounding with learned scales, loss, clipping and Adam,
+ * the same number of threads; f32 but for the last.
  * The teacher runs in every step on both sides. PyTorch keeps activations, as is its default; quench recomputes blocks.
  *
  *   npx tsx bench/pytorch.ts [types = Q4_0,Q2_K] [windows of 128 tokens = 4,16] [turns = 15] [model = the one that ships | block]
@@ -23,7 +24,7 @@ import { PyTorch, pythonWithTorch, writeModel } from './pytorch/process.js'
 import { clip, makeTrainer, modelPath, quartiles, randomWindows, rates, type Trainer } from './student.js'
 
 const [types = 'Q4_0,Q2_K', sizes = '4,16', turns = '15', model = 'shipped'] = process.argv.slice(2)
-const modes = ['eager', 'compiled'] as const
+const modes = ['eager', 'compiled', 'bf16'] as const
 type Seconds = Record<'quench' | (typeof modes)[number], number[]>
 
 /** Loss per token and gradients of the first step, as the optimizer receives them: sums over the tokens. */
@@ -79,8 +80,8 @@ async function compare(python: string, type: string, batch: Batch): Promise<void
       `${type}, ${tokens} tokens, ${model} model, ${threads} threads, PyTorch ${version} (seconds; in brackets the middle half)`,
     )
     await checkSame(trainer, windows, torch, folder)
-    const seconds: Seconds = { quench: [], eager: [], compiled: [] }
-    const losses: Seconds = { quench: [], eager: [], compiled: [] }
+    const seconds: Seconds = { quench: [], eager: [], compiled: [], bf16: [] }
+    const losses: Seconds = { quench: [], eager: [], compiled: [], bf16: [] }
     const missing = new Set<string>()
     for (let turn = 0; turn < Number(turns) + 2; turn++) {
       const start = performance.now()

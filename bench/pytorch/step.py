@@ -9,7 +9,10 @@ Reads a folder: `model.json` (shapes, formats, settings) and `values.f32` (all a
 JSON line for each line on standard input:
 
     {"command": "check"}                                  loss and gradients of the first step, written to gradients.f32
-    {"command": "step", "mode": "eager" | "compiled"}     {"seconds", "loss"}; each mode trains a student of its own
+    {"command": "step", "mode": MODE}                     {"seconds", "loss"}; each mode trains a student of its own
+
+Modes are `eager`, `compiled`, and `bf16`: compiled, with autocast to bfloat16 in the passes of teacher and student. Latents,
+rounding, loss and optimizer remain f32 there, as in mixed-precision training.
 """
 
 import json
@@ -131,7 +134,7 @@ def hidden(w):
 
 def log_probabilities(w):
     x = F.rms_norm(hidden(w), (model["width"],), w["output_norm.weight"], epsilon)
-    return F.log_softmax(F.linear(x, w[model["output"]]), -1)
+    return F.log_softmax(F.linear(x, w[model["output"]]).float(), -1)
 
 
 def teacher_target():
@@ -144,11 +147,12 @@ def divergence(w, target):
 
 
 class Student:
-    def __init__(self, compiled):
+    def __init__(self, mode):
         self.tensors = {name: Tensor(t) for name, t in model["student"].items()}
         weights = lambda: {name: t.weights() for name, t in self.tensors.items()}
-        wrap = torch.compile if compiled else (lambda f: f)
+        wrap = (lambda f: f) if mode == "eager" else torch.compile
         self.round, self.target, self.loss = wrap(weights), wrap(teacher_target), wrap(divergence)
+        self.autocast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=mode == "bf16")
         groups = {"weight": [], "scale": []}
         for t in self.tensors.values():
             for key, latent in t.latents.items():
@@ -163,7 +167,8 @@ class Student:
         """The loss summed over all positions, the rounded weights, and its gradients with respect to them."""
         rounded = self.round()
         leaves = {name: w.detach().requires_grad_() for name, w in rounded.items()}
-        loss = self.loss(leaves, self.target())
+        with self.autocast():
+            loss = self.loss(leaves, self.target())
         loss.backward()
         return loss, rounded, [w.grad for w in leaves.values()]
 
@@ -183,13 +188,13 @@ students = {}
 
 def student(mode):
     if mode not in students:
-        students[mode] = Student(compiled=mode == "compiled")
+        students[mode] = Student(mode)
     return students[mode]
 
 
 def answer(request):
     if request["command"] == "check":
-        loss, _, gradients = Student(compiled=False).gradients()
+        loss, _, gradients = Student("eager").gradients()
         joined = np.concatenate([g.numpy().ravel() for g in gradients])
         joined.astype(np.float32).tofile(os.path.join(folder, "gradients.f32"))
         return {"loss": loss.item() / tokens.numel()}
