@@ -117,8 +117,8 @@ export function smallestHolder(
 ): string | undefined {
   for (const format of latticeFormats) {
     if (columns % format.blockSize !== 0) continue
-    const placed = placeOnGrid(format, values, emptyCodes(format, values.length / format.blockSize))
-    if (placed && placed.kept >= (share - tolerated) * placed.groups) return format.name
+    const codes = emptyCodes(format, values.length / format.blockSize)
+    if (placeOnGrid(format, values, codes, share - tolerated)) return format.name
   }
   return undefined
 }

@@ -12,6 +12,7 @@ import type { FloatRounding } from '../formats/float-rounding.js'
 
 /** Greatest multiple that is tried, that of eight-bit codes. */
 const mostLevels = 127
+const reciprocals = Float64Array.from({ length: mostLevels + 2 }, (_, code) => 1 / code)
 
 /** A group on a lattice: weight = step * code + offset, within the rounding of the weights. */
 export interface Fit {
@@ -61,35 +62,51 @@ export function fitMultiples(
     return { step: 0, low: 0, high: 0, offset: 0, least: 0, greatest: 0, evidence: 0 }
   }
   if (!Number.isFinite(largest)) return undefined
-  const error = rounding.errors[(bits[at] >>> 23) & 255]
+  const { errors } = rounding
+  const error = errors[(bits[at] >>> 23) & 255]
   const most = distinctLevels(rounding)
   for (let turn = 0; turn <= most; turn++) {
     const multiple = turn === 0 ? first : turn
     if ((turn === first && turn > 0) || multiple > most) continue
     let low = (largest - error) / multiple
     let high = (largest + error) / multiple
+    let inverse = 2 / (low + high)
     let evidence = -Math.log2(most)
+    // Of chances, whose logarithms are added up before it becomes too small.
+    let product = 1
     let i = 0
     for (; i < length; i++) {
       const value = values[start + i]
       const size = Math.abs(value)
-      const step = (low + high) / 2
-      const code = Math.round(size / step)
-      codes[i] = value < 0 ? -code : code
+      // Rounded by truncation of a positive number.
+      const signed = ((value * inverse + (mostLevels + 0.5 + 1)) | 0) - (mostLevels + 1)
+      codes[i] = signed
+      const code = signed < 0 ? -signed : signed
       if (code === 0) {
         if (size !== 0) break
         continue
       }
       if (start + i === at) continue
-      const spread = rounding.errors[(bits[start + i] >>> 23) & 255]
-      const width = 2 * (spread / step) + (code * (high - low)) / step
-      if (width < 1) evidence -= Math.log2(width)
-      low = Math.max(low, (size - spread) / code)
-      high = Math.min(high, (size + spread) / code)
-      if (low > high) break
+      const spread = errors[(bits[start + i] >>> 23) & 255]
+      const width = (2 * spread + code * (high - low)) * inverse
+      if (width < 1) {
+        product *= width
+        if (product < 2 ** -900) {
+          evidence -= Math.log2(product)
+          product = 1
+        }
+      }
+      const from = (size - spread) * reciprocals[code]
+      const to = (size + spread) * reciprocals[code]
+      if (from > low || to < high) {
+        if (from > low) low = from
+        if (to < high) high = to
+        if (low > high) break
+        inverse = 2 / (low + high)
+      }
     }
     if (i < length) continue
-    return reduced(values, start, length, codes, low, high, evidence)
+    return reduced(values, start, length, codes, low, high, evidence - Math.log2(product))
   }
   return undefined
 }
@@ -108,10 +125,10 @@ function reduced(
   for (let i = 0; i < length && factor !== 1; i++) factor = commonFactor(factor, Math.abs(codes[i]))
   let [least, greatest, products, squares] = [0, 0, 0, 0]
   for (let i = 0; i < length; i++) {
-    const code = codes[i] / factor
+    const code = factor === 1 ? codes[i] : codes[i] / factor
     codes[i] = code
-    least = Math.min(least, code)
-    greatest = Math.max(greatest, code)
+    if (code < least) least = code
+    if (code > greatest) greatest = code
     products += code * values[start + i]
     squares += code * code
   }

@@ -13,6 +13,7 @@ import { dequantizeRows, NEEDS_IMPORTANCE, quantizeRows } from '../llama/index.j
 import { readWeights } from '../models/weights.js'
 import { detectLattice } from './detect.js'
 import { latticeOf } from './file.js'
+import { KeepThreads } from './keep-rows.js'
 import { type Placed, placeOnGrid } from './place.js'
 
 /** A matrix on a grid that its type does not hold. */
@@ -56,8 +57,8 @@ export function keepBytes(
   return format.encode(codes)
 }
 
-/** Weights that are read at once. */
-const pieceWeights = 2 ** 22
+/** Weights that a thread gets at once. */
+const pieceWeights = 2 ** 20
 
 /** What a quantization does to the matrices on a grid. */
 export interface LatticePlan {
@@ -82,8 +83,8 @@ export async function planLattices(
     if (!found) continue
     const { rows, type: holder } = found
     const format = formatOf(type)
-    const placed = format && placeOnGrid(format, rows, emptyCodes(format, rows.length / blockSize))
-    if (placed && placed.kept >= leastKept * placed.groups) kept.set(source.name, name)
+    if (format && placeOnGrid(format, rows, emptyCodes(format, rows.length / blockSize), leastKept))
+      kept.set(source.name, name)
     else {
       const error = errorOf(type, rows, source.shape[0])
       lost.push({ name, type: typeName, ...(holder !== undefined && { holder }), error })
@@ -107,28 +108,34 @@ function errorOf(type: number, weights: Float32Array, columns: number): number {
 /**
  * Puts the codes of the matrices that keep them into a file that was quantized from `input`.
  * @param output the first of its parts
+ * @param onWeights gets the number of weights whose codes are kept so far, and of all
  * @returns undefined if no matrix lies on a grid
  */
 export async function keepLattices(
   input: string,
   output: string,
   { kept, lost }: LatticePlan,
+  onWeights: (done: number, total: number) => void = () => {},
 ): Promise<KeptLattices | undefined> {
   if (kept.size + lost.length === 0) return undefined
   const from = await openGguf(input)
+  const threads = new KeepThreads()
   try {
     const to = await openGguf(output)
     try {
-      const sums = { weights: 0, groups: 0, kept: 0, squares: 0, squaredError: 0 }
-      for (const [source, name] of kept) {
-        const target = to.tensor(name)
-        const placed = await keepTensor(from, to, target, source)
-        sums.weights += target.elements
-        for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
-      }
+      const sums = { groups: 0, kept: 0, squares: 0, squaredError: 0 }
+      const targets = [...kept].map(([source, name]) => ({ source, target: to.tensor(name) }))
+      const weights = targets.reduce((sum, { target }) => sum + target.elements, 0)
+      let done = 0
+      for (const { source, target } of targets)
+        await keepTensor(from, to, target, source, threads, (placed, count) => {
+          for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
+          done += count
+          onWeights(done, weights)
+        })
       return {
         matrices: kept.size,
-        weights: sums.weights,
+        weights,
         left: sums.groups === 0 ? 0 : 1 - sums.kept / sums.groups,
         error: sums.squares === 0 ? 0 : Math.sqrt(sums.squaredError / sums.squares),
         lost,
@@ -137,30 +144,41 @@ export async function keepLattices(
       await to.close()
     }
   } finally {
+    await threads.dispose()
     await from.close()
   }
 }
 
-/** Rewrites a tensor of the output, whose type holds grids. */
-async function keepTensor(from: Gguf, to: Gguf, target: TensorInfo, source: string): Promise<Placed> {
-  const format = formatOf(target.type) as Format
+/** Rewrites a tensor of the output, whose type holds grids. @param onPiece is called in the order of the rows */
+async function keepTensor(
+  from: Gguf,
+  to: Gguf,
+  target: TensorInfo,
+  source: string,
+  threads: KeepThreads,
+  onPiece: (placed: Placed, weights: number) => void,
+): Promise<void> {
   const file = to.files[target.file]
   const handle = await open(file, 'r+').catch((error: unknown) => {
     throw systemError(file, error)
   })
+  let written: Promise<void> = Promise.resolve()
   try {
-    const sums = { groups: 0, kept: 0, squares: 0, squaredError: 0 }
     for await (const { weights, at, bytes } of pieces(from, to, target, source)) {
-      const codes = format.decode(bytes)
-      const placed = placeOnGrid(format, weights, codes) as Placed
-      for (const key of ['groups', 'kept', 'squares', 'squaredError'] as const) sums[key] += placed[key]
-      const encoded = format.encode(codes)
-      await handle.write(encoded, 0, encoded.length, target.offset + at)
+      const keep = await threads.next()
+      const count = weights.length
+      const piece = keep({ type: target.type, weights, bytes }).then(async ({ bytes, placed }) => {
+        await handle.write(bytes, 0, bytes.length, target.offset + at)
+        return placed
+      })
+      written = Promise.all([piece, written]).then(([placed]) => onPiece(placed, count))
+      written.catch(() => {}) // awaited below
     }
-    return sums
+    await written
   } catch (error) {
     throw systemError(file, error)
   } finally {
+    await written.catch(() => {})
     await handle.close()
   }
 }

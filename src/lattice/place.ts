@@ -37,9 +37,15 @@ export const latticeFormats: readonly Format[] = formats
 /**
  * Puts the groups of weights that lie on a lattice into `codes`, which come from a quantizer; other groups stay as they are.
  * @param values whole blocks
- * @returns undefined for a format that cannot hold lattices
+ * @param least share of the groups that must keep their codes; it ends early where they cannot
+ * @returns undefined for a format that cannot hold lattices, or not enough of the groups
  */
-export function placeOnGrid(format: Format, values: Float32Array, codes: Codes): Placed | undefined {
+export function placeOnGrid(
+  format: Format,
+  values: Float32Array,
+  codes: Codes,
+  least = 0,
+): Placed | undefined {
   const grid = plainGrid(format)
   if (!grid) return undefined
   const { groupSize, scale, offset } = grid
@@ -53,7 +59,10 @@ export function placeOnGrid(format: Format, values: Float32Array, codes: Codes):
     const placed = offset
       ? placeShifted(weights, start, grid, found, first)
       : placeMultiples(weights, start, grid, found, first)
-    if (!placed) continue
+    if (!placed) {
+      if (group + 1 - kept > (1 - least) * groups) return undefined
+      continue
+    }
     first = Math.max(1, placed.fit.greatest, -placed.fit.least)
     codes[scale.block.field][group] = placed.scale
     if (offset) codes[offset.block.field][group] = placed.offset * offset.sign
@@ -95,16 +104,18 @@ function placeMultiples(
   }
   let best: PlacedGroup | undefined
   let bestError = scaleTolerance * fit.step
-  for (let size = 1; size * top <= largest; size++)
+  for (let size = 1; size * top <= largest; size++) {
+    // Halves have the same relative precision at every size, other scales have not.
+    if (best && rounding.as === 'half') break
     for (const multiplier of [size, -size]) {
-      if (best && rounding.as === 'half') break
-      if (!onLevels(codes, multiplier, levels)) continue
+      if (!onLevels(codes, fit, multiplier, levels)) continue
       const stored = storedScale(rounding, fit.step / multiplier)
       const error = Math.abs(stored * multiplier - fit.step)
       if (!(error < bestError)) continue
       bestError = error
       best = { fit, scale: stored, offset: 0, multiplier }
     }
+  }
   return best
 }
 
@@ -133,11 +144,16 @@ function storedScale(rounding: ScaleRounding, value: number): number {
   return Number.isFinite(stored) ? stored : Number.NaN
 }
 
-function onLevels(codes: Int16Array, multiplier: number, levels: GridLayout['levels']): boolean {
-  const { lo, hi, table } = levels
-  for (const code of codes) {
-    const level = code * multiplier
-    if (level < lo || level > hi || (table && nearest(levels, level) !== level)) return false
-  }
-  return true
+function onLevels(
+  codes: Int16Array,
+  { least, greatest }: Fit,
+  multiplier: number,
+  { lo, hi, table }: GridLayout['levels'],
+): boolean {
+  const [a, b] = [least * multiplier, greatest * multiplier]
+  if (a < lo || a > hi || b < lo || b > hi) return false
+  return (
+    table === undefined ||
+    codes.every((code) => nearest({ lo, hi, table }, code * multiplier) === code * multiplier)
+  )
 }

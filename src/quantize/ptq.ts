@@ -22,7 +22,7 @@ import { checkSettings, type QuantizeSettings, settingNames, typeFiles, writesIt
 import { checkPossible, type PreparedQuantization, prepareQuantization, type QuantizePlan } from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
-  /** Called with the bytes written so far, a few times a second. */
+  /** Stages are `quantize` (bytes), `grid` where codes of a checkpoint are kept (weights), and `checksum` (bytes). */
   readonly onProgress?: (event: ProgressEvent) => void
 }
 
@@ -135,7 +135,9 @@ async function write(
     if (weights.problem !== undefined) throw new FileError(input.path, weights.problem)
     if (done.status === 'rejected') throw done.reason
     stopWatching()
-    const lattice = await keepLattices(input.path, temporaries[0], lattices)
+    const lattice = await keepLattices(input.path, temporaries[0], lattices, (done, total) =>
+      onProgress?.({ stage: 'grid', done, total }),
+    )
     await seal(temporaries[0], provenance, onProgress)
     // The first part comes last, since it names the others.
     for (const [part, temporary] of [...temporaries.entries()].toReversed())

@@ -2,8 +2,10 @@
 import { type Command, Option } from 'commander'
 import { optionEntries } from '../../config/table.js'
 import { UsageError } from '../../errors.js'
+import { humanCount } from '../../format.js'
 import { fileTypeNamed } from '../../gguf/file-types.js'
 import type { KeptLattices } from '../../lattice/index.js'
+import type { ProgressEvent } from '../../notices.js'
 import { type QuantizeMethod, quantizeMethods } from '../../quantize/methods.js'
 import type { QuantizeSettings } from '../../quantize/options.js'
 import type { QuantizeFileResult } from '../../quantize/ptq.js'
@@ -133,13 +135,23 @@ export function addQuantize(program: Command): void {
       const { quantizeFile } = await import('../../quantize/ptq.js')
       const result = await quantizeFile(input, output, type, {
         ...settings,
-        onProgress: eventLine(`quantizing to ${type}`, (bytes) => `${humanBytes(bytes)}/s`, 'quantize'),
+        onProgress: showProgress(type),
       })
       clearProgress()
       result.warnings.forEach(printWarning)
       if (options.json) printJson(result)
       else print(describe(result))
     })
+}
+
+function showProgress(type: string): (event: ProgressEvent) => void {
+  const bytes = (rate: number): string => `${humanBytes(rate)}/s`
+  const lines = new Map([
+    ['quantize', eventLine(`quantizing to ${type}`, bytes, 'quantize')],
+    ['grid', eventLine('keeping codes', (rate) => `${humanCount(rate)} weights/s`, 'grid')],
+    ['checksum', eventLine('computing checksums', bytes, 'checksum')],
+  ])
+  return (event) => lines.get(event.stage)?.(event)
 }
 
 async function settingsOf(options: QuantizeOptions): Promise<QuantizeSettings> {

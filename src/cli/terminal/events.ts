@@ -11,7 +11,7 @@ interface EventBase {
 }
 
 /**
- * A stage has begun: `text`, `quantize`, `errors`, `sensitivities`, `candidates`, `evaluate`, `chat`, `tasks`, `continue`, `bench`, `tensors`, `write`, `checksum`, or one of a training run:
+ * A stage has begun: `text`, `quantize`, `grid`, `errors`, `sensitivities`, `candidates`, `evaluate`, `chat`, `tasks`, `continue`, `bench`, `tensors`, `write`, `checksum`, or one of a training run:
  * `measure`, `write text`, `teacher`, `train`, and the block-wise stage under its method's name.
  */
 interface StageEvent extends EventBase {
