@@ -6,7 +6,7 @@ import { withCleanup } from '../cleanup.js'
 import type { TrainOptions } from '../config/options.js'
 import type { WindowOrder } from '../data/order.js'
 import { QuenchError } from '../errors.js'
-import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../optimizer/schedule.js'
+import { expectedSteps, isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../optimizer/schedule.js'
 import { Checkpoints, type Progress } from '../resume/checkpoint.js'
 import type { Settings } from '../resume/settings.js'
 import { type KindWindows, meanOf } from '../validation/validation.js'
@@ -93,7 +93,7 @@ async function loop(
       options.seconds !== undefined &&
       isTimed(options.seconds, progress, timing)
     if (planned) progress.steps = planSteps(options.seconds ?? 0, progress, timing)
-    const steps = progress.steps ?? number
+    const steps = progress.steps ?? expectedSteps(options.seconds, progress, timing)
     const tokens = steps * distillation.network.tokens
     options.onProgress?.({ stage: 'train', done: number, total: steps, tokens, loss })
     if (isValidationStep(number, progress.steps)) await validated(distillation, validation, progress)

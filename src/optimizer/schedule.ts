@@ -48,10 +48,18 @@ export function planSteps(
   { step, elapsed, validating }: Clock,
   timing: readonly number[],
 ): number {
-  const usual = timing.slice(1).reduce((a, b) => a + b, 0) / (timing.length - 1)
+  const counted = timing.length > 1 ? timing.slice(1) : timing
+  const usual = counted.reduce((a, b) => a + b, 0) / counted.length
   const left = seconds - elapsed - validations * validating
   return step + Math.max(0, Math.floor(left / usual))
 }
+
+/** Steps to report as long as their number is not planned: as many as fit by what was timed so far, and one more than were done. */
+export const expectedSteps = (
+  seconds: number | undefined,
+  clock: Clock,
+  timing: readonly number[],
+): number => Math.max(clock.step + 1, seconds === undefined ? 0 : planSteps(seconds, clock, timing))
 
 /** Number of validations in a run, including the one after the last step. */
 export const validations = 4

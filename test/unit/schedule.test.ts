@@ -1,7 +1,7 @@
 /** The learning-rate schedule. */
 import fc from 'fast-check'
 import { describe, expect, it, test } from 'vitest'
-import { isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../../src/optimizer/schedule.js'
+import { expectedSteps, isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../../src/optimizer/schedule.js'
 
 test('rises in a line, then falls along half a cosine to the floor', () => {
   const schedule = { steps: 110, warmup: 10, floor: 0.02 }
@@ -47,6 +47,13 @@ describe('planning', () => {
     expect(planSteps(100, clock, [7, 1, 1, 1])).toBe(94)
     expect(planSteps(5, clock, [7, 1, 1, 1])).toBe(4)
     expect(planSteps(100, { ...clock, validating: 5 }, [7, 1, 1, 1])).toBe(74)
+  })
+
+  it('reports more steps than are done as long as their number is not planned', () => {
+    const clock = { step: 1, elapsed: 10, validating: 0 }
+    expect(expectedSteps(100, clock, [9])).toBe(11)
+    expect(expectedSteps(5, clock, [9])).toBe(2)
+    expect(expectedSteps(undefined, clock, [9])).toBe(2)
   })
 
   it('times a tenth of what is left for steps, and four of them at least', () => {
