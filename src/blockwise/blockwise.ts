@@ -14,6 +14,7 @@ import { joinWindows } from '../data/windows.js'
 import type { Network } from '../engine/network.js'
 import { QuenchError } from '../errors.js'
 import type { Parameter } from '../optimizer/parameter.js'
+import { blocksUseImportance } from '../quantize/needs-importance.js'
 import type { BlocksOnDisk } from '../resume/blocks-on-disk.js'
 import type { ExportCheck } from '../student/export.js'
 import type { Source } from '../student/source.js'
@@ -169,7 +170,7 @@ function parts({ parameters }: Student, { config }: Network): [name: string, par
   return [['outside', parameters.filter(({ name }) => !name.startsWith('blk.'))], ...blocks]
 }
 
-/** Divergence on the validation text of the reference quantizer, without and with importances, and of the solution. */
+/** Divergence on the validation text of the reference quantizer, without and with importances (which may count for nothing), and of the solution. */
 export interface OneBlockResult {
   readonly plain: Divergence
   readonly weighed: Divergence
@@ -198,6 +199,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     // Only matrices in blocks have importances, so tensors outside the blocks are the same for all three.
     const outer = new Map<string, DeviceBuffer>()
     const [plain, weighed, own] = [1, 2, 3].map(() => new StudentWeights(backend, source, types, outer))
+    const weighs = blocksUseImportance(types)
     const { path } = source.gguf
     const { bounds } = trial
     const full = source.weights
@@ -216,7 +218,7 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
     })
     const seen = {
       plain: await heldOf('plain', plain),
-      weighed: await heldOf('weighed', weighed),
+      ...(weighs && { weighed: await heldOf('weighed', weighed) }),
       own: await heldOf('own', own),
       teacher: await heldOf('teacher', teacher),
     }
@@ -227,10 +229,12 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       const block = await makeBlock(backend, source, types, layer)
       plain.take(block)
       await advance(network, layer, seen.plain.states, plain)
-      const better = await makeBlock(backend, source, types, layer, importance)
-      weighed.take(better)
+      const better = weighs ? await makeBlock(backend, source, types, layer, importance) : block
       own.take(better)
-      await advance(network, layer, seen.weighed.states, weighed)
+      if (seen.weighed) {
+        weighed.take(better)
+        await advance(network, layer, seen.weighed.states, weighed)
+      }
       let done: Advanced | undefined
       if (!(await disk.loadCodes(`block-${layer}`, better.parameters))) {
         const report = (share: number): void => onProgress?.(layer + share, layers)
@@ -255,9 +259,10 @@ export function solveOneBlockAtATime(options: OneBlockOptions): Promise<OneBlock
       }
       return divergenceOf(validation, means)
     }
+    const ofPlain = await divergence(seen.plain)
     return {
-      plain: await divergence(seen.plain),
-      weighed: await divergence(seen.weighed),
+      plain: ofPlain,
+      weighed: seen.weighed ? await divergence(seen.weighed) : ofPlain,
       solved: await divergence(seen.own),
     }
   })

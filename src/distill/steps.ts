@@ -6,7 +6,14 @@ import { withCleanup } from '../cleanup.js'
 import type { TrainOptions } from '../config/options.js'
 import type { WindowOrder } from '../data/order.js'
 import { QuenchError } from '../errors.js'
-import { expectedSteps, isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../optimizer/schedule.js'
+import {
+  expectedSteps,
+  isTimed,
+  isValidationStep,
+  planSteps,
+  rateAt,
+  warmupOf,
+} from '../optimizer/schedule.js'
 import { Checkpoints, type Progress } from '../resume/checkpoint.js'
 import type { Settings } from '../resume/settings.js'
 import { type KindWindows, meanOf } from '../validation/validation.js'

@@ -55,11 +55,8 @@ export function planSteps(
 }
 
 /** Steps to report as long as their number is not planned: as many as fit by what was timed so far, and one more than were done. */
-export const expectedSteps = (
-  seconds: number | undefined,
-  clock: Clock,
-  timing: readonly number[],
-): number => Math.max(clock.step + 1, seconds === undefined ? 0 : planSteps(seconds, clock, timing))
+export const expectedSteps = (seconds: number | undefined, clock: Clock, timing: readonly number[]): number =>
+  Math.max(clock.step + 1, seconds === undefined ? 0 : planSteps(seconds, clock, timing))
 
 /** Number of validations in a run, including the one after the last step. */
 export const validations = 4

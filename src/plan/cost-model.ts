@@ -12,7 +12,7 @@ import type { BlockSeconds } from './probe.js'
 /** Seconds of the block-wise stage in all blocks, item by item; most items scale with the weights of blocks relative to the first. */
 export function solvingWork(
   model: Model,
-  { calibration, importance, validation, trial, batch }: PlanOptions,
+  { calibration, importance, validation, weighs, trial, batch }: PlanOptions,
   inMemory: boolean,
   { prepare, forward, moments, rest, factors, rounding, compiling }: BlockSeconds,
 ): Item[] {
@@ -31,8 +31,8 @@ export function solvingWork(
     { what: 'least-squares targets and rounding', amount: model.config.layers * rounding },
     // With one block at a time, the validation text passes through the blocks too, also through the reference quantizer's.
     {
-      what: 'validation of teacher, student and both PTQ files',
-      amount: inMemory ? 0 : blocks * 4 * Math.ceil(validation / batch) * forward,
+      what: 'validation of teacher, student and PTQ',
+      amount: inMemory ? 0 : blocks * (weighs === false ? 3 : 4) * Math.ceil(validation / batch) * forward,
     },
   ]
 }

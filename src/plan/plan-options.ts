@@ -17,6 +17,8 @@ export interface PlanOptions {
   readonly batch: number
   readonly calibration: number
   readonly validation: number
+  /** Whether the reference quantizer makes another file with importances than without, which is validated too. Default: it does. */
+  readonly weighs?: boolean
   /** Tokens for importances, and tokens that decide among the candidates of a matrix. */
   readonly importance: number
   readonly trial: number

@@ -135,10 +135,10 @@ function layOut(
   const { memory } = options
   const held = (holder: Holder): Item[] => memoryOf(holder, model, options, untrained)
   const { fisher, validating } = otherSeconds(model, options, speeds.forward, product)
-  // The reference quantizer's two files are validated before the block-wise stage, and its result after it.
+  // The reference quantizer's files are validated before the block-wise stage, and its result after it.
   const beside: Item[] = [
     { what: 'Fisher information', amount: options.calibration > 0 && usesFisher(model) ? fisher : 0 },
-    { what: 'validation of both PTQ files and the result', amount: 3 * validating },
+    { what: 'validation of PTQ and the result', amount: (options.weighs === false ? 2 : 3) * validating },
   ]
   const workFrom = (calibration: number): Item[] => [
     ...(inMemory ? beside : []),

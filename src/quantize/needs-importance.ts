@@ -11,6 +11,16 @@ const ignoring = new Set([
 /** Whether ggml's quantizer of a file type weighs errors by importances; for the others it ignores them. */
 export const usesImportance = (type: string): boolean => !ignoring.has(type)
 
+/** ggml_type ids of F32, F16, Q8_0, BF16, TQ1_0, TQ2_0, MXFP4, NVFP4, Q1_0 and Q2_0. */
+const ignoringTensors = new Set([0, 1, 8, 30, 34, 35, 39, 40, 41, 42])
+
+/** Whether ggml's quantizer of a tensor type (ggml_type id) weighs errors by importances. */
+export const typeUsesImportance = (type: number): boolean => !ignoringTensors.has(type)
+
+/** Whether it does so for any matrix of the blocks, given ggml_type ids by tensor. */
+export const blocksUseImportance = (types: ReadonlyMap<string, number>): boolean =>
+  [...types].some(([name, type]) => !isOuter(name) && typeUsesImportance(type))
+
 /** File types that have matrices of such a tensor type as is refused without importances (below). */
 const needing = new Set([
   ...['IQ3_XS', 'IQ3_XXS', 'Q2_K_S'],

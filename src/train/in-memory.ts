@@ -1,4 +1,5 @@
 /** A run with the whole student in memory: a block-wise solution first, then training end to end. */
+
 import { hasBlocks, loadBlocks, solveInMemory } from '../blockwise/blockwise.js'
 import { fisherOf } from '../blockwise/fisher.js'
 import { defaults } from '../config/defaults.js'
@@ -9,6 +10,7 @@ import { TeacherCache } from '../engine/teacher-cache.js'
 import { MomentFile } from '../optimizer/adam-state-file.js'
 import { usesFisher } from '../plan/memory.js'
 import { teacherCacheBytes } from '../plan/step-cost.js'
+import { blocksUseImportance } from '../quantize/needs-importance.js'
 import { checkpointExists, checkpointPath, loadCheckpoint, type Progress } from '../resume/checkpoint.js'
 import { momentsPath, teacherPath } from '../resume/disk.js'
 import { type TrainedTensors, trainedParameters } from '../student/export.js'
@@ -64,6 +66,7 @@ export class InMemory implements State {
       const began = performance.now()
       const plain = await distillation.validate(text.validation, told)
       const validating = (performance.now() - began) / 1000
+      if (!blocksUseImportance(run.types)) return { plain, weighed: plain, validating }
       await this.quantize(await run.importance())
       quantized = 'importance'
       return { plain, weighed: await distillation.validate(text.validation, told), validating }

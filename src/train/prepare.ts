@@ -22,6 +22,7 @@ import type { PlanOptions } from '../plan/plan-options.js'
 import { probeBlock } from '../plan/probe.js'
 import type { Adjustable } from '../plan/time-budget.js'
 import { type ModelImportance, missingEntries, readImportanceOf } from '../quantize/imatrix/of-model.js'
+import { blocksUseImportance } from '../quantize/needs-importance.js'
 import { checkDisk } from '../resume/disk.js'
 import { resolveResume, settingsOf } from '../resume/resolve-resume.js'
 import type { Settings } from '../resume/settings.js'
@@ -108,6 +109,7 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
     importance: imatrix ? 0 : tokens.importance,
     trial: tokens.trial,
     validation: tokens.validation,
+    weighs: blocksUseImportance(types),
     steps: options.steps ?? (options.seconds === undefined ? defaults.steps : undefined),
     seconds: options.seconds,
     text: tokens.train,

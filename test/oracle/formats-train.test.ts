@@ -30,7 +30,7 @@ const types = Object.keys(recipes).filter((name, i, all) => {
 test.each(types)('%s', async (type) => {
   const report = await train({
     ...{ input: join(folder, 'model.gguf'), output: join(folder, `${type}.gguf`), type },
-    ...{ data: [join(folder, 'text.txt')], tokens: 2048, context: 64, batch: 128, validation: 512, steps: 4 },
+    ...{ data: [join(folder, 'text.txt')], tokens: 1024, context: 64, batch: 128, validation: 512, steps: 4 },
   })
   expect(report.check).toMatchObject({ differing: 0 })
   expect(report.check.weights).toBeGreaterThan(400_000)

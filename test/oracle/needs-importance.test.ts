@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ggmlTypeId, QUANTIZABLE_TYPES, quantizeRows } from '../../src/llama/index.js'
-import { needsMatrix, usesImportance } from '../../src/quantize/needs-importance.js'
+import { needsMatrix, typeUsesImportance, usesImportance } from '../../src/quantize/needs-importance.js'
 import { quantizedTypes } from '../../src/quantize/options.js'
 import { planQuantization } from '../../src/quantize/plan.js'
 import { Random } from '../../src/random.js'
@@ -43,6 +43,10 @@ const weighed = new Set(
     return Buffer.compare(a, b) !== 0
   }),
 )
+
+test('which tensor types use importances', () => {
+  expect(QUANTIZABLE_TYPES.filter(typeUsesImportance)).toEqual([...weighed])
+})
 
 test.each(quantizedTypes)('%s', async (type) => {
   const plain = await planQuantization(model, type)

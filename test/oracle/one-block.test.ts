@@ -52,6 +52,27 @@ test.each([
   expect(whole.length).toBeLessThanOrEqual(4)
 })
 
+test('a type that takes no importances', async () => {
+  const input = join(folder, 'ignoring.gguf')
+  await writeTinyGguf(input, { layers: 2, width: 64, heads: 2, headsKV: 1, feedForward: 64 })
+  const source = await openSource(input)
+  await source.gguf.close()
+  const options = {
+    ...{ input, type: 'Q2_0', data: [join(folder, 'text.txt')], tokens: 512, context: 64, validation: 512 },
+    ...{ batch: plan.batch, calibration: plan.calibration, method: 'blockwise' as const },
+  }
+  const whole = await train({ ...options, output: join(folder, 'whole.gguf') })
+  const report = await train({
+    ...{ ...options, output: join(folder, 'ignoring-out.gguf') },
+    memory: Math.ceil(bytesOf('solving one block at a time', source, plan)) + 1,
+  })
+  expect(report.plan.inMemory).toBe(false)
+  expect(report.check.differing).toBe(0)
+  expect(report.written).toBe('qat')
+  expect(report.opponent).toBe('plain')
+  expect(report.validation[0].mean).toBeCloseTo(whole.validation[0].mean, 4)
+})
+
 test('a table of which tokens choose rows is not counted as held', async () => {
   const input = join(folder, 'table.gguf')
   await writeTinyGguf(input, { layers: 1, width: 32, heads: 2, headsKV: 1, feedForward: 32 })

@@ -68,6 +68,25 @@ test.each([
   await source.close()
 })
 
+test('PTQ of a type that takes no importances is validated once', async () => {
+  const fits = join(folder, 'fits.gguf')
+  await writeTinyGguf(fits, { layers: 2, width: 64, heads: 2, feedForward: 64 })
+  const validated = async (type: string): Promise<number> => {
+    let tokens = 0
+    await train({
+      ...{ input: fits, output: join(folder, `${type}.gguf`), type, ...small },
+      method: 'blockwise',
+      onProgress: ({ stage, done, total }) => {
+        if (stage === 'validate' && done === total) tokens += total
+      },
+    })
+    return tokens
+  }
+  const twice = await validated('Q4_0')
+  expect(twice).toBeGreaterThan(0)
+  expect(await validated('Q2_0')).toBe((2 / 3) * twice)
+})
+
 describe('is refused', () => {
   const refused = (more: Partial<TrainOptions>) =>
     expect(planTraining({ input, output, type: 'Q4_0', ...more })).rejects

@@ -1,7 +1,14 @@
 /** The learning-rate schedule. */
 import fc from 'fast-check'
 import { describe, expect, it, test } from 'vitest'
-import { expectedSteps, isTimed, isValidationStep, planSteps, rateAt, warmupOf } from '../../src/optimizer/schedule.js'
+import {
+  expectedSteps,
+  isTimed,
+  isValidationStep,
+  planSteps,
+  rateAt,
+  warmupOf,
+} from '../../src/optimizer/schedule.js'
 
 test('rises in a line, then falls along half a cosine to the floor', () => {
   const schedule = { steps: 110, warmup: 10, floor: 0.02 }
