@@ -1,5 +1,6 @@
 /** Folders for outputs. */
 import { lstatSync, mkdirSync, statSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { systemError } from './system-errors.js'
 
@@ -17,6 +18,16 @@ export function makeFolder(path: string, mode = 0o777): void {
     for (const folder of missing.reverse()) makeOne(folder, mode)
   } catch (error) {
     throw systemError(path, error)
+  }
+}
+
+/** Bytes that are free on the disk of a folder. @throws FileError if there is no such folder */
+export async function freeBytesIn(folder: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(folder)
+    return bavail * bsize
+  } catch (error) {
+    throw systemError(folder, error)
   }
 }
 

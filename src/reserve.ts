@@ -6,9 +6,11 @@
  * Only a file with a single name is written over: a process killed between `keepReserved` and the following rename leaves the
  * file itself as its own reserve.
  */
-import { type FileHandle, link, lstat, rename, statfs, unlink } from 'node:fs/promises'
+
+import { type FileHandle, link, lstat, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FileError } from './errors.js'
+import { freeBytesIn } from './folders.js'
 import { isOwn, openOwn } from './own-files.js'
 import { hiddenPath, targetOf } from './paths.js'
 
@@ -56,8 +58,7 @@ export async function discardReserved(path: string): Promise<void> {
 
 /** Checks before work whose output would not fit. @throws FileError if the disk of `output` has less than `needed` bytes free */
 export async function checkFreeSpace(output: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(targetOf(output)))
-  const free = bavail * bsize
+  const free = await freeBytesIn(dirname(targetOf(output)))
   if (needed <= free) return
   const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
   throw new FileError(

@@ -4,6 +4,7 @@ import type { CompareEvent, CompareOptions, Comparison } from '../compare/compar
 import { defaults } from '../config/defaults.js'
 import type { TrainOptions } from '../config/options.js'
 import { UsageError } from '../errors.js'
+import { statIfThere } from '../system-errors.js'
 import { helpEnd } from './help.js'
 import { localPath, localPaths, modelArgument } from './models.js'
 import { bytes, cachePair, positiveInteger, seconds, typeList, wholeNumber } from './options.js'
@@ -136,6 +137,10 @@ export function addCompare(program: Command): void {
       const kvType = cachePair(cacheTypeK, cacheTypeV)
       if (time !== undefined && steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
+      if (statIfThere(rest.folder)?.isFile())
+        throw new UsageError(
+          `--folder ${rest.folder} is a file; the folder is for the files that are made, and text is given with --data`,
+        )
       if (json && markdown) throw new UsageError('--json and --markdown exclude each other; give one of them')
       const { compare } = await import('../compare/compare.js')
       const asked = {

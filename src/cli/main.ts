@@ -79,8 +79,8 @@ async function sayPackage(): Promise<void> {
 
 /** Warns that the requested GPU layers run on the CPU if there is no GPU. */
 async function sayNoGpu(): Promise<void> {
-  const { devices } = await import('../llama/index.js')
-  if (devices().some(({ kind }) => kind.endsWith('gpu'))) return
+  const { hasGpu } = await import('../llama/index.js')
+  if (hasGpu()) return
   printWarning(
     'this build of llama.cpp finds no GPU, so all layers run on the cpu; QUENCH_LLAMA_PACKAGE chooses another build',
   )

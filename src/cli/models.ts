@@ -80,10 +80,17 @@ async function converted(folder: string, title: string): Promise<string> {
 export const localPath = async (name: string, need: Need): Promise<string> =>
   (await localModel(name, need)).path
 
-/** Resolves names one after the other, so that their messages do not mix. */
+/**
+ * Resolves names one after the other, so that their messages do not mix.
+ * @throws as `localModel`; FileError for a file that does not exist, before any work on the others
+ */
 export async function localPaths(names: readonly string[], need: Need): Promise<string[]> {
   const paths: string[] = []
-  for (const name of names) paths.push(await localPath(name, need))
+  for (const name of names) {
+    const path = await localPath(name, need)
+    if (!statIfThere(path)) throw new FileError(path, 'no such file or folder')
+    paths.push(path)
+  }
   return paths
 }
 

@@ -10,6 +10,8 @@ interface Spelling {
   readonly also: readonly string[]
   /** The commands that the aliases are limited to. */
   readonly commands?: readonly string[]
+  /** Whether help leaves them out, since they have another meaning in another command. */
+  readonly hidden?: boolean
 }
 
 export const spellings: readonly Spelling[] = [
@@ -17,6 +19,7 @@ export const spellings: readonly Spelling[] = [
   { option: '--gpu-layers', also: ['-ngl', '--n-gpu-layers'] },
   { option: '--cache-type-k', also: ['-ctk'] },
   { option: '--cache-type-v', also: ['-ctv'] },
+  { option: '--data', also: ['-f', '--file'], commands: ['eval', 'train', 'imatrix'], hidden: true },
   { option: '--prompt', also: ['--n-prompt'], commands: ['bench', 'compare'] },
   { option: '--generate', also: ['--n-gen'], commands: ['bench', 'compare'] },
   { option: '--depth', also: ['--n-depth'] },
@@ -24,13 +27,18 @@ export const spellings: readonly Spelling[] = [
 
 /** llama.cpp's names of an option, for help. */
 export const alsoCalled = (option: string | undefined): readonly string[] =>
-  spellings.flatMap((spelling) => (spelling.option === option ? spelling.also : []))
+  spellings.flatMap((spelling) => (spelling.option === option && !spelling.hidden ? spelling.also : []))
+
+/** Commands whose models are arguments, which llama.cpp's tools name with `-m`. */
+const modelsAsArguments = new Set(['eval', 'bench', 'train', 'imatrix', 'compare', 'inspect'])
 
 /** Arguments after `--` are left unchanged. */
 export function translated(args: readonly string[]): string[] {
   const end = args.indexOf('--')
-  const [command] = args.filter((arg) => !arg.startsWith('-'))
-  const own = end < 0 ? args : args.slice(0, end)
+  const [command = ''] = args.filter((arg) => !arg.startsWith('-'))
+  const named = (arg: string): boolean =>
+    modelsAsArguments.has(command) && (arg === '-m' || arg === '--model')
+  const own = (end < 0 ? args : args.slice(0, end)).filter((arg) => !named(arg))
   const rest = end < 0 ? [] : args.slice(end)
   return [...own.map((arg, i) => ours(command, arg, own[i + 1])), ...rest]
 }

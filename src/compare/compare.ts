@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { ownTextWarning, writeDocuments } from '../data/own-text.js'
 import { type Document, readDocuments, textWarnings } from '../data/texts.js'
-import { UsageError } from '../errors.js'
+import { FileError, UsageError } from '../errors.js'
 import { type EvaluatedFile, perplexityWarnings } from '../evaluate/index.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contradiction } from '../gguf/summary.js'
@@ -104,6 +104,11 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     throw new UsageError('there is nothing to compare; name --types to make, --train, or files')
   const versions = versionsInUse()
   const facts = await inspectFile(model)
+  if (facts.quantized && (types?.length !== 0 || train.length > 0))
+    throw new FileError(
+      model,
+      `it is quantized already (${facts.type}), and the first file is what others are made from and measured against; name the full-precision file first, or make none with --types none`,
+    )
   onProgress?.({ stage: 'hash', done: 0, total: 1 })
   const reference = { path: model, hash: await store.hashOf(model) }
   const original = await originalOf(store, options)

@@ -44,11 +44,23 @@ export function verdict(
 function cannotTell(files: readonly VerdictFile[], { windows, tokens, pairs }: Judged): string[] {
   if (pairs.every(({ difference }) => difference === 0))
     return [`${files.map(({ name }) => name).join(' and ')} give identical predictions; take the smallest.`]
+  const least = leastWindows(pairs.length)
+  if (windows < least)
+    return [
+      `This text is too short to rank ${files.length} files: among ${count(pairs.length)} pairs no difference can be significant on ${count(windows)} windows (${count(tokens)} tokens); it takes ${count(least)} windows (${count(Math.ceil((tokens / windows) * least))} tokens) at least.`,
+      'Measure again with more text, or compare fewer files.',
+    ]
   return [
     `This text is too short to rank these files: on ${count(tokens)} tokens (${windows} windows) no difference is significant.`,
     'Measure again with more text before you choose; until then a larger file is the safer choice.',
   ]
 }
+
+/**
+ * The least number of windows on which one of so many pairs can differ significantly: the p value of a pair is 2^(1 - windows) at least
+ * (bootstrap.ts), and Holm's correction multiplies the least one by the number of pairs.
+ */
+const leastWindows = (pairs: number): number => Math.ceil(1 + Math.log2(pairs / significance))
 
 /** The gain of training; empty without trained files. */
 function trainingSentence(files: readonly VerdictFile[], { judgements }: Judged): string {
@@ -66,8 +78,8 @@ function trainingSentence(files: readonly VerdictFile[], { judgements }: Judged)
       const about =
         effectiveBits.bound === 'exact'
           ? `a PTQ file that is ${larger(compressionWon.value)} % larger (${larger(low)} to ${larger(high)})`
-          : 'every PTQ file here'
-      gains.push(`${name} matches ${about}`)
+          : undefined
+      gains.push(about ? `${name} matches ${about}` : `${name} is at least as good as every PTQ file here`)
     }
   }
   const sentences: string[] = []

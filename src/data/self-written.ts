@@ -9,10 +9,11 @@
  * The result is cached under everything it depends on (model, settings, number of threads, llama.cpp release), in parts of at
  * most about 32,768 tokens (text-cache.ts).
  */
-import { statfs } from 'node:fs/promises'
+
 import { join } from 'node:path'
 import { FileError, QuenchError } from '../errors.js'
 import { discardTemporary, temporaryPath } from '../files.js'
+import { freeBytesIn } from '../folders.js'
 import { humanBytes } from '../format.js'
 import { LlamaModel, PACKAGE_VERSION, quantizeModel, sampleSequences, sideBySide } from '../llama/index.js'
 import type { Lock } from '../locks.js'
@@ -216,11 +217,11 @@ async function openWriter(
 ): Promise<LlamaModel> {
   if (copied === undefined) return LlamaModel.load(path)
   const needed = bytesPerWeightOfCopy * parameters
-  const { bavail, bsize } = await statfs(folder)
-  if (bavail * bsize < needed)
+  const free = await freeBytesIn(folder)
+  if (free < needed)
     throw new FileError(
       folder,
-      `a copy of the model to write text with takes ${humanBytes(needed)} and ${humanBytes(bavail * bsize)} are free; ` +
+      `a copy of the model to write text with takes ${humanBytes(needed)} and ${humanBytes(free)} are free; ` +
         'make room, set QUENCH_CACHE to a folder on another disk, or give text with --data',
     )
   const temporary = temporaryPath(join(folder, 'writer.gguf'))

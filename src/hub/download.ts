@@ -3,11 +3,10 @@
  * checksum that the Hub names. The checksum is computed while later pieces are still coming.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { FileError } from '../errors.js'
 import { systemError } from '../files.js'
-import { makeFolder } from '../folders.js'
+import { freeBytesIn, makeFolder } from '../folders.js'
 import { humanBytes } from '../format.js'
 import { ofProcess, waitForLock } from '../locks.js'
 import type { HubCache } from './cache.js'
@@ -178,8 +177,7 @@ async function hashPiece(hash: Hash, partial: PartialFile, piece: number): Promi
 }
 
 async function checkSpace(blob: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(dirname(blob))
-  const free = bavail * bsize
+  const free = await freeBytesIn(dirname(blob))
   if (needed + spareBytes <= free) return
   throw new FileError(
     dirname(blob),

@@ -37,6 +37,9 @@ const GetFeatures = koffi.proto('void *', ['void *'])
 /** More than any build has. */
 const mostFeatures = 64
 
+/** Whether a graphics processor can run layers. */
+export const hasGpu = (): boolean => devices().some(({ kind }) => kind.endsWith('gpu'))
+
 /** Instruction sets that the loaded build of the CPU backend uses, in ggml's names, e.g. `AVX2`, `DOTPROD`. */
 export function instructionSets(): string[] {
   const llama = library()

@@ -1,6 +1,6 @@
 /** llama.cpp from TypeScript: models, contexts, tokens, logits, quantization and sampling. */
 export { LlamaContext } from './context.js'
-export { type Device, devices, instructionSets, llamaVersion } from './devices.js'
+export { type Device, devices, hasGpu, instructionSets, llamaVersion } from './devices.js'
 export {
   dequantizeRows,
   ggmlTypeId,

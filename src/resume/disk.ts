@@ -1,13 +1,14 @@
 /** Disk space and files of a run in addition to its output, and those that an earlier run has left. */
 
 import { lstatSync, readdirSync } from 'node:fs'
-import { lstat, readdir, statfs } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Method } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
 import type { Plan } from '../config/plan.js'
 import { FileError } from '../errors.js'
 import { isDiskFull } from '../files.js'
+import { freeBytesIn } from '../folders.js'
 import { gigabytes } from '../format.js'
 import { besidePath } from '../paths.js'
 import { reservedPath } from '../reserve.js'
@@ -86,8 +87,7 @@ export async function resumable<T>(options: TrainOptions, work: () => Promise<T>
 
 /** Bytes available to a run on the output's disk. */
 async function freeBytes(output: string): Promise<number> {
-  const { bavail, bsize } = await statfs(dirname(output))
-  return bavail * bsize + (await takenBytes(output))
+  return (await freeBytesIn(dirname(output))) + (await takenBytes(output))
 }
 
 /** Bytes of an earlier run's files, including reserved space, which this run can reuse. */

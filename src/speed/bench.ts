@@ -7,7 +7,7 @@
 import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
-import { checkLoads, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
+import { checkLoads, hasGpu, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
 import { machineThreads } from '../threads.js'
@@ -167,7 +167,7 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
   }
   return {
     machine: thisMachine(),
-    settings: { repetitions, threads: threads ?? null, kvType, gpuLayers },
+    settings: { repetitions, threads: threads ?? null, kvType, gpuLayers: hasGpu() ? gpuLayers : 0 },
     files: facts.map((file, i) => ({
       ...summarizeRounds(file, tests, rounds[i], rounds[0]),
       ...(draft !== undefined && { draft: summarizeSpeculation({ draft, ...speculate }, speculations[i]) }),

@@ -166,11 +166,12 @@ export class RunContext {
   readonly onCut = (layer: number, batches: number): void => {
     const { layers } = this.network.config
     const [tokens, all] = [batches * this.network.tokens, this.solvingTokens]
-    const blocks = layer === layers - 1 ? `block ${layers}` : `blocks ${layer + 1} to ${layers}`
+    const one = layer === layers - 1
+    const blocks = one ? `block ${layers} of ${layers}` : `blocks ${layer + 1} to ${layers} of ${layers}`
     this.options.onWarning?.(
       batches > 0
-        ? `to keep --time, ${blocks} of ${layers} are solved on ${tokens} of ${all} tokens`
-        : `there is no time left to solve ${blocks} of ${layers}; they stay as quantization without training makes them`,
+        ? `to keep --time, ${blocks} ${one ? 'is' : 'are'} solved on ${tokens} of ${all} tokens`
+        : `there is no time left to solve ${blocks}; what PTQ makes of ${one ? 'it' : 'them'} stays`,
     )
   }
 

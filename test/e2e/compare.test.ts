@@ -187,10 +187,12 @@ test('with few tokens it says that it cannot tell', async () => {
   const few = ['--types', 'Q6_K,Q5_K_M', '--tokens', '512', '-r', '0']
   const { code, stdout } = await quench(...small('few', ...few))
   expect(code).toBe(0)
-  expect(stdout).toMatch(/This text is too short to rank these files/)
+  expect(stdout).toMatch(/This text is too short to rank (these|\d+) files/)
 })
 
 test('what is wrong is told in one line', async () => {
+  const quantized = join(folder, 'quantized.gguf')
+  await quantizeFile(model, quantized, 'Q4_0')
   const before = await readdir(folder)
   await writeFile(join(folder, 'no-store.db'), 'x'.repeat(4096))
   for (const [args, code, problem] of [
@@ -206,6 +208,9 @@ test('what is wrong is told in one line', async () => {
       /no-store\.db: this store of measurements is damaged/,
     ],
     [small('wrong', join(folder, 'none.gguf'), '--types', 'none'), 1, /none\.gguf: no such file/],
+    [small('wrong', model, join(folder, 'none.gguf')), 1, /none\.gguf: no such file/],
+    [smallOf(quantized, 'wrong'), 1, /it is quantized already \(Q4_0\).*the full-precision file first/],
+    [['compare', model, '-f', text], 2, /--folder .*test\.txt is a file; .*--data/],
   ] as const) {
     const ran = await quench(...args)
     expect(ran.stderr).toMatch(/^quench: .+\n$/)

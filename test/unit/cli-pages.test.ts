@@ -17,7 +17,7 @@ const pages = [
 ]
 
 /** Options that other programs have, which pages name. */
-const ofOthers = new Set(['--ignore-scripts', '--memory-swap'])
+const ofOthers = new Set(['--ignore-scripts', '--memory-swap', '-m', '--model', '--file'])
 
 /** Lines of the blocks of a page, and code in its sentences, that begin with the program and a word. */
 function typed(page: string): { line: string; sentence: boolean }[] {
@@ -59,6 +59,16 @@ describe.each(pages)('%s', (page) => {
       .flatMap((span) => span.match(/(?<![^ ,|/])--?[a-z][a-z-]*/g) ?? [])
     expect(names.filter((name) => !known.has(name) && !ofOthers.has(name) && name !== '--help')).toEqual([])
   })
+})
+
+test.each([
+  ['eval -m a.gguf -f text.txt', 'eval a.gguf --data text.txt'],
+  ['bench --model a.gguf b.gguf', 'bench a.gguf b.gguf'],
+  ['imatrix -m a.gguf --file text.txt', 'imatrix a.gguf --data text.txt'],
+  ['compare -m a.gguf -f folder', 'compare a.gguf -f folder'],
+  ['push -m text', 'push -m text'],
+])("llama.cpp's %s", (typed, meant) => {
+  expect(translated(typed.split(' '))).toEqual(meant.split(' '))
 })
 
 test('docs/options.md is what the parser declares', () => {

@@ -99,7 +99,9 @@ export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {})
   if (momentBytes > 0) lines.push(`  optimizer  moments on disk, ${humanBytes(momentBytes)} of that disk`)
   lines.push(...works)
   if (plan.method === blockwise && method !== blockwise)
-    lines.push('  no training steps after that: they do not fit in the memory, or not in the time')
+    lines.push(
+      `  no training steps after that: they do not fit in ${!plan.inMemory ? 'the memory' : asked === undefined ? 'the time' : `--time ${duration(asked)}`}`,
+    )
   lines.push(`  in all     about ${duration(all)}`)
   if (asked !== undefined && all > tolerance * asked) lines.push(`  longer than --time ${duration(asked)}`)
   return lines

@@ -14,7 +14,7 @@ import { trainOption, trainValues } from './options.js'
 import { runTrain } from './run.js'
 
 interface Options extends OptionValues {
-  type: string
+  type?: string
   output?: string
   json?: true
   dryRun?: true
@@ -26,9 +26,7 @@ export function addTrain(program: Command): void {
     .description('quantization-aware training: a better file than PTQ of the same size')
     .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
   group(command, 'Input and output', [
-    new Option('--type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K')
-      .argParser(fileType)
-      .makeOptionMandatory(),
+    new Option('--type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K').argParser(fileType),
     new Option(
       '-o, --output <file>',
       'file to write; one that exists is replaced (default: INPUT-TYPE-QAT.gguf)',
@@ -50,7 +48,7 @@ export function addTrain(program: Command): void {
       'after',
       helpEnd(
         [
-          'Ctrl-C stops after the current step or block and leaves a checkpoint beside the output.',
+          'Ctrl-C stops a training step at its end and the solving of a block at once; finished steps and blocks are kept beside the output, for --resume.',
           'On one kind of machine the same command makes the same file, whatever is cached or free and however busy the machine is, unless --time is given: then measured speeds set tokens and steps. --resume keeps what the run had decided.',
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_0-QAT.gguf, and a file that exists is not replaced.',
         ],
@@ -62,6 +60,9 @@ export function addTrain(program: Command): void {
     )
     .action(async (name: string, options: Options) => {
       const { type, json, dryRun } = options
+      // Not a mandatory option: then a misspelt one would be said to be missing.
+      if (type === undefined)
+        throw new UsageError('the type is missing; give it with --type, e.g. --type Q4_0')
       const values = await trainValues(options)
       if (values.seconds !== undefined && values.steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
