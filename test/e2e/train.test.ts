@@ -141,6 +141,10 @@ test('--dry-run prints the plan item by item and writes nothing', async () => {
     code: 2,
     stderr: expect.stringContaining('would overwrite'),
   })
+  expect(await typed(model, '-t', 'Q4_0', '-o', join(folder, 'none', 'x.gguf'), '--dry-run')).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^quench: [^\n]*none: no such file or folder\n$/),
+  })
   expect(await typed(...args, '--resume')).toMatchObject({
     code: 2,
     stderr: expect.stringMatching(/^quench: [^\n]*resume[^\n]*\n$/),
