@@ -64,7 +64,9 @@ test('few tokens: it says that it cannot tell', async () => {
       n,
     )
     expect(judged.pairs.every(({ better }) => better === 'tie')).toBe(true)
-    expect(text).toMatch(/too short to rank 3 files.*on [246] windows.*it takes 7 windows.*Measure again with more text/)
+    expect(text).toMatch(
+      /too short to rank 3 files.*on [246] windows.*it takes 7 windows.*Measure again with more text/,
+    )
   }
 })
 
