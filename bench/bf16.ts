@@ -8,6 +8,7 @@
  */
 import koffi from 'koffi'
 import { cpu } from '../src/backends/cpu/cpu.js'
+import { type Format, formatNamed } from '../src/formats/index.js'
 import { input, matmul } from '../src/graph/index.js'
 import { library } from '../src/llama/library.js'
 import { findLibraries } from '../src/llama/package.js'
@@ -21,12 +22,6 @@ const [m, k, n] = shape.split(',').map(Number)
 const random = new Random(1)
 const x = Float32Array.from({ length: m * k }, () => random.normal())
 const w = Float32Array.from({ length: n * k }, () => random.normal())
-
-/** The upper halves of the numbers, rounded to even. */
-function toBf16(values: Float32Array): Uint16Array {
-  const bits = new Uint32Array(values.buffer)
-  return Uint16Array.from(bits, (b) => (b + 0x7fff + ((b >>> 16) & 1)) >>> 16)
-}
 
 /** x times w transposed by libggml, which rounds the inputs to the type of the matrix. */
 function ggmlProduct(type: 'f32' | 'bf16'): () => Float32Array {
@@ -49,7 +44,7 @@ function ggmlProduct(type: 'f32' | 'bf16'): () => Float32Array {
   base.func('ggml_build_forward_expand', 'void', ['void *', 'void *'])(graph, y)
   new Float32Array(koffi.view(data(inputs), 4 * m * k)).set(x)
   if (type === 'f32') new Float32Array(koffi.view(data(matrix), 4 * n * k)).set(w)
-  else new Uint16Array(koffi.view(data(matrix), 2 * n * k)).set(toBf16(w))
+  else new Uint8Array(koffi.view(data(matrix), 2 * n * k)).set((formatNamed('BF16') as Format).encode({ w }))
   const outputs = new Float32Array(koffi.view(data(y), 4 * m * n))
   const compute = koffi.load(file).func('ggml_graph_compute_with_ctx', 'int', ['void *', 'void *', 'int'])
   return () => {
