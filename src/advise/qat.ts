@@ -27,7 +27,8 @@ export interface QatVerdict {
   readonly because: string
 }
 
-const word = /(?:^|[^a-z])(qat|qad)(?:[^a-z]|$)/i
+/** Whether a name claims training for quantization, as `gemma-3-4b-it-qat-q4_0` does. */
+export const saysQat = (name: string): boolean => /(?:^|[^a-z])(qat|qad)(?:[^a-z]|$)/i.test(name)
 
 /** `Q4_0` in `model-qat-q4_0-unquantized`: the type behind the word, which is not always that of the file. */
 export function typeBehind(name: string, types: readonly string[]): string | undefined {
@@ -57,12 +58,12 @@ export function detectQat(catalogue: Pick<Catalogue, 'families' | 'types'>, fact
   const release = releaseOf(catalogue, repository)
   if (release) return verdict('likely', release.type, type, `${repository} is a QAT release of the catalogue`)
   const known = catalogue.types.map((each) => each.type)
-  const said = [...(repository === undefined ? [] : [repository]), ...names].find((name) => word.test(name))
+  const said = [...(repository === undefined ? [] : [repository]), ...names].find(saysQat)
   if (said !== undefined) {
     const trainedFor =
       typeBehind(said, known) ?? (known.includes(type) && isFourBit(catalogue, type) ? type : undefined)
     return verdict(
-      repository !== undefined && word.test(repository) ? 'likely' : 'guess',
+      repository !== undefined && saysQat(repository) ? 'likely' : 'guess',
       trainedFor,
       type,
       `"${said.replace(/^.*\//, '')}" says so; nothing but the name`,

@@ -62,6 +62,7 @@ export function sentencesOf(pick: Picked, told: Told): string[] {
     ...wastedText(best, told),
     ...draftText(best, told),
     ...freeText(best, told),
+    ...fullPrecisionText(best, told),
   ]
   const second = pick.runnerUp === undefined ? undefined : files.get(pick.runnerUp)
   if (second) sentences.push(runnerUpText(best, second))
@@ -181,6 +182,21 @@ function wastedText(best: AdvisedFile, { candidates, files, catalogue }: Told): 
       return waste === undefined ? [] : [`${nameOf(file)}: ${waste}`]
     })
     .slice(0, mostWasted)
+}
+
+/** Why a file in full precision is not picked though it is at hand, fits and loses nothing. */
+function fullPrecisionText(best: AdvisedFile, { candidates, files }: Told): string[] {
+  if (best.loss.kind === 'reference') return []
+  const group = candidates.get(best.id)?.group
+  const whole = [...files.values()].find(
+    ({ id, loss, fits, path }) =>
+      fits && path !== undefined && loss.kind === 'reference' && candidates.get(id)?.group === group,
+  )
+  if (!whole) return []
+  const size = (whole.bytes / best.bytes).toFixed(1)
+  return [
+    `${nameOf(whole)} fits too and loses nothing, since losses are measured against it: ${size} times the size, ${speedText(whole.speed.generate)} tokens a second. Full precision is not picked beside quantized files; take it if nothing may be lost.`,
+  ]
 }
 
 /** Whether the first card of which it is known multiplies 4-bit floats. */

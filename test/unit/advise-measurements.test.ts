@@ -153,6 +153,25 @@ describe('as evidence', () => {
     expect(await kindOf('test', 7e9)).toBe('fitted')
   })
 
+  test('two trainings at one type are no recipe: neither tells of the other, nor of a rounded file', async () => {
+    measure('Q4_0', 0.03)
+    const model = { name: 'Test It', architecture: 'llama', parameters: 8e9 }
+    const [record] = await ownMeasurements(store)
+    const kindOf = async (measuredIs: 'ptq' | 'qat', qat: boolean) => {
+      const own = [{ ...record, model, file: { ...record.file, method: measuredIs } }]
+      const { sha256: _, ...other } = file('Q4_0', {
+        model,
+        qat: { qat, confidence: 'certain', because: 'a test' },
+        trainedHere: qat,
+      })
+      return lossesOf([other], { ...(await evidence()), own, imported: [] }).get('Q4_0')?.kind
+    }
+    expect(await kindOf('ptq', false)).toBe('measured recipe')
+    expect(await kindOf('qat', true)).not.toBe('measured recipe')
+    expect(await kindOf('qat', false)).not.toBe('measured recipe')
+    expect(await kindOf('ptq', true)).not.toBe('measured recipe')
+  })
+
   test('the work chooses the kinds of text that count', async () => {
     measure('Q4_K_M', 0.03)
     const own = await ownMeasurements(store)

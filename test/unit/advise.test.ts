@@ -63,6 +63,22 @@ describe('rules that people know', () => {
     )
   })
 
+  test('full precision at hand is not picked beside quantized files, and why is said', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'quench-'))
+    try {
+      const source = join(folder, 'source.gguf')
+      await memoryModels[0].write(source)
+      const small = await writeZeros(source, folder, 'Q4_0')
+      const whole = await writeZeros(source, folder, 'F16')
+      const advice = await advise({ names: [small, whole], ...cpu })
+      expect(pickOf(advice)?.path).toBe(small)
+      expect(words(advice)).toMatch(/fits too and loses nothing.* \d\.\d times the size, .*take it if nothing/)
+      expect(words(await advise({ names: [whole], ...cpu }))).not.toContain('fits too')
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
   test('a QAT checkpoint in Q6_K is a waste, and is not taken beside one in its own type', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'quench-'))
     try {

@@ -1,10 +1,12 @@
 /** Measurements of the store as records that can be shared. */
+import { basename } from 'node:path'
 import type { KeptEvaluation } from '../../compare/evaluations.js'
 import type { Store } from '../../compare/store.js'
 import { QuenchError } from '../../errors.js'
 import { openGguf } from '../../gguf/index.js'
 import { summarize } from '../../gguf/summary.js'
 import { type Round, type SpeedTest, spreadOf } from '../../speed/index.js'
+import { saysQat } from '../qat.js'
 import { type MeasurementRecord, meanOf } from './record.js'
 
 /** What the key of an evaluation holds (`compare/measure.ts`). */
@@ -130,7 +132,9 @@ async function readFacts(store: Store, hash: string): Promise<Facts | undefined>
         return {
           ...(name !== undefined &&
             architecture !== undefined && { model: { name, architecture, parameters } }),
-          ...(metadata.get('quench.method') && { method: 'qat' as const }),
+          ...((metadata.get('quench.method') || [name ?? '', basename(path)].some(saysQat)) && {
+            method: 'qat' as const,
+          }),
           imatrix: metadata.get('quantize.imatrix.file') !== undefined,
         }
       } finally {

@@ -50,15 +50,16 @@ export function measuredRows(
   })
 }
 
-/** A fine-tune has the shape of its model, so the name has to be the same too. */
+/**
+ * Whether a file must have lost what was measured. A fine-tune has the shape of its model, so the name has to be the same too; and two
+ * trainings at one type are two models, however they are called.
+ */
 function sameRecipe(file: LossFile, { model, file: measured }: MeasurementRecord): boolean {
-  if (!model || measured.type !== file.type) return false
-  const method = file.qat.qat ? 'qat' : 'ptq'
+  if (!model || measured.type !== file.type || file.qat.qat || measured.method === 'qat') return false
   return (
     model.architecture === file.model.architecture &&
     model.parameters === file.model.parameters &&
     modelName(model.name) === modelName(file.model.name) &&
-    (measured.method ?? 'ptq') === method &&
     (measured.imatrix === undefined || file.imatrix === undefined || measured.imatrix === file.imatrix)
   )
 }
