@@ -19,7 +19,13 @@ import { checkFreeSpace } from '../reserve.js'
 import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
 import { checkSettings, type QuantizeSettings, settingNames, typeFiles, writesItself } from './options.js'
-import { checkPossible, type PreparedQuantization, prepareQuantization, type QuantizePlan } from './plan.js'
+import {
+  checkPossible,
+  type PreparedQuantization,
+  prepareQuantization,
+  type QuantizePlan,
+  type TensorPlan,
+} from './plan.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
   /** Stages are `quantize` (bytes), `grid` where codes of a checkpoint are kept (weights), and `checksum` (bytes). */
@@ -36,6 +42,8 @@ export interface QuantizeFileResult {
   readonly bitsPerWeight: number
   readonly input: QuantizePlan['input']
   readonly seconds: number
+  /** Tensors in another type than the file type gives them, since its blocks do not divide their rows; absent if there are none. */
+  readonly fallbacks?: readonly TensorPlan[]
   /** Matrices of the input that lie on a grid, as those of QAT checkpoints; absent if there are none. */
   readonly lattice?: KeptLattices
   readonly warnings: readonly string[]
@@ -94,6 +102,7 @@ async function quantizeTo(
   await checkFreeSpace(outputs[0], plan.bytes)
   const { weights, lattice } = await write(outputs, prepared, options)
   const after = await summarizeFile(outputs[0])
+  const fallbacks = plan.tensors.filter(({ fallbackOf }) => fallbackOf !== undefined)
   return {
     path: outputs[0],
     type: after.type,
@@ -101,6 +110,7 @@ async function quantizeTo(
     bitsPerWeight: after.bitsPerWeight,
     input: plan.input,
     seconds: (performance.now() - start) / 1000,
+    ...(fallbacks.length > 0 && { fallbacks }),
     ...(lattice && { lattice }),
     warnings: [...plan.warnings, ...(weights.warning === undefined ? [] : [weights.warning])],
   }

@@ -33,10 +33,17 @@ test('writes what libllama writes and how it was made, and replaces a file that 
   const { code, stdout, stderr } = await quench('quantize', model, '--type', 'q4_0', '-o', output)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/tiny\.gguf +F32 +\d+ kB +32\.000\n/)
-  expect(stdout).toMatch(/q4\.gguf +Q4_0 +\d+(\.\d)? kB +5\.\d+\nwritten in \d+\.\d s\n$/)
+  expect(stdout).toMatch(/q4\.gguf +Q4_0 +\d+(\.\d)? kB +5\.\d+\n1 tensor fell back .*output\.weight to Q8_0.*\nwritten in \d+\.\d s\n$/)
   const differences = await compareGguf(output, expected)
   expect(differences.map((line) => line.replace(/:.*/s, '')).sort()).toEqual([...provenanceKeys].sort())
   expect(await readdir(out)).toEqual(['q4.gguf'])
+})
+
+test('tensors that fell back to other types are told', async () => {
+  const { stdout } = await quench('quantize', model, 'Q4_K_M', '-o', join(out, 'k.gguf'))
+  expect(stdout).toMatch(
+    /\n\d+ tensors fell back to other types, such as \S+ to Q\d_\d, since blocks of Q\d_K do not divide its rows of \d+; --dry-run shows/,
+  )
 })
 
 test('--method search writes a file of the same size whose weights are nearer', async () => {

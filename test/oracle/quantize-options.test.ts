@@ -125,6 +125,9 @@ test('what falls back is told', async () => {
   expect(down).toMatchObject({ shape: [160, 96], from: 'F32', to: 'Q5_0', fallbackOf: 'Q4_K' })
   expect(tensors.filter(({ fallbackOf }) => fallbackOf).length).toBeGreaterThan(5)
   await (await made(odd, 'Q4_K_S', {})).close()
+  const { fallbacks } = await quantizeFile(odd, output, 'Q4_K_S', { threads: 1 })
+  expect(fallbacks).toEqual(tensors.filter(({ fallbackOf }) => fallbackOf))
+  expect(await quantizeFile(odd, output, 'Q8_0', { threads: 1 })).not.toHaveProperty('fallbacks')
 })
 
 test('importances that are needed and missing', async () => {

@@ -8,6 +8,7 @@ import type { KeptLattices } from '../../lattice/index.js'
 import type { ProgressEvent } from '../../notices.js'
 import { type QuantizeMethod, quantizeMethods } from '../../quantize/methods.js'
 import type { QuantizeSettings } from '../../quantize/options.js'
+import type { TensorPlan } from '../../quantize/plan.js'
 import type { QuantizeFileResult } from '../../quantize/ptq.js'
 import { helpEnd } from '../help.js'
 import { localModel, modelArgument } from '../models.js'
@@ -15,7 +16,7 @@ import { fileType, oneMore } from '../options.js'
 import { newName } from '../output-name.js'
 import { group, jsonOption, progressOption, threadsOption, valued } from '../shared.js'
 import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeFile } from '../tensor-types.js'
-import { humanBytes, table } from '../terminal/format.js'
+import { humanBytes, plain, table } from '../terminal/format.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, eventLine } from '../terminal/progress.js'
 import { headed } from '../terminal/style.js'
@@ -224,9 +225,20 @@ function describe(result: QuantizeFileResult) {
   const rows = [['file', 'type', 'size', 'bits/weight'], row(result.input), row(result)]
   return [
     ...headed(table(rows, new Set([2, 3]))),
+    ...(result.fallbacks ? [fallbackText(result.fallbacks)] : []),
     ...(result.lattice && result.lattice.matrices > 0 ? [keptText(result.lattice)] : []),
     `written in ${result.seconds.toFixed(1)} s`,
   ]
+}
+
+/** E.g. `18 tensors fell back to other types, as blk.0.attn_k.weight to Q5_0, since blocks of Q4_K do not divide its rows of 640`. */
+function fallbackText(fallbacks: readonly TensorPlan[]): string {
+  const [{ name, to, fallbackOf, shape }] = fallbacks
+  const fell =
+    fallbacks.length === 1
+      ? '1 tensor fell back to another type:'
+      : `${fallbacks.length} tensors fell back to other types, such as`
+  return `${fell} ${plain(name)} to ${to}, since blocks of ${fallbackOf} do not divide its rows of ${shape[0]}; --dry-run shows the type of every tensor`
 }
 
 /** E.g. `the codes of 35 matrices were kept, which lie on a grid; what is left differs by .14 % (rms)`. */
