@@ -63,11 +63,11 @@ export function withDraft(sized: Sized, draft: Sized, counted: boolean): Sized {
     ...sized,
     draft: { ...draftDefaults, bytes: bytesOf({ weights }), counted },
     memory: (options) => {
-      const { context, parallel, repacked, tensorSplit, gpuLayers = 0 } = options
+      const { context, parallel, instructions, tensorSplit, gpuLayers = 0 } = options
       const own = {
         context,
         ...(parallel !== undefined && { parallel }),
-        ...(repacked && { repacked }),
+        ...(instructions && { instructions }),
         ...(tensorSplit && { tensorSplit }),
         gpuLayers: gpuLayers > 0 ? Number.POSITIVE_INFINITY : 0,
       }

@@ -3,7 +3,6 @@ import type { Family } from './catalogue/types.js'
 import { expertShareOf, type FamilyFile, familyMemory, familyWork } from './family.js'
 import type { Machine } from './machine/machine.js'
 import { estimateMemory } from './memory/estimate.js'
-import { repackedTypes } from './memory/repack.js'
 import { shapeOf } from './memory/shape.js'
 import type { GgufHeader, MemoryItem, MemoryOptions } from './memory/types.js'
 import type { Footprint, Load } from './pick.js'
@@ -76,9 +75,9 @@ export function memoryAt(
   run: RunOptions,
   split: Split,
 ): readonly MemoryItem[] {
-  const repacked = repackedTypes(machine.instructions)
+  const { instructions } = machine
   return sized
-    .memory({ ...run, ...split, ...splitOf(machine), repacked })
+    .memory({ ...run, ...split, ...splitOf(machine), instructions })
     .filter(({ reclaimable }) => !reclaimable)
 }
 

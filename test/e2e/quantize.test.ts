@@ -33,7 +33,9 @@ test('writes what libllama writes and how it was made, and replaces a file that 
   const { code, stdout, stderr } = await quench('quantize', model, '--type', 'q4_0', '-o', output)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/tiny\.gguf +F32 +\d+ kB +32\.000\n/)
-  expect(stdout).toMatch(/q4\.gguf +Q4_0 +\d+(\.\d)? kB +5\.\d+\n1 tensor fell back .*output\.weight to Q8_0.*\nwritten in \d+\.\d s\n$/)
+  expect(stdout).toMatch(
+    /q4\.gguf +Q4_0 +\d+(\.\d)? kB +5\.\d+\n1 tensor fell back .*output\.weight to Q8_0.*\nwritten in \d+\.\d s\n$/,
+  )
   const differences = await compareGguf(output, expected)
   expect(differences.map((line) => line.replace(/:.*/s, '')).sort()).toEqual([...provenanceKeys].sort())
   expect(await readdir(out)).toEqual(['q4.gguf'])

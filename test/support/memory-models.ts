@@ -4,7 +4,6 @@
  */
 import { join } from 'node:path'
 import { estimateMemory } from '../../src/advise/memory/estimate.js'
-import { repackedTypes } from '../../src/advise/memory/repack.js'
 import type { GgufHeader, MemoryItem, MemoryOptions } from '../../src/advise/memory/types.js'
 import { createGguf, ggmlTypeNamed, ggmlTypes, openGguf } from '../../src/gguf/index.js'
 import { instructionSets, LlamaContext, LlamaModel, type NativeBuffer } from '../../src/llama/index.js'
@@ -157,7 +156,7 @@ export const memoryModels: readonly MemoryModel[] = [
   }),
 ]
 
-/** Types of the matrices; 8-bit ones are mapped, 4-bit ones also repacked on most processors. */
+/** Types of the matrices; which of them are repacked depends on the processor. */
 export const memoryTypes = ['F16', 'Q8_0', 'Q4_0', 'Q4_K'] as const
 
 /** A file with the tensors of another, its matrices of zeros in `type`. */
@@ -180,7 +179,7 @@ export async function writeZeros(from: string, folder: string, type: string): Pr
   return path
 }
 
-type Context = Omit<MemoryOptions, 'gpuLayers' | 'tensorSplit' | 'cpuExpertLayers' | 'repacked' | 'draft'>
+type Context = Omit<MemoryOptions, 'gpuLayers' | 'tensorSplit' | 'cpuExpertLayers' | 'instructions' | 'draft'>
 const types = (keys: string, values = keys) => ({ cacheTypes: { keys, values } })
 
 /** Contexts, so that every option has each of its values with each of the types. */
@@ -213,7 +212,7 @@ export async function compareMemory(
   header: GgufHeader,
   contexts: readonly Context[] = memoryContexts,
 ): Promise<MemoryComparison[]> {
-  const repacked = repackedTypes(instructionSets())
+  const instructions = instructionSets()
   // Without the trial in another process: these files are our own.
   const { result, reason, buffers: weights } = await loadNative(header.path, {})
   if (result === null) throw new Error(`${header.path}: ${reason()}`)
@@ -231,7 +230,7 @@ export async function compareMemory(
       sharedCells: context.unifiedCache ?? false,
       fullWindows: context.fullWindows ?? false,
     })
-    const { items } = estimateMemory(header, { ...context, repacked })
+    const { items } = estimateMemory(header, { ...context, instructions })
     const buffers = [...model.buffers, ...made.buffers]
     const by = <T extends MemoryItem | NativeBuffer>(all: readonly T[], name: (use: Use) => string) =>
       Object.fromEntries(

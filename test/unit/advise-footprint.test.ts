@@ -45,7 +45,7 @@ test('weights that the processor repacks count once, though the file is mapped t
     (sets) => footprintOf(sized, withSets(sets), run, none).loads[0],
   )
   expect(Math.abs(repacked.ram - plain.ram)).toBeLessThan(0.02 * fileBytes)
-  const items = sized.memory({ ...run, repacked: ['Q4_K'] })
+  const items = sized.memory({ ...run, instructions: ['AVX2'] })
   expect(items.some(({ reclaimable, bytes }) => reclaimable && bytes > 0.3 * fileBytes)).toBe(true)
 })
 

@@ -6,7 +6,8 @@ import { gpuSpec } from '../../src/advise/machine/gpu.js'
 import { describeMachine } from '../../src/advise/machine/machine.js'
 import { namedMachine } from '../../src/advise/machine/named.js'
 import { layoutOf } from '../../src/advise/memory/layout.js'
-import { repackedTypes } from '../../src/advise/memory/repack.js'
+import { repackedBytes } from '../../src/advise/memory/repack.js'
+import { ggmlTypeNamed } from '../../src/gguf/index.js'
 
 const gib = 2 ** 30
 
@@ -71,7 +72,31 @@ describe('layers', () => {
   })
 })
 
-test('processors repack more types the more they can', () => {
-  expect(repackedTypes([])).toEqual([])
-  expect(repackedTypes(['AVX2', 'AVX512'])).toEqual([...repackedTypes(['AVX2']), 'Q2_K'])
+describe('matrices of which a processor keeps a copy', () => {
+  const copyOf = (name: string, shape: number[], ...instructions: string[]) => {
+    const { type, blockSize, blockBytes } = ggmlTypeNamed(name)!
+    const bytes = (shape.reduce((all, n) => all * n, 1) / blockSize) * blockBytes
+    const copy = repackedBytes({ type, shape, bytes }, instructions)
+    return copy === undefined ? undefined : copy - bytes
+  }
+
+  test('are more the more it can', () => {
+    expect(copyOf('Q4_0', [256, 64])).toBeUndefined()
+    expect(copyOf('Q4_0', [256, 64], 'AVX2')).toBe(0)
+    expect(copyOf('Q4_0', [256, 60], 'AVX2')).toBeUndefined()
+    expect(copyOf('Q2_K', [256, 64], 'AVX2')).toBeUndefined()
+    expect(copyOf('Q2_K', [256, 64], 'AVX2', 'AVX512')).toBe(0)
+  })
+
+  test('AMX takes F16 too, grows blocks by their sums, and leaves experts and odd shapes to others', () => {
+    const amx = ['AVX2', 'AVX512', 'AMX_INT8']
+    expect(copyOf('F16', [272, 64], ...amx)).toBe(0)
+    expect(copyOf('F16', [272, 48], ...amx)).toBeUndefined()
+    expect(copyOf('BF16', [272, 64], ...amx)).toBeUndefined()
+    expect(copyOf('Q8_0', [256, 64], ...amx)).toBe(4 * 8 * 64)
+    expect(copyOf('Q4_K', [512, 32], ...amx)).toBe(4 * 2 * 32)
+    expect(copyOf('IQ4_XS', [512, 32], ...amx)).toBe(2 * 2 * 32)
+    expect(copyOf('Q8_0', [256, 64, 4], ...amx)).toBeUndefined()
+    expect(copyOf('Q4_K', [256, 64, 4], ...amx)).toBe(0)
+  })
 })

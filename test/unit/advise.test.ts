@@ -72,7 +72,9 @@ describe('rules that people know', () => {
       const whole = await writeZeros(source, folder, 'F16')
       const advice = await advise({ names: [small, whole], ...cpu })
       expect(pickOf(advice)?.path).toBe(small)
-      expect(words(advice)).toMatch(/fits too and loses nothing.* \d\.\d times the size, .*take it if nothing/)
+      expect(words(advice)).toMatch(
+        /fits too and loses nothing.* \d\.\d times the size, .*take it if nothing/,
+      )
       expect(words(await advise({ names: [whole], ...cpu }))).not.toContain('fits too')
     } finally {
       await rm(folder, { recursive: true })

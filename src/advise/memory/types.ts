@@ -27,8 +27,8 @@ export interface MemoryOptions {
   readonly tensorSplit?: readonly number[]
   /** Layers, from the first, whose experts stay in the system's memory (`--n-cpu-moe`). Default 0. */
   readonly cpuExpertLayers?: number
-  /** Type names whose matrices the processor keeps a repacked copy of (see `repackedTypes`). Default: none. */
-  readonly repacked?: readonly string[]
+  /** Instruction sets of the processor, in ggml's names: for some of them it keeps copies of matrices. Default: none. */
+  readonly instructions?: readonly string[]
   /** A draft model that runs beside it, with its own options where they differ. */
   readonly draft?: { readonly header: GgufHeader } & Partial<Omit<MemoryOptions, 'draft'>>
 }

@@ -3,8 +3,9 @@
  * part of the file from the first to the last of them; repacked ones come on top of it, and those on a graphics processor are copied.
  * Source: load_tensors and create_tensor of llama.cpp v0.5.0.
  */
-import { ggmlTypes, type TensorInfo } from '../../gguf/index.js'
+import type { TensorInfo } from '../../gguf/index.js'
 import type { Layout } from './layout.js'
+import { repackedBytes } from './repack.js'
 import type { ModelShape } from './shape.js'
 import type { GgufHeader, MemoryItem, MemoryOptions } from './types.js'
 
@@ -15,19 +16,21 @@ export function weightItems(
   header: GgufHeader,
   shape: ModelShape,
   layout: Layout,
-  { repacked = [], cpuExpertLayers = 0 }: MemoryOptions,
+  { instructions = [], cpuExpertLayers = 0 }: MemoryOptions,
 ): MemoryItem[] {
   const tied = !shape.names.has('output.weight')
   const mapped = new Map<number, { first: number; last: number }>()
   const copies = new Map<number, number>()
-  const repackedTensors: TensorInfo[] = []
+  const repacked: { readonly tensor: TensorInfo; readonly bytes: number }[] = []
   const place = (tensor: TensorInfo, device: number, multiplied: boolean): void => {
     if (device !== system) {
       const padded = Math.ceil(tensor.bytes / gpuAlignment) * gpuAlignment
       copies.set(device, (copies.get(device) ?? 0) + padded)
-    } else if (multiplied && isRepacked(tensor, repacked)) {
-      repackedTensors.push(tensor)
-    } else {
+      return
+    }
+    const bytes = multiplied ? repackedBytes(tensor, instructions) : undefined
+    if (bytes !== undefined) repacked.push({ tensor, bytes })
+    else {
       const range = mapped.get(tensor.file)
       const last = tensor.offset + tensor.bytes
       mapped.set(tensor.file, {
@@ -50,17 +53,19 @@ export function weightItems(
       place(tensor, stays ? system : device, isMatrix(tensor))
     }
   }
-  const sum = (tensors: readonly TensorInfo[]): number =>
-    tensors.reduce((total, { bytes }) => total + bytes, 0)
+  const sum = (all: readonly { readonly bytes: number }[]): number =>
+    all.reduce((total, { bytes }) => total + bytes, 0)
   const mappedBytes = [...mapped.values()].reduce((total, { first, last }) => total + last - first, 0)
-  const between = repackedTensors.filter(({ file, offset }) => {
-    const range = mapped.get(file)
-    return range && offset > range.first && offset < range.last
-  })
+  const between = repacked
+    .map(({ tensor }) => tensor)
+    .filter(({ file, offset }) => {
+      const range = mapped.get(file)
+      return range && offset > range.first && offset < range.last
+    })
   const items = [
     weights('weights (mapped file)', system, mappedBytes - sum(between)),
     { ...weights('weights in the file that are repacked', system, sum(between)), reclaimable: true as const },
-    weights('weights repacked for the processor', system, sum(repackedTensors)),
+    weights('weights repacked for the processor', system, sum(repacked)),
     ...[...copies].map(([device, bytes]) => weights('weights', device, bytes)),
   ]
   return items.filter(({ bytes }) => bytes > 0)
@@ -81,8 +86,3 @@ export const layerOf = (name: string): number => Number(/^blk\.(\d+)\./.exec(nam
 
 const isMatrix = ({ name, shape }: TensorInfo): boolean =>
   name.endsWith('.weight') && shape.length >= 2 && !/(?:conv1d|shortconv\.conv)\./.test(name)
-
-function isRepacked({ type, shape }: TensorInfo, repacked: readonly string[]): boolean {
-  const name = ggmlTypes.get(type)?.name
-  return name !== undefined && repacked.includes(name) && shape[1] % 8 === 0
-}
