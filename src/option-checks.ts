@@ -44,29 +44,30 @@ export function checkOptionNames<Options extends object>(
   const known = Object.keys(names)
   const unknown = Object.keys(options).find((name) => !Object.hasOwn(names, name))
   if (unknown === undefined) return
-  const similar = mostSimilar(unknown, known)
+  const similar = similarTo(unknown, known)
   const advice = similar ? `did you mean ${similar}?` : `there are ${known.join(', ')}`
   throw new UsageError(`there is no option ${unknown}; ${advice}`)
 }
 
 /** The name that is most likely meant; undefined if none is similar. */
-function mostSimilar(given: string, names: readonly string[]): string | undefined {
-  const wanted = given.toLowerCase()
+export function similarTo(given: string, names: readonly string[]): string | undefined {
+  const bare = (name: string): string => name.toLowerCase().replace(/[-_ ]/g, '')
+  const wanted = bare(given)
   const scored = names.map((name) => {
-    const candidate = name.toLowerCase()
+    const candidate = bare(name)
     const isPart =
       Math.min(wanted.length, candidate.length) > 2 &&
       (candidate.includes(wanted) || wanted.includes(candidate))
     const most = Math.ceil(0.4 * Math.max(wanted.length, candidate.length))
     const edits = distance(wanted, candidate)
-    return { name, edits, similar: isPart || edits < most }
+    return { name, rank: candidate.startsWith(wanted) ? 0 : edits, similar: isPart || edits < most }
   })
-  return scored.filter(({ similar }) => similar).sort((a, b) => a.edits - b.edits)[0]?.name
+  return scored.filter(({ similar }) => similar).sort((a, b) => a.rank - b.rank)[0]?.name
 }
 
 /** Advice for a value that is none of `choices`: `did you mean Q4_K_M? choose one of ...`. */
 export function choice(given: string, choices: readonly string[]): string {
-  const similar = mostSimilar(given, choices)
+  const similar = similarTo(given, choices)
   return `${similar === undefined ? '' : `did you mean ${similar}? `}choose one of ${choices.join(', ')}`
 }
 

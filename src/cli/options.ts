@@ -91,6 +91,9 @@ export function gpuLayers(text: string): number {
 export function bytes(text: string): number {
   const [, amount, prefix, binary] = /^(\d+(?:\.\d+)?) ?([kMGT]?)(i?)B?$/i.exec(text.trim()) ?? []
   const power = ['', 'K', 'M', 'G', 'T'].indexOf((prefix ?? '').toUpperCase())
+  // Nobody means six bytes by 6.
+  if (/^\d{1,3}$/.test(text.trim()) && Number(text) > 0)
+    throw new InvalidArgumentError(`A number alone is bytes; give a unit, as in ${text.trim()}GB.`)
   const value = Math.floor(Number(amount) * (binary ? 1024 : 1000) ** power)
   if (!(value > 0) || !Number.isSafeInteger(value) || (binary && !prefix))
     throw new InvalidArgumentError('It must be a size such as 8GB, 8GiB or 512MB.')

@@ -49,6 +49,9 @@ describe('sizes', () => {
     `${'9'.repeat(400)}GB`,
   ])('%j is none', (text) => expect(() => bytes(text)).toThrow('such as 8GB'))
 
+  test('a small number without a unit, which nobody means', () =>
+    expect(() => bytes('6')).toThrow('A number alone is bytes; give a unit, as in 6GB.'))
+
   test('units are what they say', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1000 }), fc.constantFrom('k', 'M', 'G', 'T'), (n, unit) => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { nameBeside, newName } from '../../src/cli/output-name.js'
-import { positional } from '../../src/cli/quantize/quantize.js'
+import { positional } from '../../src/cli/positional.js'
 
 test.each([
   ['model-f16.gguf', 'model-Q4_0.gguf'],
@@ -48,18 +48,19 @@ describe('quantize INPUT', () => {
     ['out.gguf', { type: 'Q4_0' }, { type: 'Q4_0', output: 'out.gguf' }],
     ['Q8_0', { type: 'Q4_0' }, { type: 'Q4_0', output: 'Q8_0' }],
   ])('%s with %j', (typed, options, asked) => {
-    expect(positional(typed.split(' ').filter(Boolean), options)).toEqual(asked)
+    expect(positional('quantize', typed.split(' ').filter(Boolean), options)).toEqual(asked)
   })
 
   test.each([
     ['', {}, 'the type is missing'],
-    ['out.gguf', {}, '"out.gguf" is not a file type'],
+    ['out.gguf', {}, '"out.gguf" is not a file type; name one such as Q4_K_M after it'],
+    ['Q5K', {}, '"Q5K" is not a file type; did you mean Q5_K_M?'],
     ['out.gguf Q4_0 2 3', {}, '"3" is one argument too many'],
     ['a Q4_0', { type: 'Q4_0' }, '"Q4_0" is one argument too many'],
     ['a Q4_0', { output: 'b' }, 'the output is given twice'],
     ['a Q4_0 many', {}, '"many" is no number of threads'],
     ['a Q4_0 0', {}, '"0" is no number of threads'],
   ])('%s with %j is refused', (typed, options, problem) => {
-    expect(() => positional(typed.split(' ').filter(Boolean), options)).toThrow(problem)
+    expect(() => positional('quantize', typed.split(' ').filter(Boolean), options)).toThrow(problem)
   })
 })

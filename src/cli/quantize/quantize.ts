@@ -3,7 +3,6 @@ import { type Command, Option } from 'commander'
 import { optionEntries } from '../../config/table.js'
 import { UsageError } from '../../errors.js'
 import { humanCount } from '../../format.js'
-import { fileTypeNamed } from '../../gguf/file-types.js'
 import type { KeptLattices } from '../../lattice/index.js'
 import type { ProgressEvent } from '../../notices.js'
 import { type QuantizeMethod, quantizeMethods } from '../../quantize/methods.js'
@@ -14,6 +13,7 @@ import { helpEnd } from '../help.js'
 import { localModel, modelArgument } from '../models.js'
 import { fileType, oneMore } from '../options.js'
 import { newName } from '../output-name.js'
+import { positional, positionalHelp } from '../positional.js'
 import { group, jsonOption, progressOption, threadsOption, valued } from '../shared.js'
 import { kvOverride, layerList, type RuleOrFile, rulesOf, tensorTypeFile } from '../tensor-types.js'
 import { humanBytes, plain, table } from '../terminal/format.js'
@@ -42,10 +42,7 @@ export function addQuantize(program: Command): void {
       '[options] INPUT [OUTPUT] TYPE [THREADS]\n       quench quantize [options] --target-bits BITS INPUT [OUTPUT]',
     )
     .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
-    .argument(
-      '[type...]',
-      '[OUTPUT] TYPE [THREADS], as llama-quantize takes them; --output, --type and --threads say the same',
-    )
+    .argument('[type...]', positionalHelp)
   group(command, 'Input and output', [
     new Option('--type <type>', 'file type, e.g. Q4_K_M, Q4_0, Q8_0').argParser(fileType),
     new Option(
@@ -113,7 +110,7 @@ export function addQuantize(program: Command): void {
         const { path, beside } = await localModel(name, 'full-precision')
         return quantizeToTarget({ input: path, beside }, more, options)
       }
-      const asked = positional(more, options)
+      const asked = positional('quantize', more, options)
       if (isSolved({ ...options })) {
         const { path: input, beside } = await localModel(name, 'full-precision')
         return solve({ name, input, beside }, asked, { ...options })
@@ -171,47 +168,6 @@ async function settingsOf(options: QuantizeOptions): Promise<QuantizeSettings> {
     ...(imatrix !== undefined && { imatrix }),
     ...(outputTensorType !== undefined && { outputTensorType }),
     ...(tokenEmbeddingType !== undefined && { tokenEmbeddingType }),
-  }
-}
-
-interface Asked {
-  readonly type: string
-  readonly output?: string
-  readonly threads?: number
-}
-
-/**
- * `[OUTPUT] TYPE [THREADS]`: as in llama-quantize, the first argument is the output unless it is the name of a type.
- * @throws UsageError if an argument is missing, superfluous or given twice
- */
-export function positional(more: readonly string[], options: Omit<Asked, 'type'> & { type?: string }): Asked {
-  const rest = [...more]
-  const take = (): string | undefined => rest.shift()
-  const hasOutput = rest.length > 0 && (options.type !== undefined || fileTypeNamed(rest[0]) === undefined)
-  const output = hasOutput ? take() : undefined
-  const typed = options.type === undefined ? take() : undefined
-  const threads = options.type === undefined ? take() : undefined
-  const type = options.type ?? (typed === undefined ? undefined : fileType(typed))
-  if (type === undefined)
-    throw new UsageError(
-      output === undefined
-        ? 'the type is missing; name it after the input, as in `quench quantize model-f16.gguf Q4_K_M`'
-        : `"${output}" is not a file type; name one such as Q4_K_M after it, or with --type`,
-    )
-  if (rest.length > 0)
-    throw new UsageError(
-      `"${rest[0]}" is one argument too many; quantize takes INPUT [OUTPUT] TYPE [THREADS]`,
-    )
-  if (output !== undefined && options.output !== undefined)
-    throw new UsageError(`the output is given twice, as ${output} and with --output; leave one out`)
-  if (threads !== undefined && !/^[1-9]\d{0,2}$/.test(threads))
-    throw new UsageError(`"${threads}" is no number of threads; give a whole number from 1 to 512`)
-  const path = options.output ?? output
-  const count = options.threads ?? (threads === undefined ? undefined : Number(threads))
-  return {
-    type,
-    ...(path !== undefined && { output: path }),
-    ...(count !== undefined && { threads: count }),
   }
 }
 

@@ -8,6 +8,7 @@ import { helpEnd } from '../help.js'
 import { localModel, modelArgument } from '../models.js'
 import { fileType } from '../options.js'
 import { nameBeside, newName } from '../output-name.js'
+import { positional, positionalHelp } from '../positional.js'
 import { group, jsonOption, progressOption, threadsOption } from '../shared.js'
 import { tensorTypeFile } from '../tensor-types.js'
 import { trainOption, trainValues } from './options.js'
@@ -24,7 +25,9 @@ export function addTrain(program: Command): void {
   const command = program
     .command('train')
     .description('quantization-aware training: a better file than PTQ of the same size')
+    .usage('[options] INPUT [OUTPUT] TYPE [THREADS]')
     .argument('<input>', modelArgument('full-precision GGUF file; of a split model the first part'))
+    .argument('[type...]', positionalHelp)
   group(command, 'Input and output', [
     new Option('--type <type>', 'file type, e.g. Q4_0, Q3_K_M, Q2_K').argParser(fileType),
     new Option(
@@ -53,22 +56,19 @@ export function addTrain(program: Command): void {
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_0-QAT.gguf, and a file that exists is not replaced.',
         ],
         [
-          'quench train model-f16.gguf --type Q4_0 --time 30m',
+          'quench train model-f16.gguf Q4_0 --time 30m',
           'quench train model-f16.gguf --type Q4_0 --data text.txt --memory 8GB -o model-Q4_0-QAT.gguf',
         ],
       ),
     )
-    .action(async (name: string, options: Options) => {
-      const { type, json, dryRun } = options
-      // Not a mandatory option: then a misspelt one would be said to be missing.
-      if (type === undefined)
-        throw new UsageError('the type is missing; give it with --type, e.g. --type Q4_0')
-      const values = await trainValues(options)
+    .action(async (name: string, more: string[], options: Options) => {
+      const { json, dryRun } = options
+      const { type, output: named, threads } = positional('train', more, options)
+      const values = await trainValues({ ...options, ...(threads !== undefined && { threads }) })
       if (values.seconds !== undefined && values.steps !== undefined)
         throw new UsageError('--time and --steps exclude each other; give one of them')
       const { path: input, beside } = await localModel(name, 'full-precision')
-      const output =
-        options.output ?? defaultOutput(beside, type, (values.resume ?? false) || dryRun === true)
+      const output = named ?? defaultOutput(beside, type, (values.resume ?? false) || dryRun === true)
       await runTrain({ name, input, output, type, values, json, dryRun })
     })
 }
