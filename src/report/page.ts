@@ -19,6 +19,7 @@ export function reportPage(comparison: Comparison): string {
   const hash = createHash('sha256').update(script).digest('base64')
   const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`
   const title = `${nameOf(model.path)}: ${files.length} quantized files compared`
+  const [size, speed] = [plotSize(comparison), plotSpeed(comparison)]
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -38,8 +39,9 @@ ${settings.tokens.toLocaleString('en-US')} tokens were scored, the second half o
 <span class="qat">Trained</span> files are QAT, the others PTQ.</p>
 <h2>The files</h2>
 ${fileTable(comparison)}
-${figure('size', 'Loss against size', plotSize(comparison), 'Lower and further left is better. Bars are 95 % intervals; the dashed line is the Pareto front.')}
-${figure('speed', 'Loss against speed', plotSpeed(comparison), 'Lower and further right is better. Horizontal bars are the minimum and maximum of all repetitions.')}
+${glossary(comparison)}
+${figure('size', 'Loss against size', size.picture, `Lower and further left is better. Bars are 95 % intervals; the dashed line is the Pareto front.${hiddenText(size.hidden)}`)}
+${figure('speed', 'Loss against speed', speed?.picture, `Lower and further right is better. Horizontal bars are the minimum and maximum of all repetitions.${hiddenText(speed?.hidden ?? 0)}`)}
 ${figure('tensors', 'Error by tensor', plotTensors(comparison), html`Relative error of the weights of each tensor: <span class="ramp"></span> 0.1 % to 100 %, each colour step is a constant factor.`)}
 ${figure('training', 'Training', plotTraining(comparison), 'Validation loss; step 0 is plain PTQ. Bars are two standard errors.')}
 ${figure('documents', 'Loss by document', plotDocuments(comparison), legend(files))}
@@ -67,6 +69,42 @@ function figure(
 ): Html | undefined {
   if (!picture) return undefined
   return html`<h2>${title}</h2><figure id="plot-${id}">${picture}<figcaption>${caption}</figcaption></figure>`
+}
+
+const hiddenText = (hidden: number): string =>
+  hidden === 0
+    ? ''
+    : ` ${hidden} ${hidden === 1 ? 'name has' : 'names have'} no room: point at a dot to read its name.`
+
+/** What the headings of the table mean; those that it has. */
+function glossary({ original, files }: Comparison): Html {
+  const trained = files.some(({ recovered }) => recovered)
+  const terms: readonly (readonly [term: string, meaning: string, there: boolean])[] = [
+    ['bits/weight', 'size of the weights in the file, by their number', true],
+    ['perplexity', 'e to the mean loss on the text: among how many tokens the model seems to choose', true],
+    [
+      'KL divergence',
+      'how much of the full model’s prediction is lost, on average over tokens, in nats',
+      !original,
+    ],
+    ['conversion loss', 'KL divergence from the checkpoint that was quantized', original !== undefined],
+    ['method loss', 'KL divergence from the model before its training', original !== undefined],
+    ['95 % interval', 'where the mean would lie on other text of this kind, by resampling of windows', true],
+    ['99 % KLD', 'the divergence that one token in a hundred exceeds: how bad the bad ones are', true],
+    ['same top token', 'share of tokens on which file and full model think the same one most probable', true],
+    ['recovered', 'share of the loss of plain PTQ at the same type that the training took away', trained],
+    ['… of the best PTQ file', 'the same, against the best PTQ file that is no larger', trained],
+    [
+      'as good as',
+      'bits per weight that PTQ needs for the same loss, between the files of the table',
+      trained,
+    ],
+    ['Pareto front', 'no other file is both as small and as good', true],
+  ]
+  const told = terms.filter(([, , there]) => there)
+  return html`<details id="terms"><summary>What the columns mean</summary><dl>${told.map(
+    ([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>`,
+  )}</dl></details>`
 }
 
 function legend(files: readonly ComparedFile[]): Html {
@@ -162,7 +200,8 @@ function fileTable(comparison: Comparison): Html {
   const row = (file: ComparedFile) =>
     html`<tr>${columns.map(({ cell }) => {
       const [shown, value] = cell(file)
-      return html`<td data-value="${value}">${shown}</td>`
+      const wraps = typeof shown === 'string' && / of | \(/.test(shown)
+      return html`<td data-value="${value}"${trusted(wraps ? ' class="wraps"' : '')}>${shown}</td>`
     })}</tr>`
   return html`<div class="wide"><table class="sorts" id="files"><thead><tr>${columns.map(
     ({ title }) => html`<th scope="col"><button type="button">${title}</button></th>`,

@@ -3,6 +3,7 @@ import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
 import { type Html, trusted } from './html.js'
+import { placeLabels } from './labels.js'
 
 const { document } = parseHTML('<!doctype html><html><body></body></html>')
 const palette = 10
@@ -12,18 +13,19 @@ export const seriesColor = (n: number): string => `var(--series-${n % palette})`
 
 const methodColor = ({ method }: { method: 'ptq' | 'qat' }): string => `var(--${method})`
 
+const common = {
+  document,
+  width: 720,
+  height: 400,
+  marginTop: 30,
+  marginLeft: 64,
+  marginRight: 30,
+  marginBottom: 44,
+  style: { background: 'transparent', fontSize: '13px' },
+}
+
 function draw(options: Plot.PlotOptions): Html {
-  const svg = Plot.plot({
-    document,
-    width: 720,
-    height: 400,
-    marginTop: 30,
-    marginLeft: 64,
-    marginRight: 30,
-    marginBottom: 44,
-    style: { background: 'transparent', fontSize: '13px' },
-    ...options,
-  })
+  const svg = Plot.plot({ ...common, ...options })
   svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
   return trusted(svg.outerHTML)
 }
@@ -72,34 +74,81 @@ function lossMarks(points: readonly Point[]): Plot.Markish[] {
         `${name}: ${kld.toPrecision(4)} (${low.toPrecision(3)} to ${high.toPrecision(3)})`,
       className: 'file',
     }),
-    ...labels(
-      points.filter(({ method }) => method === 'ptq'),
-      { dx: 9, dy: -7, textAnchor: 'start' },
-    ),
-    ...labels(
-      points.filter(({ method }) => method === 'qat'),
-      { dx: -9, dy: 9, textAnchor: 'end' },
-    ),
   ]
 }
 
-/** Names next to the points: those of trained files on the other side, since they lie below the PTQ files of their size. */
-function labels(points: readonly Point[], place: Plot.TextOptions): Plot.Markish[] {
-  if (points.length === 0) return []
-  return [
-    Plot.text(points, { x: 'x', y: 'kld', text: 'name', fill: methodColor, className: 'name', ...place }),
-  ]
+/** A plot of losses with names beside its points; `hidden` of them had no room. */
+interface NamedPlot {
+  readonly picture: Html
+  readonly hidden: number
+}
+
+/** Draws twice: where points lie in pixels is only known from a drawing. */
+function drawNamed(points: readonly Point[], options: Plot.PlotOptions): NamedPlot {
+  const height = 400 + 10 * Math.max(0, Math.min(30, points.length - 8))
+  const sized = { ...options, height }
+  const drawn = Plot.plot({ ...common, ...sized })
+  const [x, y] = [drawn.scale('x'), drawn.scale('y')]
+  if (!x?.invert || !y?.invert) return { picture: draw(sized), hidden: points.length }
+  const at = (of: Point) => ({ x: x.apply(of.x) as number, y: y.apply(of.kld) as number })
+  const placed = placeLabels(
+    points.map((point) => ({
+      name: point.name,
+      // Trained files lie below the PTQ files of their size.
+      side: point.method === 'qat' ? 'left' : 'right',
+      ...at(point),
+    })),
+    {
+      left: common.marginLeft,
+      right: common.width - 4,
+      top: common.marginTop - 8,
+      bottom: height - common.marginBottom,
+    },
+  )
+  const named = points.flatMap((point, i): Plot.Markish[] => {
+    const label = placed[i]
+    if (!label) return []
+    const end = { x: x.invert?.(label.x), y: y.invert?.(label.y) }
+    const line = { x1: point.x, y1: point.kld, x2: end.x, y2: end.y }
+    return [
+      ...(label.led
+        ? [
+            Plot.link([line], {
+              x1: 'x1',
+              y1: 'y1',
+              x2: 'x2',
+              y2: 'y2',
+              stroke: 'currentColor',
+              strokeOpacity: 0.4,
+              className: 'lead',
+            }),
+          ]
+        : []),
+      Plot.text([end], {
+        x: 'x',
+        y: 'y',
+        text: [label.text],
+        textAnchor: label.anchor,
+        fill: methodColor(point),
+        className: 'name',
+      }),
+    ]
+  })
+  return {
+    picture: draw({ ...sized, marks: [...(sized.marks ?? []), ...named] }),
+    hidden: placed.filter((label) => !label).length,
+  }
 }
 
 /** Loss against size, with the Pareto front as a line. */
-export function plotSize({ files }: Comparison): Html {
+export function plotSize({ files }: Comparison): NamedPlot {
   const points = files.map((file) => pointOf(file, file.bytes / 1e9))
   const unit =
     Math.max(...points.map(({ x }) => x)) < 0.1 ? { scale: 1e3, name: 'MB' } : { scale: 1, name: 'GB' }
   const scaled = points.map((point) => ({ ...point, x: point.x * unit.scale }))
   const front = scaled.filter((_, i) => files[i].onFront)
-  return draw({
-    x: { label: `file size, ${unit.name} →`, grid: true, insetLeft: 90, insetRight: 70 },
+  return drawNamed(scaled, {
+    x: { label: `file size, ${unit.name} →`, grid: true, insetLeft: 60, insetRight: 70 },
     y: lossAxis(scaled),
     marks: [
       Plot.line(front, {
@@ -116,7 +165,7 @@ export function plotSize({ files }: Comparison): Html {
 }
 
 /** Loss against generation speed, with its spread; undefined if no speed was measured. */
-export function plotSpeed({ files }: Comparison): Html | undefined {
+export function plotSpeed({ files }: Comparison): NamedPlot | undefined {
   const measured = files.flatMap((file) => {
     const writing = file.speed?.tests.find(({ kind }) => kind === 'generate')
     return writing ? [{ file, ...writing.tokensPerSecond }] : []
@@ -127,8 +176,8 @@ export function plotSpeed({ files }: Comparison): Html | undefined {
     slow: low,
     fast: high,
   }))
-  return draw({
-    x: { label: 'generated tokens per second →', grid: true, insetLeft: 90, insetRight: 70 },
+  return drawNamed(points, {
+    x: { label: 'generated tokens per second →', grid: true, insetLeft: 60, insetRight: 70 },
     y: lossAxis(points),
     marks: [
       Plot.ruleY(points, {

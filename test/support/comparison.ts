@@ -206,6 +206,19 @@ export const comparison: Comparison = {
   store: { path: 'measurements.db', measurements: 40, repeated: 0 },
 }
 
+/** As many files as people compare: a ladder of PTQ, the same with an importance matrix, and some that were trained. */
+export const crowded: Comparison = {
+  ...comparison,
+  files: [2.1, 2.6, 3.4, 3.9, 4.5, 4.6, 4.9, 5.6, 6.6, 8.5].flatMap((bits, i) => {
+    const kld = 2 ** (3 - bits)
+    return [
+      file(`model-it-Q${i}_K_M`, 'ptq', bits * 1e8, kld, i % 2 === 0),
+      file(`model-it-Q${i}_K_M imatrix`, 'ptq', bits * 1e8, 0.8 * kld, false),
+      ...(i < 5 ? [file(`model-it-Q${i}_K_M-QAT`, 'qat', bits * 1e8, 0.5 * kld, true)] : []),
+    ]
+  }),
+}
+
 /** Marks of each picture of a report on a comparison, by figure and class, as they must be. */
 export function expectedMarks({ files }: Comparison): Record<string, Record<string, number>> {
   const trained = files.flatMap(({ training }) => (training ? [training] : []))
