@@ -113,7 +113,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const reference = { path: model, hash: await store.hashOf(model) }
   const original = await originalOf(store, options)
   const documents = data.length > 0 ? await readDocuments(data) : await ownDocuments(options)
-  const { entries, failures } = await makeFiles(store, {
+  const { entries, failures, warnings } = await makeFiles(store, {
     model,
     modelHash: reference.hash,
     types,
@@ -190,6 +190,7 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
     failures: measured.failures,
     warnings: [
       ...new Set([
+        ...warnings,
         ...[{ ...base, path: model }, ...compared].flatMap((file) => contradiction(file) ?? []),
         ...(data.length > 0 ? [] : [ownTextWarning(documents, model)]),
         ...textWarnings(documents),

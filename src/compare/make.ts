@@ -11,6 +11,7 @@ import { TeacherCache } from '../engine/teacher-cache.js'
 import { FileError, UsageError } from '../errors.js'
 import type { Failure } from '../failures.js'
 import { makeFolder } from '../folders.js'
+import { quote } from '../gguf/index.js'
 import { inspectFile } from '../gguf/inspect.js'
 import { contentHash } from '../hashes.js'
 import { memoryBudget } from '../memory.js'
@@ -65,12 +66,12 @@ export interface MakeOptions {
 
 /**
  * PTQ files first, then trained files, then given ones; the ladder includes every type that is trained. Given files that
- * cannot be read are added to `failures`.
+ * cannot be read are added to `failures`; of those with the same contents only the first is an entry.
  */
 export async function makeFiles(
   store: Store,
   options: MakeOptions,
-): Promise<{ entries: Entry[]; failures: Failure[] }> {
+): Promise<{ entries: Entry[]; failures: Failure[]; warnings: string[] }> {
   const { model, folder, train: trained, files } = options
   const rungs = rungsToMake(options)
   const types = [...new Set(rungs.map(({ type }) => type))]
@@ -94,15 +95,20 @@ export async function makeFiles(
     entries.map(({ name }) => name),
   )
   const failures: Failure[] = []
+  const warnings: string[] = []
   for (const [i, path] of files.entries()) {
     try {
-      entries.push({ name: names[i], ...(await originOf(path)), path, hash: await store.hashOf(path) })
+      const hash = await store.hashOf(path)
+      const twin = entries.find((entry) => entry.hash === hash)
+      if (twin)
+        warnings.push(`${quote(path)} has the same contents as ${quote(twin.path)} and is compared once`)
+      else entries.push({ name: names[i], ...(await originOf(path)), path, hash })
     } catch (error) {
       if (!(error instanceof FileError) || error.path !== path) throw error
       failures.push({ path, problem: error.message })
     }
   }
-  return { entries, failures }
+  return { entries, failures, warnings }
 }
 
 /** Path of a new file, for a name such as `Q4_0` or `Q4_0-QAT`. */

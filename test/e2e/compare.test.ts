@@ -12,7 +12,7 @@ import { openGguf } from '../../src/gguf/index.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
 import { expectedMarks } from '../support/comparison.js'
 import { changes, quench, quenchUntil } from '../support/quench.js'
-import { firstBlocks } from '../support/with-metadata.js'
+import { firstBlocks, stringValue, withMetadata } from '../support/with-metadata.js'
 
 const shipped = (name: string) => fileURLToPath(new URL(`../../models/${name}`, import.meta.url))
 const text = shipped('quench-5m.test.txt')
@@ -124,12 +124,13 @@ async function damage(from: string, to: string): Promise<void> {
   await writeFile(to, whole)
 }
 
-test('identical files tie, a damaged one loses, a broken one is left out; report, table, Markdown', async () => {
-  const [one, two, damaged, broken] = ['one', 'two', 'damaged', '<b>broken'].map((name) =>
+test('equal weights tie, copies count once, a damaged one loses, a broken one is left out; report, table, Markdown', async () => {
+  const [one, two, copy, damaged, broken] = ['one', 'two', 'copy', 'damaged', '<b>broken'].map((name) =>
     join(folder, `${name}.gguf`),
   )
   await quantizeFile(model, one, 'Q4_0')
-  await copyFile(one, two)
+  await withMetadata(one, two, { 'general.name': stringValue('two') })
+  await copyFile(one, copy)
   await damage(one, damaged)
   await writeFile(broken, (await readFile(one)).subarray(0, 1_000_000))
   const report = join(folder, 'report.html')
@@ -148,7 +149,11 @@ test('identical files tie, a damaged one loses, a broken one is left out; report
   expect(stdout).toMatch(/KL divergence against size/)
   expect(stdout).toMatch(/The report is in .*report\.html\n$/)
 
-  const json = JSON.parse((await quench(...args, '--json')).stdout) as Comparison
+  const json = JSON.parse((await quench(...args, copy, '--json')).stdout) as Comparison
+  expect(json.warnings).toContainEqual(
+    expect.stringMatching(/copy\.gguf' has the same contents as .*one\.gguf'/),
+  )
+  expect(json.files.some(({ name }) => name === 'copy')).toBe(false)
   const pair = (x: string, y: string) =>
     json.pairs.find(({ a, b }) => (a === x && b === y) || (a === y && b === x))
   expect(pair('one', 'two')).toMatchObject({ difference: 0, p: 1, better: 'tie' })

@@ -43,6 +43,7 @@ function describeEvaluation(evaluation: Evaluation): Line[] {
     lines.push(...divergences(rows))
   }
   lines.push(
+    terms(sorted[0]),
     '',
     bold('Where the loss sits: share of the KL divergence by the probability of the reference’s best guess'),
     ...byConfidence(sorted, name),
@@ -98,6 +99,12 @@ function sizes({ reference, original }: Evaluation, files: readonly FileEvaluati
   return table(all, new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))
 }
 
+const topCount = (file: Divergence | undefined): number => file?.topOverlap.count ?? 10
+
+/** What the headings of `divergences` mean. */
+const terms = (file: Divergence | undefined): string =>
+  `reversed: KL divergence of the reference from the file; RMS Δp: root mean square change of the probability of the text's own token; top-${topCount(file)}: share of the ${topCount(file)} most probable tokens that both have`
+
 function divergences(files: readonly (readonly [string, Divergence])[]): string[] {
   const header = [
     'file',
@@ -120,7 +127,7 @@ function divergences(files: readonly (readonly [string, Divergence])[]): string[
     `${(100 * rmsProbabilityChange.mean).toFixed(3)} %`,
     `${(100 * topOverlap.mean).toFixed(2)} %`,
   ])
-  header[header.length - 1] = `top-${files[0]?.[1].topOverlap.count ?? 10}`
+  header[header.length - 1] = `top-${topCount(files[0]?.[1])}`
   const bounded = files.filter(([, { kld }]) => kld.errorBound !== undefined)
   const bounds = bounded.map(
     ([name, { kld }]) =>
