@@ -8,9 +8,10 @@
  */
 
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { withCleanup } from '../cleanup.js'
-import { textWarnings } from '../data/texts.js'
+import { type Document, textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { fileHash } from '../hashes.js'
 import { LlamaContext, LlamaModel, tryEarly } from '../llama/index.js'
@@ -61,9 +62,22 @@ export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluatio
     saveReference: true,
   })
   checkNumbers(options, { maxTokens: whole(1) })
+  const path = text instanceof Int32Array ? undefined : [text].flat().find(isPath)
+  if (path !== undefined)
+    throw new UsageError(
+      `text is to be the text itself, and ${path} is a file; read it with readTexts(['${path}'])`,
+    )
   const evaluation = await evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
   return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }
 }
+
+const longestPath = 1000
+const isPath = (text: string | Document): text is string =>
+  typeof text === 'string' &&
+  text.length <= longestPath &&
+  !text.includes('\n') &&
+  text !== '' &&
+  existsSync(text)
 
 /** Like `evaluateFiles`, with other windows. @param cut makes them with the tokenizer of all files */
 export async function evaluateWindows(

@@ -9,7 +9,7 @@ import {
   topTokens,
 } from '../../src/evaluate/divergence.js'
 import { expOfNegative } from '../../src/evaluate/exp.js'
-import { effectiveBits, recovered } from '../../src/evaluate/index.js'
+import { effectiveBits, evaluateFiles, recovered } from '../../src/evaluate/index.js'
 import {
   estimate,
   exponential,
@@ -234,4 +234,11 @@ describe('gain', () => {
     expect(effectiveBits(0, ladder)).toEqual({ value: 8, bound: 'atLeast' })
     expect(() => effectiveBits(1, [])).toThrow(/at least one/)
   })
+})
+
+test('the name of a file is not taken for a text', async () => {
+  for (const text of ['package.json', ['once upon a time', 'package.json']])
+    await expect(evaluateFiles({ reference: 'a.gguf', files: [], text })).rejects.toThrow(
+      "package.json is a file; read it with readTexts(['package.json'])",
+    )
 })
