@@ -25,7 +25,8 @@ export async function runTrain({ name, input, output, type, values, json, dryRun
     else print([`${output} is finished: there is nothing to resume`])
     return
   }
-  if (values.resume && !json && hasLeftovers(output)) print([describeSaved(savedWork(output))])
+  // Said with the plan: other settings than those of what was saved are refused before it.
+  const resumed = values.resume && hasLeftovers(output) ? [describeSaved(savedWork(output))] : []
   const { planTraining, train } = await import('../../train/train.js')
   const settings: TrainOptions = {
     ...{ input, output, type, ...values },
@@ -37,13 +38,19 @@ export async function runTrain({ name, input, output, type, values, json, dryRun
     const plan = await planTraining(settings)
     clearProgress()
     if (json) printJson(plan)
-    else print([...describePlan(plan, values), ...describeItems(plan), `the file would be ${output}`])
+    else
+      print([
+        ...resumed,
+        ...describePlan(plan, values),
+        ...describeItems(plan),
+        `the file would be ${output}`,
+      ])
     return
   }
   const report = await train({
     ...settings,
     ...(!json && {
-      onPlan: (plan) => say(describePlan(plan, values)),
+      onPlan: (plan) => say([...resumed, ...describePlan(plan, values)]),
       onBlock: (measured) => say([describeBlock(measured)]),
     }),
   })
