@@ -29,6 +29,12 @@ test('a plan that exceeds --time says so, one that about keeps it does not', () 
   expect(of(230)).toBe('  in all     about 4:00')
 })
 
+test('the time of a run that goes on is said to be that of the whole', () => {
+  expect(describePlan(plan, { resumed: true }).at(-1)).toBe(
+    '  in all     about 4:00, of which what was finished before is not repeated',
+  )
+})
+
 test('no steps after the block-wise stage are said, unless that was asked for', () => {
   const said = (method?: string): boolean =>
     describePlan(plan, { method }).some((line) => line.includes('no training steps'))

@@ -27,6 +27,7 @@ export async function runTrain({ name, input, output, type, values, json, dryRun
   }
   // Said with the plan: other settings than those of what was saved are refused before it.
   const resumed = values.resume && hasLeftovers(output) ? [describeSaved(savedWork(output))] : []
+  const asked = { ...values, resumed: resumed.length > 0 }
   const { planTraining, train } = await import('../../train/train.js')
   const settings: TrainOptions = {
     ...{ input, output, type, ...values },
@@ -39,18 +40,13 @@ export async function runTrain({ name, input, output, type, values, json, dryRun
     clearProgress()
     if (json) printJson(plan)
     else
-      print([
-        ...resumed,
-        ...describePlan(plan, values),
-        ...describeItems(plan),
-        `the file would be ${output}`,
-      ])
+      print([...resumed, ...describePlan(plan, asked), ...describeItems(plan), `the file would be ${output}`])
     return
   }
   const report = await train({
     ...settings,
     ...(!json && {
-      onPlan: (plan) => say([...resumed, ...describePlan(plan, values)]),
+      onPlan: (plan) => say([...resumed, ...describePlan(plan, asked)]),
       onBlock: (measured) => say([describeBlock(measured)]),
     }),
   })

@@ -36,13 +36,15 @@ export interface Asked {
   /** Seconds for the whole command. */
   readonly seconds?: number | undefined
   readonly method?: string | undefined
+  /** Whether a part of the plan has been done. */
+  readonly resumed?: boolean
 }
 
 /** A plan may exceed the requested time by this factor before a note is printed. */
 const tolerance = 1.1
 
 /** Describes the plan before the run starts. */
-export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {}): string[] {
+export function describePlan(plan: Plan, { seconds: asked, method, resumed }: Asked = {}): string[] {
   const {
     stages,
     memory,
@@ -102,7 +104,8 @@ export function describePlan(plan: Plan, { seconds: asked, method }: Asked = {})
     lines.push(
       `  no training steps after that: they do not fit in ${!plan.inMemory ? 'the memory' : asked === undefined ? 'the time' : `--time ${duration(asked)}`}`,
     )
-  lines.push(`  in all     about ${duration(all)}`)
+  const done = resumed ? ', of which what was finished before is not repeated' : ''
+  lines.push(`  in all     about ${duration(all)}${done}`)
   if (asked !== undefined && all > tolerance * asked) lines.push(`  longer than --time ${duration(asked)}`)
   return lines
 }
