@@ -1,6 +1,6 @@
 /**
  * Whether a file holds a model that was trained for its quantization, by what is said of it and, where somebody has looked, by
- * its weights. Names are claims: only metadata that quench wrote and the lattice of the weights count as certain.
+ * its weights. Names are claims: only metadata that quench wrote, and a name that the lattice of the weights bears out, count as certain.
  */
 import type { Catalogue, QatRelease } from './catalogue/types.js'
 
@@ -27,6 +27,10 @@ export interface QatVerdict {
   readonly because: string
 }
 
+/** Weights of a quantized file that somebody made into floats again lie on a grid too. */
+const gridAlone =
+  'its weights lie on a grid, as those of a trained checkpoint do, or of a file that was quantized before'
+
 /** Whether a name claims training for quantization, as `gemma-3-4b-it-qat-q4_0` does. */
 export const saysQat = (name: string): boolean => /(?:^|[^a-z])(qat|qad)(?:[^a-z]|$)/i.test(name)
 
@@ -48,13 +52,12 @@ export function detectQat(catalogue: Pick<Catalogue, 'families' | 'types'>, fact
       suits: true,
       because: 'quench trained it (quench.method)',
     }
-  if (lattice && lattice.share >= 0.5)
-    return verdict(
-      'certain',
-      lattice.type,
-      type,
-      'its weights lie on a grid, as those of a trained checkpoint do',
-    )
+  if (lattice && lattice.share >= 0.5) {
+    const named = [repository ?? '', ...names].some(saysQat)
+    return named
+      ? verdict('certain', lattice.type, type, 'its weights lie on a grid, and its name says so too')
+      : verdict('likely', lattice.type, type, gridAlone)
+  }
   const release = releaseOf(catalogue, repository)
   if (release) return verdict('likely', release.type, type, `${repository} is a QAT release of the catalogue`)
   const known = catalogue.types.map((each) => each.type)
@@ -103,14 +106,18 @@ function releaseOf(
 
 /** A sentence for a QAT file in another type than it was trained for; undefined if there is nothing to say. */
 export function wasteOf(
-  { qat, trainedFor, suits }: QatVerdict,
+  { qat, trainedFor, suits, because }: QatVerdict,
   type: string,
   bits: ReadonlyMap<string, number>,
 ): string | undefined {
   if (!qat || suits !== false || trainedFor === undefined) return undefined
   const [own, trained] = [bits.get(type), bits.get(trainedFor)]
   if (own === undefined || trained === undefined) return undefined
+  const grid =
+    because === gridAlone
+      ? `Its weights lie on the grid of ${trainedFor}`
+      : `It was trained for ${trainedFor}, and its weights lie on that grid`
   return own > trained
-    ? `It was trained for ${trainedFor}, and its weights lie on that grid: ${type} stores the same model in ${Math.round(100 * (own / trained - 1))} % more space.`
+    ? `${grid}: ${type} stores the same model in ${Math.round(100 * (own / trained - 1))} % more space.`
     : `It was trained for ${trainedFor}; ${type} rounds it once more, to a grid that it was not trained for.`
 }

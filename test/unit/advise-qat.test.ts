@@ -37,15 +37,21 @@ describe('by what is said of a file', () => {
     })
   })
 
-  test('what quench trained and what lies on a grid is certain, whatever the name', () => {
+  test('what quench trained is certain, whatever the name; a grid is if the name says so too', () => {
     expect(detect('Q2_K', 'x.gguf', { trainedHere: true })).toMatchObject({
       qat: true,
       confidence: 'certain',
       suits: true,
     })
-    expect(detect('BF16', 'x.gguf', { lattice: { type: 'Q4_0', share: 0.98 } })).toMatchObject({
+    const lattice = { type: 'Q4_0', share: 0.98 }
+    expect(detect('BF16', 'x-qat.gguf', { lattice })).toMatchObject({
       ...{ qat: true, confidence: 'certain', trainedFor: 'Q4_0', suits: false },
     })
+    const dequantized = detect('BF16', 'x.gguf', { lattice })
+    expect(dequantized).toMatchObject({ qat: true, confidence: 'likely', trainedFor: 'Q4_0', suits: false })
+    expect(dequantized.because).toContain('or of a file that was quantized before')
+    const bits = new Map(catalogue.types.map(({ type, bitsPerWeight }) => [type, bitsPerWeight]))
+    expect(wasteOf(dequantized, 'BF16', bits)).toMatch(/^Its weights lie on the grid of Q4_0: BF16 stores/)
     expect(detect('BF16', 'x.gguf', { lattice: { share: 0 } })).toMatchObject({
       qat: false,
       confidence: 'certain',
