@@ -135,7 +135,13 @@ function drawNamed(points: readonly Point[], options: Plot.PlotOptions): NamedPl
     ]
   })
   return {
-    picture: draw({ ...sized, marks: [...(sized.marks ?? []), ...named] }),
+    picture: draw({
+      ...sized,
+      // Else names beyond the last point would change the scales by which they were placed.
+      x: { ...sized.x, domain: x.domain },
+      y: { ...sized.y, domain: y.domain },
+      marks: [...(sized.marks ?? []), ...named],
+    }),
     hidden: placed.filter((label) => !label).length,
   }
 }
