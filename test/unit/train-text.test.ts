@@ -1,7 +1,8 @@
 /** What `quench train` prints of a plan and of a run that it resumes. */
 import { expect, test } from 'vitest'
-import { describePlan, describeSaved } from '../../src/cli/train/text.js'
+import { describePlan, describeReport, describeSaved } from '../../src/cli/train/text.js'
 import type { Plan, PlannedStage } from '../../src/config/plan.js'
+import { comparison } from '../support/comparison.js'
 
 const stage: PlannedStage = {
   ...{ stage: 'blockwise' as const, bytes: 1e9, seconds: 200, tokensPerSecond: 50, memory: [], work: [] },
@@ -50,4 +51,18 @@ test('a resumed run says from where', () => {
     'resuming after 1 finished block',
   )
   expect(describeSaved({ before: true, blocks: 2, checkpoint: true })).toBe('resuming from the checkpoint')
+})
+
+test('a file that is far from the full model says so, whatever it recovers', () => {
+  const report = comparison.files.flatMap(({ training }) => training ?? [])[0]
+  const said = (mean: number): boolean => {
+    const kinds = report.kinds.map((kind) => ({ ...kind, file: { mean, se: mean / 20 } }))
+    return describeReport({ ...report, kinds }).some((line) =>
+      String(line).includes('far from the full model'),
+    )
+  }
+  expect([said(0.3), said(0.9)]).toEqual([false, true])
+  // Text of one's own does not count.
+  const own = { ...report.kinds[0], apart: true as const, file: { mean: 2, se: 0.1 } }
+  expect(describeReport({ ...report, kinds: [...report.kinds, own] }).join()).not.toContain('far from')
 })

@@ -163,11 +163,24 @@ export function describeReport(report: TrainReport): Line[] {
         `recovers ${percent(report.recovered)} ± ${percent(report.recoveredError)} of plain PTQ's KL divergence, least on ${report.worst}`,
       ),
     )
+  const loss = meanLoss(kinds)
+  if (loss >= farLoss)
+    lines.push(
+      `it is still far from the full model: ${loss.toPrecision(2)} nats a token, where about half of the likeliest tokens are others; take a type of more bits, or a size by quench quantize --target-bits`,
+    )
   if (check.tensors > 0)
     lines.push(
       `checked: libggml decodes ${humanCount(check.weights)} weights of the file, ${check.differing} of them differ from what was trained`,
     )
   return lines
+}
+
+/** Nats per token from which on no share recovered makes a good file: at .9 half of the likeliest tokens change (docs/prove.md). */
+const farLoss = 0.5
+
+function meanLoss(kinds: TrainReport['kinds']): number {
+  const counted = kinds.filter(({ apart }) => !apart)
+  return counted.reduce((sum, { file }) => sum + file.mean, 0) / counted.length
 }
 
 const ownTextNote =
