@@ -152,8 +152,6 @@ try {
   await crowd.goto(pathToFileURL(crowdFile).href)
   await checkPage(crowd, 'crowded', crowded)
   await checkNames(crowd, 'crowded')
-  if (values.screenshots)
-    await crowd.screenshot({ path: join(values.screenshots, 'report-crowded.png'), fullPage: true })
   check('light and dark look alike', backgrounds[0] !== backgrounds[1])
 } finally {
   await browser.close()
