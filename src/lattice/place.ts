@@ -67,7 +67,7 @@ export function placeOnGrid(
     codes[scale.block.field][group] = placed.scale
     if (offset) codes[offset.block.field][group] = placed.offset * offset.sign
     for (let i = 0; i < groupSize; i++) {
-      const code = found[i] * placed.multiplier
+      const code = found[i] * placed.multiplier + 0 // no -0, which a file cannot hold
       codes.q[start + i] = code
       const value = values[start + i]
       squares += value * value

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { cpu } from '../../src/backends/cpu/cpu.js'
 import { formatNamed } from '../../src/formats/table.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { keepBytes } from '../../src/lattice/index.js'
@@ -10,6 +11,9 @@ import { quantizeModel, quantizeRows } from '../../src/llama/index.js'
 import { readWeights } from '../../src/models/weights.js'
 import { planQuantization } from '../../src/quantize/plan.js'
 import { quantizeFile } from '../../src/quantize/ptq.js'
+import { packedBytes } from '../../src/student/export.js'
+import { openSource, targetTypes } from '../../src/student/source.js'
+import { makeBlock } from '../../src/student/student.js'
 import { conventions, differingCodes } from '../support/lattice-conventions.js'
 import { differingIn, writeOnGrid } from '../support/lattice-file.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -42,6 +46,22 @@ test.each(['F32', 'BF16'] as const)('a file keeps the codes of a checkpoint stor
     if (!made.has(tensor.name)) expect(await a.read(tensor)).toEqual(await b.read(b.tensor(tensor.name)))
   await a.close()
   await b.close()
+})
+
+test.each(
+  conventions.filter(({ type }) => formatNamed(type)?.latents).map((each) => [each.name, each] as const),
+)('what training starts from is what a file of it holds: %s', async (_, convention) => {
+  const checkpoint = join(folder, 'start.gguf')
+  const made = await writeOnGrid(model, checkpoint, convention, 'F32')
+  const source = await openSource(checkpoint)
+  try {
+    const { parameters } = await makeBlock(cpu, source, targetTypes(source, { type: convention.type }), 0)
+    const check = { tensors: 0, weights: 0, differing: 0 }
+    for (const p of parameters) await packedBytes(p, check)
+    expect(check).toMatchObject({ tensors: made.size / 2, differing: 0 })
+  } finally {
+    await source.gguf.close()
+  }
 })
 
 test('layers that move up keep their own codes', async () => {
