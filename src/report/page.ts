@@ -124,7 +124,10 @@ function fileTable(comparison: Comparison): Html {
   const losses = lossesText(comparison)
   const range = ([low, high]: readonly [number, number], digits: number) =>
     `${low.toFixed(digits)} - ${high.toFixed(digits)}`
-  const percent = (share: number) => `${(100 * share).toFixed(1)} %`
+  const percent = (share: number) => `${(100 * share).toFixed(1)}\u00a0%`
+  // It breaks before the interval alone.
+  const shareText = ({ value, interval: [low, high] }: NonNullable<ComparedFile['recovered']>): string =>
+    `${percent(value)} (${(100 * low).toFixed(1)}\u00a0-\u00a0${percent(high)})`
   const columns: Column[] = [
     {
       title: 'file',
@@ -157,20 +160,11 @@ function fileTable(comparison: Comparison): Html {
     { title: 'same top token', cell: ({ top1 }) => [percent(top1.mean), top1.mean] },
     {
       title: 'recovered',
-      cell: ({ recovered: r }) =>
-        r
-          ? [`${percent(r.value)} (${percent(r.interval[0])} - ${percent(r.interval[1])})`, r.value]
-          : ['', ''],
+      cell: ({ recovered: r }) => (r ? [shareText(r), r.value] : ['', '']),
     },
     {
       title: '… of the best PTQ file',
-      cell: ({ recoveredOfBest: r }) =>
-        r
-          ? [
-              `${percent(r.value)} (${percent(r.interval[0])} - ${percent(r.interval[1])}) of ${r.opponent}`,
-              r.value,
-            ]
-          : ['', ''],
+      cell: ({ recoveredOfBest: r }) => (r ? [`${shareText(r)} of ${r.opponent}`, r.value] : ['', '']),
     },
     {
       title: 'as good as',
