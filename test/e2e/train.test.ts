@@ -225,7 +225,9 @@ test('Ctrl-C in a block and in a step stops there, keeps what was done and says 
 }, 800_000)
 
 test.each([
-  [['-o', 'x.gguf'], 2, /--type/],
+  [['-o', 'x.gguf'], 2, /the type is missing; name it after the input, as in `quench train/],
+  [['x.gguf', 'Q5K'], 2, /--type Q5K cannot be trained; did you mean Q5_K_M/],
+  [['Q5K'], 2, /"Q5K" is not a file type; did you mean Q5_K_M/],
   [['-t', 'F16', '-o', 'x.gguf'], 2, /--type F16 cannot be trained; choose one of/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--steps', '-3'], 2, /--steps/],
   [['-t', 'Q4_0', '-o', 'x.gguf', '--steps', '3', '--time', '3s'], 2, /--time and --steps/],
