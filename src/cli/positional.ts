@@ -8,8 +8,6 @@ import { fileType } from './options.js'
 export const positionalHelp =
   '[OUTPUT] TYPE [THREADS], as llama-quantize takes them; --output, --type and --threads say the same'
 
-const examples = { quantize: 'Q4_K_M', train: 'Q4_0' }
-
 function meant(text: string): string | undefined {
   // Of those that a short name may mean, people mean the middle one.
   const middle = fileTypeNames.filter((name) => name.endsWith('_M'))
@@ -42,8 +40,8 @@ export function positional(
   if (type === undefined)
     throw new UsageError(
       output === undefined
-        ? `the type is missing; name it after the input, as in \`quench ${command} model-f16.gguf ${examples[command]}\``
-        : `"${output}" is not a file type; ${meant(output) ?? `name one such as ${examples[command]} after it, or with --type`}`,
+        ? `the type is missing; name it after the input, as in \`quench ${command} model-f16.gguf Q4_K_M\``
+        : `"${output}" is not a file type; ${meant(output) ?? 'name one such as Q4_K_M after it, or with --type'}`,
     )
   if (rest.length > 0)
     throw new UsageError(
