@@ -8,6 +8,7 @@ import { systemError } from '../files.js'
 import { emptyCodes } from '../formats/blocks.js'
 import type { Codes, Format } from '../formats/format.js'
 import { formatOf } from '../formats/table.js'
+import { scaleNames } from '../formats/tensor-scale.js'
 import { type Gguf, ggmlTypes, openGguf, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, NEEDS_IMPORTANCE, quantizeRows } from '../llama/index.js'
 import { readWeights } from '../models/weights.js'
@@ -164,7 +165,8 @@ async function keepTensor(
   })
   let written: Promise<void> = Promise.resolve()
   try {
-    for await (const { weights, at, bytes } of pieces(from, to, target, source)) {
+    const scale = await scaleIn(to, target.name)
+    for await (const { weights, at, bytes } of pieces(from, to, target, source, scale)) {
       const keep = await threads.next()
       const count = weights.length
       const piece = keep({ type: target.type, weights, bytes }).then(async ({ bytes, placed }) => {
@@ -183,8 +185,14 @@ async function keepTensor(
   }
 }
 
-/** A tensor of both files, some rows at a time. `at` is the place of the bytes in the tensor. */
-async function* pieces(from: Gguf, to: Gguf, target: TensorInfo, name: string) {
+/** The scale of a whole tensor, by which a reader multiplies it; 1 where it has none. */
+async function scaleIn(gguf: Gguf, name: string): Promise<number> {
+  const own = scaleNames(name).find((scale) => gguf.has(scale))
+  return own === undefined ? 1 : (await readWeights(gguf, gguf.tensor(own)))[0]
+}
+
+/** A tensor of both files, some rows at a time, in units of its scale. `at` is the place of the bytes in the tensor. */
+async function* pieces(from: Gguf, to: Gguf, target: TensorInfo, name: string, scale: number) {
   const source = from.tensor(name)
   const columns = target.shape[0]
   const rows = target.elements / columns
@@ -192,7 +200,8 @@ async function* pieces(from: Gguf, to: Gguf, target: TensorInfo, name: string) {
   const [fromRow, toRow] = [source.bytes / rows, target.bytes / rows]
   for (let row = 0; row < rows; row += step) {
     const count = Math.min(step, rows - row)
-    const weights = await readWeights(from, source, row * fromRow, count * fromRow)
+    const read = await readWeights(from, source, row * fromRow, count * fromRow)
+    const weights = scale === 1 ? read : read.map((w) => w / scale)
     yield { weights, at: row * toRow, bytes: await to.read(target, row * toRow, count * toRow) }
   }
 }

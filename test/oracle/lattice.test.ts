@@ -64,6 +64,18 @@ test.each(
   }
 })
 
+test('codes are kept in units of the scale of the tensor that the file holds', async () => {
+  const convention = conventions.find(({ type }) => type === 'NVFP4')!
+  const [checkpoint, output] = ['c', 'o'].map((name) => join(folder, `${name}-scaled.gguf`))
+  const made = await writeOnGrid(model, checkpoint, convention, 'F32')
+  const { lattice } = await quantizeFile(checkpoint, output, 'NVFP4', { threads: 1 })
+  expect(lattice).toMatchObject({ matrices: made.size, left: 0 })
+  const gguf = await openGguf(output)
+  expect(gguf.tensors.some(({ name }) => name.endsWith('.scale'))).toBe(true)
+  await gguf.close()
+  expect((await differingIn(output, made, differingCodes)).differing).toBe(0)
+})
+
 test('layers that move up keep their own codes', async () => {
   const [checkpoint, output] = ['c', 'o'].map((name) => join(folder, `${name}-pruned.gguf`))
   const made = await writeOnGrid(model, checkpoint, symmetric, 'F32')

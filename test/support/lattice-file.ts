@@ -1,5 +1,6 @@
 /** Copies of a model whose blocks' matrices lie on a grid, as a checkpoint of quantization-aware training. */
 import { formatNamed } from '../../src/formats/table.js'
+import { scaleNames } from '../../src/formats/tensor-scale.js'
 import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
 import { readWeights } from '../../src/models/weights.js'
 import { type Convention, type OnGrid, onGrid, type Stored } from './lattice-conventions.js'
@@ -54,7 +55,13 @@ export async function differingIn(
   try {
     const sum = { differing: 0, weights: 0 }
     for (const [name, grid] of made) {
-      sum.differing += differing(grid, await readWeights(gguf, gguf.tensor(name)))
+      const own = scaleNames(name).find((scale) => gguf.has(scale))
+      const scale = own === undefined ? 1 : (await readWeights(gguf, gguf.tensor(own)))[0]
+      const weights = await readWeights(gguf, gguf.tensor(name))
+      sum.differing += differing(
+        grid,
+        weights.map((w) => w * scale),
+      )
       sum.weights += grid.codes.length
     }
     return sum
