@@ -27,10 +27,6 @@ export interface QatVerdict {
   readonly because: string
 }
 
-/** Weights of a quantized file that somebody made into floats again lie on a grid too. */
-const gridAlone =
-  'its weights lie on a grid, as those of a trained checkpoint do, or of a file that was quantized before'
-
 /** Whether a name claims training for quantization, as `gemma-3-4b-it-qat-q4_0` does. */
 export const saysQat = (name: string): boolean => /(?:^|[^a-z])(qat|qad)(?:[^a-z]|$)/i.test(name)
 
@@ -56,7 +52,12 @@ export function detectQat(catalogue: Pick<Catalogue, 'families' | 'types'>, fact
     const named = [repository ?? '', ...names].some(saysQat)
     return named
       ? verdict('certain', lattice.type, type, 'its weights lie on a grid, and its name says so too')
-      : verdict('likely', lattice.type, type, gridAlone)
+      : verdict(
+          'likely',
+          lattice.type,
+          type,
+          'its weights lie on a grid, as those of a trained checkpoint do, or of a file that was quantized before',
+        )
   }
   const release = releaseOf(catalogue, repository)
   if (release) return verdict('likely', release.type, type, `${repository} is a QAT release of the catalogue`)
@@ -106,18 +107,15 @@ function releaseOf(
 
 /** A sentence for a QAT file in another type than it was trained for; undefined if there is nothing to say. */
 export function wasteOf(
-  { qat, trainedFor, suits, because }: QatVerdict,
+  { qat, trainedFor, suits }: QatVerdict,
   type: string,
   bits: ReadonlyMap<string, number>,
 ): string | undefined {
   if (!qat || suits !== false || trainedFor === undefined) return undefined
   const [own, trained] = [bits.get(type), bits.get(trainedFor)]
   if (own === undefined || trained === undefined) return undefined
-  const grid =
-    because === gridAlone
-      ? `Its weights lie on the grid of ${trainedFor}`
-      : `It was trained for ${trainedFor}, and its weights lie on that grid`
+  // Made: trained, or quantized and made into floats again.
   return own > trained
-    ? `${grid}: ${type} stores the same model in ${Math.round(100 * (own / trained - 1))} % more space.`
-    : `It was trained for ${trainedFor}; ${type} rounds it once more, to a grid that it was not trained for.`
+    ? `It was made for ${trainedFor}, and its weights lie on that grid: ${type} stores the same model in ${Math.round(100 * (own / trained - 1))} % more space.`
+    : `It was made for ${trainedFor}; ${type} rounds it once more, to a grid that it was not made for.`
 }

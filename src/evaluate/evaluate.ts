@@ -65,7 +65,7 @@ export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluatio
   const path = text instanceof Int32Array ? undefined : [text].flat().find(isPath)
   if (path !== undefined)
     throw new UsageError(
-      `text is to be the text itself, and ${path} is a file; read it with readTexts(['${path}'])`,
+      `text is to be the text itself, and ${path} is a file or folder; read it with readTexts(['${path}'])`,
     )
   const evaluation = await evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
   return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }

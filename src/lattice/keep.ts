@@ -8,10 +8,9 @@ import { systemError } from '../files.js'
 import { emptyCodes } from '../formats/blocks.js'
 import type { Codes, Format } from '../formats/format.js'
 import { formatOf } from '../formats/table.js'
-import { scaleNames } from '../formats/tensor-scale.js'
 import { type Gguf, ggmlTypes, openGguf, type TensorInfo } from '../gguf/index.js'
 import { dequantizeRows, NEEDS_IMPORTANCE, quantizeRows } from '../llama/index.js'
-import { readWeights } from '../models/weights.js'
+import { readWeights, tensorScaleIn } from '../models/weights.js'
 import { detectLattice } from './detect.js'
 import { latticeOf } from './file.js'
 import { KeepThreads } from './keep-rows.js'
@@ -165,13 +164,14 @@ async function keepTensor(
   })
   let written: Promise<void> = Promise.resolve()
   try {
-    const scale = await scaleIn(to, target.name)
+    const scale = tensorScaleIn(to, target.name) ?? 1
     for await (const { weights, at, bytes } of pieces(from, to, target, source, scale)) {
       const keep = await threads.next()
       const count = weights.length
       const piece = keep({ type: target.type, weights, bytes }).then(async ({ bytes, placed }) => {
         await handle.write(bytes, 0, bytes.length, target.offset + at)
-        return placed
+        const { squares, squaredError } = placed
+        return { ...placed, squares: scale ** 2 * squares, squaredError: scale ** 2 * squaredError }
       })
       written = Promise.all([piece, written]).then(([placed]) => onPiece(placed, count))
       written.catch(() => {}) // awaited below
@@ -183,12 +183,6 @@ async function keepTensor(
     await written.catch(() => {})
     await handle.close()
   }
-}
-
-/** The scale of a whole tensor, by which a reader multiplies it; 1 where it has none. */
-async function scaleIn(gguf: Gguf, name: string): Promise<number> {
-  const own = scaleNames(name).find((scale) => gguf.has(scale))
-  return own === undefined ? 1 : (await readWeights(gguf, gguf.tensor(own)))[0]
 }
 
 /** A tensor of both files, some rows at a time, in units of its scale. `at` is the place of the bytes in the tensor. */

@@ -36,6 +36,16 @@ export async function readWeights(
   return format.dequantize(format.decode(await gguf.read(tensor, start, length)))
 }
 
+/** The scale of a whole tensor that a file holds beside it. @throws FileError for one that is no F32 number */
+export function tensorScaleIn(gguf: Gguf, name: string): number | undefined {
+  const scale = scaleNames(name).find((own) => gguf.has(own))
+  if (scale === undefined) return undefined
+  const tensor = gguf.tensor(scale)
+  if (tensor.type !== unrounded.type || tensor.elements !== 1)
+    throw new FileError(gguf.path, `${scale} is not one F32, which the scale of a tensor is`)
+  return unrounded.dequantize(unrounded.decode(gguf.readSync(tensor)))[0]
+}
+
 /** Names and shapes, (out, in), of all tensors that a model computes with. */
 export function modelTensors(
   architecture: Architecture,
@@ -128,13 +138,8 @@ export class FileWeights implements Weights {
 
   /** Times the scale of the tensor; without one, as they are. */
   private scaled(name: string, weights: Float32Array): Float32Array {
-    const scale = scaleNames(name).find((own) => this.gguf.has(own))
-    if (scale === undefined) return weights
-    const tensor = this.gguf.tensor(scale)
-    if (tensor.type !== unrounded.type || tensor.elements !== 1)
-      throw new FileError(this.gguf.path, `${scale} is not one F32, which the scale of a tensor is`)
-    const [factor] = unrounded.dequantize(unrounded.decode(this.gguf.readSync(tensor)))
-    return weights.map((w) => w * factor)
+    const scale = tensorScaleIn(this.gguf, name)
+    return scale === undefined ? weights : weights.map((w) => w * scale)
   }
 
   private makeRoom(bytes: number): void {

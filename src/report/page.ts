@@ -117,6 +117,8 @@ function legend(files: readonly ComparedFile[]): Html {
 
 interface Column {
   readonly title: string
+  /** Whether it may take several lines. */
+  readonly wraps?: true
   /** The displayed value, and the sort key. */
   readonly cell: (file: ComparedFile) => readonly [shown: string | Html, value: string | number]
 }
@@ -162,14 +164,17 @@ function fileTable(comparison: Comparison): Html {
     { title: 'same top token', cell: ({ top1 }) => [percent(top1.mean), top1.mean] },
     {
       title: 'recovered',
+      wraps: true,
       cell: ({ recovered: r }) => (r ? [shareText(r), r.value] : ['', '']),
     },
     {
       title: '… of the best PTQ file',
+      wraps: true,
       cell: ({ recoveredOfBest: r }) => (r ? [`${shareText(r)} of ${r.opponent}`, r.value] : ['', '']),
     },
     {
       title: 'as good as',
+      wraps: true,
       cell: ({ effectiveBits: e }) =>
         e ? [`${sign(e.bound)}${e.value.toFixed(2)} bits (${range(e.interval, 2)})`, e.value] : ['', ''],
     },
@@ -194,9 +199,8 @@ function fileTable(comparison: Comparison): Html {
     { title: 'Pareto front', cell: ({ onFront }) => [onFront ? 'yes' : 'no', onFront ? 1 : 0] },
   ]
   const row = (file: ComparedFile) =>
-    html`<tr>${columns.map(({ cell }) => {
+    html`<tr>${columns.map(({ cell, wraps }) => {
       const [shown, value] = cell(file)
-      const wraps = typeof shown === 'string' && / of | \(/.test(shown)
       return html`<td data-value="${value}"${trusted(wraps ? ' class="wraps"' : '')}>${shown}</td>`
     })}</tr>`
   return html`<div class="wide"><table class="sorts" id="files"><thead><tr>${columns.map(

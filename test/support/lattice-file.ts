@@ -1,8 +1,7 @@
 /** Copies of a model whose blocks' matrices lie on a grid, as a checkpoint of quantization-aware training. */
 import { formatNamed } from '../../src/formats/table.js'
-import { scaleNames } from '../../src/formats/tensor-scale.js'
 import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
-import { readWeights } from '../../src/models/weights.js'
+import { readWeights, tensorScaleIn } from '../../src/models/weights.js'
 import { type Convention, type OnGrid, onGrid, type Stored } from './lattice-conventions.js'
 
 /** Writes `output`. @returns what each matrix on the grid was made of */
@@ -55,8 +54,7 @@ export async function differingIn(
   try {
     const sum = { differing: 0, weights: 0 }
     for (const [name, grid] of made) {
-      const own = scaleNames(name).find((scale) => gguf.has(scale))
-      const scale = own === undefined ? 1 : (await readWeights(gguf, gguf.tensor(own)))[0]
+      const scale = tensorScaleIn(gguf, name) ?? 1
       const weights = await readWeights(gguf, gguf.tensor(name))
       sum.differing += differing(
         grid,

@@ -51,7 +51,9 @@ describe('by what is said of a file', () => {
     expect(dequantized).toMatchObject({ qat: true, confidence: 'likely', trainedFor: 'Q4_0', suits: false })
     expect(dequantized.because).toContain('or of a file that was quantized before')
     const bits = new Map(catalogue.types.map(({ type, bitsPerWeight }) => [type, bitsPerWeight]))
-    expect(wasteOf(dequantized, 'BF16', bits)).toMatch(/^Its weights lie on the grid of Q4_0: BF16 stores/)
+    expect(wasteOf(dequantized, 'BF16', bits)).toMatch(
+      /^It was made for Q4_0, and its weights lie on that grid: BF16 stores/,
+    )
     expect(detect('BF16', 'x.gguf', { lattice: { share: 0 } })).toMatchObject({
       qat: false,
       confidence: 'certain',
@@ -62,7 +64,7 @@ describe('by what is said of a file', () => {
 test('a QAT checkpoint in a larger type is a waste, in a smaller one rounded again', () => {
   const bits = new Map(catalogue.types.map(({ type, bitsPerWeight }) => [type, bitsPerWeight]))
   const waste = (type: string, name: string) => wasteOf(detect(type, name), type, bits)
-  expect(waste('Q6_K', 'a-qat-q4_0.gguf')).toMatch(/trained for Q4_0.*41 % more space/)
+  expect(waste('Q6_K', 'a-qat-q4_0.gguf')).toMatch(/made for Q4_0.*41 % more space/)
   expect(waste('Q3_K_M', 'a-qat-q4_0.gguf')).toMatch(/rounds it once more/)
   expect(waste('Q4_0', 'a-qat-q4_0.gguf')).toBeUndefined()
   expect(waste('Q6_K', 'a.gguf')).toBeUndefined()

@@ -95,10 +95,10 @@ describe('rules that people know', () => {
       }
       const [wasted, own] = [await made('Q6_K'), await made('Q4_0')]
       const alone = await advise({ names: [wasted], ...cpu })
-      expect(words(alone)).toMatch(/trained for Q4_0.*Q6_K stores the same model in 41 % more space/)
+      expect(words(alone)).toMatch(/made for Q4_0.*Q6_K stores the same model in 41 % more space/)
       const both = await advise({ names: [wasted, own], ...cpu })
       expect(pickOf(both)?.path).toBe(own)
-      expect(words(both)).toMatch(/Q6_K\.gguf: It was trained for Q4_0/)
+      expect(words(both)).toMatch(/Q6_K\.gguf: It was made for Q4_0/)
     } finally {
       await rm(folder, { recursive: true })
     }

@@ -239,6 +239,6 @@ describe('gain', () => {
 test('the name of a file is not taken for a text', async () => {
   for (const text of ['package.json', ['once upon a time', 'package.json']])
     await expect(evaluateFiles({ reference: 'a.gguf', files: [], text })).rejects.toThrow(
-      "package.json is a file; read it with readTexts(['package.json'])",
+      "package.json is a file or folder; read it with readTexts(['package.json'])",
     )
 })

@@ -166,7 +166,7 @@ export function describeReport(report: TrainReport): Line[] {
   const loss = meanLoss(kinds)
   if (loss >= farLoss)
     lines.push(
-      `it is still far from the full model: ${loss.toPrecision(2)} nats a token, where about half of the likeliest tokens are others; take a type of more bits, or a size by quench quantize --target-bits`,
+      `it is still far from the full model: ${loss.toPrecision(2)} nats a token, where a third of the likeliest tokens or more are others; take a type of more bits, or a size by quench quantize --target-bits`,
     )
   if (check.tensors > 0)
     lines.push(
@@ -175,7 +175,7 @@ export function describeReport(report: TrainReport): Line[] {
   return lines
 }
 
-/** Nats per token from which on no share recovered makes a good file: at .9 half of the likeliest tokens change (docs/prove.md). */
+/** Nats per token from which on no share recovered makes a good file: at .4 a third of the likeliest tokens change, at .9 half (docs/prove.md). */
 const farLoss = 0.5
 
 function meanLoss(kinds: TrainReport['kinds']): number {
