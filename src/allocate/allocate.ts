@@ -22,6 +22,7 @@ import { thisMachine } from '../speed/index.js'
 import { type RoundedType, typeErrors } from './errors.js'
 import { type Assignment, Measurer } from './measure.js'
 import { type Found, searchTypes } from './search.js'
+import { checkNeeded, leastOver, tooSmall } from './target.js'
 import { measuringText } from './text.js'
 
 export interface AllocateOptions {
@@ -77,8 +78,9 @@ export interface Allocation {
   /** On the text of the search, in nats per token: of the types by estimates alone, and of those that were taken. */
   readonly firstKld: number
   readonly kld: number
-  /** Candidates that were run, not counting figures of earlier runs. */
+  /** Whole candidates that were run, and tensors of which one alone was rounded; figures of earlier runs are not counted. */
   readonly measured: number
+  readonly probed: number
   readonly tensors: readonly AllocatedTensor[]
   readonly warnings: readonly string[]
 }
@@ -137,6 +139,7 @@ async function allocate(
   const { quantized, type, parameters } = await checkUsable(gguf)
   if (quantized)
     throw new FileError(gguf.path, `it is quantized already (${type}); take the full-precision file`)
+  await checkNeeded(gguf, parameters, options)
   const context = options.context ?? contextOf(gguf)
   const matrix = options.imatrix === undefined ? undefined : await readImportanceOf(gguf, options.imatrix)
   const importance = matrix?.importance ?? new Map<string, Float32Array>()
@@ -168,19 +171,21 @@ async function allocate(
   })
   defer(() => measurer.dispose())
   await checkFreeSpace(output, sideBySide * gguf.tensors.reduce((sum, { bytes }) => sum + bytes, 0))
+  const budget = budgetOf(gguf, options, parameters, errors, measurer)
   const found = await searchTypes({
-    ...{ errors, candidates, ...budgetOf(gguf, options, parameters, errors, measurer) },
-    klds: (types) => measurer.klds(types),
+    ...{ errors, candidates, ...budget },
+    klds: (types, stage) => measurer.klds(types, stage),
     onProgress: (stage, done, total) => onProgress?.({ stage, done, total }),
   })
-  if (!found) throw new UsageError(tooSmall(options))
+  if (!found) throw new UsageError(tooSmall(options, parameters, leastOver(errors, budget)))
   const bytes = sizeOf(gguf, measurer, found.types)
   if (!dryRun)
     await measurer.finish(found.types, (done) => onProgress?.({ stage: 'quantize', done, total: bytes }))
   return {
     ...{ path: output, bytes: dryRun ? bytes : (await summarizeFile(output)).bytes },
     bitsPerWeight: (8 * dataBytes(gguf, found.types)) / parameters,
-    ...{ firstKld: found.first.kld, kld: found.kld, measured: measurer.measured },
+    ...{ firstKld: found.first.kld, kld: found.kld },
+    ...{ measured: measurer.measured.candidates, probed: measurer.measured.sensitivities },
     tensors: describe(errors, found),
     warnings: matrix?.warnings ?? [],
   }
@@ -190,12 +195,6 @@ async function allocate(
 function contextOf({ metadata }: Gguf): number {
   const architecture = metadata.string('general.architecture')
   return Math.min(defaults.context, metadata.number(`${architecture}.context_length`, defaults.context))
-}
-
-function tooSmall({ targetBits, targetBytes, imatrix }: AllocateOptions): string {
-  const target = targetBits === undefined ? `--target-size ${targetBytes}` : `--target-bits ${targetBits}`
-  const more = imatrix === undefined ? ', or give --imatrix, which allows smaller types' : ''
-  return `${target} is less than the smallest types of its tensors take; ask for more${more}`
 }
 
 /** What the matrices with a choice may take together, and how it is counted. */

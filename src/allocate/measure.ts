@@ -13,6 +13,7 @@ import { fileTypes } from '../gguf/file-types.js'
 import { type Gguf, type GgufValue, ggmlTypes, Metadata } from '../gguf/index.js'
 import type { Provenance } from '../provenance/provenance.js'
 import { type TensorBytes, TensorConverter, writeTyped } from '../quantize/by-recipe.js'
+import type { SearchStage } from './search.js'
 
 /** ggml_type ids by tensor; others stay as they are. */
 export type Assignment = ReadonlyMap<string, number>
@@ -39,8 +40,8 @@ export interface MeasureSettings {
 const mostKept = 256 << 20
 
 export class Measurer {
-  /** Candidates that were run, not counting those that were stored. */
-  measured = 0
+  /** What was run, not counting what was stored. */
+  readonly measured: Record<SearchStage, number> = { sensitivities: 0, candidates: 0 }
   private readonly converter: TensorConverter
   /** Converted tensors by name and type, the one that was used last at the end. */
   private readonly kept = new Map<string, Uint8Array>()
@@ -54,9 +55,13 @@ export class Measurer {
   }
 
   /** Nats per token of each candidate. */
-  async klds(candidates: readonly Assignment[]): Promise<number[]> {
+  async klds(candidates: readonly Assignment[], stage: SearchStage): Promise<number[]> {
     const missing = candidates.filter((types) => this.known(types) === undefined)
-    while (missing.length > 0) await this.run(missing.splice(0, this.fitting()))
+    while (missing.length > 0) {
+      const some = missing.splice(0, this.fitting())
+      await this.run(some)
+      this.measured[stage] += some.length
+    }
     return candidates.map((types) => this.known(types) as number)
   }
 
@@ -95,7 +100,6 @@ export class Measurer {
           value: { kld: files[i].kld.mean },
         })),
       )
-      this.measured += candidates.length
     } finally {
       for (const path of paths) await discardTemporary(path)
     }

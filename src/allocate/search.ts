@@ -12,6 +12,9 @@ import { type Choice, chooseWithin } from './choose.js'
 import type { RoundedType } from './errors.js'
 import type { Assignment } from './measure.js'
 
+/** Tensors alone, then whole candidates. */
+export type SearchStage = 'sensitivities' | 'candidates'
+
 export interface SearchSettings {
   readonly errors: ReadonlyMap<string, readonly RoundedType[]>
   /** What a tensor of this many bytes takes of the budget. */
@@ -20,8 +23,8 @@ export interface SearchSettings {
   readonly budget: number
   /** Whole candidates that are measured at most. */
   readonly candidates: number
-  readonly klds: (types: readonly Assignment[]) => Promise<number[]>
-  readonly onProgress?: (stage: 'sensitivities' | 'candidates', done: number, total: number) => void
+  readonly klds: (types: readonly Assignment[], stage: SearchStage) => Promise<number[]>
+  readonly onProgress?: (stage: SearchStage, done: number, total: number) => void
 }
 
 export interface Found {
@@ -64,7 +67,7 @@ export async function searchTypes(settings: SearchSettings): Promise<Found | und
   if (!within(settings, none, none)) return undefined
   const sensitivities = await measureSensitivities(settings)
   const types = within(settings, sensitivities, none) as Assignment
-  const [kld] = await settings.klds([types])
+  const [kld] = await settings.klds([types], 'candidates')
   const first = { types, kld }
   const best = await improve(settings, sensitivities, { ...first, scales: none })
   return { types: best.types, kld: best.kld, sensitivities, first }
@@ -97,7 +100,10 @@ async function improve(
     const tried = together.length > 0 ? take([together]) : []
     together = []
     while (tried.length < room && moves.length > 0) tried.push(...take([[moves.shift() as Move]]))
-    const measured = await klds(tried.map(({ types }) => types))
+    const measured = await klds(
+      tried.map(({ types }) => types),
+      'candidates',
+    )
     done += tried.length
     onProgress?.('candidates', done, most)
     const better = tried
@@ -142,7 +148,10 @@ async function measureSensitivities({
   for (let i = 0; i < probes.length; i += sideBySide) {
     onProgress?.('sensitivities', i, probes.length)
     const some = probes.slice(i, i + sideBySide)
-    const measured = await klds(some.map(({ types }) => types))
+    const measured = await klds(
+      some.map(({ types }) => types),
+      'sensitivities',
+    )
     for (const [j, { group, error }] of some.entries())
       for (const name of group) sensitivities.set(name, error > 0 ? Math.max(0, measured[j]) / error : 0)
   }

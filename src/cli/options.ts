@@ -112,7 +112,7 @@ export function typeList(text: string): string[] {
     .filter((part) => part !== '')
 }
 
-/** `90`, `90s`, `10m`, `1.5h` or `1h30m` in seconds. */
+/** `90s`, `10m`, `1.5h` or `1h30m` in seconds. */
 export function seconds(text: string): number {
   const value = duration(text)
   if (!(value > 0)) throw new InvalidArgumentError('It must be a time such as 90s, 10m or 1h30m.')
@@ -128,6 +128,11 @@ export function secondsFromZero(text: string): number {
 
 /** NaN if the text is not a duration. */
 function duration(text: string): number {
+  // Some mean minutes by it, others seconds.
+  if (/^\d+(?:\.\d+)?$/.test(text.trim()) && Number(text) > 0)
+    throw new InvalidArgumentError(
+      `A number alone could be seconds or minutes; give a unit, as in ${text.trim()}s or ${text.trim()}m.`,
+    )
   const pattern = /^(?:(\d+(?:\.\d+)?)h)? ?(?:(\d+(?:\.\d+)?)m)? ?(?:(\d+(?:\.\d+)?)s?)?$/i
   const found = text.trim() === '' ? null : pattern.exec(text.trim())
   if (!found) return Number.NaN

@@ -66,7 +66,7 @@ const afterPlan =
 /** Training that would take hours. */
 const training = (output: string) => [
   ...['train', tiny, '-t', 'Q4_0', '-o', output, '-d', text, '-c', '64', '--batch', '64'],
-  ...['--validation', '192', '--calibration', '64', '--steps', '10000000', '--checkpoint-every', '1000'],
+  ...['--validation', '192', '--calibration', '64', '--steps', '10000000', '--checkpoint-every', '1000s'],
 ]
 
 test.each([

@@ -50,7 +50,12 @@ test('bits per weight are met; a killed search measures only the rest, and a sec
   expect(found.bitsPerWeight).toBeGreaterThan(0.995 * 6)
   expect(found.kld).toBeLessThanOrEqual(found.firstKld)
   const again = await quantizeToSize(model, output, { ...shared, candidates: 4, targetBits: 6 })
-  expect(again).toEqual({ ...found, measured: 0 })
+  expect(again).toEqual({ ...found, measured: 0, probed: 0 })
+  expect(found.probed).toBe(0)
+  const other = await quantizeToSize(model, output, {
+    ...{ ...shared, targetBits: 6, context: 16, dryRun: true },
+  })
+  expect(other).toMatchObject({ measured: 1, probed: found.tensors.length })
 })
 
 test.each([100_000, 130_000])('a size of %i bytes is met, and a dry run tells it', async (targetBytes) => {
@@ -92,7 +97,31 @@ test('training goes on from the types of the file', async () => {
 test('what cannot be is told', async () => {
   const output = join(folder, 'none.gguf')
   await expect(quantizeToSize(model, output, { ...shared, targetBits: 0.5 })).rejects.toThrow(
-    '--target-bits 0.5 is less than the smallest types of its tensors take; ask for more, or give --imatrix, which allows smaller types',
+    /^--target-bits 0\.5 is less than [1-9]\.\d+, the least that types of its tensors take; ask for more, or give --imatrix, which allows smaller types$/,
+  )
+  const small = await quantizeToSize(model, output, { ...shared, targetBytes: 10_000 }).then(
+    () => '',
+    (error: Error) => error.message,
+  )
+  const [, size] =
+    /^--target-size 10\.0kB is less than [\d.]+kB \((\d+) bytes\), the least /.exec(small) ?? []
+  const least = { ...shared, targetBytes: Number(size), dryRun: true }
+  expect((await quantizeToSize(model, output, least)).bytes).toBe(Number(size))
+  await expect(quantizeToSize(model, output, { ...least, targetBytes: Number(size) - 1 })).rejects.toThrow(
+    `(${size} bytes)`,
   )
   await expect(quantizeToSize(model, output, shared)).rejects.toThrow('either a size or bits')
+})
+
+test('an input that is within the target is refused at once', async () => {
+  const output = join(folder, 'within.gguf')
+  const progress: string[] = []
+  const asked = { ...shared, onProgress: ({ stage }: { stage: string }) => void progress.push(stage) }
+  await expect(quantizeToSize(model, output, { ...asked, targetBits: 40 })).rejects.toThrow(
+    /: it takes 32\.000 bits per weight, which is within --target-bits 40; there is nothing to do$/,
+  )
+  await expect(quantizeToSize(model, output, { ...asked, targetBytes: 1e9 })).rejects.toThrow(
+    /: it takes \d+ [kM]?B, which is within --target-size 1\.00GB; there is nothing to do$/,
+  )
+  expect(progress).toEqual([])
 })

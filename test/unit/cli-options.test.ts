@@ -65,8 +65,12 @@ describe('sizes', () => {
 })
 
 describe('times', () => {
+  test.each(['90', '2', '0.5', ' 3'])('%j needs a unit', (text) => {
+    const message = `seconds or minutes; give a unit, as in ${text.trim()}s or ${text.trim()}m.`
+    for (const parse of [seconds, secondsFromZero]) expect(() => parse(text)).toThrow(message)
+  })
+
   test.each([
-    ['90', 90],
     ['90s', 90],
     ['10m', 600],
     ['1.5h', 5400],
@@ -77,7 +81,7 @@ describe('times', () => {
     ['2H', 7200],
     ['2h', 7200],
     ['10M', 600],
-    ['0.5', 0.5],
+    ['0.5s', 0.5],
   ])('%s', (text, value) => expect(seconds(text)).toBe(value))
 
   test.each([
@@ -97,7 +101,7 @@ describe('times', () => {
 })
 
 test('a time between may be none', () => {
-  expect(['0', '0s', '90', '10m'].map(secondsFromZero)).toEqual([0, 0, 90, 600])
+  expect(['0', '0s', '90s', '10m'].map(secondsFromZero)).toEqual([0, 0, 90, 600])
   for (const text of ['', '-1', 'x']) expect(() => secondsFromZero(text)).toThrow('0 or a time such as 90s')
 })
 

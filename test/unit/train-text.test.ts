@@ -1,6 +1,6 @@
 /** What `quench train` prints of a plan and of a run that it resumes. */
 import { expect, test } from 'vitest'
-import { describePlan, describeReport, describeSaved } from '../../src/cli/train/text.js'
+import { describePlan, describeReport, describeSaved, overTime } from '../../src/cli/train/text.js'
 import type { Plan, PlannedStage } from '../../src/config/plan.js'
 import { comparison } from '../support/comparison.js'
 
@@ -24,10 +24,12 @@ test('the text, how much of it the model writes, and what that takes', () => {
   expect(describePlan(cached)).toContain('  text       16.4k tokens')
 })
 
-test('a plan that exceeds --time says so, one that about keeps it does not', () => {
-  const of = (seconds: number): string | undefined => describePlan(plan, { seconds }).at(-1)
-  expect(of(120)).toBe('  longer than --time 2:00')
-  expect(of(230)).toBe('  in all     about 4:00')
+test('a plan that exceeds --time is warned of, one that about keeps it is not', () => {
+  expect(overTime(plan, { seconds: 120 })).toBe(
+    '--time 2:00 is not enough: the least that there is to do takes about 4:00; Ctrl-C stops it',
+  )
+  expect(overTime(plan, { seconds: 230 })).toBeUndefined()
+  expect(describePlan(plan, { seconds: 120 }).at(-1)).toBe('  in all     about 4:00')
 })
 
 test('the time of a run that goes on is said to be that of the whole', () => {

@@ -2,6 +2,7 @@
 import { Option } from 'commander'
 import type { AllocateEvent, Allocation } from '../../allocate/allocate.js'
 import { UsageError } from '../../errors.js'
+import { plural } from '../../format.js'
 import { fileTypeNamed } from '../../gguf/file-types.js'
 import type { QuantizeMethod } from '../../quantize/methods.js'
 import { bytes, flagOfKey, positiveInteger, positiveNumber } from '../options.js'
@@ -39,7 +40,11 @@ export const targetOptions = (): Option[] => [
   valued('--target-bits <bits>', 'bits per weight at most, over all tensors, e.g. 4.25', positiveNumber),
   new Option('--trainable', 'take only types that quench train trains, so that it can go on from the file'),
   valued('--tokens <n>', 'tokens of text to measure candidates on (default: 8192)', positiveInteger),
-  valued('--candidates <n>', 'whole files that are measured at most (default: 64)', positiveInteger),
+  valued(
+    '--candidates <n>',
+    'whole files that are measured at most, once each tensor was measured alone (default: 64)',
+    positiveInteger,
+  ),
   new Option('--store <file>', 'database of measurements (default: in the cache folder)'),
 ]
 
@@ -113,7 +118,7 @@ function showProgress(): (event: AllocateEvent) => void {
 }
 
 function describe(
-  { path, bytes, bitsPerWeight, firstKld, kld, measured, tensors }: Allocation,
+  { path, bytes, bitsPerWeight, firstKld, kld, measured, probed, tensors }: Allocation,
   dryRun: boolean,
 ): Line[] {
   const rows = tensors.map((tensor) => [
@@ -132,6 +137,7 @@ function describe(
     'by estimates: the type that these figures alone gave it, before whole files were measured',
     '',
     `${plain(path, 1000)}: ${humanBytes(bytes)} (${bytes} bytes), ${bitsPerWeight.toFixed(3)} bits per weight${dryRun ? '; nothing was written' : ''}`,
-    `KL divergence on the text of the search: ${kld.toFixed(5)} nats per token, ${firstKld.toFixed(5)} by estimates alone; ${measured} files were measured now`,
+    `KL divergence on the text of the search: ${kld.toFixed(5)} nats per token, ${firstKld.toFixed(5)} by estimates alone`,
+    `measured now: ${plural(measured, 'whole file')}, and ${plural(probed, 'file')} in which one tensor alone, or a few, were rounded, to see how much each matters`,
   ]
 }

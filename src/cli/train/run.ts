@@ -1,10 +1,19 @@
 /** A run of `train` from the command line: plan, progress and report. */
 import { blockwise } from '../../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../../config/options.js'
+import type { Plan } from '../../config/plan.js'
 import { stopSignal } from '../interrupt.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
-import { describeBlock, describeItems, describePlan, describeReport, describeSaved, tokens } from './text.js'
+import {
+  describeBlock,
+  describeItems,
+  describePlan,
+  describeReport,
+  describeSaved,
+  overTime,
+  tokens,
+} from './text.js'
 
 export interface Run {
   /** The model, as it was named. */
@@ -35,9 +44,14 @@ export async function runTrain({ name, input, output, type, values, json, dryRun
     onWarning: warn,
     signal: stopSignal(),
   }
+  const warnOfTime = (plan: Plan): void => {
+    const late = overTime(plan, asked)
+    if (late !== undefined) warn(late)
+  }
   if (dryRun) {
     const plan = await planTraining(settings)
     clearProgress()
+    warnOfTime(plan)
     if (json) printJson(plan)
     else
       print([...resumed, ...describePlan(plan, asked), ...describeItems(plan), `the file would be ${output}`])
@@ -46,7 +60,10 @@ export async function runTrain({ name, input, output, type, values, json, dryRun
   const report = await train({
     ...settings,
     ...(!json && {
-      onPlan: (plan) => say([...resumed, ...describePlan(plan, asked)]),
+      onPlan: (plan) => {
+        say([...resumed, ...describePlan(plan, asked)])
+        warnOfTime(plan)
+      },
       onBlock: (measured) => say([describeBlock(measured)]),
     }),
   })

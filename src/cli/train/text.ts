@@ -40,7 +40,7 @@ export interface Asked {
   readonly resumed?: boolean
 }
 
-/** A plan may exceed the requested time by this factor before a note is printed. */
+/** A plan may exceed the requested time by this factor before a warning is printed. */
 const tolerance = 1.1
 
 /** Describes the plan before the run starts. */
@@ -63,7 +63,6 @@ export function describePlan(plan: Plan, { seconds: asked, method, resumed }: As
     ({ stage, bytes, seconds, tokensPerSecond }) =>
       `  ${stage.padEnd(10)} about ${duration(seconds)}, ${stage === blockwise ? `${humanCount(calibration)} tokens at ` : ''}${tokens(tokensPerSecond)}, ${humanBytes(bytes)} of memory`,
   )
-  const all = stages.reduce((sum, { seconds }) => sum + seconds, writing.seconds)
   const how = inMemory ? 'the whole model in memory' : 'one block in memory at a time'
   const copy = writing.copy > 0 ? ` and ${humanBytes(writing.copy)} for a copy while it writes` : ''
   const written =
@@ -105,9 +104,17 @@ export function describePlan(plan: Plan, { seconds: asked, method, resumed }: As
       `  no training steps after that: they do not fit in ${!plan.inMemory ? 'the memory' : asked === undefined ? 'the time' : `--time ${duration(asked)}`}`,
     )
   const done = resumed ? ', of which what was finished before is not repeated' : ''
-  lines.push(`  in all     about ${duration(all)}${done}`)
-  if (asked !== undefined && all > tolerance * asked) lines.push(`  longer than --time ${duration(asked)}`)
+  lines.push(`  in all     about ${duration(secondsOf(plan))}${done}`)
   return lines
+}
+
+const secondsOf = ({ stages, writing }: Plan): number =>
+  stages.reduce((sum, { seconds }) => sum + seconds, writing.seconds)
+
+/** The warning of a plan that takes longer than it was given. */
+export function overTime(plan: Plan, { seconds: asked }: Asked): string | undefined {
+  if (asked === undefined || secondsOf(plan) <= tolerance * asked) return undefined
+  return `--time ${duration(asked)} is not enough: the least that there is to do takes about ${duration(secondsOf(plan))}; Ctrl-C stops it`
 }
 
 /** Itemizes the plan's memory, time and disk space. */
