@@ -259,16 +259,38 @@ export function flagOf(name: string): { readonly flag: string; readonly unit: st
   return { flag: flag ?? name, unit: entry?.takes === 'time' ? 's' : '' }
 }
 
-/** The options that a resumed run must share: the value given, the default, or null. */
-export function sameOnResume(options: TrainOptions): Record<string, number | string | boolean | null> {
+type Shared = Readonly<Record<string, number | string | boolean | null>>
+
+function presets({ seconds }: TrainOptions): Partial<Record<OptionName, unknown>> {
   const { steps, ...others } = defaults
-  const preset: Partial<Record<OptionName, unknown>> = {
-    ...others,
-    ...(options.seconds === undefined && { steps }),
-  }
+  return { ...others, ...(seconds === undefined && { steps }) }
+}
+
+/** The options that a resumed run must share: the value given, the default, or null. */
+export function sameOnResume(options: TrainOptions): Shared {
+  const preset = presets(options)
   const given = (name: OptionName) => comparable(options[name] ?? preset[name])
   return Object.fromEntries(optionEntries.flatMap(([name, { same }]) => (same ? [[name, given(name)]] : [])))
 }
+
+/** Options with those of an earlier run where they were left out. @param saved the run's, of `sameOnResume` */
+export function withShared(options: TrainOptions, saved: Shared): TrainOptions {
+  const before = optionEntries.flatMap(([name, { same }]) => {
+    const value = saved[name] ?? null
+    if (!same || options[name] !== undefined || value === null || value === presets(options)[name]) return []
+    if ((name === 'steps' || name === 'seconds') && (options.steps ?? options.seconds) !== undefined)
+      return []
+    return [[name, name === 'tensorTypes' ? rulesOf(String(value)) : value]]
+  })
+  return { ...options, ...Object.fromEntries(before) }
+}
+
+/** What `comparable` makes of rules, as rules. */
+const rulesOf = (typed: string): { pattern: string; type: string }[] =>
+  typed.split(' ').map((rule) => {
+    const end = rule.lastIndexOf('=')
+    return { pattern: rule.slice(0, end), type: rule.slice(end + 1) }
+  })
 
 /** Rules of tensor types as they are typed; what was left out and what was not asked for are alike. */
 function comparable(value: unknown): string | number | boolean | null {

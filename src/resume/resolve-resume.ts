@@ -11,7 +11,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { type DeviceName, isDevice } from '../backends/devices.js'
 import { isMethod, type Method, trainingOf } from '../config/methods.js'
 import type { TrainOptions } from '../config/options.js'
-import { sameOnResume } from '../config/table.js'
+import { checkOptions, sameOnResume, withShared } from '../config/table.js'
 import { FileError } from '../errors.js'
 import { atomicWrite, systemError } from '../files.js'
 import { makeFolder } from '../folders.js'
@@ -116,14 +116,15 @@ export interface Resolved {
 }
 
 /**
- * Fills in options that were not given with the decisions of an earlier run. Options that were given are kept, and refused by `check`
- * if they differ from the earlier run's.
+ * Fills in options that were not given with those and the decisions of an earlier run. Options that were given are kept, and refused by
+ * `check` if they differ from the earlier run's.
  * @throws FileError for a file that is damaged or of another version
  */
-export async function resolveResume(options: TrainOptions): Promise<Resolved> {
-  const { output } = options
-  const saved = options.resume ? await savedDecisions(output) : undefined
-  if (!saved) return { options, decided: undefined, check: () => {} }
+export async function resolveResume(asked: TrainOptions): Promise<Resolved> {
+  const { output } = asked
+  const saved = asked.resume ? await savedDecisions(output) : undefined
+  if (!saved) return { options: asked, decided: undefined, check: () => {} }
+  const options = withSaved(asked, saved.settings)
   const method = options.method === 'auto' ? saved.method : (options.method ?? saved.method)
   const device = options.device === 'auto' ? saved.device : (options.device ?? saved.device)
   const teacherTopK = options.teacherTopK ?? saved.teacherTopK
@@ -149,6 +150,18 @@ export async function resolveResume(options: TrainOptions): Promise<Resolved> {
       checkSame(left[0] ?? folder, saved.settings, { ...settings, ...more }, left.join(' and '))
     },
   }
+}
+
+function withSaved(asked: TrainOptions, saved: Settings): TrainOptions {
+  const options = withShared(asked, saved)
+  const { context = saved.context, batch = saved.batch } = asked
+  const all = {
+    ...options,
+    ...(typeof context === 'number' && { context }),
+    ...(typeof batch === 'number' && { batch }),
+  }
+  checkOptions(all)
+  return all
 }
 
 /** The settings that are known once the model is open, of options with the decisions of an earlier run. */

@@ -133,6 +133,19 @@ it('an option that differs from the interrupted run is told before any work, wit
   await expect(train(timed)).rejects.toThrow('(--steps 4, now no --steps; no --time, now --time 60s)')
 })
 
+it('options that are left out are those of the interrupted run', async () => {
+  const first: Partial<TrainOptions> = {
+    ...{ seed: 3, weightRate: 0.002, embeddings: 'yes', method: 'distill' },
+    tensorTypes: [{ pattern: 'attn_v', type: 'Q8_0' }],
+  }
+  const whole = await run('whole-options.gguf', first)
+  await stopped('left-out.gguf', 2, first)
+  const output = join(folder, 'left-out.gguf')
+  const resumed = await train({ input, output, type: 'Q4_0', data: [text], resume: true })
+  expect(resumed.steps).toBe(4)
+  expect(readFileSync(output).equals(readFileSync(whole.path))).toBe(true)
+})
+
 it('what precedes the first block is kept, and the file is the same', async () => {
   const seen = async (output: string, more: Partial<TrainOptions>): Promise<string[]> => {
     const stages = new Set<string>()

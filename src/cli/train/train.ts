@@ -52,7 +52,7 @@ export function addTrain(program: Command): void {
       helpEnd(
         [
           'Ctrl-C stops a training step at its end and the solving of a block at once; finished steps and blocks are kept beside the output, for --resume.',
-          'On one kind of machine the same command makes the same file, whatever is cached or free and however busy the machine is, unless --time is given: then measured speeds set tokens and steps. --resume keeps what the run had decided.',
+          'On one kind of machine the same command makes the same file, whatever is cached or free and however busy the machine is, unless --time is given: then measured speeds set tokens and steps. --resume keeps the options of the run that are left out, and what it had decided.',
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_0-QAT.gguf, and a file that exists is not replaced.',
         ],
         [
@@ -61,7 +61,11 @@ export function addTrain(program: Command): void {
         ],
       ),
     )
-    .action(async (name: string, more: string[], options: Options) => {
+    .action(async (name: string, more: string[], all: Options) => {
+      // What a default says must not stand against what a resumed run was told.
+      const options: Options = Object.fromEntries(
+        Object.entries(all).filter(([key]) => command.getOptionValueSource(key) !== 'default'),
+      )
       const { json, dryRun } = options
       const { type, output: named, threads } = positional('train', more, options)
       const values = await trainValues({ ...options, ...(threads !== undefined && { threads }) })
