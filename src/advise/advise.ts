@@ -3,7 +3,7 @@
  *
  *   machine + names -> candidates -> what each takes and loses -> pick -> words and commands
  */
-import type { Candidate } from './candidates.js'
+import { type Candidate, runOf } from './candidates.js'
 import { type Command, commandsOf, trainCommand, typeToTrain } from './commands.js'
 import type { DraftModel } from './draft.js'
 import { memoryAt, type RunOptions, type Sized, speedAt } from './footprint.js'
@@ -123,12 +123,12 @@ function deviceOf({ name, description, totalBytes, usableBytes, ...device }: Mac
 function advised(
   option: Option,
   byId: ReadonlyMap<string, Candidate>,
-  { catalogue, losses, run, machine, calibration }: Prepared,
+  { catalogue, losses, run: wanted, machine, calibration }: Prepared,
   limits: Limits,
 ): AdvisedFile {
   const candidate = byId.get(option.id) as Candidate
+  const run = runOf(candidate, wanted)
   const { id, source, path, repository, file, type, bytes, bitsPerWeight, qat, sized } = candidate
-  const { trainedContext } = candidate
   const place = placeOf(option.footprint, limits)
   const lack = lackOf(option, limits)
   const layers = sized.layers + 1
@@ -140,7 +140,6 @@ function advised(
   const gain = speed.drafted && speed.drafted.expected / speed.generate.expected
   const plain = 1 / place.seconds / (sized.draft?.counted ? (gain ?? 1) : 1)
   const waste = wasteOf(qat, type, new Map(catalogue.types.map((each) => [each.type, each.bitsPerWeight])))
-  const long = trainedContext !== undefined && run.context > trainedContext
   return {
     ...{ id, source, type, bytes, bitsPerWeight, qat },
     ...(path !== undefined && { path }),
@@ -166,7 +165,9 @@ function advised(
     ...(lack.lacks !== 'nothing' && { lacks: { what: lack.lacks, amount: lack.amount } }),
     notes: [
       ...(waste === undefined ? [] : [waste]),
-      ...(long ? [`It was trained for a context of ${trainedContext} tokens.`] : []),
+      ...(run.context < wanted.context
+        ? [`It was trained for a context of ${run.context} tokens, so it is planned with no more.`]
+        : []),
       ...speed.notes,
     ],
   }
@@ -196,7 +197,7 @@ function commandsFor(
   const best = own.find(({ id }) => id === pick.best)
   if (!best) return []
   const candidate = byId.get(best.id) as Candidate
-  const commands = commandsOf(best, candidate, run, candidate.sized.draft && draft?.option)
+  const commands = commandsOf(best, candidate, runOf(candidate, run), candidate.sized.draft && draft?.option)
   const trained = own.some(({ qat }) => qat.qat && qat.suits !== false)
   const type = typeToTrain(own)
   if (trained || best.bitsPerWeight > 5.2 || type === undefined) return commands

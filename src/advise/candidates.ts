@@ -1,7 +1,7 @@
 /** Files to choose from, and those that people find of the catalogue's families. */
 import type { Catalogue, Family } from './catalogue/types.js'
 import { familyParameters } from './family.js'
-import { type Sized, sizedByFamily } from './footprint.js'
+import { type RunOptions, type Sized, sizedByFamily } from './footprint.js'
 import type { LossFile } from './quality/types.js'
 
 export interface Candidate extends LossFile {
@@ -23,6 +23,12 @@ export interface Candidate extends LossFile {
   /** Whether a file of it can be made alone: no repository is known to have it. */
   readonly toMake: boolean
 }
+
+/** How a file runs: with no more context than it was trained for. */
+export const runOf = ({ trainedContext = Infinity }: Candidate, run: RunOptions): RunOptions => ({
+  ...run,
+  context: trainedContext >= 1 ? Math.min(run.context, Math.floor(trainedContext)) : run.context,
+})
 
 /** What people find of a family: the usual types, and its QAT releases. */
 export function familyCandidates(family: Family, catalogue: Catalogue): Candidate[] {

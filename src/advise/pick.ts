@@ -43,6 +43,8 @@ export interface Option {
   readonly loss: number
   readonly bytes: number
   readonly footprint: Footprint
+  /** By what factor it may be faster, where its speed is a guess: what may be fast enough is not too slow. Default 1. */
+  readonly doubt?: number
 }
 
 /** Where an option would run. */
@@ -120,7 +122,7 @@ export function lackOf(
   const excess = excessOf(place, limits)
   if (excess > 0) return { lacks: 'memory', amount: excess }
   const speed = 1 / place.seconds
-  return speed < limits.minSpeed
+  return speed * (option.doubt ?? 1) < limits.minSpeed
     ? { lacks: 'speed', amount: limits.minSpeed - speed }
     : { lacks: 'nothing', amount: 0 }
 }

@@ -4,13 +4,13 @@ import { cpus, loadavg } from 'node:os'
 import { defaultStore, Store } from '../compare/store.js'
 import { FileError, QuenchError, UsageError } from '../errors.js'
 import { checkNumbers, whole } from '../option-checks.js'
-import { type Candidate, familyCandidates } from './candidates.js'
+import { type Candidate, familyCandidates, runOf } from './candidates.js'
 import { loadCatalogue } from './catalogue/catalogue.js'
 import type { Catalogue } from './catalogue/types.js'
 import { chosen } from './chosen.js'
 import { type DraftModel, draftNamed, suitsDraft, withDraft } from './draft.js'
 import { fileCandidates, hashOfMeasured } from './files.js'
-import { footprintOf, type RunOptions } from './footprint.js'
+import { footprintOf, type RunOptions, speedAt } from './footprint.js'
 import type { Machine } from './machine/machine.js'
 import { namedMachine } from './machine/named.js'
 import { probeMachine } from './machine/probe.js'
@@ -201,12 +201,25 @@ type Weighed = Pick<Prepared, 'candidates' | 'losses' | 'machine' | 'run' | 'cal
 /** Every file as the picker sees it. */
 export const optionsOf = ({ candidates, losses, machine, run, calibration }: Weighed): Option[] =>
   candidates.map((candidate) => ({
+    ...doubtOf(candidate, machine, runOf(candidate, run), calibration),
     id: candidate.id,
     model: candidate.group,
     loss: (losses.get(candidate.id) as LossEstimate).expected,
     bytes: candidate.bytes,
-    footprint: footprintOf(candidate.sized, machine, run, calibration),
+    footprint: footprintOf(candidate.sized, machine, runOf(candidate, run), calibration),
   }))
+
+/** How much faster a file may be where its speed is a guess; where it is not, the limit holds as it is. */
+function doubtOf(
+  { sized }: Candidate,
+  machine: Machine,
+  run: RunOptions,
+  calibration: Calibration,
+): Pick<Option, 'doubt'> {
+  const gpuLayers = machine.gpus.length > 0 ? sized.layers + 1 : 0
+  const { basis, generate } = speedAt(sized, machine, run, calibration, { gpuLayers })
+  return basis === 'guess' ? { doubt: generate.high / generate.expected } : {}
+}
 
 /** Those of them that may be picked: full precision is what others are measured by, and only taken where there is nothing else. */
 export function choices(options: readonly Option[], { losses }: Pick<Prepared, 'losses'>): Option[] {

@@ -1,6 +1,6 @@
 /** The pick in plain words, with the figures that it rests on. */
 import { humanBytes } from '../format.js'
-import type { Candidate } from './candidates.js'
+import { type Candidate, runOf } from './candidates.js'
 import type { Catalogue, Family } from './catalogue/types.js'
 import { typeToTrain } from './commands.js'
 import type { DraftModel } from './draft.js'
@@ -10,7 +10,7 @@ import type { Limits, Pick as Picked } from './pick.js'
 import { wasteOf } from './qat.js'
 import { keptShare } from './quality/loss.js'
 import type { SpeedBasis } from './speed/types.js'
-import type { AdvisedFile } from './types.js'
+import type { AdvisedFile, AdvisedModel } from './types.js'
 
 export interface Told {
   readonly catalogue: Catalogue
@@ -51,9 +51,10 @@ export function sentencesOf(pick: Picked, told: Told): string[] {
       : limits.unified
         ? `${humanBytes(memory.ramBytes + memory.vramBytes)} of unified memory`
         : `${humanBytes(memory.vramBytes)} on ${cardsText(best)} and ${humanBytes(memory.ramBytes)} of the system's memory`
-  const [low, high] = speed.interval
+  const { context } = runOf(told.candidates.get(best.id) as Candidate, run)
   const sentences = [
-    `Take ${nameOf(best)}: with a context of ${run.context.toLocaleString('en-US')} tokens it takes ${where}, and writes some ${speedText(speed.generate)} tokens a second (${speedText(low)} to ${speedText(high)}, ${bases[speed.basis]}).`,
+    `Take ${nameOf(best)}: with a context of ${context.toLocaleString('en-US')} tokens it takes ${where}, and ${writes(speed)}.`,
+    ...slowText(speed, limits),
     loss.kind === 'reference'
       ? 'It is the full precision, so nothing is lost.'
       : `Expected loss: ${lossText(best)} nats per token, ${loss.basis}.`,
@@ -81,6 +82,34 @@ const cardsText = ({ memory: { cardBytes = [] } }: AdvisedFile): string =>
   cardBytes.length > 1
     ? `${cardBytes.length} graphics cards (${cardBytes.map(humanBytes).join(', ')})`
     : 'the graphics card'
+
+/** From this ratio of its ends on an interval says nothing. */
+const unknownSpeed = 20
+
+export function writes({ generate, interval: [low, high], basis }: AdvisedFile['speed']): string {
+  if (high > unknownSpeed * low)
+    return 'how fast it writes is not known: files that were benchmarked here differ too much'
+  return `writes some ${speedText(generate)} tokens a second (${speedText(low)} to ${speedText(high)}, ${bases[basis]})`
+}
+
+const slowText = ({ generate }: AdvisedFile['speed'], { minSpeed }: Limits): string[] =>
+  generate < minSpeed
+    ? [
+        `That is less than the ${minSpeed} that are asked for, but may be enough, since the speed of this machine is a guess.`,
+      ]
+    : []
+
+/** What kept the next better file from being picked. */
+export function limitOf({ files, pick }: Pick<AdvisedModel, 'files' | 'pick'>): 'memory' | 'speed' | '' {
+  const better = files.slice(
+    0,
+    Math.max(
+      0,
+      files.findIndex(({ id }) => id === pick),
+    ),
+  )
+  return better.findLast(({ lacks }) => lacks)?.lacks?.what ?? ''
+}
 
 /** What a speed rests on. */
 const bases: Readonly<Record<SpeedBasis, string>> = {
@@ -125,7 +154,7 @@ function rulesOf(best: AdvisedFile, { catalogue, candidates, files }: Told): str
     )
   else if (size >= 6 && best.loss.kind !== 'reference')
     rules.push(
-      'There is memory left for six bits and more, where hardly anything is lost; QAT has nothing left to win back.',
+      'There is memory left for six bits and more, where hardly anything is lost, so QAT would gain nothing.',
     )
   else if (/^Q[45]_K/.test(best.type) && !ofModel.some(({ qat }) => qat.qat))
     rules.push(
@@ -143,7 +172,7 @@ function rulesOf(best: AdvisedFile, { catalogue, candidates, files }: Told): str
     )
   if (better && best.qat.qat === false && better.qat.confidence !== 'certain')
     rules.push(
-      'A QAT release of its publisher is a model of its own: its distance from the original is no measure of it.',
+      'A QAT release of its publisher was trained further, so its KL divergence from the original does not tell how good it is.',
     )
   return rules
 }

@@ -204,22 +204,17 @@ async function* pieces(from: Gguf, to: Gguf, target: TensorInfo, name: string, s
 const smallError = 0.03
 const namesShown = 3
 
-/** Sentences about grids that were lost, one for each type and what would hold them. */
+/** The sentence about grids that were lost, of whatever types; none where little is. */
 export function lostWarnings(path: string, { lost }: LatticePlan): string[] {
-  const groups = new Map<string, LostGrid[]>()
-  for (const grid of lost) {
-    const key = `${grid.type} ${grid.holder}`
-    groups.set(key, [...(groups.get(key) ?? []), grid])
-  }
-  return [...groups.values()].flatMap((group) => {
-    const [{ type, holder }] = group
-    const worst = group.reduce((most, { error }) => Math.max(most, error), 0)
-    if (worst < smallError) return []
-    const names = group.slice(0, namesShown).map(({ name }) => name)
-    const more = group.length > namesShown ? ` and ${group.length - namesShown} more` : ''
-    const cure = holder === undefined ? 'no type holds it' : `${holder} holds it`
-    return [
-      `${path}: ${names.join(', ')}${more} lie on a grid that ${type} does not hold, so that what training won is lost (error about ${(100 * worst).toFixed(0)} %); ${cure}`,
-    ]
-  })
+  const worse = lost.filter(({ error }) => error >= smallError)
+  if (worse.length === 0) return []
+  const types = [...new Set(worse.map(({ type }) => type))]
+  const holders = [...new Set(worse.flatMap(({ holder }) => holder ?? []))]
+  const names = worse.slice(0, namesShown).map(({ name }) => name)
+  const more = worse.length > namesShown ? ` and ${worse.length - namesShown} more` : ''
+  const percent = (100 * Math.max(...worse.map(({ error }) => error))).toFixed(0)
+  const cure = holders.length === 0 ? 'no type holds it' : `${holders.join(', ')} would hold it`
+  return [
+    `${path}: the weights of ${names.join(', ')}${more} were quantized before, as in a QAT checkpoint or a file that was made from a quantized one, and ${types.join(', ')} does not hold their grid (error up to ${percent} %; ${cure}); if they were not trained so, start from the original weights`,
+  ]
 }

@@ -1,4 +1,5 @@
 /** Quantizing a checkpoint whose weights lie on a grid keeps its codes; the stock quantizer does not. */
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { cpu } from '../../src/backends/cpu/cpu.js'
 import { formatNamed } from '../../src/formats/table.js'
 import { openGguf } from '../../src/gguf/index.js'
 import { keepBytes } from '../../src/lattice/index.js'
+import { lostWarnings } from '../../src/lattice/keep.js'
 import { quantizeModel, quantizeRows } from '../../src/llama/index.js'
 import { readWeights } from '../../src/models/weights.js'
 import { planQuantization } from '../../src/quantize/plan.js'
@@ -92,10 +94,25 @@ test('a type that does not hold the grid is warned of, with one that does', asyn
   const { lattice, warnings } = await quantizeFile(checkpoint, output, 'IQ4_NL', { threads: 1 })
   expect(lattice?.matrices).toBe(0)
   expect(lattice?.lost.map(({ holder }) => holder)).toEqual(Array(made.size).fill('Q4_0'))
-  expect(warnings.join()).toMatch(/and 11 more lie on a grid that IQ4_NL does not hold, .*; Q4_0 holds it$/)
+  expect(warnings).toEqual([
+    expect.stringMatching(
+      /and 11 more were quantized before, .* IQ4_NL does not hold their grid \(error up to \d+ %; Q4_0 would hold it\); if they were not trained so, start from the original weights$/,
+    ),
+  ])
   // A dry run says the same.
   expect((await planQuantization(checkpoint, 'IQ4_NL')).warnings).toEqual(warnings)
   expect((await planQuantization(checkpoint, 'Q4_0')).warnings).toEqual([])
+})
+
+test('one sentence warns of all types that do not hold the grid', () => {
+  const lost = [
+    { name: 'a', type: 'Q4_0', error: 0.1, holder: 'Q5_0' },
+    { name: 'b', type: 'Q6_K', error: 0.15, holder: 'Q8_0' },
+    { name: 'c', type: 'Q8_0', error: 0.01, holder: undefined },
+  ] as const
+  expect(lostWarnings('m.gguf', { lost } as never)).toEqual([
+    'm.gguf: the weights of a, b were quantized before, as in a QAT checkpoint or a file that was made from a quantized one, and Q4_0, Q6_K does not hold their grid (error up to 15 %; Q5_0, Q8_0 would hold it); if they were not trained so, start from the original weights',
+  ])
 })
 
 test('bytes of weights off a grid stay as they are', async () => {

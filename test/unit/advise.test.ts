@@ -8,6 +8,7 @@ import { advise } from '../../src/advise/advise.js'
 import { schemaProblem } from '../../src/advise/catalogue/catalogue.js'
 import { adviceSchema } from '../../src/advise/schema.js'
 import type { Advice, AdvisedFile } from '../../src/advise/types.js'
+import { limitOf, writes } from '../../src/advise/words.js'
 import { memoryModels, writeZeros } from '../support/memory-models.js'
 import { stringValue, withMetadata } from '../support/with-metadata.js'
 
@@ -60,6 +61,42 @@ describe('rules that people know', () => {
     expect(models[0].sentences.join('\n')).toMatch(/QAT is worth most at these bits: Q2_K fits/)
     expect(models[0].commands.map(({ command }) => command).join()).toContain(
       'quench train qwen3-14b-f16.gguf --type Q2_K',
+    )
+  })
+
+  test('a least speed is not held against a file whose speed is a guess, and that is said', async () => {
+    const machine = { ramBytes: 16e9, vramBytes: 0 }
+    const asked = { names: ['qwen3-14b'], ...machine }
+    const free = pickOf(await advise({ ...asked, minSpeed: 0 })) as AdvisedFile
+    const minSpeed = Math.ceil(free.speed.generate + 0.5)
+    const soft = await advise({ ...asked, minSpeed })
+    expect(pickOf(soft)).toMatchObject({ type: free.type, fits: true, speed: { basis: 'guess' } })
+    expect(words(soft)).toContain(`less than the ${minSpeed} that are asked for, but may be enough`)
+    const hard = await advise({ ...asked, minSpeed: Math.ceil(2.1 * free.speed.generate) })
+    expect(pickOf(hard)?.type).not.toBe(free.type)
+    expect([soft, hard].map(({ models: [model] }) => limitOf(model))).toEqual(['memory', 'speed'])
+    // Of a card whose speed is known the limit holds.
+    const known = { names: ['qwen3-14b'], ramBytes: 32e9, gpu: 'RTX 4090' }
+    const fast = pickOf(await advise({ ...known, minSpeed: 0 })) as AdvisedFile
+    const limited = await advise({ ...known, minSpeed: Math.ceil(fast.speed.generate + 0.5) })
+    expect(pickOf(limited)?.type).not.toBe(fast.type)
+  })
+
+  test('a model is planned with no more context than it was trained for', async () => {
+    const advice = await advise({ names: [shipped], ...cpu })
+    expect(advice.run.context).toBe(8192)
+    expect(words(advice)).toContain('with a context of 512 tokens')
+    expect(words(advice)).toContain('trained for a context of 512 tokens, so it is planned with no more')
+    expect(advice.models[0].commands[0].command).toContain(' -c 512')
+    const { memory } = pickOf(advice) as AdvisedFile
+    expect(memory).toEqual(pickOf(await advise({ names: [shipped], ...cpu, context: 512 }))?.memory)
+  })
+
+  test('a range of speeds that says nothing is not told', () => {
+    const told = (interval: [number, number]) => writes({ generate: 11, prompt: 1, basis: 'bench', interval })
+    expect(told([0.2, 794])).toMatch(/^how fast it writes is not known/)
+    expect(told([5, 20])).toBe(
+      'writes some 11 tokens a second (5.0 to 20, by files that were benchmarked here)',
     )
   })
 

@@ -28,6 +28,8 @@ interface PageFile {
   readonly basis: string
   readonly bytes: number
   readonly qat: boolean
+  /** As of an `Option`. */
+  readonly doubt?: number
   /** One for each stop of the context. */
   readonly footprints: readonly Footprint[]
 }
@@ -55,11 +57,14 @@ export function pageData(prepared: Prepared): PageData {
   const atEach = stops.context.map((context) =>
     choices(optionsOf({ ...prepared, machine, run: { ...run, context } }), prepared),
   )
+  // Of the card that is made up below nothing is known either.
+  const doubts = new Map(optionsOf(prepared).map(({ id, doubt }) => [id, doubt]))
   const files = atEach[0].flatMap((option, i): PageFile[] => {
     const candidate = candidates.find(({ id }) => id === option.id)
     const loss = losses.get(option.id)
     if (!candidate || !loss) return []
     const { qat, bytes } = candidate
+    const doubt = doubts.get(option.id)
     return [
       {
         id: option.id,
@@ -71,6 +76,7 @@ export function pageData(prepared: Prepared): PageData {
         basis: loss.basis,
         bytes,
         qat: qat.qat,
+        ...(doubt !== undefined && { doubt }),
         footprints: atEach.map((options) => options[i].footprint),
       },
     ]

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Prepared } from '../../advise/prepare.js'
 import type { Advice, AdvisedModel, AdviseOptions } from '../../advise/types.js'
-import { nameOf, speedText } from '../../advise/words.js'
+import { limitOf, nameOf, speedText } from '../../advise/words.js'
 import type { ProgressEvent } from '../../notices.js'
 import { helpEnd } from '../help.js'
 import { onNote } from '../models.js'
@@ -237,13 +237,14 @@ function described(advice: Advice, all: boolean): Line[] {
 
 /** The recommended file of each model. */
 function overview(models: readonly AdvisedModel[]): Line[] {
-  const rows = models.map(({ model, parameters, licence = '', pick, files, abilities }) => {
+  const rows = models.map((advised) => {
+    const { model, parameters, licence = '', pick, files, abilities } = advised
     const file = files.find(({ id }) => id === pick)
     const score = abilities[0] === undefined ? '' : abilities[0].score.toFixed(3)
-    if (!file) return [model, humanCount(parameters), 'nothing fits', '', '', '', score, licence]
+    if (!file) return [model, humanCount(parameters), 'nothing fits', '', '', '', '', score, licence]
     return [
       ...[model, humanCount(parameters), nameOf(file), humanBytes(file.bytes)],
-      ...[lossCell(file.loss), speedText(file.speed.generate), score, licence],
+      ...[lossCell(file.loss), speedText(file.speed.generate), limitOf(advised), score, licence],
     ]
   })
   const heading = [
@@ -253,10 +254,11 @@ function overview(models: readonly AdvisedModel[]): Line[] {
     'size',
     'expected loss',
     'tokens/s',
+    'limited by',
     'published score',
     'licence',
   ]
-  return headed(table([heading, ...rows], new Set([1, 3, 5, 6])))
+  return headed(table([heading, ...rows], new Set([1, 3, 5, 7])))
 }
 
 const lossCell = ({ expected, kind }: Advice['models'][number]['files'][number]['loss']): string =>

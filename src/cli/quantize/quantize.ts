@@ -200,5 +200,5 @@ function fallbackText(fallbacks: readonly TensorPlan[]): string {
 /** E.g. `the codes of 35 matrices were kept, which lie on a grid; what is left differs by .14 % (rms)`. */
 function keptText({ matrices, left, error }: KeptLattices): string {
   const others = left > 0 ? `, but for ${(100 * left).toFixed(2)} % of their groups, which do not` : ''
-  return `${matrices} matrices lie on a grid${others}: their codes were kept, with an error of ${(100 * error).toFixed(3)} % from scales and rounding`
+  return `${matrices === 1 ? '1 matrix lies' : `${matrices} matrices lie`} on a grid${others}: ${matrices === 1 ? 'its' : 'their'} codes were kept, with an error of ${(100 * error).toFixed(3)} % from scales and rounding`
 }
