@@ -209,7 +209,10 @@ export const optionsOf = ({ candidates, losses, machine, run, calibration }: Wei
     footprint: footprintOf(candidate.sized, machine, runOf(candidate, run), calibration),
   }))
 
-/** How much faster a file may be where its speed is a guess; where it is not, the limit holds as it is. */
+/** A guess is not right to this factor, so that a file that misses the least speed by less is not refused for it. */
+const guessed = 1.1
+
+/** Where the speed is no guess, the limit holds as it is. */
 function doubtOf(
   { sized }: Candidate,
   machine: Machine,
@@ -217,8 +220,8 @@ function doubtOf(
   calibration: Calibration,
 ): Pick<Option, 'doubt'> {
   const gpuLayers = machine.gpus.length > 0 ? sized.layers + 1 : 0
-  const { basis, generate } = speedAt(sized, machine, run, calibration, { gpuLayers })
-  return basis === 'guess' ? { doubt: generate.high / generate.expected } : {}
+  const { basis } = speedAt(sized, machine, run, calibration, { gpuLayers })
+  return basis === 'guess' ? { doubt: guessed } : {}
 }
 
 /** Those of them that may be picked: full precision is what others are measured by, and only taken where there is nothing else. */

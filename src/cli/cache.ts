@@ -23,12 +23,14 @@ export function addCache(program: Command): void {
         ['quench cache', 'quench cache clear'],
       ),
     )
-    .action(async ({ json }: Options) => {
-      const { listCache } = await import('../cache.js')
-      const listing = listCache()
-      if (json) printJson(listing)
-      else print(describe(listing))
-    })
+    .action(({ json }: Options) => list(json))
+  cache
+    .command('list')
+    .alias('ls')
+    .description('list what is kept, as `quench cache` alone does')
+    .addOption(jsonOption())
+    .addHelpText('after', helpEnd([], ['quench cache list']))
+    .action((_: Options, command: Command) => list(command.optsWithGlobals().json))
   cache
     .command('clear')
     .description('remove what quench keeps in the cache folder; refused while another quench uses it')
@@ -40,6 +42,13 @@ export function addCache(program: Command): void {
       if (command.optsWithGlobals().json) printJson(cleared)
       else print([`${humanBytes(cleared.bytes)} removed from ${cleared.folder}`])
     })
+}
+
+async function list(json?: true): Promise<void> {
+  const { listCache } = await import('../cache.js')
+  const listing = listCache()
+  if (json) printJson(listing)
+  else print(describe(listing))
 }
 
 const kinds: Record<CacheKind, string> = {

@@ -10,12 +10,28 @@ import { knownKvTypes } from './options.js'
 /** Adds a candidate for the word at the cursor; candidates that do not start with that word are dropped. */
 type Offer = (value: string, description: string) => void
 
+const wordsOf = '_get_comp_words_by_ref -n "=:" cur prev words cword'
+
+/** The script for bash in a form that may be read twice, and that does without the package bash-completion. */
+const forBash = (script: string): string =>
+  script.replace(/^readonly (?=ShellCompDirective)/gm, '').replace(
+    wordsOf,
+    `if declare -F _get_comp_words_by_ref >/dev/null; then
+        ${wordsOf}
+    else
+        words=("\${COMP_WORDS[@]}")
+        cword=$COMP_CWORD
+        cur=\${COMP_WORDS[COMP_CWORD]}
+    fi`,
+  )
+
 /** Must be called after all other commands have been added. */
 export function addComplete(program: Command): void {
   const root = tab(program)
   const commands = new Map(program.commands.map((command) => [command.name(), command]))
   for (const [name, completed] of root.commands) {
-    for (const argument of completed.arguments.values()) argument.handler = models
+    for (const argument of completed.arguments.values())
+      argument.handler = name === 'quantize' || name === 'train' ? modelsAndTypes : models
     for (const { long, flags } of commands.get(name.split(' ')[0])?.options ?? []) {
       const option = completed.options.get(long?.slice(2) ?? '')
       const offer = offers(flags)
@@ -25,6 +41,11 @@ export function addComplete(program: Command): void {
   commands
     .get('complete')
     ?.description('print a shell completion script')
+    .hook('preAction', ({ args: [shell] }) => {
+      if (shell !== 'bash') return
+      const { log } = console
+      console.log = (script: string) => log(forBash(script))
+    })
     .addHelpText(
       'after',
       helpEnd(
@@ -49,6 +70,12 @@ const words = (values: readonly string[]) => (offer: Offer) => {
 
 const files = (offer: Offer): void => list(offer, () => true)
 const models = (offer: Offer): void => list(offer, (name) => /\.gguf$/i.test(name))
+
+/** A type may follow the model. */
+const modelsAndTypes = (offer: Offer): void => {
+  words(fileTypeNames)(offer)
+  models(offer)
+}
 
 /**
  * Files and folders that start with the word at the cursor. A single folder is replaced by its contents, so that the shell does not end

@@ -62,5 +62,7 @@ function describe({
     ...(problems.length > 0
       ? [bold('What is missing'), ...problems.map((problem) => `  ${problem}`)]
       : [green('training and evaluating are possible')]),
+    '',
+    'to report a bug: add the command, what it printed, and what `quench doctor --json` prints',
   ]
 }

@@ -99,6 +99,7 @@ const describeRecord = (made: readonly ProvenanceStep[]): Line[] =>
 function describe(inspection: Inspection, lattice?: LatticeReport): Line[] {
   const { name, architecture, parameters, context, vocabulary, type, bytes, bitsPerWeight } = inspection
   const facts: [string, string | undefined][] = [
+    ['file', inspection.path],
     ['name', name],
     ['architecture', architecture],
     ['parameters', `${humanCount(parameters)} (${parameters})`],

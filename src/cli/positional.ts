@@ -1,7 +1,7 @@
 /** `[OUTPUT] TYPE [THREADS]` after the input, in the order of llama-quantize. */
 import { UsageError } from '../errors.js'
-import { fileTypeNamed, fileTypeNames } from '../gguf/file-types.js'
-import { similarTo } from '../option-checks.js'
+import { fileTypeNamed } from '../gguf/file-types.js'
+import { meantType } from '../quantize/meant-type.js'
 import { fileType } from './options.js'
 
 /** Of the arguments after the input, in help. */
@@ -9,9 +9,7 @@ export const positionalHelp =
   '[OUTPUT] TYPE [THREADS], as llama-quantize takes them; --output, --type and --threads say the same'
 
 function meant(text: string): string | undefined {
-  // Of those that a short name may mean, people mean the middle one.
-  const middle = fileTypeNames.filter((name) => name.endsWith('_M'))
-  const similar = similarTo(text, [...middle, ...fileTypeNames])
+  const similar = meantType(text)
   return similar === undefined ? undefined : `did you mean ${similar}?`
 }
 

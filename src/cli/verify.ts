@@ -1,4 +1,6 @@
 /** What `quench inspect` says of how a file was made, and whether that is so. */
+
+import { plural } from '../format.js'
 import type { SourceCheck, Verification } from '../names/verify.js'
 import type { ProvenanceStep, SourceFile } from '../provenance/record.js'
 import { plain, table } from './terminal/format.js'
@@ -47,6 +49,15 @@ export function describeVerification({ path, made, data, sources, ok }: Verifica
     '',
     ...table([['step', 'made from', 'content', 'compared with'], ...rows], new Set()),
     '',
-    ok ? `${path} is what it says` : `${path} is not what it says`,
+    ok ? `${path} ${soundText(sources)}` : `${path} is not what it says`,
   ]
+}
+
+/** @param sources of a file that is as recorded */
+function soundText(sources: readonly SourceCheck[]): string {
+  const absent = sources.filter(({ state }) => state === 'absent').length
+  if (absent === 0) return 'is what it says'
+  const which =
+    absent === sources.length ? 'what it was made from' : `${absent} of ${plural(sources.length, 'source')}`
+  return `has the tensors that were written; ${which} was not at hand to be checked`
 }

@@ -13,7 +13,8 @@ import {
   type QuantizeOptions,
   type TensorTypeRule,
 } from '../llama/index.js'
-import { checkNumbers, choice, type OptionNames, threadRange } from '../option-checks.js'
+import { checkNumbers, type OptionNames, threadRange } from '../option-checks.js'
+import { meantType } from './meant-type.js'
 import { type QuantizeMethod, quantizeMethods } from './methods.js'
 
 /** A rule for the types of tensors. */
@@ -109,7 +110,12 @@ export const roundsToBlocks = (type: string): boolean => !/^(B?F\d+|COPY)$/.test
 /** @throws UsageError for an unknown type or option */
 export function checkSettings(type: string, settings: QuantizeSettings): void {
   const known = [...quantizedTypes, COPY]
-  if (!known.includes(type)) throw new UsageError(`--type ${type} is unknown; ${choice(type, known)}`)
+  if (!known.includes(type)) {
+    const similar = meantType(type)
+    throw new UsageError(
+      `"${type}" is not a file type; ${similar === undefined ? `choose one of ${known.join(', ')}` : `did you mean ${similar}?`}`,
+    )
+  }
   checkNumbers(settings, { threads: threadRange })
   checkTensorTypes(settings, QUANTIZABLE_TYPES, 'is no type that tensors can be quantized to')
   const { method = 'reference', overrideKv = [], pruneLayers = [] } = settings

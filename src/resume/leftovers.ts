@@ -159,7 +159,7 @@ async function checkResumable(asked: TrainOptions): Promise<void> {
   if (!hasLeftovers(output)) {
     if (await isFinished(asked)) throw new UsageError(`there is nothing to resume: ${output} is finished`)
     throw new UsageError(
-      `there is nothing to resume: neither ${checkpoint} nor ${folder} is there; leave out --resume to begin`,
+      `there is nothing to resume: neither ${checkpoint} nor ${folder} is there; leave out --resume to begin${exists(output) ? `, which replaces ${output}, a file of another run` : ''}`,
     )
   }
   try {

@@ -1,4 +1,5 @@
 /** What holds for every command: colour, width, progress, errors as JSON, outputs without a name, threads, caches, doctor, completions. */
+import { spawnSync } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -265,6 +266,7 @@ describe('doctor', () => {
     const { code, stdout } = await quenchWith(env, 'doctor')
     expect(code).toBe(1)
     expect(stdout).toMatch(/^threads +3 \(as QUENCH_THREADS says\)$/m)
+    expect(stdout).toMatch(/^to report a bug: .*`quench doctor --json`/m)
     expect(stdout).toMatch(
       /llama\.cpp is missing: install it with `npm install @node-llama-cpp\/linux-x64-none@/,
     )
@@ -276,6 +278,16 @@ describe('complete', () => {
     const { code, stdout } = await quench('complete', shell)
     expect(code).toBe(0)
     expect(stdout).toMatch(/quench['"]? complete/)
+  })
+
+  test('bash: a script that may be read twice, without the package bash-completion', async () => {
+    const { stdout } = await quench('complete', 'bash')
+    const script = join(folder, 'completion.bash')
+    await writeFile(script, stdout)
+    const typed = `COMP_WORDS=(quench doc); COMP_CWORD=1; quench() { echo doctor; echo :4; }; compopt() { :; }`
+    const used = `. ${script} && . ${script} && ${typed} && __quench_complete && echo "$COMPREPLY"`
+    const { stdout: found, stderr } = spawnSync('bash', ['--norc', '-c', used], { encoding: 'utf8' })
+    expect({ found, stderr }).toEqual({ found: 'doctor\n', stderr: '' })
   })
 
   const completed = async (...words: string[]): Promise<string[]> => {
@@ -290,6 +302,7 @@ describe('complete', () => {
     expect(await completed('d')).toEqual(['demo', 'doctor'])
     expect(await completed('train', '--me')).toEqual(['--memory', '--method'])
     expect(await completed('train', model, '--type', 'Q6')).toEqual(['Q6_K'])
+    expect(await completed('quantize', model, 'Q6')).toEqual(['Q6_K'])
     expect(await completed('bench', model, '--cache-type-k', 'q8')).toEqual(['q8_0'])
     expect(await completed('inspect', join(folder, 'm-f'))).toEqual([model])
     expect(await completed('inspect', join(folder, 'te'))).toEqual([])

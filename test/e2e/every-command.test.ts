@@ -45,6 +45,7 @@ const lines: Record<string, { line: string; styled: boolean }> = {
   'measurements import': { line: 'x.jsonl --store s.db', styled: false },
   cache: { line: '', styled: false },
   doctor: { line: '', styled: true },
+  'cache list': { line: '', styled: false },
   'cache clear': { line: '', styled: false },
   complete: { line: 'bash', styled: false },
 }

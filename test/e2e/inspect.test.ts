@@ -1,5 +1,5 @@
 /** `quench inspect` and what all commands share, as a person types it. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -21,6 +21,7 @@ afterAll(() => rm(folder, { recursive: true }))
 test('inspect', async () => {
   const { code, stdout, stderr } = await quench('inspect', model, '--tensors')
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(new RegExp(`^file +${model}$`, 'm'))
   expect(stdout).toMatch(/^name +tiny$/m)
   expect(stdout).toMatch(/^architecture +llama$/m)
   expect(stdout).toMatch(/^context +1024$/m)
@@ -129,6 +130,14 @@ test('inspect --verify says whether a file is what it says', async () => {
   expect(shown.stdout).toMatch(/^ {2}from tiny\.gguf$/m)
   const { code, stdout } = await quench('inspect', made, '--verify')
   expect({ code, end: stdout.split('\n').at(-2) }).toEqual({ code: 0, end: `${made} is what it says` })
+  const moved = join(folder, 'moved', 'tiny-q8_0.gguf')
+  await mkdir(join(folder, 'moved'))
+  await copyFile(made, moved)
+  const alone = await quench('inspect', moved, '--verify')
+  expect({ code: alone.code, end: alone.stdout.split('\n').at(-2) }).toEqual({
+    code: 0,
+    end: `${moved} has the tensors that were written; what it was made from was not at hand to be checked`,
+  })
   const bytes = await readFile(made)
   bytes[bytes.length - 1] ^= 1
   await writeFile(made, bytes)

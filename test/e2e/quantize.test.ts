@@ -98,7 +98,7 @@ test('what is wrong is told in one line, and nothing is left behind', async () =
   const wide = join(folder, 'wide.gguf')
   await writeTinyGguf(wide, { width: 256, feedForward: 256, layers: 1 })
   for (const [args, code, problem] of [
-    [[model, '-t', 'Q9_9', '-o', output], 2, /--type Q9_9 is unknown; choose one of .*Q4_K_M/],
+    [[model, '-t', 'Q9_9', '-o', output], 2, /"Q9_9" is not a file type; choose one of .*Q4_K_M/],
     [[model, '-o', output], 2, /the type is missing; name it after the input/],
     [[model], 2, /the type is missing; name it after the input/],
     [[model, output], 2, /out\.gguf" is not a file type; name one such as Q4_K_M after it/],

@@ -25,12 +25,8 @@ const refused: [string[], number, RegExp][] = [
   [['inspect', '--', '-x\n.gguf'], 1, /: -x\\n\.gguf: no such file or folder$/],
   [['inspect', '@m.gguf', 'x'.repeat(100_000)], 2, /too many arguments for 'inspect'\. Expected 1/],
   [['quantize', '@m.gguf', '-t', 'Q4_0', '-o', ''], 2, /the output needs the name of what to write$/],
-  [
-    ['quantize', '@m.gguf', '-t', 'Q4KM', '-o', '@x'],
-    2,
-    /--type Q4KM is unknown; did you mean Q4_K_M\? choose/,
-  ],
-  [['quantize', '@m.gguf', '-t', '__proto__', '-o', '@x'], 2, /--type __PROTO__ is unknown; choose/],
+  [['quantize', '@m.gguf', '-t', 'Q4KM', '-o', '@x'], 2, /"Q4KM" is not a file type; did you mean Q4_K_M\?$/],
+  [['quantize', '@m.gguf', '-t', '__proto__', '-o', '@x'], 2, /"__PROTO__" is not a file type; choose/],
   [
     ['quantize', '@m.gguf', '-t', 'Q4_0', '-o', '@empty/x'],
     1,

@@ -79,7 +79,10 @@ describe('--resume', () => {
       /^there is nothing to resume: neither .*none\.gguf\.checkpoint nor .*; leave out/,
     )
     writeFileSync(join(folder, 'foreign.gguf'), 'a file of something else')
-    await expect(run('foreign.gguf', { resume: true })).rejects.toThrow('there is nothing to resume: neither')
+    const foreign = join(folder, 'foreign.gguf')
+    await expect(run('foreign.gguf', { resume: true })).rejects.toThrow(
+      `leave out --resume to begin, which replaces ${foreign}, a file of another run`,
+    )
     expect(beside('none.gguf')).toEqual([])
   })
 

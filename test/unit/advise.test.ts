@@ -68,11 +68,11 @@ describe('rules that people know', () => {
     const machine = { ramBytes: 16e9, vramBytes: 0 }
     const asked = { names: ['qwen3-14b'], ...machine }
     const free = pickOf(await advise({ ...asked, minSpeed: 0 })) as AdvisedFile
-    const minSpeed = Math.ceil(free.speed.generate + 0.5)
+    const minSpeed = Math.ceil(105 * free.speed.generate) / 100
     const soft = await advise({ ...asked, minSpeed })
     expect(pickOf(soft)).toMatchObject({ type: free.type, fits: true, speed: { basis: 'guess' } })
     expect(words(soft)).toContain(`less than the ${minSpeed} that are asked for, but may be enough`)
-    const hard = await advise({ ...asked, minSpeed: Math.ceil(2.1 * free.speed.generate) })
+    const hard = await advise({ ...asked, minSpeed: Math.ceil(120 * free.speed.generate) / 100 })
     expect(pickOf(hard)?.type).not.toBe(free.type)
     expect([soft, hard].map(({ models: [model] }) => limitOf(model))).toEqual(['memory', 'speed'])
     // Of a card whose speed is known the limit holds.

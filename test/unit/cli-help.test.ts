@@ -58,7 +58,7 @@ test('there are all commands', () => {
       'catalogue',
       'catalogue update',
     ],
-    ...['cache', 'cache clear', 'measurements', 'measurements export', 'measurements import'],
+    ...['cache', 'cache list', 'cache clear', 'measurements', 'measurements export', 'measurements import'],
     ...['doctor', 'complete'],
   ])
 })

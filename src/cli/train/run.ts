@@ -2,6 +2,7 @@
 import { blockwise } from '../../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../../config/options.js'
 import type { Plan } from '../../config/plan.js'
+import { commandName } from '../command-name.js'
 import { stopSignal } from '../interrupt.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
@@ -74,7 +75,7 @@ export async function runTrain({ name, input, output, type, values, json, dryRun
 
 /** The command that measures the file. */
 const nextStep = (input: string, output: string): string[] => [
-  `to measure it: quench eval ${output} --reference ${input}`,
+  `to measure it: ${commandName()} eval ${output} --reference ${input}`,
 ]
 
 export function warn(warning: string): void {
