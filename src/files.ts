@@ -90,6 +90,8 @@ export function checkWritable(path: string): void {
     folder = dirname(fileOf(path).target)
     accessSync(folder, constants.W_OK)
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new FileError(path, `its folder ${folder} does not exist; make it first`, { cause: error })
     throw systemError(folder, error)
   }
 }

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { UsageError } from '../errors.js'
 import { resolveModel } from '../names/resolve.js'
+import { similarTo } from '../option-checks.js'
 import { familyNamed, lineNamed } from './catalogue/names.js'
 import type { Catalogue, Family } from './catalogue/types.js'
 import { localModels, modelsBelow } from './local.js'
@@ -41,15 +42,18 @@ export async function chosen(
       ofHub.candidates.push(...found.candidates)
       ofHub.failures.push(...found.failures)
       ofHub.notes.push(...found.notes)
-    } else
-      throw new UsageError(
-        `${name} is no file, folder, repository or family of the catalogue; families are such as ${catalogue.families
-          .slice(0, 3)
-          .map(({ id }) => id)
-          .join(', ')}`,
-      )
+    } else throw new UsageError(unknownName(name, catalogue))
   }
   if (files.length + families.length + ofHub.candidates.length + ofHub.failures.length === 0)
     throw new UsageError(`there are no GGUF files in ${names.join(', ')}`)
   return { files, families, ofHub }
+}
+
+/** Ollama writes `gemma3:4b` and `gemma3-4b`. */
+function unknownName(name: string, { families }: Catalogue): string {
+  const ids = families.map(({ id }) => id)
+  const similar = similarTo(name, ids)
+  const advice =
+    similar === undefined ? `families are such as ${ids.slice(0, 3).join(', ')}` : `did you mean ${similar}?`
+  return `${name} is no file, folder, repository or family of the catalogue; ${advice}`
 }

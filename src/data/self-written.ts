@@ -173,7 +173,7 @@ export function checkWritingMemory(model: LlamaModel, memory = Number.POSITIVE_I
   if (needed > memory)
     throw new QuenchError(
       `writing text with this model takes about ${humanBytes(needed)} of memory and ${humanBytes(memory)} are allowed; ` +
-        'give text with --data or allow more',
+        'give text with --data, let the model write none with --self-written 0, or allow more',
     )
 }
 

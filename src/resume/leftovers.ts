@@ -4,11 +4,10 @@
  */
 
 import { lstatSync, readdirSync, rmSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { TrainOptions } from '../config/options.js'
 import { FileError, UsageError } from '../errors.js'
-import { isDiskFull, isTemporary, systemError } from '../files.js'
-import { freeBytesIn } from '../folders.js'
+import { checkWritable, isDiskFull, isTemporary, systemError } from '../files.js'
 import { recipes } from '../formats/recipes.js'
 import { openGguf } from '../gguf/index.js'
 import { fingerprint } from '../models/fingerprint.js'
@@ -46,7 +45,7 @@ export async function withRun<T extends { readonly path: string }>(
 /** Makes the checks of `withRun` without locking or running anything. @throws as `withRun` does */
 export async function checkRun(asked: TrainOptions): Promise<void> {
   await checkOutputs(filesOf(asked))
-  await freeBytesIn(dirname(asked.output)) // there is such a folder
+  checkWritable(asked.output)
   if (asked.resume) await checkResumable(asked)
   else await checkLeftovers(targetOf(asked.output))
 }

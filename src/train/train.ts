@@ -89,10 +89,12 @@ async function writtenInTime(
   const written = await writeWithin(options.input, text, read, seconds)
   if (written >= all) return undefined
   options.onWarning?.(
-    `the model wrote ${written * text.length} of ${all * text.length} tokens in its share of --time; general text takes the place of the others as far as there is more`,
+    `the model had time to write ${count(written * text.length)} of ${count(all * text.length)} tokens; general text replaces the rest as far as there is more`,
   )
   return written
 }
+
+const count = (tokens: number): string => tokens.toLocaleString('en-US')
 
 const decisionsOf = (plan: Plan, tokens: number): Decisions => ({
   method: plan.method,

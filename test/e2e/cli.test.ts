@@ -232,7 +232,7 @@ describe('doctor', () => {
     })
     const plain = await quench('doctor')
     expect(plain.stdout).toMatch(/^threads +\d+ \(.*\)$/m)
-    expect(plain.stdout).toMatch(/\ntraining and evaluating are possible\n$/)
+    expect(plain.stdout).toMatch(/\ntraining and evaluating are possible\n/)
   })
 
   test.each([

@@ -206,7 +206,11 @@ test('what is wrong is told in one line', async () => {
     [small('wrong', '--types', 'none'), 2, /there is nothing to compare/],
     [small('wrong', '--memory', 'much'), 2, /--memory.*size such as 8GB/],
     [small('wrong', '--steps', '3', '--time', '5m'), 2, /exclude each other/],
-    [small('wrong', '-o', join(folder, 'no', 'report.html')), 1, /no such file or folder/],
+    [
+      small('wrong', '-o', join(folder, 'no', 'report.html')),
+      1,
+      /its folder .*no does not exist; make it first/,
+    ],
     [
       small('wrong', '--store', join(folder, 'no-store.db')),
       1,

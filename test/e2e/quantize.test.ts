@@ -110,7 +110,11 @@ test('what is wrong is told in one line, and nothing is left behind', async () =
     [[model, '-t', 'Q4_0', '-o', model], 2, /would overwrite .* \(the input\)/],
     [[join(folder, 'none.gguf'), '-t', 'Q4_0', '-o', output], 1, /none\.gguf: no such file/],
     [[short, '-t', 'Q4_0', '-o', output], 1, /short\.gguf: .*truncated/],
-    [[model, '-t', 'Q4_0', '-o', join(out, 'none', 'out.gguf')], 1, /none: no such file or folder/],
+    [
+      [model, '-t', 'Q4_0', '-o', join(out, 'none', 'out.gguf')],
+      1,
+      /out\.gguf: its folder .*none does not exist; make it first/,
+    ],
     [[model, '-t', 'Q4_0', '-o', join(folder, 'place')], 1, /place: this is a folder/],
     [[wide, '-t', 'IQ2_XXS', '-o', output], 1, /wide\.gguf: IQ2_XXS needs an importance matrix/],
   ] as const) {

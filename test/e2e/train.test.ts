@@ -143,7 +143,7 @@ test('--dry-run prints the plan item by item and writes nothing', async () => {
   })
   expect(await typed(model, '-t', 'Q4_0', '-o', join(folder, 'none', 'x.gguf'), '--dry-run')).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^quench: [^\n]*none: no such file or folder\n$/),
+    stderr: expect.stringMatching(/^quench: [^\n]*: its folder [^\n]*none does not exist; make it first\n$/),
   })
   expect(await typed(...args, '--resume')).toMatchObject({
     code: 2,

@@ -92,6 +92,12 @@ describe('rules that people know', () => {
     expect(memory).toEqual(pickOf(await advise({ names: [shipped], ...cpu, context: 512 }))?.memory)
   })
 
+  test('a family in the spelling of Ollama is answered with its id', async () => {
+    await expect(advise({ names: ['gemma3-4b'], ...cpu })).rejects.toThrow(
+      'gemma3-4b is no file, folder, repository or family of the catalogue; did you mean gemma-3-4b?',
+    )
+  })
+
   test('a range of speeds that says nothing is not told', () => {
     const told = (interval: [number, number]) => writes({ generate: 11, prompt: 1, basis: 'bench', interval })
     expect(told([0.2, 794])).toMatch(/^how fast it writes is not known/)
