@@ -13,7 +13,9 @@ import { fileTypes } from '../gguf/file-types.js'
 import { type Gguf, type GgufValue, ggmlTypes, Metadata } from '../gguf/index.js'
 import type { Provenance } from '../provenance/provenance.js'
 import { type TensorBytes, TensorConverter, writeTyped } from '../quantize/by-recipe.js'
-import type { SearchStage } from './search.js'
+
+/** What is measured: tensors alone, then whole candidates. */
+export type SearchStage = 'sensitivities' | 'candidates'
 
 /** ggml_type ids by tensor; others stay as they are. */
 export type Assignment = ReadonlyMap<string, number>

@@ -10,10 +10,7 @@
 import { sideBySide } from '../evaluate/side-by-side.js'
 import { type Choice, chooseWithin } from './choose.js'
 import type { RoundedType } from './errors.js'
-import type { Assignment } from './measure.js'
-
-/** Tensors alone, then whole candidates. */
-export type SearchStage = 'sensitivities' | 'candidates'
+import type { Assignment, SearchStage } from './measure.js'
 
 export interface SearchSettings {
   readonly errors: ReadonlyMap<string, readonly RoundedType[]>

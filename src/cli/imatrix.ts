@@ -71,6 +71,8 @@ export function addImatrix(program: Command): void {
       const { json, output, threads: _, progress: __, ...rest } = options
       const { path: input, beside } = await localModel(name, 'full-precision')
       const path = output ?? (options.resume ? imatrixName(beside) : unused(imatrixName(beside)))
+      if (/\.dat$/i.test(path))
+        printWarning(`${path} will be a GGUF file, whatever its name; a name that ends with .gguf says so`)
       const { makeImatrix } = await import('../imatrix/make.js')
       const report = await makeImatrix({
         ...rest,

@@ -67,7 +67,7 @@ export function textWarnings(documents: readonly Document[]): string[] {
   if (names.length === 0) return []
   const others = names.length > 1 ? ` (and ${names.length - 1} more)` : ''
   return [
-    `${names[0]}${others}: lines end with CRLF, as on Windows, which models read as other text than lines that end with LF; convert it unless that is what you want to measure: tr -d '\\r' < OLD > NEW`,
+    `${names[0]}${others}: lines end with CRLF, as on Windows, which models read as other text than lines that end with LF; convert it, unless such text is what you want: tr -d '\\r' < OLD > NEW`,
   ]
 }
 

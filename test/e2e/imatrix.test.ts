@@ -52,6 +52,15 @@ test('a matrix is made beside the model, and the model quantized with it', async
   expect((await readFile(at('q.gguf'))).includes('quantize.imatrix.chunks_count')).toBe(true)
 })
 
+test('a name that ends with .dat is said to be a GGUF file all the same', async () => {
+  const args = ['imatrix', at('m-f32.gguf'), '-d', at('text.txt'), '-c', '64', '--tokens', '128']
+  const { code, stderr } = await quench(...args, '-o', at('m.dat'))
+  expect(code).toBe(0)
+  expect(stderr).toMatch(
+    /m\.dat will be a GGUF file, whatever its name; a name that ends with \.gguf says so$/m,
+  )
+})
+
 test('a dry run lists the tensors, and what is missing', async () => {
   const ran = await quench('quantize', '--dry-run', at('m-f32.gguf'), 'IQ2_XXS')
   expect(ran).toMatchObject({ code: 0, stderr: '' })
