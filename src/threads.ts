@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { posix } from 'node:path'
 import { UsageError } from './errors.js'
+import { plural } from './format.js'
 
 interface Threads {
   readonly count: number
@@ -35,6 +36,19 @@ export function useThreads(count: number): void {
 
 /** Threads that can run at once on this machine, even if fewer were requested on the command line. */
 export const machineThreads = (): number => ofMachine ?? threadCount()
+
+/**
+ * A sentence about more threads than processors; undefined if there are enough. The number is left as it was asked for, since results
+ * depend on it. @param by what set it
+ */
+export function crowdedThreads(
+  count: number,
+  by: string,
+  processors = availableParallelism(),
+): string | undefined {
+  if (count <= processors) return undefined
+  return `${plural(count, 'thread')} on ${plural(processors, 'processor')}: llama.cpp's threads wait for each other, so this may be very slow; leave out ${by}`
+}
 
 /** Names in a folder; none if it does not exist. */
 type List = (path: string) => readonly string[]

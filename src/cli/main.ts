@@ -28,8 +28,7 @@ program.hook('preAction', async (_, command) => {
   }>()
   if (progress === undefined) return // it computes nothing
   setProgress(progress)
-  if (threads === undefined) await sayThreads()
-  else (await import('../threads.js')).useThreads(threads)
+  await sayThreads(threads)
   if (process.env.QUENCH_LLAMA_PACKAGE) await sayPackage()
   if (gpuLayers) await sayNoGpu()
 })
@@ -59,10 +58,13 @@ try {
   process.exitCode = fail(error)
 }
 
-/** Prints the number of threads if a container limits it, since it is then less than the machine's. */
-async function sayThreads(): Promise<void> {
-  const { availableThreads } = await import('../threads.js')
+/** Prints the number of threads if a container limits it, since it is then less than the machine's; warns of more than processors. */
+async function sayThreads(wanted: number | undefined): Promise<void> {
+  const { availableThreads, crowdedThreads, useThreads } = await import('../threads.js')
+  if (wanted !== undefined) useThreads(wanted)
   const { count, quota } = availableThreads()
+  const crowded = crowdedThreads(count, wanted === undefined ? 'QUENCH_THREADS' : '--threads')
+  if (crowded !== undefined) printWarning(crowded)
   if (quota === undefined) return
   printNote(
     `${plural(count, 'thread')}, since the container's CPU limit is ${quota}; QUENCH_THREADS sets another number`,

@@ -166,6 +166,13 @@ test('--threads wins over QUENCH_THREADS', async () => {
   expect((await quench('quantize', model, output, 'Q4_0', '-t', '0')).stderr).toMatch(/threads from 1 to 512/)
 })
 
+test('more threads than processors are warned of at once', async () => {
+  const { stderr } = await quench('bench', 'none.gguf', '-t', '512')
+  expect(stderr).toMatch(
+    /^quench: warning: 512 threads on \d+ processors?: .*; leave out --threads\nquench: none\.gguf/,
+  )
+})
+
 test('types of cached keys and values: both, and each for itself', async () => {
   const [block, q4] = ['block.gguf', 'cache.gguf'].map((name) => join(folder, name))
   await firstBlocks(shipped, block, 1)

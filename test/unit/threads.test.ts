@@ -1,7 +1,7 @@
 /** Threads by processors, by the limit of a container and by the environment. */
 import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.js'
-import { cpuQuota, idleCores, threadsOf, waitedForCores } from '../../src/threads.js'
+import { cpuQuota, crowdedThreads, idleCores, threadsOf, waitedForCores } from '../../src/threads.js'
 
 /** The quota that a file system with only these files gives. */
 const quotaOf = (files: Record<string, string>) => cpuQuota((path) => files[path])
@@ -69,6 +69,13 @@ test('at least one thread, at most as many as processors, and the limit where it
   expect(threadsOf('3', 8, 8, 0.5)).toEqual({ count: 3 })
   for (const wanted of ['0', '-1', '1.5', '1e2', '0x10', 'NaN', '1025', ' ', 'four'])
     expect(() => threadsOf(wanted, 8, 8, undefined)).toThrow(UsageError)
+})
+
+test('more threads than processors are warned of', () => {
+  expect(crowdedThreads(2, '--threads', 2)).toBeUndefined()
+  expect(crowdedThreads(99, '--threads', 2)).toMatch(
+    /^99 threads on 2 processors: .* very slow; leave out --threads$/,
+  )
 })
 
 describe('other processes', () => {
