@@ -105,13 +105,14 @@ function choice(
     const memory = humanBytes(memoryBytes)
     const fits = bySize.filter(({ neededBytes }) => neededBytes <= usable * memoryBytes)
     const best = fits.reduce<VerdictFile | undefined>((a, b) => (a && a.kld <= b.kld ? a : b), undefined)
+    const smallest = bySize.at(-1)
     if (!best)
-      return `None of these files fits in ${memory} of memory; the smallest, ${bySize.at(-1)?.name}, needs ${humanBytes(bySize.at(-1)?.neededBytes ?? 0)}${room}.`
-    return `With ${memory} of memory, take ${best.name}: it needs ${humanBytes(best.neededBytes)}${room} and ${alike(best)}.`
+      return `None of these files fits in ${memory} of memory; the smallest, ${smallest && described(smallest)}, needs ${humanBytes(smallest?.neededBytes ?? 0)}${room}.`
+    return `With ${memory} of memory, take ${described(best)}: it needs ${humanBytes(best.neededBytes)}${room} and ${alike(best)}.`
   }
   if (bySize.length === 1)
-    return `Take ${bySize[0].name}: no other file here is as small and as accurate; it ${alike(bySize[0])}.`
-  const most = bySize.map(({ name, neededBytes }) => `${name} (${humanBytes(neededBytes)})`)
+    return `Take ${described(bySize[0])}: no other file here is as small and as accurate; it ${alike(bySize[0])}.`
+  const most = bySize.map((file) => described(file, humanBytes(file.neededBytes)))
   return `Take the first of these that fits in your memory${room}: ${most.join(', ')}; the first ${alike(bySize[0])}, the last for ${(100 * bySize[bySize.length - 1].top1).toFixed(0)} %.`
 }
 
@@ -122,6 +123,13 @@ function doubt({ pairs, tokens }: Judged): string {
   const shown = ties.slice(0, 3).map(({ a, b }) => `${a} and ${b}`)
   const more = ties.length > 3 ? ` and ${ties.length - 3} more pairs` : ''
   return `Not significantly different at the ${100 * significance} % level on ${count(tokens)} tokens: ${list(shown)}${more}.`
+}
+
+/** A file's name with its type, unless the name tells it, and what else is known. */
+function described({ name, type }: VerdictFile, more?: string): string {
+  const told = new RegExp(`(?<![a-z0-9])${type.replace(/\W/g, '\\$&')}(?![a-z0-9_])`, 'i').test(name)
+  const facts = [...(told ? [] : [type]), ...(more === undefined ? [] : [more])]
+  return facts.length === 0 ? name : `${name} (${facts.join(', ')})`
 }
 
 const count = (n: number): string => n.toLocaleString('en-US')

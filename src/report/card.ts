@@ -3,7 +3,7 @@
  * weight, perplexity and KL divergence against full precision, and speed, all next to types of similar size.
  */
 import { basename } from 'node:path'
-import type { Comparison } from '../compare/comparison.js'
+import type { ComparedFile, Comparison } from '../compare/comparison.js'
 import type { Recovered } from '../compare/judge.js'
 import { humanBytes, plural, plusMinus } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
@@ -17,7 +17,8 @@ export function modelCard(comparison: Comparison): string {
     `${kld.mean.toFixed(6)} ${plusMinus(kld.se, 6)}`
   const tests = files[0]?.speed?.tests ?? []
   const header = [
-    'quantization',
+    'file',
+    'type',
     'size',
     'bits/weight',
     'PPL',
@@ -26,14 +27,15 @@ export function modelCard(comparison: Comparison): string {
     '99 % KLD',
     'same top token',
     ...tests.map((test) => `${testName(test)}, t/s`),
-    'recovered of PTQ',
-    'recovered of the best PTQ file',
+    'recovered of plain PTQ',
+    'recovered of the best PTQ file no larger',
     'as good as',
   ]
   const speeds = (speed: Comparison['model']['speed']) =>
     tests.map((_, t) => rate(speed?.tests[t].tokensPerSecond.median))
   const first = [
-    `${model.type} (reference)`,
+    'reference',
+    model.type,
     humanBytes(model.bytes),
     model.bitsPerWeight.toFixed(2),
     `${model.perplexity.mean.toFixed(4)} ${plusMinus(model.perplexity.se, 4)}`,
@@ -45,6 +47,7 @@ export function modelCard(comparison: Comparison): string {
   ]
   const rows = files.map((file) => [
     file.name,
+    file.type,
     humanBytes(file.bytes),
     file.bitsPerWeight.toFixed(2),
     `${file.perplexity.mean.toFixed(4)} ${plusMinus(file.perplexity.se, 4)}`,
@@ -56,9 +59,7 @@ export function modelCard(comparison: Comparison): string {
     ...speeds(file.speed),
     share(file.recovered),
     file.recoveredOfBest ? `${share(file.recoveredOfBest)} of ${file.recoveredOfBest.opponent}` : '',
-    file.effectiveBits
-      ? `${file.effectiveBits.value.toFixed(2)} bits (${file.effectiveBits.interval.map((bits) => bits.toFixed(2)).join(' - ')})`
-      : '',
+    file.effectiveBits ? effectiveText(file.effectiveBits) : '',
   ])
   const { machine, versions, tokens, windows, context } = settings
   const how =
@@ -70,11 +71,29 @@ export function modelCard(comparison: Comparison): string {
   const lines = [
     ...verdict.map(markdownText),
     '',
-    ...markdownTable(header, [first, ...rows]),
+    ...markdownTable(...filled(header, [first, ...rows])),
     '',
     markdownText(losses === undefined ? how : `${how} ${capital(losses)}.`),
   ]
   return `${lines.join('\n')}\n`
+}
+
+type Rows = readonly (readonly string[])[]
+
+/** A table without the columns in which no row has anything. */
+export function filled(header: readonly string[], rows: Rows): [header: string[], rows: string[][]] {
+  const kept = (cells: readonly string[]) => cells.filter((_, c) => rows.some((row) => row[c] !== ''))
+  return [kept(header), rows.map(kept)]
+}
+
+type Bits = NonNullable<ComparedFile['effectiveBits']>
+
+export const boundSign = (bound: Bits['bound']): string => ({ exact: '', atLeast: '≥ ', atMost: '≤ ' })[bound]
+
+/** Bits per weight that PTQ needs for the same loss; a bound has no interval. */
+export function effectiveText({ bound, value, interval }: Bits): string {
+  const range = bound === 'exact' ? ` (${interval.map((bits) => bits.toFixed(2)).join(' - ')})` : ''
+  return `${boundSign(bound)}${value.toFixed(2)} bits${range}`
 }
 
 const capital = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`

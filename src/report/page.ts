@@ -6,15 +6,14 @@ import { createHash } from 'node:crypto'
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
 import type { Continuation } from '../compare/continuations.js'
 import { firstDifference } from '../compare/continuations.js'
-import { humanBytes, plusMinus } from '../format.js'
-import { speed as shownSpeed, testName } from './bench.js'
+import { humanBytes, plural } from '../format.js'
 import { threadsOf } from './card.js'
 import { seriesColor } from './draw.js'
+import { fileTable, nameOf } from './file-table.js'
 import { type Html, html, trusted } from './html.js'
 import { plotSize, plotSpeed } from './loss-plots.js'
 import { plotDocuments, plotTensors, plotTraining } from './plots.js'
 import { script, style } from './style.js'
-import { lossesText } from './text.js'
 
 export function reportPage(comparison: Comparison): string {
   const { model, files, verdict, settings, failures, warnings } = comparison
@@ -36,15 +35,14 @@ export function reportPage(comparison: Comparison): string {
 <div class="verdict">${verdict.map((sentence) => html`<p>${sentence}</p>`)}</div>
 ${failures.map(({ path, problem }) => html`<p><strong>${nameOf(path)} was skipped:</strong> ${problem}</p>`)}
 ${warnings.map((warning) => html`<p><strong>Note:</strong> ${warning}</p>`)}
-<p class="soft">KL divergence is how far a file's predictions are from those of ${nameOf(model.path)}, in nats per token; 0 is no loss.
+<p class="soft">KL divergence is how far a file's predictions are from those of ${nameOf(model.path)}, KL(reference || file), in nats per token; 0 is no loss.
 ${settings.tokens.toLocaleString('en-US')} tokens were scored, the second half of each of ${settings.windows} windows of ${settings.context} tokens; intervals are 95 %.
 <span class="qat">Trained</span> files are QAT, the others PTQ.</p>
 <h2>The files</h2>
 ${fileTable(comparison)}
-${glossary(comparison)}
-${figure('size', 'Loss against size', size.picture, `Lower and further left is better. Bars are 95 % intervals; the dashed line is the Pareto front.${hiddenText(size.hidden)}`)}
-${figure('speed', 'Loss against speed', speed?.picture, `Lower and further right is better. Horizontal bars are the minimum and maximum of all repetitions.${hiddenText(speed?.hidden ?? 0)}`)}
-${figure('tensors', 'Error by tensor', plotTensors(comparison), html`Relative error of the weights of each tensor: <span class="ramp"></span> 0.1 % to 100 %, each colour step is a constant factor.`)}
+${figure('size', 'Loss against size', size.picture, `Lower and further left is better.${scaleText(files)} Bars are 95 % intervals; the dashed line is the Pareto front.${hiddenText(size.hidden)}`)}
+${figure('speed', 'Loss against speed', speed?.picture, `Lower and further right is better.${scaleText(files)} Horizontal bars are the minimum and maximum of all repetitions.${hiddenText(speed?.hidden ?? 0)}`)}
+${figure('tensors', 'Error by tensor', plotTensors(comparison), html`Relative error of the weights of each tensor: <span class="ramp"></span> 0.1 % to 100 %, logarithmic colour scale.`)}
 ${figure('training', 'Training', plotTraining(comparison), 'Validation loss; step 0 is plain PTQ. Bars are two standard errors.')}
 ${figure('documents', 'Loss by document', plotDocuments(comparison), legend(files))}
 <h2>Generated text</h2>
@@ -61,8 +59,6 @@ ${settingsList(comparison)}
   return page.source
 }
 
-const nameOf = (path: string): string => path.split(/[\\/]/).at(-1) ?? path
-
 function figure(
   id: string,
   title: string,
@@ -73,144 +69,20 @@ function figure(
   return html`<h2>${title}</h2><figure id="plot-${id}">${picture}<figcaption>${caption}</figcaption></figure>`
 }
 
+/** The vertical axis of losses; without a logarithm where a file has none. */
+const scaleText = (files: readonly ComparedFile[]): string =>
+  files.every(({ kld }) => kld.mean > 0) ? ' The vertical axis is logarithmic.' : ''
+
 const hiddenText = (hidden: number): string =>
   hidden === 0
     ? ''
     : ` ${hidden} ${hidden === 1 ? 'name has' : 'names have'} no room: point at a dot to read its name.`
-
-/** What the headings of the table mean; those that it has. */
-function glossary({ original, files }: Comparison): Html {
-  const trained = files.some(({ recovered }) => recovered)
-  const terms: readonly (readonly [term: string, meaning: string, there: boolean])[] = [
-    ['bits/weight', 'size of the weights in the file, by their number', true],
-    ['perplexity', 'e to the mean loss on the text: among how many tokens the model seems to choose', true],
-    [
-      'KL divergence',
-      'how much of the full model’s prediction is lost, on average over tokens, in nats',
-      !original,
-    ],
-    ['conversion loss', 'KL divergence from the checkpoint that was quantized', original !== undefined],
-    ['method loss', 'KL divergence from the model before its training', original !== undefined],
-    ['95 % interval', 'where the mean would lie on other text of this kind, by resampling of windows', true],
-    ['99 % KLD', 'the divergence that one token in a hundred exceeds: how bad the bad ones are', true],
-    ['same top token', 'share of tokens on which file and full model think the same one most probable', true],
-    ['recovered', 'share of the loss of plain PTQ at the same type that the training took away', trained],
-    ['… of the best PTQ file', 'the same, against the best PTQ file that is no larger', trained],
-    [
-      'as good as',
-      'bits per weight that PTQ needs for the same loss, between the files of the table',
-      trained,
-    ],
-    ['Pareto front', 'no other file is both as small and as good', true],
-  ]
-  const told = terms.filter(([, , there]) => there)
-  return html`<details id="terms"><summary>What the columns mean</summary><dl>${told.map(
-    ([term, meaning]) => html`<dt>${term}</dt><dd>${meaning}</dd>`,
-  )}</dl></details>`
-}
 
 function legend(files: readonly ComparedFile[]): Html {
   const item = ({ name }: ComparedFile, i: number) =>
     html`<li><span style="background: ${seriesColor(i)}"></span>${name}</li>`
   return html`<ul class="legend">${files.map(item)}</ul>`
 }
-
-interface Column {
-  readonly title: string
-  /** Whether it may take several lines. */
-  readonly wraps?: true
-  /** The displayed value, and the sort key. */
-  readonly cell: (file: ComparedFile) => readonly [shown: string | Html, value: string | number]
-}
-
-function fileTable(comparison: Comparison): Html {
-  const { files, model, original } = comparison
-  const losses = lossesText(comparison)
-  const range = ([low, high]: readonly [number, number], digits: number) =>
-    `${low.toFixed(digits)} - ${high.toFixed(digits)}`
-  const percent = (share: number) => `${(100 * share).toFixed(1)}\u00a0%`
-  // It breaks before the interval alone.
-  const shareText = ({ value, interval: [low, high] }: NonNullable<ComparedFile['recovered']>): string =>
-    `${percent(value)} (${(100 * low).toFixed(1)}\u00a0-\u00a0${percent(high)})`
-  const columns: Column[] = [
-    {
-      title: 'file',
-      cell: ({ name, method }) => [method === 'qat' ? html`<span class="qat">${name}</span>` : name, name],
-    },
-    { title: 'size', cell: ({ bytes }) => [humanBytes(bytes), bytes] },
-    { title: 'bits/weight', cell: ({ bitsPerWeight }) => [bitsPerWeight.toFixed(2), bitsPerWeight] },
-    {
-      title: 'perplexity',
-      cell: ({ perplexity }) => [
-        `${perplexity.mean.toFixed(3)} ${plusMinus(perplexity.se, 3)}`,
-        perplexity.mean,
-      ],
-    },
-    ...(original
-      ? [
-          {
-            title: 'method loss',
-            cell: ({ original: loss }: ComparedFile) =>
-              loss ? ([loss.kld.mean.toFixed(5), loss.kld.mean] as const) : (['', ''] as const),
-          },
-        ]
-      : []),
-    {
-      title: original ? 'conversion loss' : 'KL divergence',
-      cell: ({ kld }) => [kld.mean.toFixed(5), kld.mean],
-    },
-    { title: '95 % interval', cell: ({ kldInterval }) => [range(kldInterval, 5), kldInterval[0]] },
-    { title: '99 % KLD', cell: ({ kld }) => [kld.p99.toFixed(4), kld.p99] },
-    { title: 'same top token', cell: ({ top1 }) => [percent(top1.mean), top1.mean] },
-    {
-      title: 'recovered',
-      wraps: true,
-      cell: ({ recovered: r }) => (r ? [shareText(r), r.value] : ['', '']),
-    },
-    {
-      title: '… of the best PTQ file',
-      wraps: true,
-      cell: ({ recoveredOfBest: r }) => (r ? [`${shareText(r)} of ${r.opponent}`, r.value] : ['', '']),
-    },
-    {
-      title: 'as good as',
-      wraps: true,
-      cell: ({ effectiveBits: e }) =>
-        e ? [`${sign(e.bound)}${e.value.toFixed(2)} bits (${range(e.interval, 2)})`, e.value] : ['', ''],
-    },
-    ...(files.some(({ speed }) => speed)
-      ? [
-          {
-            title: 'memory',
-            cell: ({ speed, neededBytes }: ComparedFile) =>
-              [speed ? humanBytes(neededBytes) : '', neededBytes] as const,
-          },
-        ]
-      : []),
-    ...(files[0]?.speed?.tests ?? []).map(
-      (test, t): Column => ({
-        title: `${testName(test)}, tokens/s`,
-        cell: ({ speed }) => {
-          const measured = speed?.tests[t].tokensPerSecond
-          return measured ? [shownSpeed(measured.median), measured.median] : ['', '']
-        },
-      }),
-    ),
-    { title: 'Pareto front', cell: ({ onFront }) => [onFront ? 'yes' : 'no', onFront ? 1 : 0] },
-  ]
-  const row = (file: ComparedFile) =>
-    html`<tr>${columns.map(({ cell, wraps }) => {
-      const [shown, value] = cell(file)
-      return html`<td data-value="${value}"${trusted(wraps ? ' class="wraps"' : '')}>${shown}</td>`
-    })}</tr>`
-  return html`<div class="wide"><table class="sorts" id="files"><thead><tr>${columns.map(
-    ({ title }) => html`<th scope="col"><button type="button">${title}</button></th>`,
-  )}</tr></thead><tbody>${files.map(row)}</tbody></table></div>
-<p class="soft">Full precision: ${nameOf(model.path)}, ${model.type}, ${humanBytes(model.bytes)}, perplexity ${model.perplexity.mean.toFixed(3)}.${losses === undefined ? '' : html` ${losses}.`}</p>`
-}
-
-const sign = (bound: 'exact' | 'atLeast' | 'atMost'): string =>
-  ({ exact: '', atLeast: '≥ ', atMost: '≤ ' })[bound]
 
 function writings({ files, model }: Comparison, prompt: string, i: number): Html {
   const reference = model.continuations[i]
@@ -236,7 +108,7 @@ function pairTable({ pairs }: Comparison): Html {
     html`<tr><td>${a}</td><td>${better === 'tie' ? 'not significantly different from' : better === 'a' ? 'better than' : 'worse than'}</td><td>${b}</td>
 <td>${difference.toExponential(2)}</td><td>${p < 0.001 ? '< 0.001' : p.toFixed(3)}</td></tr>`
   return html`<details><summary>${told.length} of ${pairs.length} pairs differ significantly</summary><div class="wide"><table>
-<thead><tr><th>file</th><th></th><th>other file</th><th>KL divergence difference</th><th>corrected p</th></tr></thead>
+<thead><tr><th>file</th><th></th><th>other file</th><th>difference of KL divergence, nats per token</th><th>corrected p</th></tr></thead>
 <tbody>${pairs.map(row)}</tbody></table></div>
 <p class="soft">Paired bootstrap over windows, Holm correction for the number of pairs.</p></details>`
 }
@@ -263,7 +135,10 @@ function settingsList({ settings, model, files, store }: Comparison): Html {
     ],
     ['threads', settings.threads === null ? 'chosen by model size' : String(settings.threads)],
     ['versions', `quench ${versions.quench}, llama.cpp packages ${versions.llama}`],
-    ['measurements', `${store.measurements} stored`],
+    [
+      'measurements',
+      `${plural(store.measurements, 'result')} in the store, where a later comparison finds those that it repeats`,
+    ],
   ]
   const hashes = [{ name: nameOf(model.path), hash: model.hash }, ...files]
   return html`<dl>${facts.map(([label, value]) => html`<dt>${label}</dt><dd>${value}</dd>`)}${hashes.map(

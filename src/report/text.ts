@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
 import { humanBytes, plain, table } from '../format.js'
 import { speed } from './bench.js'
+import { boundSign, filled } from './card.js'
 import { scatter } from './scatter.js'
 
 /** Which tokens count: those before them are context. */
@@ -19,6 +20,9 @@ export function lossesText({ model, original }: Comparison): string | undefined 
   )
 }
 
+const trainedNote =
+  'recovered: share of the KL divergence of plain PTQ at the same type that training took away; of best PTQ: of the best PTQ file no larger; as good as: bits per weight that PTQ needs for the same loss'
+
 /** @param width of the terminal; the first line is the heading of the table */
 export function comparisonText(comparison: Comparison, width = Number.POSITIVE_INFINITY): string[] {
   const { model, original, files, verdict, failures, settings } = comparison
@@ -29,6 +33,7 @@ export function comparisonText(comparison: Comparison, width = Number.POSITIVE_I
   }
   const rows = files.map((file) => [
     `${file.onFront ? '*' : ' '} ${file.name}`,
+    file.type,
     humanBytes(file.bytes),
     file.bitsPerWeight.toFixed(2),
     file.perplexity.mean.toFixed(3),
@@ -38,12 +43,15 @@ export function comparisonText(comparison: Comparison, width = Number.POSITIVE_I
     `${(100 * file.top1.mean).toFixed(1)} %`,
     file.recovered ? `${(100 * file.recovered.value).toFixed(1)} %` : '',
     file.recoveredOfBest ? `${(100 * file.recoveredOfBest.value).toFixed(1)} %` : '',
-    file.effectiveBits ? `${file.effectiveBits.value.toFixed(2)} bits` : '',
+    file.effectiveBits
+      ? `${boundSign(file.effectiveBits.bound)}${file.effectiveBits.value.toFixed(2)} bits`
+      : '',
     file.speed ? humanBytes(file.neededBytes) : '',
     writing(file.speed),
   ])
   const header = [
     '  file',
+    'type',
     'size',
     'bits/weight',
     'PPL',
@@ -57,7 +65,8 @@ export function comparisonText(comparison: Comparison, width = Number.POSITIVE_I
     'tokens/s',
   ]
   const first = [
-    `  ${model.type}`,
+    '  full precision',
+    model.type,
     humanBytes(model.bytes),
     model.bitsPerWeight.toFixed(2),
     model.perplexity.mean.toFixed(3),
@@ -77,13 +86,15 @@ export function comparisonText(comparison: Comparison, width = Number.POSITIVE_I
     y: kld.mean,
     mark: method === 'qat' ? '#' : 'o',
   }))
+  const [shownHeader, shownRows] = filled(header, [first, ...rows])
   return [
-    ...table([header, first, ...rows], new Set(header.map((_, i) => i).slice(1)), width),
+    ...table([shownHeader, ...shownRows], new Set(shownHeader.map((_, i) => i).slice(2)), width),
     `* no other file is as small and as good; ${scoredText(settings)}`,
     ...(losses === undefined ? [] : [plain(losses, 1000)]),
+    ...(files.some(({ effectiveBits }) => effectiveBits) ? [trainedNote] : []),
     ...(files.some(({ speed }) => speed) ? [] : ['memory and speed are not measured with --repetitions 0']),
     '',
-    'KL divergence against size (o plain, # trained)',
+    `KL divergence${points.every(({ y }) => y > 0) ? ', on a logarithmic scale,' : ''} against size (o plain, # trained)`,
     ...scatter(points, Math.min(72, width - 11)),
     ...failures.map(({ problem }) => `left out: ${plain(problem, 300)}`),
     ...verdict,

@@ -7,6 +7,8 @@ import { Random } from '../../src/random.js'
 const windowTokens = (n: number) => new Array<number>(n).fill(255)
 const random = new Random(11)
 const hardness = Array.from({ length: 64 }, () => Math.exp(0.2 * random.normal()))
+/** Types of files whose names do not tell them. */
+const types: Readonly<Record<string, string>> = { b: 'IQ4_XS', 'model-q4_k': 'Q4_K_M', my_q8_0: 'Q8_0' }
 /** Losses of a file of mean loss `kld` on the first windows. */
 const losses = (kld: number, n = 64) =>
   hardness.slice(0, n).map((hard) => 255 * kld * hard * Math.exp(0.05 * random.normal()))
@@ -18,7 +20,7 @@ const file = (
 ): Candidate => ({
   name,
   method,
-  type: name.replace(' QAT', ''),
+  type: types[name] ?? name.replace(' QAT', ''),
   bytes: bits * 1e9,
   bitsPerWeight: bits,
   kld,
@@ -127,6 +129,18 @@ test('a choice for a memory', async () => {
   expect((await tell(ladder)).text).toMatch(
     /Take the first of these that fits.*Q8_0 \(9\.00 GB\).*Q2_K \(3\.50 GB\)/,
   )
+})
+
+test('a name that does not tell the type of a file is followed by it', async () => {
+  const files = [
+    file('b', 4, losses(0.02)),
+    file('model-q4_k', 5, losses(0.01)),
+    file('my_q8_0', 8, losses(0.001)),
+  ]
+  expect((await tell(files)).text).toContain(
+    'my_q8_0 (8.50 GB), model-q4_k (Q4_K_M, 5.50 GB), b (IQ4_XS, 4.50 GB)',
+  )
+  expect((await tell(files, 64, { memoryBytes: 5.5e9 })).text).toContain('take b (IQ4_XS): it needs')
 })
 
 test('the front of size and loss', () => {

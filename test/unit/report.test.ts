@@ -58,6 +58,52 @@ test('the captions say which tokens count, and memory is shown only where it was
   expect(without).toContain('memory and speed are not measured with --repetitions 0')
 })
 
+test('every column has its type, a meaning and something in it', () => {
+  const headings = (from: string): string[] =>
+    [...parseHTML(from).document.querySelectorAll('#files th')].map(({ textContent }) => textContent ?? '')
+  const terms = [...document.querySelectorAll('#terms dt')].map(({ textContent }) => textContent)
+  expect(terms).toEqual(headings(page))
+  for (const meaning of document.querySelectorAll('#terms dd')) expect(meaning.textContent).not.toBe('')
+  expect(terms).toEqual(
+    expect.arrayContaining(['type', 'recovered of the best PTQ file no larger', 'memory', 'pp512, tokens/s']),
+  )
+  const plain = { ...comparison, files: comparison.files.filter(({ method }) => method === 'ptq') }
+  expect(headings(reportPage(plain)).join()).not.toMatch(/recovered|as good as/)
+  expect(modelCard(plain)).not.toMatch(/recovered|as good as/)
+  expect(comparisonText(plain)[0]).not.toMatch(/recovered|as good as/)
+  expect(comparisonText(plain)[0]).toMatch(/^ {2}file +type +size/)
+})
+
+test('a bound has no interval', () => {
+  const files = comparison.files.map((file) =>
+    file.effectiveBits
+      ? { ...file, effectiveBits: { ...file.effectiveBits, bound: 'atLeast' as const } }
+      : file,
+  )
+  expect(modelCard({ ...comparison, files })).toMatch(/\| ≥ 5\.00 bits \|/)
+  expect(comparisonText({ ...comparison, files }).join('\n')).toContain('≥ 5.00 bits')
+  const cells = [...parseHTML(reportPage({ ...comparison, files })).document.querySelectorAll('#files td')]
+  expect(cells.map(({ textContent }) => textContent)).toContain('≥ 5.00 bits')
+})
+
+test('units, scales and the direction of the divergence are said', () => {
+  for (const said of [
+    'KL(reference || file)',
+    'difference of KL divergence, nats per token',
+    'logarithmic colour scale',
+    'The vertical axis is logarithmic.',
+    '40 results in the store',
+  ])
+    expect(document.body.textContent).toContain(said)
+  expect(comparisonText(comparison).join('\n')).toContain(
+    'KL divergence, on a logarithmic scale, against size',
+  )
+})
+
+test('the table may be as wide as a wide screen', () => {
+  expect(Number(/body \{[^}]*max-width: (\d+)rem/.exec(page)?.[1])).toBeGreaterThanOrEqual(90)
+})
+
 test('nothing is fetched, and only the own script runs', () => {
   expect(document.querySelectorAll('script')).toHaveLength(1)
   expect(document.querySelectorAll('img, link, iframe, object, embed, base, form')).toHaveLength(0)
@@ -88,7 +134,7 @@ test('the table has a value to sort by in every cell', () => {
   expect(rows).toHaveLength(comparison.files.length)
   for (const row of rows) {
     expect(row.querySelectorAll('td[data-value]')).toHaveLength(heads.length)
-    expect(Number(row.children[1].getAttribute('data-value'))).toBeGreaterThan(0)
+    expect(Number(row.children[2].getAttribute('data-value'))).toBeGreaterThan(0)
   }
   expect(document.querySelectorAll('#files thead th button')).toHaveLength(heads.length)
 })
@@ -109,9 +155,9 @@ test('Markdown for a model card', () => {
   const cells = (line: string) => line.split(/(?<!\\)\|/).length
   expect(new Set(lines.map(cells)).size).toBe(1)
   expect(lines[0]).toContain(
-    '| quantization | size | bits/weight | PPL | PPL ratio | mean KLD | 99 % KLD | same top token |',
+    '| file | type | size | bits/weight | PPL | PPL ratio | mean KLD | 99 % KLD | same top token |',
   )
-  expect(lines[2]).toMatch(/^\| F16 \(reference\) \| 900 MB \| 16\.00 \|/)
+  expect(lines[2]).toMatch(/^\| reference \| F16 \| 900 MB \| 16\.00 \|/)
   expect(lines.find((line) => line.includes('QAT'))).toContain('5.00 bits (4.90 - 5.10)')
   expect(card).not.toContain('<script>')
 })
@@ -124,7 +170,7 @@ test('a terminal gets a table, a picture and the verdict', () => {
   const lines = comparisonText(named)
   const text = lines.map(visible).join('\n')
   expect(text).toMatch(/Q4_0.*\\x1b\[31m/)
-  expect(lines[3]).toMatch(/^ +Q4_0.* 300 MB +3\.00 +30\.020 +0\.02000 +0\.01800 - 0\.02200 +98\.0 %/)
+  expect(lines[3]).toMatch(/^ +Q4_0.* Q4_0 +300 MB +3\.00 +30\.020 +0\.02000 +0\.01800 - 0\.02200 +98\.0 %/)
   expect(text).toMatch(/\no plain, # trained|\(o plain, # trained\)/)
   expect(text).toMatch(/left out: /)
 })
