@@ -27,6 +27,10 @@ let ofMachine: number | undefined
  */
 export const threadCount = (): number => availableThreads().count
 
+/** Of a model of so many weights, if no number is asked for: in smaller models, threads spend more time waiting for each other than working. */
+export const threadsForModel = (weights: number): number =>
+  Math.max(1, Math.min(threadCount(), Math.floor(weights / 1e6)))
+
 /** Sets the number of threads, overriding `QUENCH_THREADS`, also for threads and processes started later. */
 export function useThreads(count: number): void {
   process.env.QUENCH_THREADS = String(count)

@@ -17,10 +17,19 @@ import { inspectFile } from '../gguf/inspect.js'
 import { contradiction } from '../gguf/summary.js'
 import { aboveZero, checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
 import { checkOutputs, type Files, type Output, withOutputs } from '../outputs.js'
-import { type FileSpeed, type Round, speedTests, summarizeRounds, thisMachine } from '../speed/index.js'
+import {
+  type FileSpeed,
+  measuringMachine,
+  type Round,
+  speedTests,
+  summarizeRounds,
+  thisMachine,
+} from '../speed/index.js'
+import { threadsForModel } from '../threads.js'
 import type { ComparedFile, CompareOptions, Comparison } from './comparison.js'
 import { choosePrompts } from './continuations.js'
-import type { KeptEvaluation, Running } from './evaluations.js'
+import type { Running } from './evaluations.js'
+import { neededBytes, partsOf } from './figures.js'
 import { type Candidate, judge } from './judge.js'
 import { type Entry, madeFiles, makeFiles } from './make.js'
 import { type Measured, measureAll } from './measure.js'
@@ -32,7 +41,6 @@ const defaultKvType = 'f16'
 const promptTokens = 24
 const continuationTokens = 48
 const conversationTokens = 4096
-const partsOfText = 8
 
 /** The files that a comparison writes and reads. */
 export function comparisonFiles(options: CompareOptions): Files & { store: Output } {
@@ -145,11 +153,17 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
   const contextTokens = Math.min(conversationTokens, facts.context ?? conversationTokens)
   const any = measured.files[0].evaluation
   const judged = await judge(measured.files.map(candidateOf), any.reference.windowSums.tokens)
+  const threadsUsed = running.threads ?? threadsForModel(facts.parameters)
   const speedOf = (rounds: readonly Round[], file: Sized): FileSpeed | undefined => {
     const { path, type, bytes, bitsPerWeight } = file
     return rounds.length === 0
       ? undefined
-      : summarizeRounds({ path, type, bytes, bitsPerWeight }, tests, rounds, measured.reference.rounds)
+      : summarizeRounds(
+          { path, type, bytes, bitsPerWeight, threads: threadsUsed },
+          tests,
+          rounds,
+          measured.reference.rounds,
+        )
   }
   const compared = measured.files.map(({ file, evaluation, rounds, ...rest }, i): ComparedFile => {
     const { windowSums: _, ...figures } = evaluation.file
@@ -212,9 +226,10 @@ async function run(store: Store, options: CompareOptions): Promise<Comparison> {
       repetitions,
       ...running,
       threads: running.threads ?? null,
+      threadsUsed,
       continuationTokens,
       contextTokens,
-      machine: thisMachine(),
+      machine: measuringMachine(),
       versions,
     },
     store: { path: store.path, ...store.count() },
@@ -261,28 +276,6 @@ type Sized = Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>
 function candidateOf({ file: { name, method, importance }, evaluation }: Measured<Entry>): Candidate {
   const { type, bytes, bitsPerWeight, windowSums } = evaluation.file
   return { name, method, importance, type, bytes, bitsPerWeight, kld: windowSums.kld }
-}
-
-/** Loss by document; a single document is split into equal parts. */
-function partsOf({ byDocument, windowSums: { kld, tokens } }: KeptEvaluation['file']): ComparedFile['parts'] {
-  if (byDocument.length > 1)
-    return byDocument.map((part) => ({ name: part.name, tokens: part.tokens, kld: part.kld }))
-  const count = Math.min(partsOfText, tokens.length)
-  return Array.from({ length: count }, (_, i) => {
-    const sum = (of: readonly number[]) =>
-      of
-        .slice(Math.floor((i * of.length) / count), Math.floor(((i + 1) * of.length) / count))
-        .reduce((a, b) => a + b, 0)
-    return { name: `part ${i + 1} of ${count}`, tokens: sum(tokens), kld: sum(kld) / sum(tokens) }
-  })
-}
-
-/** Memory for the weights as in the file, the KV cache of a conversation, and buffers. */
-function neededBytes(bytes: number, speed: FileSpeed | undefined, contextTokens: number): number {
-  if (!speed) return bytes
-  const { kvBytes, contextTokens: measured, computeBytes, outputBytes } = speed.memory
-  const cells = (tokens: number) => Math.ceil(tokens / 256) * 256
-  return bytes + (kvBytes * cells(contextTokens)) / cells(measured) + computeBytes + outputBytes
 }
 
 export function versionsInUse(): Record<string, string> {

@@ -4,7 +4,7 @@ import type { TrainEvent, TrainSettings } from '../config/options.js'
 import type { Divergence, DocumentLoss, EvaluatedFile, FileEvaluation } from '../evaluate/index.js'
 import type { Failure } from '../failures.js'
 import type { ProgressEvent } from '../notices.js'
-import type { FileSpeed, Machine } from '../speed/index.js'
+import type { FileSpeed, MeasuringMachine } from '../speed/index.js'
 import type { TrainReport } from '../train/report.js'
 import type { Continuation, Prompt } from './continuations.js'
 import type { Judgement, Pair } from './judge.js'
@@ -117,12 +117,14 @@ export interface Comparison {
     readonly tokens: number
     readonly repetitions: number
     readonly threads: number | null
+    /** The number that `threads: null` is with this model. */
+    readonly threadsUsed: number
     readonly gpuLayers?: number
     readonly kvType?: string
     readonly continuationTokens: number
     /** Context in tokens that `neededBytes` includes. */
     readonly contextTokens: number
-    readonly machine: Machine
+    readonly machine: MeasuringMachine
     readonly versions: Readonly<Record<string, string>>
   }
   readonly store: { readonly path: string; readonly measurements: number; readonly repeated: number }

@@ -6,7 +6,7 @@
  */
 import koffi from 'koffi'
 import { FileError, QuenchError } from '../errors.js'
-import { threadCount } from '../threads.js'
+import { threadsForModel } from '../threads.js'
 import { BatchArrays, type DecodeOptions } from './batch.js'
 import { ggmlTypeId, rowSize } from './ggml.js'
 import { library } from './library.js'
@@ -89,7 +89,12 @@ export class LlamaContext {
 
   /** Creates a context on another thread. @throws QuenchError with llama.cpp's reason, e.g. out of memory. */
   static async create(model: LlamaModel, options: ContextOptions): Promise<LlamaContext> {
-    const { contextSize, sequences = 1, threads = defaultThreads(model), kvType = 'f16' } = options
+    const {
+      contextSize,
+      sequences = 1,
+      threads = threadsForModel(model.parameters),
+      kvType = 'f16',
+    } = options
     if (model.vocabOnly) throw new Error(`${model.path} was loaded without weights`)
     checkCount('contextSize', contextSize, 2 ** 31 / sequences)
     checkCount('sequences', sequences, MAX_SEQUENCES)
@@ -281,11 +286,6 @@ export class LlamaContext {
   [Symbol.dispose](): void {
     this.dispose()
   }
-}
-
-/** In smaller models, threads spend more time waiting for each other than working. */
-function defaultThreads(model: LlamaModel): number {
-  return Math.max(1, Math.min(threadCount(), Math.floor(model.parameters / 1e6)))
 }
 
 function checkCount(name: string, value: number, most: number): void {

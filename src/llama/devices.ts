@@ -56,5 +56,5 @@ export function instructionSets(): string[] {
   return found
 }
 
-/** Version of the loaded library, e.g. `0.5.0`. */
+/** Version of the loaded library and the commit that it was built from, e.g. `0.5.0-dev, commit 0ad4a86`. */
 export const llamaVersion = (): string => library().version

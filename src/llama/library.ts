@@ -78,7 +78,7 @@ function load() {
     contextDefaults,
     quantizeDefaults,
 
-    version: fn<[], string>('llama_version', 'str', [])(),
+    version: `${fn<[], string>('llama_version', 'str', [])()}, commit ${fn<[], string>('ggml_commit', 'str', [])()}`,
     modelLoad: fn<[string, ModelParams], P | null>('llama_model_load_from_file', P, [
       'str',
       ModelParamsStruct,

@@ -22,17 +22,36 @@ export function speed(value: number): string {
 
 const withRange = ({ median, low, high }: Spread): string =>
   `${speed(median)} (${speed(low)} - ${speed(high)})`
-const ratio = ({ median }: Spread): string => `x ${median.toFixed(2)}`
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
+
+/** Greatest range of the repetitions, relative to their median, that says nothing of a busy machine. */
+const steady = 0.3
+
+/** A sentence where repetitions differ much; undefined where they do not. */
+export function unsteady(files: readonly Pick<FileSpeed, 'tests'>[]): string | undefined {
+  const ranges = files.flatMap(({ tests }) =>
+    tests.map(({ tokensPerSecond: { median, low, high } }) => (high - low) / median),
+  )
+  const most = Math.max(0, ...ranges)
+  if (most <= steady) return undefined
+  return `speeds of the same file differ by up to ${percent(most)} between repetitions, as on a busy machine; measure again when it is idle before you compare them`
+}
 
 /** @param width of the terminal; the first line is the heading of a table */
 export function benchText(bench: Bench, width = Number.POSITIVE_INFINITY): string[] {
   const { files, machine, settings } = bench
   const tests = files[0].tests
   const names = shortNames(files.map(({ path }) => path))
+  const several = files.length > 1
   const speeds = table(
     [
-      ['file', 'size', 'load ms', ...tests.flatMap((test) => [testName(test), '', '']), 'tokens/s per GB'],
+      [
+        'file',
+        'size',
+        'load ms',
+        ...tests.flatMap((test) => [testName(test), '', several ? 'x' : '']),
+        'tokens/s per GB',
+      ],
       ...files.map((file, i) => [
         names[i],
         humanBytes(file.bytes),
@@ -40,7 +59,7 @@ export function benchText(bench: Bench, width = Number.POSITIVE_INFINITY): strin
         ...file.tests.flatMap(({ tokensPerSecond: { median, low, high }, relative }) => [
           speed(median),
           `${speed(low)} - ${speed(high)}`,
-          i === 0 ? '' : ratio(relative),
+          i === 0 ? '' : relative.median.toFixed(2),
         ]),
         perGigabyte(file),
       ]),
@@ -62,19 +81,20 @@ export function benchText(bench: Bench, width = Number.POSITIVE_INFINITY): strin
   const drafts = files.flatMap(({ draft }, i) => (draft ? [`${names[i]}: ${draftSentence(draft)}`] : []))
   return [
     ...speeds,
-    `pp: prompt, tg: generation, in tokens/s: median of ${settings.repetitions} rounds, minimum - maximum; ${setting(bench)}`,
-    ...(files.length > 1
-      ? ['x: speed relative to the first file in the same round, median of the rounds']
-      : []),
+    `pp: prompt, tg: generation, in tokens/s: median of ${plural(settings.repetitions, 'round')}, minimum - maximum; ${setting(bench)}`,
+    ...(several ? ['x: speed relative to the first file in the same round, median of the rounds'] : []),
     ...(files.some((file) => perGigabyte(file) !== '') ? [perGigabyteNote] : []),
+    ...optional(unsteady(files)),
     '',
     ...memory,
     weightsNote,
     ...(drafts.length > 0 ? ['', ...drafts] : []),
     '',
-    `${machine.cpu}, ${plural(machine.cores, 'thread')}, ${humanBytes(machine.memoryBytes)}, llama.cpp packages ${machine.llama}`,
+    `${machine.cpu}, ${plural(machine.cores, 'thread')}, ${humanBytes(machine.memoryBytes)}, ${llamaText(machine)}`,
   ]
 }
+
+const optional = (line: string | undefined): string[] => (line === undefined ? [] : [line])
 
 function draftSentence(draft: Speculation): string {
   const { path, acceptance, tokensPerPass, speedUp, tokensPerSecond, identical, prompts } = draft
@@ -86,9 +106,16 @@ function draftSentence(draft: Speculation): string {
   )
 }
 
-function setting({ settings: { threads, kvType, gpuLayers } }: Bench): string {
+/** `llama.cpp 0.5.0-dev, commit 0ad4a86 (npm packages 3.22.1)` */
+export const llamaText = ({ llamaVersion, llama }: Bench['machine']): string =>
+  `llama.cpp ${llamaVersion} (npm packages ${llama})`
+
+function setting({ settings: { threads, kvType, gpuLayers }, files }: Bench): string {
+  const used = files.map((file) => file.threads)
+  const [least, most] = [Math.min(...used), Math.max(...used)]
+  const range = least < most ? `${least} to ${plural(most, 'thread')}` : plural(most, 'thread')
   const gpu = gpuLayers === 0 ? '' : `, ${gpuLayers < 0 ? 'all' : gpuLayers} layers on the GPU`
-  return `${threads === null ? 'threads by size of the model' : plural(threads, 'thread')}, cache ${kvType}${gpu}`
+  return `${range}${threads === null ? ', chosen by the size of the model' : ''}, cache ${kvType}${gpu}`
 }
 
 const perGigabyteNote =
@@ -123,7 +150,7 @@ export function benchMarkdown(bench: Bench): string[] {
     humanBytes(neededBytes(file)),
     ...(file.draft ? [percent(file.draft.acceptance), `x ${file.draft.speedUp.median.toFixed(2)}`] : []),
   ])
-  const note = `Median (minimum - maximum) of ${settings.repetitions} rounds; ${setting(bench)}; ${machine.cpu}, ${plural(machine.cores, 'thread')}. Tokens/s per GB is generation speed at the smallest depth divided by the file size.`
+  const note = `Median (minimum - maximum) of ${plural(settings.repetitions, 'round')}; ${setting(bench)}; ${machine.cpu}, ${plural(machine.cores, 'thread')}; ${llamaText(machine)}. Tokens/s per GB is generation speed at the smallest depth divided by the file size.`
   return [...markdownTable(header, rows), '', markdownText(note)]
 }
 

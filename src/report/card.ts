@@ -6,7 +6,7 @@ import { basename } from 'node:path'
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
 import type { Recovered } from '../compare/judge.js'
 import { humanBytes, plural, plusMinus } from '../format.js'
-import { speed as shownSpeed, testName } from './bench.js'
+import { llamaText, speed as shownSpeed, testName } from './bench.js'
 import { markdownTable, markdownText } from './markdown.js'
 import { lossesText } from './text.js'
 
@@ -63,10 +63,10 @@ export function modelCard(comparison: Comparison): string {
   ])
   const { machine, versions, tokens, windows, context } = settings
   const how =
-    `Measured by quench ${versions.quench} with the llama.cpp packages ${versions.llama} on ${tokens} tokens ` +
+    `Measured by quench ${versions.quench} with ${llamaText(machine)} on ${tokens} tokens ` +
     `(the second half of each of ${windows} windows of ${context}) of ${settings.data.map((path) => basename(path)).join(', ') || 'text that the model wrote'}; ± is a standard error over windows. ` +
     (settings.repetitions > 0
-      ? `Speed: ${machine.cpu}, ${threadsOf(settings)}, cpu only, median of ${settings.repetitions} rounds.`
+      ? `Speed: ${machine.cpu}, ${threadsOf(settings)}, cpu only, median of ${plural(settings.repetitions, 'round')}.`
       : '')
   const lines = [
     ...verdict.map(markdownText),
@@ -98,9 +98,9 @@ export function effectiveText({ bound, value, interval }: Bits): string {
 
 const capital = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
 
-/** `1 of 2 threads`; libllama's default number of threads depends on the model. */
-export const threadsOf = ({ threads, machine }: Comparison['settings']): string =>
-  `${threads === null ? '' : `${threads} of `}${plural(machine.cores, 'thread')}`
+/** `1 of 2 threads` */
+export const threadsOf = ({ threadsUsed, machine }: Comparison['settings']): string =>
+  `${threadsUsed} of ${plural(machine.cores, 'thread')}`
 
 /** A share with its interval. */
 const share = (won: Recovered | undefined): string =>

@@ -1,6 +1,6 @@
 /** The table of files of a report, and what its columns mean. */
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
-import { humanBytes, plusMinus } from '../format.js'
+import { humanBytes, plural, plusMinus } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
 import { effectiveText } from './card.js'
 import { type Html, html, trusted } from './html.js'
@@ -115,7 +115,7 @@ function speeds({ files, settings }: Comparison): Column[] {
   const tests = (files.find(({ speed }) => speed)?.speed?.tests ?? []).map(
     (test, t): Column => ({
       title: `${testName(test)}, tokens/s`,
-      meaning: `tokens per second when ${test.kind === 'prompt' ? 'a prompt' : 'a text'} of ${test.tokens} tokens is ${test.kind === 'prompt' ? 'read' : 'written'}${test.depth > 0 ? ` after ${test.depth} others` : ''}, median of ${settings.repetitions} repetitions`,
+      meaning: `tokens per second when ${test.kind === 'prompt' ? 'a prompt' : 'a text'} of ${test.tokens} tokens is ${test.kind === 'prompt' ? 'read' : 'written'}${test.depth > 0 ? ` after ${test.depth} others` : ''}, median of ${plural(settings.repetitions, 'repetition')}`,
       cell: ({ speed }) => {
         const measured = speed?.tests[t].tokensPerSecond
         return measured ? [shownSpeed(measured.median), measured.median] : empty

@@ -7,6 +7,7 @@ import type { ComparedFile, Comparison } from '../compare/comparison.js'
 import type { Continuation } from '../compare/continuations.js'
 import { firstDifference } from '../compare/continuations.js'
 import { humanBytes, plural } from '../format.js'
+import { llamaText, unsteady } from './bench.js'
 import { threadsOf } from './card.js'
 import { seriesColor } from './draw.js'
 import { fileTable, nameOf } from './file-table.js'
@@ -41,7 +42,7 @@ ${settings.tokens.toLocaleString('en-US')} tokens were scored, the second half o
 <h2>The files</h2>
 ${fileTable(comparison)}
 ${figure('size', 'Loss against size', size.picture, `Lower and further left is better.${scaleText(files)} Bars are 95 % intervals; the dashed line is the Pareto front.${hiddenText(size.hidden)}`)}
-${figure('speed', 'Loss against speed', speed?.picture, `Lower and further right is better.${scaleText(files)} Horizontal bars are the minimum and maximum of all repetitions.${hiddenText(speed?.hidden ?? 0)}`)}
+${figure('speed', 'Loss against speed', speed?.picture, `Lower and further right is better.${scaleText(files)} Horizontal bars are the minimum and maximum of all repetitions.${busyText(files)}${hiddenText(speed?.hidden ?? 0)}`)}
 ${figure('tensors', 'Error by tensor', plotTensors(comparison), html`Relative error of the weights of each tensor: <span class="ramp"></span> 0.1 % to 100 %, logarithmic colour scale.`)}
 ${figure('training', 'Training', plotTraining(comparison), 'Validation loss; step 0 is plain PTQ. Bars are two standard errors.')}
 ${figure('documents', 'Loss by document', plotDocuments(comparison), legend(files))}
@@ -72,6 +73,11 @@ function figure(
 /** The vertical axis of losses; without a logarithm where a file has none. */
 const scaleText = (files: readonly ComparedFile[]): string =>
   files.every(({ kld }) => kld.mean > 0) ? ' The vertical axis is logarithmic.' : ''
+
+function busyText(files: readonly ComparedFile[]): string {
+  const busy = unsteady(files.flatMap((file) => file.speed ?? []))
+  return busy === undefined ? '' : ` Note that ${busy}.`
+}
 
 const hiddenText = (hidden: number): string =>
   hidden === 0
@@ -125,7 +131,7 @@ function settingsList({ settings, model, files, store }: Comparison): Html {
       'speed',
       settings.repetitions === 0
         ? 'not measured'
-        : `median of ${settings.repetitions} repetitions; ${machine.cpu}, ${threadsOf(settings)}, ${humanBytes(machine.memoryBytes)} of memory`,
+        : `median of ${plural(settings.repetitions, 'repetition')}; ${machine.cpu}, ${threadsOf(settings)}, ${humanBytes(machine.memoryBytes)} of memory`,
     ],
     [
       'memory',
@@ -133,8 +139,11 @@ function settingsList({ settings, model, files, store }: Comparison): Html {
         ? 'not measured'
         : `weights, KV cache for ${settings.contextTokens} tokens, and compute buffers`,
     ],
-    ['threads', settings.threads === null ? 'chosen by model size' : String(settings.threads)],
-    ['versions', `quench ${versions.quench}, llama.cpp packages ${versions.llama}`],
+    [
+      'threads',
+      `${settings.threadsUsed}${settings.threads === null ? ', chosen by the size of the model' : ''}`,
+    ],
+    ['versions', `quench ${versions.quench}, ${llamaText(machine)}`],
     [
       'measurements',
       `${plural(store.measurements, 'result')} in the store, where a later comparison finds those that it repeats`,

@@ -16,7 +16,7 @@ h1 { font-size: 1.5rem; margin: 0.5rem 0; overflow-wrap: anywhere; } h2 { font-s
 .verdict p { margin: 0.25rem 0; } .soft, figcaption { color: var(--soft); font-size: 0.875rem; }
 .wide, figure { overflow-x: auto; } figure { margin: 0; } figure svg { min-width: 34rem; max-width: 100%; height: auto; } .verdict, .soft, figcaption, figure { max-width: 60rem; } .write, details, dl { max-width: 72rem; }
 table { border-collapse: collapse; width: 100%; font-size: 0.875rem; } th, td { padding: 0.3rem 0.5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { vertical-align: bottom; white-space: normal; } .wraps { white-space: normal; min-width: 6.5rem; }
+#files { font-size: 0.8125rem; } #files th, #files td { padding: 0.3rem 0.35rem; } th { vertical-align: bottom; white-space: normal; } .wraps { white-space: normal; min-width: 6.5rem; }
 th:first-child, td:first-child { text-align: left; } #files th:first-child, #files td:first-child { position: sticky; left: 0; background: var(--back); } th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 th[aria-sort=ascending] button::after { content: " \\2191"; } th[aria-sort=descending] button::after { content: " \\2193"; }
 .qat { color: var(--qat); font-weight: 600; } .write td { white-space: pre-wrap; overflow-wrap: anywhere; text-align: left; vertical-align: top; } .write td:first-child { max-width: 14rem; }

@@ -2,7 +2,7 @@
 import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
 import { humanBytes, plain, table } from '../format.js'
-import { speed } from './bench.js'
+import { speed, unsteady } from './bench.js'
 import { boundSign, filled } from './card.js'
 import { scatter } from './scatter.js'
 
@@ -87,12 +87,14 @@ export function comparisonText(comparison: Comparison, width = Number.POSITIVE_I
     mark: method === 'qat' ? '#' : 'o',
   }))
   const [shownHeader, shownRows] = filled(header, [first, ...rows])
+  const busy = unsteady(files.flatMap((file) => file.speed ?? []))
   return [
     ...table([shownHeader, ...shownRows], new Set(shownHeader.map((_, i) => i).slice(2)), width),
     `* no other file is as small and as good; ${scoredText(settings)}`,
     ...(losses === undefined ? [] : [plain(losses, 1000)]),
     ...(files.some(({ effectiveBits }) => effectiveBits) ? [trainedNote] : []),
     ...(files.some(({ speed }) => speed) ? [] : ['memory and speed are not measured with --repetitions 0']),
+    ...(busy === undefined ? [] : [busy]),
     '',
     `KL divergence${points.every(({ y }) => y > 0) ? ', on a logarithmic scale,' : ''} against size (o plain, # trained)`,
     ...scatter(points, Math.min(72, width - 11)),

@@ -7,10 +7,10 @@
 import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
 import { summarizeFile } from '../gguf/summary.js'
-import { checkLoads, hasGpu, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
+import { checkLoads, hasGpu, llamaVersion, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
-import { machineThreads } from '../threads.js'
+import { machineThreads, threadsForModel } from '../threads.js'
 import type { MemoryUse } from './memory.js'
 import { type Round, type RoundOptions, roundTokens, runRound, type SpeedTest } from './round.js'
 import {
@@ -57,6 +57,8 @@ export interface FileSpeed {
   readonly type: string
   readonly bytes: number
   readonly bitsPerWeight: number
+  /** That it ran with. */
+  readonly threads: number
   readonly loadMs: Spread
   readonly memory: MemoryUse
   readonly tests: readonly TestSpeed[]
@@ -75,11 +77,16 @@ export interface Machine {
   readonly llama: string
 }
 
+/** With the version of llama.cpp, which only the loaded libraries tell. */
+export interface MeasuringMachine extends Machine {
+  readonly llamaVersion: string
+}
+
 export interface Bench {
-  readonly machine: Machine
+  readonly machine: MeasuringMachine
   readonly settings: {
     readonly repetitions: number
-    /** Null: libllama's default. */
+    /** Null: by the size of each model. */
     readonly threads: number | null
     readonly kvType: string
     readonly gpuLayers: number
@@ -134,7 +141,7 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
   if (files.length === 0) throw new UsageError('there is no file to measure')
   const tests = speedTests(options)
   tryEarly(files, 'run')
-  const facts = await Promise.all(files.map(factsOf))
+  const facts = await Promise.all(files.map((file) => factsOf(file, threads)))
   for (const file of files) await checkLoads(file, 'run') // before any work on the others
   if (draft !== undefined) for (const file of files) await checkDraft(file, draft)
   const tokens = Math.max(2, ...(options.generate ?? [64]))
@@ -166,7 +173,7 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
     }
   }
   return {
-    machine: thisMachine(),
+    machine: measuringMachine(),
     settings: { repetitions, threads: threads ?? null, kvType, gpuLayers: hasGpu() ? gpuLayers : 0 },
     files: facts.map((file, i) => ({
       ...summarizeRounds(file, tests, rounds[i], rounds[0]),
@@ -194,6 +201,7 @@ interface Facts {
   readonly type: string
   readonly bytes: number
   readonly bitsPerWeight: number
+  readonly threads: number
 }
 
 /** Summarizes the rounds of a file. `first` are those of the file that speeds are relative to, in the same order. */
@@ -221,9 +229,9 @@ export function summarizeRounds(
   }
 }
 
-async function factsOf(path: string): Promise<Facts> {
-  const { type, bytes, bitsPerWeight } = await summarizeFile(path)
-  return { path, type, bytes, bitsPerWeight }
+async function factsOf(path: string, threads: number | undefined): Promise<Facts> {
+  const { type, bytes, bitsPerWeight, parameters } = await summarizeFile(path)
+  return { path, type, bytes, bitsPerWeight, threads: threads ?? threadsForModel(parameters) }
 }
 
 export function thisMachine(): Machine {
@@ -235,3 +243,6 @@ export function thisMachine(): Machine {
     llama: PACKAGE_VERSION,
   }
 }
+
+/** @throws QuenchError if llama.cpp's libraries are missing */
+export const measuringMachine = (): MeasuringMachine => ({ ...thisMachine(), llamaVersion: llamaVersion() })

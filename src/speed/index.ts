@@ -5,6 +5,8 @@ export {
   benchFiles,
   type FileSpeed,
   type Machine,
+  type MeasuringMachine,
+  measuringMachine,
   speedTests,
   summarizeRounds,
   type TestSpeed,

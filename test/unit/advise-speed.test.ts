@@ -104,6 +104,7 @@ test('speeds that were measured here correct the estimates of other files', asyn
         outputBytes: 0,
         residentBytes: 0,
       },
+      threads: 1,
       tests: [
         {
           kind: 'generate',
@@ -115,7 +116,7 @@ test('speeds that were measured here correct the estimates of other files', asyn
       ],
     } as const
     const settings = { repetitions: 1, threads: null, kvType: 'f16', gpuLayers: 0 }
-    const bench: Bench = { machine: thisMachine(), settings, files: [file] }
+    const bench: Bench = { machine: { ...thisMachine(), llamaVersion: '0' }, settings, files: [file] }
     await recordSpeeds(store, bench)
     const calibration = calibrationOf(store, machine)
     expect(calibration.generate[0].ratio).toBeCloseTo(2)

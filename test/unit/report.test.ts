@@ -100,6 +100,34 @@ test('units, scales and the direction of the divergence are said', () => {
   )
 })
 
+test('the version of llama.cpp and the number of threads are told', () => {
+  for (const told of [document.body.textContent, modelCard(comparison)]) {
+    expect(told).toContain('llama.cpp 0.5.0, commit 0ad4a86 (npm packages 3.22.1)')
+    expect(told).toContain('2 of 2 threads')
+  }
+  expect(document.body.textContent).toContain('2, chosen by the size of the model')
+})
+
+test('speeds of a busy machine are warned of', () => {
+  const warning = /speeds of the same file differ by up to 110 % between repetitions/
+  const files = comparison.files.map(({ speed, ...file }) => ({
+    ...file,
+    ...(speed && {
+      speed: {
+        ...speed,
+        tests: speed.tests.map((test) => ({
+          ...test,
+          tokensPerSecond: { median: 10, low: 9, high: 20, samples: [9, 10, 20] },
+        })),
+      },
+    }),
+  }))
+  expect(comparisonText({ ...comparison, files }).join('\n')).toMatch(warning)
+  expect(reportPage({ ...comparison, files })).toMatch(warning)
+  expect(comparisonText(comparison).join('\n')).not.toMatch(/speeds of the same file/)
+  expect(page).not.toMatch(/speeds of the same file/)
+})
+
 test('the table may be as wide as a wide screen', () => {
   expect(Number(/body \{[^}]*max-width: (\d+)rem/.exec(page)?.[1])).toBeGreaterThanOrEqual(90)
 })

@@ -32,13 +32,20 @@ const memory = {
 }
 const round = (loadMs: number, ...tokensPerSecond: number[]) => ({ loadMs, tokensPerSecond, memory })
 const tests = speedTests({ prompt: [16], generate: [8], depth: [0] })
-const facts = { type: 'Q4_0', bytes: 5e8, bitsPerWeight: 4.5 }
+const facts = { type: 'Q4_0', bytes: 5e8, bitsPerWeight: 4.5, threads: 2 }
 
 /** Two turns; in the second the machine is half as fast, which hurts both files alike. */
 const first = [round(10, 1000, 100), round(20, 500, 50)]
 const second = [round(5, 1500, 120), round(10, 750, 60)]
 const bench: Bench = {
-  machine: { cpu: 'Some | CPU', cores: 2, memoryBytes: 8e9, platform: 'linux-x64', llama: '3.22.1' },
+  machine: {
+    cpu: 'Some | CPU',
+    cores: 2,
+    memoryBytes: 8e9,
+    platform: 'linux-x64',
+    llama: '3.22.1',
+    llamaVersion: '0.5.0, commit 0ad4a86',
+  },
   settings: { repetitions: 2, threads: null, kvType: 'f16', gpuLayers: 0 },
   files: [
     summarizeRounds({ path: '/models/a.gguf', ...facts }, tests, first, first),
@@ -59,10 +66,14 @@ test('ratios are taken within a turn', () => {
 
 test('a table, Markdown and CSV; names from strangers stay text', () => {
   const lines = benchText(bench)
-  expect(lines[0]).toMatch(/^file +size +load ms +pp16 +tg8 +tokens\/s per GB$/)
+  expect(lines[0]).toMatch(/^file +size +load ms +pp16 +x +tg8 +x +tokens\/s per GB$/)
   expect(lines[1]).toMatch(/^a +500 MB +15\.0 +750 +500 - 1000 +75\.0 +50\.0 - 100 +150$/)
   const notes = lines.join('\n')
   expect(notes).toContain('median of the rounds')
+  expect(notes).toContain('median of 2 rounds')
+  expect(notes).toContain('2 threads, chosen by the size of the model, cache f16')
+  expect(notes).toContain('llama.cpp 0.5.0, commit 0ad4a86 (npm packages 3.22.1)')
+  expect(notes).not.toContain('x 1.')
   expect(notes).toContain('tokens/s per GB: generation speed at the smallest depth, divided by the file size')
   expect(notes).toMatch(/weights: as llama\.cpp holds them, with copies .* may exceed the file size/)
   const markdown = benchMarkdown(bench).join('\n')
