@@ -14,7 +14,7 @@ import { plural } from '../format.js'
 import { warningType } from '../notices.js'
 import { handleSignals, interruption } from './interrupt.js'
 import { createProgram } from './program.js'
-import { translated } from './spellings.js'
+import { hintFor, translated } from './spellings.js'
 import { printError, printJson, printNote, printStack, printWarning } from './terminal/print.js'
 import { clearProgress, endProgress, type ProgressMode, setProgress } from './terminal/progress.js'
 
@@ -109,6 +109,9 @@ function problemOf(error: unknown): { readonly message?: string; readonly exitCo
       .replace(/^error: /, '')
       .replace(/\n(?=\(Did you mean)/, ' ')
       .replace(/\.$/, '')
+    const option = /^unknown option '([^']+)'/.exec(problem)?.[1]
+    const hint = option === undefined ? undefined : hintFor(typedCommand(args) ?? '', option)
+    if (hint !== undefined) return { message: `unknown option '${option}': ${hint}`, exitCode: 2 }
     return { message: `${problem}; see \`${helpOf(args)}\``, exitCode: 2 }
   }
   const message = error instanceof Error ? error.message : String(error)
@@ -117,9 +120,13 @@ function problemOf(error: unknown): { readonly message?: string; readonly exitCo
 }
 
 /** The help command to suggest: of the sub-command that was typed, or of the program. */
-function helpOf([first]: readonly string[]): string {
-  const found = program.commands.find((command) => command.name() === first)
-  return found ? `quench ${found.name()} --help` : 'quench --help'
+function helpOf(typed: readonly string[]): string {
+  const name = typedCommand(typed)
+  return name === undefined ? 'quench --help' : `quench ${name} --help`
+}
+
+function typedCommand([first]: readonly string[]): string | undefined {
+  return program.commands.find((command) => command.name() === first)?.name()
 }
 
 /**

@@ -25,6 +25,32 @@ export const spellings: readonly Spelling[] = [
   { option: '--depth', also: ['--n-depth'] },
 ]
 
+/** What has another form here. */
+const elsewhere: readonly {
+  readonly name: string
+  readonly commands: readonly string[]
+  readonly hint: string
+}[] = [
+  ...['--hellaswag', '--winogrande', '--multiple-choice'].map((name) => ({
+    name,
+    commands: ['eval'],
+    hint: 'questions are given with --tasks FILE',
+  })),
+  { name: '--kl-divergence', commands: ['eval'], hint: 'it is always measured, from --reference FILE' },
+  {
+    name: '--kl-divergence-base',
+    commands: ['eval'],
+    hint: 'predictions are written with --save-reference FILE and read with --reference FILE',
+  },
+  { name: '-o', commands: ['bench'], hint: 'the form is chosen with --markdown, --csv or --json' },
+  { name: '--output', commands: ['bench'], hint: 'the form is chosen with --markdown, --csv or --json' },
+]
+
+/** What to write instead of an option that a command does not have. */
+export function hintFor(command: string, option: string): string | undefined {
+  return elsewhere.find(({ name, commands }) => name === option && commands.includes(command))?.hint
+}
+
 /** llama.cpp's names of an option, for help. */
 export const alsoCalled = (option: string | undefined): readonly string[] =>
   spellings.flatMap((spelling) => (spelling.option === option && !spelling.hidden ? spelling.also : []))
@@ -40,7 +66,25 @@ export function translated(args: readonly string[]): string[] {
     modelsAsArguments.has(command) && (arg === '-m' || arg === '--model')
   const own = (end < 0 ? args : args.slice(0, end)).filter((arg) => !named(arg))
   const rest = end < 0 ? [] : args.slice(end)
-  return [...own.map((arg, i) => ours(command, arg, own[i + 1])), ...rest]
+  const spelt = own.map((arg, i) => ours(command, arg, own[i + 1]))
+  return [...(chunked.has(command) ? inTokens(spelt) : spelt), ...rest]
+}
+
+const chunked = new Set(['eval', 'imatrix'])
+/** Of both commands. */
+const presetContext = 512
+
+/** `--chunks`, a number of windows, as `--tokens`. What is not a number is left for the parser to refuse. */
+function inTokens(args: readonly string[]): string[] {
+  const after = args[args.findLastIndex((arg) => arg === '-c' || arg === '--context') + 1] ?? ''
+  const joined = args.findLast((arg) => /^(-c|--context=)\d+$/.test(arg))?.replace(/^\D+/, '')
+  const context = Number(joined ?? (/^\d+$/.test(after) ? after : presetContext))
+  const tokens = (chunks: string) => (/^\d+$/.test(chunks) ? String(Number(chunks) * context) : chunks)
+  return args.map((arg, i) => {
+    if (args[i - 1] === '--chunks') return tokens(arg)
+    if (arg.startsWith('--chunks=')) return `--tokens=${tokens(arg.slice('--chunks='.length))}`
+    return arg === '--chunks' ? '--tokens' : arg
+  })
 }
 
 function ours(command: string | undefined, arg: string, next: string | undefined): string {

@@ -113,7 +113,7 @@ function pairTable({ pairs }: Comparison): Html {
   const row = ({ a, b, better, difference, p }: Comparison['pairs'][number]) =>
     html`<tr><td>${a}</td><td>${better === 'tie' ? 'not significantly different from' : better === 'a' ? 'better than' : 'worse than'}</td><td>${b}</td>
 <td>${difference.toExponential(2)}</td><td>${p < 0.001 ? '< 0.001' : p.toFixed(3)}</td></tr>`
-  return html`<details><summary>${told.length} of ${pairs.length} pairs differ significantly</summary><div class="wide"><table>
+  return html`<details><summary>${told.length} of ${plural(pairs.length, 'pair')} ${told.length === 1 ? 'differs' : 'differ'} significantly</summary><div class="wide"><table>
 <thead><tr><th>file</th><th></th><th>other file</th><th>difference of KL divergence, nats per token</th><th>corrected p</th></tr></thead>
 <tbody>${pairs.map(row)}</tbody></table></div>
 <p class="soft">Paired bootstrap over windows, Holm correction for the number of pairs.</p></details>`

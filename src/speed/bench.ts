@@ -6,9 +6,9 @@
  */
 import { cpus, totalmem } from 'node:os'
 import { UsageError } from '../errors.js'
-import { summarizeFile } from '../gguf/summary.js'
+import { inspectFile } from '../gguf/inspect.js'
 import { checkLoads, hasGpu, llamaVersion, PACKAGE_VERSION, tryEarly } from '../llama/index.js'
-import type { ProgressEvent } from '../notices.js'
+import { type ProgressEvent, warn } from '../notices.js'
 import { checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
 import { machineThreads, threadsForModel } from '../threads.js'
 import type { MemoryUse } from './memory.js'
@@ -141,7 +141,13 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
   if (files.length === 0) throw new UsageError('there is no file to measure')
   const tests = speedTests(options)
   tryEarly(files, 'run')
-  const facts = await Promise.all(files.map((file) => factsOf(file, threads)))
+  const inspected = await Promise.all(files.map((file) => factsOf(file, threads)))
+  const longest = Math.max(...tests.map(({ tokens, depth }) => tokens + depth))
+  for (const { facts, context = longest } of inspected)
+    if (context < longest)
+      warn(
+        `${facts.path}: the model's context is ${context} tokens, and a test takes ${longest}; its speed is measured, but a text of that length is beyond what the model was trained for`,
+      )
   for (const file of files) await checkLoads(file, 'run') // before any work on the others
   if (draft !== undefined) for (const file of files) await checkDraft(file, draft)
   const tokens = Math.max(2, ...(options.generate ?? [64]))
@@ -175,8 +181,8 @@ export async function benchFiles(options: BenchOptions): Promise<Bench> {
   return {
     machine: measuringMachine(),
     settings: { repetitions, threads: threads ?? null, kvType, gpuLayers: hasGpu() ? gpuLayers : 0 },
-    files: facts.map((file, i) => ({
-      ...summarizeRounds(file, tests, rounds[i], rounds[0]),
+    files: inspected.map(({ facts }, i) => ({
+      ...summarizeRounds(facts, tests, rounds[i], rounds[0]),
       ...(draft !== undefined && { draft: summarizeSpeculation({ draft, ...speculate }, speculations[i]) }),
     })),
   }
@@ -229,9 +235,11 @@ export function summarizeRounds(
   }
 }
 
-async function factsOf(path: string, threads: number | undefined): Promise<Facts> {
-  const { type, bytes, bitsPerWeight, parameters } = await summarizeFile(path)
-  return { path, type, bytes, bitsPerWeight, threads: threads ?? threadsForModel(parameters) }
+/** With the context that the model was trained for. */
+async function factsOf(path: string, threads: number | undefined) {
+  const { type, bytes, bitsPerWeight, parameters, context } = await inspectFile(path)
+  const facts: Facts = { path, type, bytes, bitsPerWeight, threads: threads ?? threadsForModel(parameters) }
+  return { facts, context }
 }
 
 export function thisMachine(): Machine {

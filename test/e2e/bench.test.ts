@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createGguf, Metadata, openGguf } from '../../src/gguf/index.js'
+import { inspectFile } from '../../src/gguf/inspect.js'
 import { quantizeModel } from '../../src/llama/index.js'
 import { jsonError, quench } from '../support/quench.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
@@ -43,6 +44,16 @@ test('files, lengths and depths; a draft', async () => {
     expect(file.draft).toMatchObject({ path: q4, guesses: 2, prompts: 4, tokensPerPrompt: 4, identical: 4 })
   }
   expect(files[1].draft.acceptance).toBe(1) // a file is its own best draft
+})
+
+test('a test beyond the context that the model was trained for is remarked on, once', async () => {
+  const context = (await inspectFile(q4)).context ?? 0
+  const args = ['-p', String(context + 1), '-n', '0', '-r', '2', '-t', '1', '--json']
+  const { code, stderr } = await quench('bench', q4, ...args)
+  expect(code).toBe(0)
+  expect(stderr.match(/context is \d+ tokens, and a test takes \d+/g)).toEqual([
+    `context is ${context} tokens, and a test takes ${context + 1}`,
+  ])
 })
 
 test('a table, Markdown and CSV', async () => {

@@ -117,7 +117,10 @@ test('choice tasks beside text', async () => {
   const { code, stdout, stderr } = await typed(...args)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/^tasks\.jsonl: 3 questions/)
+  expect(stdout).toMatch(/right: .*acc_norm.*by sum: .*\(acc\).*lost, won: right only with the reference/)
   expect(stdout).toMatch(/tiny-q4\.gguf +\d+\.00 % +[\d.]+-[\d.]+/)
+  const few = await typed(q4, '-r', model, '-d', text, '-c', '64', '--tokens', '128')
+  expect(few.stdout).toMatch(/± comes from the spread of only 2 windows .* at least 640 tokens/)
   const result = JSON.parse((await typed(...args, '-d', text, '-c', '64', '--json')).stdout)
   expect(result).toMatchObject({
     context: 64,
@@ -159,7 +162,7 @@ test('what is wrong is told in one line', async () => {
   await writeFile(short, (await readFile(model)).subarray(0, 50_000))
   const before = await readdir(folder)
   for (const [args, code, problem] of [
-    [[q4, '-d', text], 2, /required option '--reference <file>' not specified/],
+    [[q4, '-d', text], 2, /--reference is missing: name the full-precision file .* for perplexity alone/],
     [['-r', model, '-d', text], 2, /missing required argument 'files'/],
     [[q4, '-r', model, '-d', text, '-c', '0'], 2, /--context.*whole number/],
     [[q4, '-r', model, '-d', text, '-c', '4'], 2, /--context is 4/],

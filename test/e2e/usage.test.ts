@@ -46,6 +46,8 @@ const refused: [string[], number, RegExp][] = [
   [['compare', '@m.gguf', '-d', '@empty', '--memory', 'NaN'], 2, /It must be a size such as 8GB/],
   [['compare', '@m.gguf', '-d', '@m.gguf', '--store', ''], 2, /--store needs the name of what to write$/],
   [['demo', '--time', '1e999'], 2, /It must be a time such as 90s/],
+  [['eval', '@m.gguf', '--hellaswag'], 2, /unknown option '--hellaswag': .* --tasks FILE$/],
+  [['bench', '@m.gguf', '-o', 'md'], 2, /unknown option '-o': .* --markdown, --csv or --json$/],
   [['bench', '@m.gguf', '-p', '９'], 2, /-p, --prompt <lengths>' argument '９' is invalid/],
 ]
 

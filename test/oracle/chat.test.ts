@@ -98,7 +98,7 @@ describe('conversations', () => {
       /no message of the role "assistant"/,
     )
     await expect(run({ reference: plain, files: [plain] })).rejects.toThrow(
-      /plain\.gguf: it has no chat template/,
+      /plain\.gguf: it has no chat template .* name the instruction-tuned model/,
     )
     const bad = join(folder, 'bad.gguf')
     await withMetadata(plain, bad, {

@@ -158,6 +158,9 @@ describe("llama.cpp's spellings", () => {
     ['train m -t q4_0', { type: 'Q4_0' }],
     ['quantize m -t Q5_K -o x -t 4', { type: 'Q5_K_M', output: 'x', threads: 4 }],
     ['demo -t 1', { threads: 1 }],
+    ['eval q -r m -d t --chunks 4', { tokens: 2048 }],
+    ['eval q -r m -d t --chunks=4 -c 64', { tokens: 256, context: 64 }],
+    ['imatrix m -f t --ctx-size=128 --chunks 3', { tokens: 384 }],
   ])('%s', async (line, options) => {
     expect((await parse(line.split(' '))).options).toMatchObject(options)
   })

@@ -1,5 +1,6 @@
 /** `quench eval`: compares quantized files with their reference on text and tasks. */
 import { type Command, Option } from 'commander'
+import { UsageError } from '../../errors.js'
 import { helpEnd } from '../help.js'
 import { localPath, localPaths, modelArgument } from '../models.js'
 import { cachePair, kvTypes, positiveInteger } from '../options.js'
@@ -18,7 +19,8 @@ import { clearProgress } from '../terminal/progress.js'
 import type { SectionOptions } from './sections.js'
 import { describeSections } from './table.js'
 
-interface EvalOptions extends SectionOptions {
+interface EvalOptions extends Omit<SectionOptions, 'reference'> {
+  reference?: string
   json?: true
   cacheTypeK?: string
   cacheTypeV?: string
@@ -32,8 +34,8 @@ export function addEval(program: Command): void {
   group(command, 'What to compare with', [
     new Option(
       '--reference <file>',
-      'full-precision GGUF file that they were made from, or a file of --save-reference',
-    ).makeOptionMandatory(),
+      'full-precision GGUF file that they were made from, or a file of --save-reference; required',
+    ),
     new Option('--original <file>', 'the model before training, as a second reference'),
     new Option(
       '--save-reference <file>',
@@ -78,7 +80,7 @@ export function addEval(program: Command): void {
       'after',
       helpEnd(
         [
-          'PPL perplexity, KLD nats per token from the reference, top-1 share of tokens whose best guess is the same; ± is a standard error over windows.',
+          'PPL perplexity, KLD mean of KL(reference || file) in nats per token, top-1 share of tokens whose best guess is the same; ± is a standard error over windows.',
           'Every file is run with a cache of f16 and with each of the types that --kv-type or --cache-type-k and --cache-type-v name; the reference with f16.',
         ],
         [
@@ -90,6 +92,10 @@ export function addEval(program: Command): void {
     )
     .action(async (names: string[], options: EvalOptions, command: Command) => {
       const { json, cacheTypeK, cacheTypeV } = options
+      if (options.reference === undefined)
+        throw new UsageError(
+          '--reference is missing: name the full-precision file these were made from; for perplexity alone name one of the files as its own reference',
+        )
       const pair = cachePair(cacheTypeK, cacheTypeV)
       const types = [...options.kvType, ...(pair === undefined ? [] : [pair])]
       const files = await localPaths(names, 'any')

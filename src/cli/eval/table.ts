@@ -1,11 +1,13 @@
 /** Formats the results of `quench eval` as tables. */
 import { basename } from 'node:path'
 import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../../evaluate/index.js'
-import { humanBytes, plain, plusMinus, table, visible } from '../terminal/format.js'
+import { humanBytes, plain, plural, plusMinus, table, visible } from '../terminal/format.js'
 import { bold, headed, type Line } from '../terminal/style.js'
 import type { SectionResult } from './sections.js'
 import { describeChoices, describeGeneration } from './tasks.js'
 
+/** With fewer, a standard error over windows is off by a quarter and more itself. */
+const fewestWindows = 10
 /** Number of worst documents shown. */
 const worstDocuments = 5
 
@@ -28,8 +30,12 @@ function describeEvaluation(evaluation: Evaluation): Line[] {
   const sorted = [...files].sort((a, b) => b.bytes - a.bytes)
   const lines: Line[] = headed(sizes(evaluation, sorted, name))
   lines.push(
-    `${tokens} tokens scored in ${windows} windows of ${context}; the first line is the reference${original ? ', the second the original' : ''}`,
+    `${plural(tokens, 'token')} scored in ${plural(windows, 'window')} of ${context}; the first line is the reference${original ? ', the second the original' : ''}`,
   )
+  if (windows < fewestWindows)
+    lines.push(
+      `± comes from the spread of only ${plural(windows, 'window')} and is not reliable itself: give at least ${fewestWindows * context} tokens`,
+    )
   lines.push(
     '',
     bold(`KL divergence from the reference${original ? ' (loss of the conversion)' : ''}, nats per token`),

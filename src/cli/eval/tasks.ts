@@ -7,7 +7,7 @@ import type {
   GenerationScore,
   Share,
 } from '../../evaluate/index.js'
-import { plusMinus, table, visible } from '../terminal/format.js'
+import { plural, plusMinus, table, visible } from '../terminal/format.js'
 import { bold, type Line } from '../terminal/style.js'
 
 export function describeChoices(evaluation: ChoiceEvaluation): Line[] {
@@ -26,9 +26,12 @@ export function describeChoices(evaluation: ChoiceEvaluation): Line[] {
     String(file.won ?? ''),
   ])
   const all = [header, ...(reference ? [start(reference)] : []), ...rows]
-  const title = `${visible(basename(path))}: ${questions} questions, choices by their mean log-probability per token`
-  return [bold(title), ...table(all, new Set([...header.keys()].slice(1)))]
+  const title = `${visible(basename(path))}: ${plural(questions, 'question')}, choices by their mean log-probability per token`
+  return [bold(title), ...table(all, new Set([...header.keys()].slice(1))), choiceTerms]
 }
+
+const choiceTerms =
+  'right: share answered right (as acc_norm, but by tokens, not bytes); by sum: by the sum of log-probabilities instead (acc); as the reference: share with the same choice; lost, won: right only with the reference, only with the file; 95 %: interval'
 
 export function describeGeneration({ prompts, tokens, reference, files }: GenerationEvaluation): Line[] {
   const header = ['file', 'identical', '95 %', 'agreed tokens', '', 'median']
@@ -40,13 +43,13 @@ export function describeGeneration({ prompts, tokens, reference, files }: Genera
     name(file),
     ...share(file.identical),
     file.agreed.mean.toFixed(1),
-    plusMinus(file.agreed.se, 1),
+    Number.isFinite(file.agreed.se) ? plusMinus(file.agreed.se, 1) : '',
     String(file.agreed.median),
     ...calls(file),
     ...(file.toolCalls ? share(file.toolCalls.identical) : []),
   ])
   const first = [name(reference), '', '', '', '', '', ...calls(reference)]
-  const title = `${prompts.length} prompts continued greedily by up to ${tokens} tokens; agreed: before the first that differs`
+  const title = `${plural(prompts.length, 'prompt')} continued greedily by up to ${plural(tokens, 'token')}; agreed: before the first that differs`
   return [bold(title), ...table([header, first, ...rows], new Set([...header.keys()].slice(1)))]
 }
 

@@ -2,7 +2,7 @@
 import { table as tableOf } from '../../format.js'
 import { outputColumns } from './style.js'
 
-export { humanBytes, humanCount, plain, plusMinus, visible } from '../../format.js'
+export { humanBytes, humanCount, plain, plural, plusMinus, visible } from '../../format.js'
 
 /** A table no wider than the terminal. @param indent of its lines */
 export const table = (
