@@ -17,7 +17,15 @@ const pages = [
 ]
 
 /** Options that other programs have, which pages name. */
-const ofOthers = new Set(['--ignore-scripts', '--memory-swap', '-m', '--model', '--file'])
+const ofOthers = new Set([
+  '--ignore-scripts',
+  '--memory-swap',
+  '-m',
+  '--model',
+  '--file',
+  '--chunks',
+  '--hellaswag',
+])
 
 /** Lines of the blocks of a page, and code in its sentences, that begin with the program and a word. */
 function typed(page: string): { line: string; sentence: boolean }[] {
