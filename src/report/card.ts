@@ -3,10 +3,11 @@
  * weight, perplexity and KL divergence against full precision, and speed, all next to types of similar size.
  */
 import { basename } from 'node:path'
-import type { ComparedFile, Comparison } from '../compare/comparison.js'
+import type { Comparison } from '../compare/comparison.js'
 import type { Recovered } from '../compare/judge.js'
 import { humanBytes, plural, plusMinus } from '../format.js'
 import { llamaText, speed as shownSpeed, testName } from './bench.js'
+import { effectiveText, filled } from './figures.js'
 import { markdownTable, markdownText } from './markdown.js'
 import { lossesText } from './text.js'
 
@@ -76,24 +77,6 @@ export function modelCard(comparison: Comparison): string {
     markdownText(losses === undefined ? how : `${how} ${capital(losses)}.`),
   ]
   return `${lines.join('\n')}\n`
-}
-
-type Rows = readonly (readonly string[])[]
-
-/** A table without the columns in which no row has anything. */
-export function filled(header: readonly string[], rows: Rows): [header: string[], rows: string[][]] {
-  const kept = (cells: readonly string[]) => cells.filter((_, c) => rows.some((row) => row[c] !== ''))
-  return [kept(header), rows.map(kept)]
-}
-
-type Bits = NonNullable<ComparedFile['effectiveBits']>
-
-export const boundSign = (bound: Bits['bound']): string => ({ exact: '', atLeast: '≥ ', atMost: '≤ ' })[bound]
-
-/** Bits per weight that PTQ needs for the same loss; a bound has no interval. */
-export function effectiveText({ bound, value, interval }: Bits): string {
-  const range = bound === 'exact' ? ` (${interval.map((bits) => bits.toFixed(2)).join(' - ')})` : ''
-  return `${boundSign(bound)}${value.toFixed(2)} bits${range}`
 }
 
 const capital = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`

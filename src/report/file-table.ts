@@ -2,7 +2,7 @@
 import type { ComparedFile, Comparison } from '../compare/comparison.js'
 import { humanBytes, plural, plusMinus } from '../format.js'
 import { speed as shownSpeed, testName } from './bench.js'
-import { effectiveText } from './card.js'
+import { effectiveText } from './figures.js'
 import { type Html, html, trusted } from './html.js'
 import { lossesText } from './text.js'
 

@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import type { Comparison } from '../compare/comparison.js'
 import { humanBytes, plain, table } from '../format.js'
 import { speed, unsteady } from './bench.js'
-import { boundSign, filled } from './card.js'
+import { boundSign, filled } from './figures.js'
 import { scatter } from './scatter.js'
 
 /** Which tokens count: those before them are context. */

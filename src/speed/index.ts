@@ -4,7 +4,6 @@ export {
   type BenchOptions,
   benchFiles,
   type FileSpeed,
-  type Machine,
   type MeasuringMachine,
   measuringMachine,
   speedTests,
