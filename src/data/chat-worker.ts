@@ -60,7 +60,7 @@ async function readTemplate(path: string) {
     if (source === '')
       throw new FileError(
         path,
-        'it has no chat template (tokenizer.chat_template), so it is not tuned for conversations; name the instruction-tuned model, or evaluate this one on text with --data',
+        'it has no chat template (tokenizer.chat_template), so it is probably not tuned for conversations; name the instruction-tuned model, or evaluate this one on text with --data',
       )
     if (source.length > mostTemplateLength) throw new FileError(path, 'its chat template is too long')
     const tokens = metadata.strings('tokenizer.ggml.tokens')

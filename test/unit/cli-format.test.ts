@@ -2,10 +2,12 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
+import { describeGeneration } from '../../src/cli/eval/tasks.js'
 import type { CommandEvent } from '../../src/cli/terminal/events.js'
 import { draw } from '../../src/cli/terminal/print.js'
 import { type Output, Progress, progressText } from '../../src/cli/terminal/progress.js'
-import { wrapped } from '../../src/cli/terminal/style.js'
+import { textOf, wrapped } from '../../src/cli/terminal/style.js'
+import type { GenerationEvaluation } from '../../src/evaluate/index.js'
 import {
   humanBytes,
   humanCount,
@@ -245,4 +247,22 @@ test('a terminal that reports no columns shows the whole line', () => {
     write.mockRestore()
   }
   expect(written).toEqual(['\r\x1b[Ktraining  40 %', '\r\x1b[Ktraining'])
+})
+
+test('a single continued prompt has no error, and is one prompt', () => {
+  const file = {
+    path: 'a.gguf',
+    kvType: 'f16',
+    identical: { mean: 0, interval: [0, 0.8] as const },
+    agreed: { mean: 3, se: Number.POSITIVE_INFINITY, median: 3 },
+  }
+  const evaluation = {
+    prompts: ['x'],
+    tokens: 1,
+    reference: { path: 'm.gguf', kvType: 'f16' },
+    files: [file],
+  }
+  const lines = describeGeneration(evaluation as unknown as GenerationEvaluation).map(textOf)
+  expect(lines[0]).toMatch(/^1 prompt continued greedily by up to 1 token;/)
+  expect(lines.join()).not.toContain('unknown')
 })
