@@ -5,7 +5,7 @@
  *
  *   npx tsx bench/types.ts [MODEL.gguf] [--data TEXT] [--types LIST] [--long LIST --time 20m] [--folder FOLDER] [--json]
  *
- * By default the model that ships. Files in the folder are kept and reused, so an interrupted run goes on.
+ * By default the model that ships, with the demo's training. Types of --long train for --time on more text. Files in the folder are kept and reused, so an interrupted run goes on.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -37,6 +37,8 @@ const { values, positionals } = parseArgs({
     types: { type: 'string' },
     long: { type: 'string', default: '' },
     time: { type: 'string', default: '20m' },
+    'long-tokens': { type: 'string', default: '393216' },
+    'long-calibration': { type: 'string', default: '196608' },
     'self-written': { type: 'string', default: '0.75' },
     'train-tokens': { type: 'string', default: '32768' },
     folder: { type: 'string', default: 'quench-types' },
@@ -94,7 +96,11 @@ async function makeAll(): Promise<Made[]> {
       await add(type, 'imatrix', (path) => quantizeFile(model, path, type, { imatrix }))
     if (!trainableTypes.includes(type)) continue
     const spent = long.has(type)
-      ? { seconds: parseSeconds(values.time) }
+      ? {
+          seconds: parseSeconds(values.time),
+          tokens: Number(values['long-tokens']),
+          calibration: Number(values['long-calibration']),
+        }
       : { method: blockwise as 'blockwise' }
     await add(type, 'QAT', (output) =>
       train({

@@ -13,7 +13,7 @@
 
 import type { ErrorSums } from '../backends/products.js'
 import type { Codes, Format } from '../formats/format.js'
-import { gridOf } from '../formats/grids.js'
+import { gridOf, layoutOf } from '../formats/grids.js'
 import type { InputFactor, Multiplier } from './factor.js'
 import { roundCompensated } from './gptq.js'
 import { type RunPart, untimed } from './parts.js'
@@ -119,7 +119,7 @@ async function solve(
   judge: Judge,
   { products, rows, run = untimed }: Compute,
 ): Promise<{ codes: Codes; optimum: Float32Array }> {
-  const { grid } = format
+  const grid = layoutOf(format)
   if (!grid) throw new RangeError(`${format.name} has nothing to solve for`)
   let target = weights
   if (step) {
@@ -127,7 +127,10 @@ async function solve(
     target = await run('line search and choice', () => stepped(weights, whole, judge))
   }
   const found = await run('scale search', () => searchedCodes(format, target, diagonalOf(inputs), rows))
-  const q = await run('rounding', () => roundCompensated(target, gridOf(grid, found), factor, products, rows))
+  // The codes of a codebook depend on each other, so they begin as the reference quantizer chooses them.
+  const q = grid.codebook
+    ? found.q
+    : await run('rounding', () => roundCompensated(target, gridOf(grid, found), factor, products, rows))
   const codes = { ...found, q }
   const start = format.dequantize(codes)
   const metrics = { inputs: metric, ...(outputs && { outputs }) }

@@ -5,6 +5,7 @@
 import type { Codes, Factor, GridLayout } from '../formats/format.js'
 import { roundScale } from '../formats/stored-scale.js'
 import { inDescent, kernel, loadLevels } from './descent.js'
+import { Vectors } from './vectors.js'
 
 /** A scale that would change by less than this share is left as it is, to save time. */
 const smallest = 0.004
@@ -17,6 +18,7 @@ export class Coordinates {
   private column = 0
   private width = 0
   private levels: ReturnType<typeof loadLevels> = [0, 0, 0]
+  private vectors: Vectors | undefined
   /** The kernel's memory of a row. */
   private q = inDescent.codes
   private changes = inDescent.moved
@@ -44,6 +46,8 @@ export class Coordinates {
       inDescent.block.set(this.h.subarray(at, at + width), j * width)
       inDescent.diagonal[j] = this.h[at + j]
     }
+    const { codebook } = this.layout
+    this.vectors = codebook && new Vectors(codebook, width)
   }
 
   /**
@@ -59,7 +63,7 @@ export class Coordinates {
     changes.fill(0)
     for (let group = 0, from = 0; from < width; group++, from += groupSize) {
       const step = factorValue(codes, scale, first + group)
-      if (step !== 0) kernel.improveCodes(from, from + groupSize, width, step, ...this.levels)
+      if (step !== 0) this.improveCodes(from, from + groupSize, step)
       this.improveFactor(scale, first + group, from, 1)
       if (offset) this.improveFactor(offset, first + group, from, offset.sign)
     }
@@ -68,6 +72,11 @@ export class Coordinates {
     codes.q.set(q, at)
     moved.set(changes)
     if (this.optimum) this.writeOptimum(this.optimum, at, first)
+  }
+
+  private improveCodes(from: number, to: number, scale: number): void {
+    if (this.vectors) this.vectors.improve(from, to, scale)
+    else kernel.improveCodes(from, to, this.width, scale, ...this.levels)
   }
 
   /** Improves the number of a group, or that of a block that is one group, which begins at column `from`. */

@@ -17,6 +17,7 @@ import type { Products } from '../backends/products.js'
 import type { Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
+import { layoutOf } from '../formats/grids.js'
 import type { Shape } from '../graph/index.js'
 import type { Weights } from '../models/weights.js'
 import { type Choice, type Chosen, type Compute, chooseCodes } from './candidates.js'
@@ -284,7 +285,7 @@ export const solvesHead = ([out, n]: Shape): boolean => (out * n ** 2) / 2 <= mo
 
 /** Whether a tensor is a matrix on a grid. */
 const canRefine = (p: Solvable | undefined): p is Solvable =>
-  p?.format?.grid !== undefined && p.shape.length === 2
+  p?.format !== undefined && layoutOf(p.format) !== undefined && p.shape.length === 2
 
 /** Chooses a tensor's codes and sets them. */
 async function roundAnew(

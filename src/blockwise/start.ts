@@ -7,7 +7,7 @@
 import type { Codes, Format } from '../formats/format.js'
 import { checkScales } from '../formats/grids.js'
 import { inUnits } from '../formats/tensor-scale.js'
-import { quantizeRowsAsync } from '../llama/index.js'
+import { referenceRows } from '../quantize/reference-rows.js'
 import type { SearchPanel } from './panels.js'
 import type { RowPool } from './row-pool.js'
 
@@ -25,7 +25,7 @@ export async function importanceCodes(
   importance: Float32Array,
 ): Promise<Codes> {
   const units = inUnits(format, weights)
-  const codes = format.decode(await quantizeRowsAsync(format.type, units, importance.length, importance))
+  const codes = format.decode(await referenceRows(format.type, units, importance.length, importance))
   checkScales(format, codes)
   return codes
 }

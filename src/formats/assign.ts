@@ -20,7 +20,7 @@ import { Q8_0 } from './types/q8_0.js'
 
 /** Overrides of a recipe. Types are ggml_type ids. */
 export interface TypeChoices {
-  /** Whether the quantizer has an importance matrix, which changes Q4_0, Q5_0, IQ4_NL and IQ4_XS only. */
+  /** Whether the quantizer has an importance matrix, which changes Q4_0, Q5_0, IQ4_NL, IQ4_XS and IQ3_XXS only. */
   readonly importance?: boolean | undefined
   /** The recipe's default format for all matrices. */
   readonly pure?: boolean | undefined
@@ -93,38 +93,51 @@ function chooser(
   tensors: readonly TensorFacts[],
   choices: TypeChoices,
 ): (name: string) => number {
-  const { type, embedding, attnV, attnOutput, ffnDown } = recipes[recipe]
+  const { type, embedding, low, attnV, attnK, attnQ, attnOutput, ffnDown, ffnUpGate } = recipes[recipe]
   const falcon = model.architecture === 'falcon'
   const eightExperts = model.experts === 8
   const queriesPerKey = model.headsKv > 0 ? Math.floor(model.heads / model.headsKv) : 0
   const tied = !tensors.some(({ name }) => name === 'output.weight')
   const valueTensors = tensors.filter(({ name }) => kindOf(name) === 'attnV').length
-  const output = choices.output ?? (falcon || type === Q8_0.type ? Q8_0.type : Q6_K.type)
+  const outputName = tied ? 'token_embd.weight' : 'output.weight'
+  const whole = tensors.every(({ name, shape }) => name !== outputName || shape[0] % Q5_K.blockSize === 0)
+  const byType = type === Q8_0.type || !whole ? Q8_0.type : (recipes[recipe].output ?? Q6_K.type)
+  const output = choices.output ?? (falcon ? Q8_0.type : byType)
   const { importance = false } = choices
-  const place = (i: number, n: number): Place => ({ i, n, falcon, queriesPerKey, eightExperts, importance })
+  const { experts } = model
+  const facts = { falcon, queriesPerKey, experts, eightExperts, importance }
+  const place = (i: number, n: number): Place => ({ i, n, ...facts })
   let values = 0
-  let downs = 0
+  const counts = { ffnDown: 0, ffnUp: 0, ffnGate: 0 }
+  const inLayer = (kind: keyof typeof counts, name: string): Place => {
+    const i = counts[kind]++
+    return place(experts > 1 && !low ? layerOf(name, model.layers) : i, model.layers)
+  }
 
   return (name) => {
-    switch (kindOf(name)) {
+    const kind = kindOf(name)
+    switch (kind) {
       case 'embedding':
         return tied ? output : (embedding ?? type)
       case 'output':
         return output
       case 'attnV': {
         const chosen = attnV?.(place(values++, valueTensors)) ?? type
+        if (low) return chosen
         if (eightExperts) return Q8_0.type
         return is70B(model) && (chosen === Q3_K.type || chosen === Q4_K.type) ? Q5_K.type : chosen
       }
       case 'attnK':
-        return eightExperts ? Q8_0.type : type
+        return eightExperts && !low ? Q8_0.type : (attnK?.(place(0, model.layers)) ?? type)
+      case 'attnQ':
+        return attnQ?.(place(0, model.layers)) ?? type
       case 'attnOutput':
         return attnOutput?.(place(0, model.layers)) ?? type
-      case 'ffnDown': {
-        const i = downs++
-        const layer = model.experts > 1 ? layerOf(name, model.layers) : i
-        return ffnDown?.(place(layer, model.layers)) ?? type
-      }
+      case 'ffnDown':
+        return ffnDown?.(inLayer('ffnDown', name)) ?? type
+      case 'ffnUp':
+      case 'ffnGate':
+        return ffnUpGate?.(inLayer(kind, name)) ?? type
       default:
         return type
     }

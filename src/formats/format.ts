@@ -42,11 +42,23 @@ export interface Factor {
   readonly group?: StoredScale
 }
 
+/** The vectors of magnitudes that consecutive codes can have (codebooks/). */
+export interface Codebook {
+  /** Codes of an entry: 4 or 8. */
+  readonly size: number
+  /** The magnitudes of every entry, one entry after another. */
+  readonly entries: Float32Array
+  /** Whether of eight signs an even number is negative, so that the last one is not stored. */
+  readonly evenSigns: boolean
+}
+
 /** The grid of a format and the fields that store it: w = scale * q + sign * offset, with the levels q in the field `q`. */
 export interface GridLayout {
   /** Weights that share a scale, a multiple of four. */
   readonly groupSize: number
   readonly levels: Levels
+  /** Which vectors of levels can be stored, where not all can. */
+  readonly codebook?: Codebook
   readonly scale: Factor
   readonly offset?: Factor & { readonly sign: 1 | -1 }
 }
@@ -76,6 +88,8 @@ export interface Format {
   withTensorScale?(scale: number): Format
   /** The grid that training rounds to. Absent for float formats (F32, F16, BF16). */
   readonly grid?: GridLayout
+  /** The grid of a format that stores several weights as one entry of a codebook: its weights are solved for, but do not train. */
+  readonly vectors?: GridLayout & { readonly codebook: Codebook }
   /**
    * Latent values whose rounding gives exactly `codes`. `weights` are the full-precision ones (blocks * blockSize);
    * `codes` come from a quantizer. Present where `grid` is.

@@ -17,12 +17,18 @@ import { QuenchError } from '../errors.js'
 import type { Codes, Factor, Format, Grid, GridLayout } from './format.js'
 import { scaleProblem } from './stored-scale.js'
 
+/** The grid that the weights of a format lie on: all of its vectors, or those of a codebook. Absent for floats. */
+export const layoutOf = ({ grid, vectors }: Pick<Format, 'grid' | 'vectors'>): GridLayout | undefined =>
+  grid ?? vectors
+
 /** The scale and the offset, if any. */
 export const factorsOf = ({ scale, offset }: GridLayout): readonly Factor[] =>
   offset ? [scale, offset] : [scale]
 
 /** Reports weights whose scales overflow the format. @throws QuenchError */
-export function checkScales({ name, grid }: Pick<Format, 'name' | 'grid'>, codes: Codes): void {
+export function checkScales(format: Pick<Format, 'name' | 'grid' | 'vectors'>, codes: Codes): void {
+  const { name } = format
+  const grid = layoutOf(format)
   for (const { block } of grid ? factorsOf(grid) : [])
     for (const value of codes[block.field]) {
       const problem = scaleProblem(name, block.rounding, value)

@@ -60,19 +60,31 @@ export const learnAffine = (groupSize: number, levels: Range, scales: Range): Le
 
 const toLevels = (levels: Range | Levels): Levels => ('lo' in levels ? levels : integers(...levels))
 
+/** Codes that stay, as the weights' latents, and every other stored number, by its field. */
+export function codeLatents(grid: GridLayout, codes: Codes): Latents {
+  const groups = codes.q.length / grid.groupSize
+  const w: Latent = { kind: 'weight', values: codes.q.slice(), unit: new Float32Array(groups).fill(1) }
+  return { w, ...scaleLatents(grid, codes) }
+}
+
 /** The trainable values of a grid: the weights, as `w`, and every stored number except the codes, by its field. */
 function learned(grid: GridLayout): Learned {
-  const factors = factorsOf(grid)
   return {
     grid,
-    latents(weights, codes) {
-      const latents: Latents = { w: weightLatent(weights, codes.q, gridOf(grid, codes)) }
-      for (const { block } of factors) latents[block.field] = scaleLatent(codes[block.field])
-      for (const { block, group } of factors)
-        if (group) latents[group.field] = integerLatent(codes[group.field], codes[block.field].length)
-      return latents
-    },
+    latents: (weights, codes) => ({
+      w: weightLatent(weights, codes.q, gridOf(grid, codes)),
+      ...scaleLatents(grid, codes),
+    }),
   }
+}
+
+function scaleLatents(grid: GridLayout, codes: Codes): Latents {
+  const factors = factorsOf(grid)
+  const latents: Latents = {}
+  for (const { block } of factors) latents[block.field] = scaleLatent(codes[block.field])
+  for (const { block, group } of factors)
+    if (group) latents[group.field] = integerLatent(codes[group.field], codes[block.field].length)
+  return latents
 }
 
 /** Largest distance of a weight from its level, as a share of the distance to the cell's edge. */

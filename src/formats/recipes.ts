@@ -6,6 +6,12 @@
  * values, the last matrices of feed-forward and attention. A rule sees the position of its tensor among those of its kind
  * and a few facts about the model. Rules of all recipes are in `assign.ts`.
  */
+
+import { IQ2_S } from './codebooks/iq2_s.js'
+import { IQ2_XS } from './codebooks/iq2_xs.js'
+import { IQ2_XXS } from './codebooks/iq2_xxs.js'
+import { IQ3_S } from './codebooks/iq3_s.js'
+import { IQ3_XXS } from './codebooks/iq3_xxs.js'
 import { BF16 } from './types/bf16.js'
 import { F16 } from './types/f16.js'
 import { F32 } from './types/f32.js'
@@ -48,6 +54,7 @@ export interface Place {
   readonly n: number
   readonly falcon: boolean
   readonly queriesPerKey: number
+  readonly experts: number
   readonly eightExperts: boolean
   readonly importance: boolean
 }
@@ -62,9 +69,17 @@ export interface Recipe {
   readonly type: number
   /** ggml_type id of the embeddings, unless they are tied to the output matrix. */
   readonly embedding?: number
+  /** ggml_type id of the output matrix; default Q6_K. */
+  readonly output?: number
+  /** Whether the rules for attention are all there is to it: others give it more bits in models of 70B and with eight experts. */
+  readonly low?: boolean
   readonly attnV?: Rule
+  readonly attnK?: Rule
+  readonly attnQ?: Rule
   readonly attnOutput?: Rule
   readonly ffnDown?: Rule
+  /** Of ffn_up and ffn_gate. */
+  readonly ffnUpGate?: Rule
 }
 
 /** The first `1 / part` of the layers. */
@@ -84,6 +99,19 @@ const nonLinear = {
   attnOutput: eightExpertsQ5K,
   ffnDown: (at) => (early(at, 8) && !at.importance ? Q5_K.type : undefined),
 } as const satisfies Partial<Recipe>
+
+/** Of two bits and less: attention values, outputs of eight experts and early ffn_down get more, in a type that is given. */
+const low = (more: number, attnOutput: number | undefined) =>
+  ({
+    low: true,
+    output: Q5_K.type,
+    attnV: ({ queriesPerKey, experts }) => (queriesPerKey >= 4 || experts >= 4 ? Q4_K.type : more),
+    attnK: ({ eightExperts }) => (eightExperts ? Q4_K.type : undefined),
+    attnOutput: ({ eightExperts }) => (eightExperts ? Q5_K.type : attnOutput),
+    ffnDown: (at) => (early(at, 8) ? more : undefined),
+  }) as const satisfies Partial<Recipe>
+
+const fourQueries: Rule = ({ queriesPerKey }) => (queriesPerKey >= 4 ? Q4_K.type : undefined)
 
 export const recipes: Readonly<Record<string, Recipe>> = {
   F32: { fileType: 0, type: F32.type },
@@ -147,6 +175,36 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     attnOutput: ({ eightExperts, falcon }) => (falcon ? undefined : eightExperts ? Q5_K.type : Q4_K.type),
     ffnDown: (at) => (early(at, 16) ? Q5_K.type : at.falcon && !important(at) ? undefined : Q4_K.type),
   },
+  IQ3_M: {
+    fileType: 27,
+    type: IQ3_S.type,
+    attnV: () => Q4_K.type,
+    attnOutput: ({ falcon, eightExperts }) => (falcon ? undefined : eightExperts ? Q5_K.type : Q4_K.type),
+    ffnDown: (at) => (early(at, 8) || (at.eightExperts && important(at)) ? Q4_K.type : undefined),
+  },
+  IQ3_S: { fileType: 26, type: IQ3_S.type, attnV: fourQueries, attnOutput: eightExpertsQ5K },
+  IQ3_XS: {
+    fileType: 22,
+    type: IQ3_S.type,
+    attnV: fourQueries,
+    attnK: () => IQ3_XXS.type,
+    attnQ: () => IQ3_XXS.type,
+    attnOutput: eightExpertsQ5K,
+    ffnUpGate: ({ i, n }) =>
+      i >= Math.floor(n / 8) && i < Math.floor((7 * n) / 8) ? IQ3_XXS.type : undefined,
+  },
+  IQ3_XXS: {
+    fileType: 23,
+    type: IQ3_XXS.type,
+    embedding: IQ3_S.type,
+    output: Q5_K.type,
+    attnV: ({ queriesPerKey, importance }) =>
+      queriesPerKey >= 4 ? Q4_K.type : importance ? undefined : IQ3_S.type,
+    attnK: () => IQ2_S.type,
+    attnQ: () => IQ2_S.type,
+    attnOutput: ({ falcon, eightExperts }) => (falcon ? undefined : eightExperts ? Q5_K.type : IQ3_S.type),
+    ffnDown: (at) => (at.importance ? undefined : early(at, 8) ? Q4_K.type : Q3_K.type),
+  },
   Q3_K_S: { fileType: 11, type: Q3_K.type, attnOutput: eightExpertsQ5K },
   Q2_K: {
     fileType: 10,
@@ -155,6 +213,16 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     attnOutput: ({ eightExperts, falcon }) => (falcon ? undefined : eightExperts ? Q5_K.type : Q3_K.type),
     ffnDown: () => Q3_K.type,
   },
+  Q2_K_S: {
+    fileType: 21,
+    type: Q2_K.type,
+    attnV: fourQueries,
+    ffnDown: (at) => (early(at, 8) ? Q4_K.type : undefined),
+  },
+  IQ2_M: { fileType: 29, type: IQ2_S.type, embedding: IQ3_S.type, ...low(IQ3_S.type, IQ3_S.type) },
+  IQ2_S: { fileType: 28, type: IQ2_XS.type, embedding: IQ3_S.type, ...low(IQ3_S.type, IQ3_S.type) },
+  IQ2_XS: { fileType: 20, type: IQ2_XS.type, embedding: Q2_K.type, ...low(Q2_K.type, undefined) },
+  IQ2_XXS: { fileType: 19, type: IQ2_XXS.type, embedding: Q2_K.type, ...low(Q2_K.type, undefined) },
   Q2_0: { fileType: 41, type: Q2_0.type, embedding: Q4_K.type },
   TQ2_0: { fileType: 37, type: TQ2_0.type, embedding: Q4_K.type },
   TQ1_0: { fileType: 36, type: TQ1_0.type, embedding: Q4_K.type },

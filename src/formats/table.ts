@@ -1,5 +1,10 @@
 /** All number formats that quench can read, train and write. A new one needs its file and a line here. */
 
+import { IQ2_S } from './codebooks/iq2_s.js'
+import { IQ2_XS } from './codebooks/iq2_xs.js'
+import { IQ2_XXS } from './codebooks/iq2_xxs.js'
+import { IQ3_S } from './codebooks/iq3_s.js'
+import { IQ3_XXS } from './codebooks/iq3_xxs.js'
 import type { Format } from './format.js'
 import { BF16 } from './types/bf16.js'
 import { F16 } from './types/f16.js'
@@ -40,7 +45,12 @@ export const formats: readonly Format[] = [
   MXFP4,
   IQ4_XS,
   Q3_K,
+  IQ3_S,
+  IQ3_XXS,
   Q2_K,
+  IQ2_S,
+  IQ2_XS,
+  IQ2_XXS,
   Q2_0,
   TQ2_0,
   TQ1_0,

@@ -13,7 +13,10 @@ export interface TensorFacts {
   readonly type: number
 }
 
-export type Kind = 'output' | 'embedding' | 'attnV' | 'attnK' | 'attnOutput' | 'ffnDown' | 'other'
+export type Kind =
+  | ('output' | 'embedding' | 'other')
+  | ('attnV' | 'attnK' | 'attnQ' | 'attnOutput')
+  | ('ffnUp' | 'ffnGate' | 'ffnDown')
 
 /** Parts of names; the first one that occurs decides. */
 const kindsByPart: readonly (readonly [part: string, kind: Kind])[] = [
@@ -21,10 +24,10 @@ const kindsByPart: readonly (readonly [part: string, kind: Kind])[] = [
   ['attn_kv_b.weight', 'attnV'],
   ['attn_v.weight', 'attnV'],
   ['attn_k.weight', 'attnK'],
-  ['attn_q.weight', 'other'],
+  ['attn_q.weight', 'attnQ'],
   ['attn_output.weight', 'attnOutput'],
-  ['ffn_up', 'other'],
-  ['ffn_gate', 'other'],
+  ['ffn_up', 'ffnUp'],
+  ['ffn_gate', 'ffnGate'],
   ['ffn_down', 'ffnDown'],
 ]
 

@@ -40,7 +40,7 @@ export interface KeptLattices {
 
 /** Replaces codes from a quantizer by those of the grid, if the weights (rows, columns) lie on one that the format holds. */
 export function keepCodes(format: Format, weights: Float32Array, columns: number, codes: Codes): void {
-  if (detectLattice(weights, columns)) placeOnGrid(format, weights, codes)
+  if (format.grid && detectLattice(weights, columns)) placeOnGrid(format, weights, codes)
 }
 
 /** `keepCodes` on stored rows. @returns the bytes themselves, or others in their place */

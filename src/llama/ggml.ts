@@ -59,6 +59,11 @@ export function rowSize(type: number, elements: number): number {
   return (elements / blck_size) * type_size
 }
 
+/** ggml_type ids of IQ3_XXS, IQ3_S, IQ2_S and IQ1_M: with those that need importances, all types with a codebook. */
+const OTHER_CODEBOOKS: ReadonlySet<number> = new Set([18, 21, 22, 29])
+/** Their quantizers abort where sums of squares overflow; halves, which are their scales, end long before. */
+const largestOfCodebooks = 1e9
+
 /** Checks everything on which `ggml_quantize_chunk` would abort the process. Returns the number of rows. */
 function checkRows(
   type: number,
@@ -79,6 +84,11 @@ function checkRows(
     const bad = firstNotFinite(weights)
     if (bad >= 0)
       throw new QuenchError(`weight ${bad} is ${weights[bad]}, which cannot be quantized to ${name}`)
+  }
+  if (NEEDS_IMPORTANCE.has(type) || OTHER_CODEBOOKS.has(type)) {
+    const large = weights.findIndex((w) => Math.abs(w) > largestOfCodebooks)
+    if (large >= 0)
+      throw new QuenchError(`weight ${large} is ${weights[large]}, which is too large for ${name}`)
   }
   return weights.length / rowLength
 }

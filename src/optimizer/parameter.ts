@@ -16,6 +16,8 @@ import {
 } from '../backends/backend.js'
 import { GradientSum } from '../engine/gradients.js'
 import type { Codes, Format, GridLayout, Latent, Latents } from '../formats/format.js'
+import { layoutOf } from '../formats/grids.js'
+import { codeLatents } from '../formats/learned.js'
 import type { Shape } from '../graph/index.js'
 import { type MomentStore, momentsInMemory, type Piece, piecesOf, trainedLatents } from './adam-state.js'
 
@@ -30,7 +32,7 @@ export interface Step {
 
 export class Parameter {
   /** Whether the codes are frozen and only scales train. The codes then replace the weights' latents. */
-  codesStay = false
+  private frozen: boolean
   /** The weights that the forward pass uses: the latents rounded by the format. Shape (out, in), row by row. */
   readonly weights: DeviceBuffer
   readonly latents: DeviceLatents
@@ -45,6 +47,7 @@ export class Parameter {
     readonly format: Format | undefined,
     latents: Latents,
   ) {
+    this.frozen = !this.codesTrain
     this.weights = backend.zeros(shape.reduce((n, d) => n * d, 1))
     this.latents = Object.fromEntries(
       Object.entries(latents).map(([key, { kind, values, unit }]) => [
@@ -56,7 +59,21 @@ export class Parameter {
 
   /** The grid that the weights are rounded to. */
   get layout(): GridLayout | undefined {
-    return this.format?.grid
+    return this.format && layoutOf(this.format)
+  }
+
+  /** Whether codes can train: those of a codebook cannot. */
+  private get codesTrain(): boolean {
+    return this.format?.vectors === undefined
+  }
+
+  get codesStay(): boolean {
+    return this.frozen
+  }
+
+  /** Lets codes train again that `Optimizer.freezeCodes` has frozen. The latents have to be set anew. */
+  release(): void {
+    this.frozen = !this.codesTrain
   }
 
   /** Gradient of the loss with respect to `weights`, allocated on first use. */
@@ -85,8 +102,7 @@ export class Parameter {
     weights: Float32Array,
     codes: Codes,
   ): Parameter {
-    if (!format.latents) throw new RangeError(`${format.name} has nothing to learn`)
-    return new Parameter(backend, name, shape, format, format.latents(weights, codes))
+    return new Parameter(backend, name, shape, format, latentsOf(format, weights, codes))
   }
 
   /** A parameter that is not rounded. `unit` is the natural size of its values, their root mean square by default. */
@@ -140,10 +156,16 @@ export class Parameter {
     return codes
   }
 
+  /** Replaces the weights' latents by the codes, which then stay. */
+  async freeze(): Promise<void> {
+    this.backend.write(this.latents.w.values, (await this.codes()).q)
+    this.frozen = true
+  }
+
   /** Sets the codes, and the values within their cells from which training starts. */
   async take(codes: Codes, optimum: Float32Array): Promise<void> {
-    if (!this.format?.latents) throw new RangeError(`${this.name} is not quantized`)
-    this.setLatents(this.format.latents(optimum, codes))
+    if (!this.format) throw new RangeError(`${this.name} is not quantized`)
+    this.setLatents(latentsOf(this.format, optimum, codes))
     await this.round()
   }
 
@@ -161,6 +183,13 @@ export class Parameter {
       this.backend.write(this.latents[key].unit, unit)
     }
   }
+}
+
+/** Latents from which training starts; of a codebook the codes themselves and the scales. */
+function latentsOf(format: Format, weights: Float32Array, codes: Codes): Latents {
+  if (format.vectors) return codeLatents(format.vectors, codes)
+  if (!format.latents) throw new RangeError(`${format.name} has nothing to learn`)
+  return format.latents(weights, codes)
 }
 
 const rootMeanSquare = (x: Float32Array): number =>
@@ -226,8 +255,7 @@ export class Optimizer {
   /** Freezes the codes of a quantized parameter, so that only its scales train. */
   async freezeCodes(p: Parameter): Promise<void> {
     if (!p.layout || p.codesStay) return
-    p.backend.write(p.latents.w.values, (await p.codes()).q)
-    p.codesStay = true
+    await p.freeze()
   }
 
   async dispose(): Promise<void> {

@@ -25,8 +25,9 @@ import { withCleanup } from '../cleanup.js'
 import { blockKey } from '../engine/block-graphs.js'
 import type { Activations, Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
+import { layoutOf } from '../formats/grids.js'
 import { formatOf } from '../formats/table.js'
-import { quantizeRowsAsync } from '../llama/index.js'
+import { referenceRows } from '../quantize/reference-rows.js'
 import { Random } from '../random.js'
 import { packedBytes } from '../student/export.js'
 import type { Source } from '../student/source.js'
@@ -195,7 +196,7 @@ class Rounding {
       for (const name of this.groups(layer)[group] ?? []) {
         const tensor = source.gguf.tensor(`blk.${layer}.${name}`)
         const format = formatOf(types.get(tensor.name) ?? tensor.type)
-        if (!format?.grid || !format.latents) continue
+        if (!format || !layoutOf(format)) continue
         const n = factor.order.length
         const key = `${n} ${format.name}`
         if (!this.known.has(key)) {
@@ -204,7 +205,7 @@ class Rounding {
           const trial = (rows: number) => trialOf(this.options.trial, n, rows)
           const round = async (rows: number): Promise<number> => {
             const from = whole.subarray(0, rows * n)
-            const present = format.decode(await quantizeRowsAsync(format.type, from, n))
+            const present = format.decode(await referenceRows(format.type, from, n))
             const outputs = this.options.fisher ? identity(rows) : undefined
             const evidence = { metric, factor, inputs, step: () => stepOf(name, from), outputs }
             const deciding = trial(rows)

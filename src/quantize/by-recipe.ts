@@ -17,9 +17,10 @@ import {
   type TensorInfo,
 } from '../gguf/index.js'
 import { keepBytes } from '../lattice/index.js'
-import { type PlannedTensor, quantizeRowsAsync, rowSize } from '../llama/index.js'
+import { type PlannedTensor, rowSize } from '../llama/index.js'
 import { scaledTensors, scaleFor } from '../models/tensor-formats.js'
 import { readWeights } from '../models/weights.js'
+import { referenceRows } from './reference-rows.js'
 import { SearchThreads } from './search/rows.js'
 
 /** The ggml type of every tensor of a file in a recipe, with what is asked for besides. */
@@ -128,7 +129,7 @@ export class TensorConverter {
   ): Promise<Uint8Array> {
     return this.searching
       ? this.searching.quantize(type, weights, columns, importance)
-      : quantizeRowsAsync(type, weights, columns, importance, this.options.threads)
+      : referenceRows(type, weights, columns, importance, this.options.threads)
   }
 
   async dispose(): Promise<void> {

@@ -1,5 +1,7 @@
 /** The model to train: its file, architecture and weights, and the target type of each tensor. */
 import { FileError, UsageError } from '../errors.js'
+import type { Format } from '../formats/format.js'
+import { layoutOf } from '../formats/grids.js'
 import { recipes } from '../formats/recipes.js'
 import { formatOf, formats } from '../formats/table.js'
 import { type Gguf, openGguf } from '../gguf/index.js'
@@ -12,6 +14,7 @@ import { architectureOf } from '../models/table.js'
 import { FileWeights, modelTensors } from '../models/weights.js'
 import { choice } from '../option-checks.js'
 import { readInputWeights } from '../quantize/input-weights.js'
+import { needsMatrix } from '../quantize/needs-importance.js'
 import { checkTensorTypes, type TypeSettings } from '../quantize/options.js'
 import { checkRows, planTypes, unusedRules } from '../quantize/plan-types.js'
 
@@ -49,14 +52,17 @@ export async function openSource(path: string): Promise<Source> {
   }
 }
 
+/** Whether the weights of a format lie on a grid, so that they can be solved for. */
+const rounds = (format: Format | undefined): boolean => format !== undefined && layoutOf(format) !== undefined
+
 /** The recipes that can be trained. */
-export const trainableTypes: readonly string[] = Object.keys(recipes).filter(
-  (name) => formatOf(recipes[name].type)?.latents,
+export const trainableTypes: readonly string[] = Object.keys(recipes).filter((name) =>
+  rounds(formatOf(recipes[name].type)),
 )
 
 /** Types of tensors that train, and halves of floats, which a tensor is left in. */
 const tensorTypes: readonly number[] = formats
-  .filter(({ latents, blockSize, blockBytes }) => latents || (blockSize === 1 && blockBytes === 2))
+  .filter((format) => rounds(format) || (format.blockSize === 1 && format.blockBytes === 2))
   .map(({ type }) => type)
 
 /** What decides the type of every tensor. */
@@ -89,7 +95,8 @@ export async function checkSource({ gguf }: Source, type: string): Promise<strin
 }
 
 /**
- * The ggml type of every tensor of the file, as `quench quantize` chooses it without an importance matrix.
+ * The ggml type of every tensor of the file, as `quench quantize` chooses it without an importance matrix, or with one for a type that
+ * needs it.
  * @throws UsageError for types that the rows of their tensors do not fit
  */
 export function targetTypes(
@@ -97,7 +104,7 @@ export function targetTypes(
   options: TargetTypes,
   onWarning?: (warning: string) => void,
 ): Map<string, number> {
-  const planned = planTypes(gguf, options.type, options)
+  const planned = planTypes(gguf, options.type, options, needsMatrix(options.type))
   checkRows(gguf, planned)
   for (const warning of unusedRules(planned, options.type, options)) onWarning?.(warning)
   return new Map(planned.map(({ name, type }) => [name, type]))

@@ -2,14 +2,15 @@
 import type { Backend, DeviceBuffer, DeviceWeights } from '../backends/backend.js'
 import { aboutTensors } from '../errors.js'
 import type { Codes, Format } from '../formats/format.js'
-import { checkScales } from '../formats/grids.js'
+import { checkScales, layoutOf } from '../formats/grids.js'
 import { unrounded } from '../formats/table.js'
 import { inUnits, outOfUnits } from '../formats/tensor-scale.js'
 import { keepBytes, keepCodes } from '../lattice/index.js'
-import { dequantizeRows, quantizeRowsAsync } from '../llama/index.js'
+import { dequantizeRows } from '../llama/index.js'
 import { formatFor } from '../models/tensor-formats.js'
 import { modelTensors } from '../models/weights.js'
 import { Parameter } from '../optimizer/parameter.js'
+import { referenceRows } from '../quantize/reference-rows.js'
 import { CodedTensor } from './coded-tensor.js'
 import { rowTables, type Source } from './source.js'
 import { type BlockWeights, roundedRows } from './student-weights.js'
@@ -154,8 +155,8 @@ async function* tensorsOf(
       try {
         const columns = shape.at(-1) as number
         const units = format ? inUnits(format, weights) : weights
-        const bytes = await quantizeRowsAsync(type, units, columns, importance?.get(name))
-        if (format?.latents && trains) {
+        const bytes = await referenceRows(type, units, columns, importance?.get(name))
+        if (format && layoutOf(format) && trains) {
           const codes = format.decode(bytes)
           keepCodes(format, weights, columns, codes)
           checkScales(format, codes)

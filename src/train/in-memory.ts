@@ -149,7 +149,7 @@ export class InMemory implements State {
 
   async restore(to: 'blocks' | 'stock'): Promise<boolean> {
     const { run } = this
-    for (const p of this.student.parameters) p.codesStay = false
+    for (const p of this.student.parameters) p.release()
     if (to === 'blocks') return loadBlocks(this.student, run.network, run.disk)
     const { opponent } = this.progress.validated as Validated
     await this.quantize(opponent.kind === 'importance' ? await run.importance() : undefined)

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { recipes } from '../../src/formats/recipes.js'
 import { type Gguf, ggmlTypes, openGguf } from '../../src/gguf/index.js'
 import { FILE_TYPES, quantizeModel } from '../../src/llama/index.js'
+import { needsMatrix } from '../../src/quantize/needs-importance.js'
 import { type Source, targetTypes } from '../../src/student/source.js'
 import { train } from '../../src/train/train.js'
 import { opponentData, tensorData } from '../support/stock.js'
@@ -52,9 +53,15 @@ test.each(Object.keys(variants))('%s', async (name) => {
   const [input, output] = [join(folder, 'model.gguf'), join(folder, 'quantized.gguf')]
   await writeTinyVariant(input, variants[name])
   const source = await openGguf(input)
+  const matrices = source.tensors.filter(({ shape }) => shape.length > 1)
+  const equal = new Map(matrices.map(({ name, shape }) => [name, new Float32Array(shape[0]).fill(1)]))
   for (const recipe of Object.keys(recipes).filter((type) => Object.hasOwn(FILE_TYPES, type))) {
     const types = (): Map<string, number> => targetTypes({ gguf: source } as Source, { type: recipe })
-    const made = quantizeModel(input, output, { type: recipe, threads: 1 })
+    const made = quantizeModel(input, output, {
+      type: recipe,
+      threads: 1,
+      ...(needsMatrix(recipe) && { importance: equal }),
+    })
     const reason = await made.catch((error: Error) => error.message)
     if (reason !== undefined) {
       expect(reason, recipe).toContain('no tensor type fallback is defined')

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { layoutOf } from '../../src/formats/grids.js'
 import { recipes } from '../../src/formats/recipes.js'
 import { formatOf } from '../../src/formats/table.js'
 import { openGguf } from '../../src/gguf/index.js'
@@ -24,7 +25,8 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 /** One for each format, the first that has it for most tensors. */
 const types = Object.keys(recipes).filter((name, i, all) => {
   const { type } = recipes[name]
-  return formatOf(type)?.grid && all.findIndex((other) => recipes[other].type === type) === i
+  const format = formatOf(type)
+  return format && layoutOf(format) && all.findIndex((other) => recipes[other].type === type) === i
 })
 
 test.each(types)('%s', async (type) => {

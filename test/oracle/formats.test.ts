@@ -37,7 +37,8 @@ const rows: Record<string, (random: () => number, i: number) => number> = {
 }
 
 function quantize(format: Format, weights: Float32Array): Uint8Array {
-  return quantizeRows(format.type, weights, weights.length)
+  const importance = format.vectors && new Float32Array(weights.length).fill(1)
+  return quantizeRows(format.type, weights, weights.length, importance)
 }
 
 /** Where halves lie in a block. */
@@ -55,6 +56,11 @@ const halves: Readonly<Record<string, readonly number[]>> = {
   Q6_K: [208],
   IQ4_NL: [0],
   IQ4_XS: [0],
+  IQ3_S: [0],
+  IQ3_XXS: [0],
+  IQ2_S: [0],
+  IQ2_XS: [0],
+  IQ2_XXS: [0],
   MXFP4: [],
   NVFP4: [],
   Q1_0: [0],
@@ -63,7 +69,7 @@ const halves: Readonly<Record<string, readonly number[]>> = {
   TQ2_0: [64],
 }
 
-test.each(formats.filter(({ grid }) => grid))('$name has its halves here', ({ name }) =>
+test.each(formats.filter(({ grid, vectors }) => grid ?? vectors))('$name has its halves here', ({ name }) =>
   expect(halves).toHaveProperty(name),
 )
 
@@ -130,7 +136,13 @@ describe.each(formats.map((format) => [format.name, format] as const))('%s and g
     expectRoundTrip(format, bytes)
   })
 
-  it('keeps the bytes of weights that overflow the scales', () => {
+  it.runIf(format.vectors)('refuses weights on which the quantizer would abort', () => {
+    expect(() => quantize(format, new Float32Array(n).fill(1e30))).toThrow(
+      `weight 0 is ${Math.fround(1e30)}, which is too large for ${format.name}`,
+    )
+  })
+
+  it.skipIf(format.vectors)('keeps the bytes of weights that overflow the scales', () => {
     const random = uniform(42)
     const bytes = quantize(
       format,

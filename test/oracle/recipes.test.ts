@@ -15,6 +15,7 @@ import { openGguf } from '../../src/gguf/reader.js'
 import { createGguf } from '../../src/gguf/writer.js'
 import { FILE_TYPES } from '../../src/llama/quantize.js'
 import { quantizeNative } from '../../src/llama/quantize-native.js'
+import { needsMatrix } from '../../src/quantize/needs-importance.js'
 import { nativeOptions, type QuantizeSettings, typeChoices } from '../../src/quantize/options.js'
 
 let folder: string
@@ -87,6 +88,14 @@ function tensorsOf({ layers, experts }: ModelFacts, shape: Shape): TensorFacts[]
   for (const [name, dimensions] of extra) tensors.push({ name, shape: dimensions, type: source })
   return tensors
 }
+
+/** Importances of one for every column. */
+const equal = (tensors: readonly TensorFacts[]): Map<string, Float32Array> =>
+  new Map(
+    tensors
+      .filter(({ shape }) => shape.length > 1)
+      .map(({ name, shape }) => [name, new Float32Array(shape[0] * (shape[2] ?? 1)).fill(1)]),
+  )
 
 const llama = (layers: number, heads = 8, headsKv = 8, experts = 0): ModelFacts => ({
   architecture: 'llama',
@@ -163,21 +172,26 @@ describe.each(Object.keys(cases))('%s', (name) => {
     await writeModel(input, model, tensors)
     for (const [recipe, { fileType }] of Object.entries(recipes)) {
       if (!Object.hasOwn(FILE_TYPES, recipe)) continue // quench's own
+      const importance = needsMatrix(recipe) ? equal(tensors) : undefined
+      const choices = { importance: importance !== undefined }
       // Without the check that the file loads: these have no vocabulary.
-      const reason = await quantizeNative(input, output, { type: recipe, threads: 1 })
+      const reason = await quantizeNative(input, output, {
+        type: recipe,
+        threads: 1,
+        ...(importance && { importance }),
+      })
       if (reason !== undefined) {
         expect(reason, recipe).toContain('no tensor type fallback is defined')
-        expect(() => assignTypes(recipe, model, tensors)).toThrow('has no type in its place')
+        expect(() => assignTypes(recipe, model, tensors, choices)).toThrow('has no type in its place')
         continue
       }
       const quantized = await openGguf(output)
       const expected = Object.fromEntries(quantized.tensors.map((tensor) => [tensor.name, tensor.type]))
       expect(quantized.metadata.number('general.file_type'), recipe).toBe(fileType)
       await quantized.close()
-      expect(Object.fromEntries(assignTypes(recipe, model, tensors)), recipe).toEqual(expected)
-      expect(assignTypes(recipe, model, tensors.toReversed()), recipe).toEqual(
-        assignTypes(recipe, model, tensors),
-      )
+      const assigned = assignTypes(recipe, model, tensors, choices)
+      expect(Object.fromEntries(assigned), recipe).toEqual(expected)
+      expect(assignTypes(recipe, model, tensors.toReversed(), choices), recipe).toEqual(assigned)
     }
   })
 })

@@ -225,6 +225,6 @@ function kindTable(kinds: TrainReport['kinds']): Line[] {
   )
   return [
     ...headed(lines.map((line) => `  ${line}`)),
-    '  PTQ: of the same type, without an importance matrix; best PTQ: that or PTQ with one, whichever has the lower mean',
+    '  PTQ: of the same type, without an importance matrix (with equal importances where the type needs one); best PTQ: that or PTQ with one, whichever has the lower mean',
   ]
 }

@@ -1,0 +1,121 @@
+/** Descent on the codes of codebooks: the error falls, codes stay in the codebook, and vectors are the nearest ones that can be stored. */
+import { describe, expect, it } from 'vitest'
+import { damp } from '../../src/blockwise/factor.js'
+import { type Metric, refine } from '../../src/blockwise/refine.js'
+import type { Codes, Format } from '../../src/formats/format.js'
+import { formats } from '../../src/formats/table.js'
+import { Random } from '../../src/random.js'
+import { products } from '../support/products.js'
+
+const [out, n] = [66, 256]
+const withCodebook = formats.filter(({ vectors }) => vectors)
+
+/** Second moments of inputs of which neighbours go together. */
+function moments(size: number, random: Random): Float32Array {
+  const sums = new Float32Array(size * size)
+  for (let sample = 0; sample < 64; sample++) {
+    const common = random.normal()
+    const x = Float32Array.from({ length: size }, (_, i) => random.normal() + 2 * common * Math.sin(i))
+    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) sums[i * size + j] += x[i] * x[j]
+  }
+  return damp(sums, 0.1)
+}
+
+/** tr(G E H E'). */
+async function loss(format: Format, codes: Codes, target: Float32Array, metric: Metric): Promise<number> {
+  const errors = format.dequantize(codes).map((w, i) => w - target[i])
+  const right = await products.multiply(errors, metric.inputs, [out, n, n])
+  const both = metric.outputs ? await products.multiply(metric.outputs, right, [out, out, n]) : right
+  return both.reduce((sum, x, i) => sum + x * errors[i], 0)
+}
+
+/** Any bytes, with one scale for all blocks. */
+function anyCodes(format: Format, random: Random, d: number): Codes {
+  const blocks = (out * n) / format.blockSize
+  const bytes = new Uint8Array(blocks * format.blockBytes).map(() => Math.floor(256 * random.uniform()))
+  const codes = format.decode(bytes)
+  codes.d.fill(d)
+  return codes
+}
+
+/** The scale at which codes are about as large as weights of one. */
+const scaleOf = ({ vectors }: Format): number => {
+  const scales = vectors?.scale.group?.rounding
+  const middle = scales?.as === 'listed' ? scales.values[8] : 1
+  return 2 ** Math.round(Math.log2(2 / ((vectors?.levels.hi ?? 1) * middle)))
+}
+
+describe.each(withCodebook)('refine of $name', (format) => {
+  it.each([true, false])('lowers the error with every sweep, rows together: %s', async (together) => {
+    const random = new Random(7)
+    const inputs = moments(n, random)
+    const metric: Metric = together ? { inputs, outputs: moments(out, random) } : { inputs }
+    const target = Float32Array.from({ length: out * n }, () => random.normal())
+    const codes = anyCodes(format, random, scaleOf(format))
+    const errors = [await loss(format, codes, target, metric)]
+    for (let sweep = 0; sweep < 3; sweep++) {
+      await refine(codes, format.vectors!, target, format.dequantize(codes), metric, 1, products)
+      errors.push(await loss(format, codes, target, metric))
+      expect(format.decode(format.encode(codes))).toEqual(codes)
+    }
+    for (const [sweep, error] of errors.entries())
+      if (sweep > 0) expect(error).toBeLessThan(errors[sweep - 1])
+    expect(errors[3]).toBeLessThan(errors[0] / 2)
+  })
+
+  it('takes the nearest vectors where columns do not go together', async () => {
+    const random = new Random(3)
+    const inputs = new Float32Array(n * n)
+    for (let i = 0; i < n; i++) inputs[i * n + i] = 1 + random.uniform()
+    const target = Float32Array.from({ length: out * n }, () => random.normal())
+    const codes = anyCodes(format, random, scaleOf(format))
+    const { groupSize, codebook } = format.vectors!
+    await refine(codes, format.vectors!, target, format.dequantize(codes), { inputs }, 6, products)
+    const scales = Float32Array.from(
+      codes.scales,
+      (s, group) => s * codes.d[Math.floor((group * groupSize) / 256)],
+    )
+    let [found, best] = [0, 0]
+    for (let i = 0; i < 40 * 8; i += 8) {
+      const scale = scales[(i / groupSize) | 0]
+      const wanted = Array.from(target.subarray(i, i + 8), (w) => w / scale)
+      const weights = Array.from({ length: 8 }, (_, k) => inputs[((i + k) % n) * (n + 1)])
+      const error = wanted.reduce((sum, w, k) => sum + weights[k] * (w - codes.q[i + k]) ** 2, 0)
+      const least = leastError(codebook, wanted, weights)
+      expect(error).toBeGreaterThanOrEqual(least * (1 - 1e-5))
+      found += error
+      best += least
+    }
+    // With odd signs a few entries are passed over; else it is the nearest one.
+    expect(found / best).toBeLessThan(codebook.evenSigns ? 1.02 : 1.00001)
+  })
+})
+
+/** The least error of eight codes, over all entries and all signs that can be stored. */
+function leastError(
+  { size, entries, evenSigns }: NonNullable<Format['vectors']>['codebook'],
+  wanted: readonly number[],
+  weights: readonly number[],
+): number {
+  /** Least errors of the eight with an even and an odd number of negative codes. */
+  let sums = [0, Number.POSITIVE_INFINITY]
+  for (let first = 0; first < 8; first += size) {
+    const least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+    for (let entry = 0; entry < entries.length; entry += size)
+      for (let signs = 0; signs < 1 << size; signs++) {
+        let [error, parity] = [0, 0]
+        for (let k = 0; k < size; k++) {
+          const negative = (signs >> k) & 1
+          parity ^= negative
+          const code = (negative ? -1 : 1) * entries[entry + k]
+          error += weights[first + k] * (wanted[first + k] - code) ** 2
+        }
+        least[parity] = Math.min(least[parity], error)
+      }
+    sums = [
+      Math.min(sums[0] + least[0], sums[1] + least[1]),
+      Math.min(sums[0] + least[1], sums[1] + least[0]),
+    ]
+  }
+  return evenSigns ? sums[0] : Math.min(...sums)
+}
