@@ -74,6 +74,10 @@ export function addImatrix(program: Command): void {
       if (/\.dat$/i.test(path))
         printWarning(`${path} will be a GGUF file, whatever its name; a name that ends with .gguf says so`)
       const { makeImatrix } = await import('../imatrix/make.js')
+      const { summarizeFile } = await import('../gguf/summary.js')
+      const { quantized, type } = await summarizeFile(input)
+      if (quantized)
+        printWarning(`${input} is quantized (${type}); a matrix of the full-precision model says more`)
       const report = await makeImatrix({
         ...rest,
         input,

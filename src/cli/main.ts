@@ -12,6 +12,7 @@ import { QuenchError } from '../errors.js'
 import { removeTemporaryFiles, systemError } from '../files.js'
 import { plural } from '../format.js'
 import { warningType } from '../notices.js'
+import { commandName } from './command-name.js'
 import { handleSignals, interruption } from './interrupt.js'
 import { createProgram } from './program.js'
 import { hintFor, translated } from './spellings.js'
@@ -122,7 +123,7 @@ function problemOf(error: unknown): { readonly message?: string; readonly exitCo
 /** The help command to suggest: of the sub-command that was typed, or of the program. */
 function helpOf(typed: readonly string[]): string {
   const name = typedCommand(typed)
-  return name === undefined ? 'quench --help' : `quench ${name} --help`
+  return name === undefined ? `${commandName()} --help` : `${commandName()} ${name} --help`
 }
 
 function typedCommand([first]: readonly string[]): string | undefined {

@@ -42,6 +42,12 @@ const elsewhere: readonly {
     commands: ['eval'],
     hint: 'predictions are written with --save-reference FILE and read with --reference FILE',
   },
+  { name: '--epochs', commands: ['train'], hint: 'its length is given with --time or --steps' },
+  ...['--lr', '--learning-rate'].map((name) => ({
+    name,
+    commands: ['train'],
+    hint: 'rates are given with --weight-rate and --scale-rate',
+  })),
   { name: '-o', commands: ['bench'], hint: 'the form is chosen with --markdown, --csv or --json' },
   { name: '--output', commands: ['bench'], hint: 'the form is chosen with --markdown, --csv or --json' },
 ]

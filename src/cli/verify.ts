@@ -3,20 +3,24 @@
 import { plural } from '../format.js'
 import type { SourceCheck, Verification } from '../names/verify.js'
 import type { ProvenanceStep, SourceFile } from '../provenance/record.js'
+import { flagOfKey } from './options.js'
 import { plain, table } from './terminal/format.js'
 import type { Line } from './terminal/style.js'
 
-const mostShown = 200
+const mostShown = 400
 const clipped = (text: string): string => plain(text, mostShown)
 
-/** E.g. `quantize by quench 0.1.0: type Q4_K_M`, and its sources. */
+/** The option on the command line. */
+const optionOf = (name: string): string => (name === 'seconds' ? '--time' : flagOfKey(name))
+
+/** E.g. `made with quench 0.1.0, quantize: --type Q4_K_M`, and its sources. */
 export function describeMade(made: readonly ProvenanceStep[]): Line[] {
   return made.flatMap(({ quench, command, options, sources }) => {
-    const asked = Object.entries(options).map(([name, value]) => `${name} ${String(value)}`)
+    const asked = Object.entries(options).map(([name, value]) => `${optionOf(name)} ${String(value)}`)
     const models = sources.slice(0, 3).map((source) => `  from ${clipped(sourceName(source))}`)
     const more = sources.length > 3 ? [`  and ${sources.length - 3} more files`] : []
     return [
-      `made with quench ${plain(quench, 30)}, ${plain(command, 30)}: ${clipped(asked.join(', '))}`,
+      `made with quench ${plain(quench, 30)}, ${plain(command, 30)}: ${clipped(asked.join(' '))}`,
       ...models,
       ...more,
     ]

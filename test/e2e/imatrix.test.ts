@@ -52,6 +52,13 @@ test('a matrix is made beside the model, and the model quantized with it', async
   expect((await readFile(at('q.gguf'))).includes('quantize.imatrix.chunks_count')).toBe(true)
 })
 
+test('a quantized model is named as such', async () => {
+  const args = ['imatrix', at('q.gguf'), '-d', at('text.txt'), '-c', '64', '--tokens', '128']
+  const { code, stderr } = await quench(...args, '-o', at('of-q.gguf'))
+  expect(code).toBe(0)
+  expect(stderr).toMatch(/q\.gguf is quantized \(.*\); a matrix of the full-precision model says more$/m)
+})
+
 test('a name that ends with .dat is said to be a GGUF file all the same', async () => {
   const args = ['imatrix', at('m-f32.gguf'), '-d', at('text.txt'), '-c', '64', '--tokens', '128']
   const { code, stderr } = await quench(...args, '-o', at('m.dat'))

@@ -126,7 +126,7 @@ test('inspect --verify says whether a file is what it says', async () => {
   const made = join(folder, 'tiny-q8_0.gguf')
   expect((await quench('quantize', model, 'Q8_0', '-o', made)).code).toBe(0)
   const shown = await quench('inspect', made)
-  expect(shown.stdout).toMatch(/^made with quench \S+, quantize: type Q8_0$/m)
+  expect(shown.stdout).toMatch(/^made with quench \S+, quantize: --type Q8_0$/m)
   expect(shown.stdout).toMatch(/^ {2}from tiny\.gguf$/m)
   const { code, stdout } = await quench('inspect', made, '--verify')
   expect({ code, end: stdout.split('\n').at(-2) }).toEqual({ code: 0, end: `${made} is what it says` })

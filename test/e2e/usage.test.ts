@@ -48,6 +48,12 @@ const refused: [string[], number, RegExp][] = [
   [['demo', '--time', '1e999'], 2, /It must be a time such as 90s/],
   [['eval', '@m.gguf', '--hellaswag'], 2, /unknown option '--hellaswag': .* --tasks FILE$/],
   [['bench', '@m.gguf', '-o', 'md'], 2, /unknown option '-o': .* --markdown, --csv or --json$/],
+  [['train', '@m.gguf', 'Q4_0', '--epochs', '3'], 2, /unknown option '--epochs': .* --time or --steps$/],
+  [
+    ['train', '@m.gguf', 'Q4_0', '--lr', '1e-4'],
+    2,
+    /unknown option '--lr': .* --weight-rate and --scale-rate$/,
+  ],
   [['bench', '@m.gguf', '-p', '９'], 2, /-p, --prompt <lengths>' argument '９' is invalid/],
 ]
 

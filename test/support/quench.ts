@@ -50,7 +50,14 @@ async function run(
 ): Promise<Ran & { signal: NodeJS.Signals | null }> {
   const child = spawn(process.execPath, [compiled('cli/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined, COLUMNS: undefined, ...env },
+    env: {
+      ...process.env,
+      npm_command: undefined,
+      NO_COLOR: undefined,
+      FORCE_COLOR: undefined,
+      COLUMNS: undefined,
+      ...env,
+    },
   })
   const ran: Ran = { code: null, stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
