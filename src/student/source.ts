@@ -15,7 +15,7 @@ import { FileWeights, modelTensors } from '../models/weights.js'
 import { choice } from '../option-checks.js'
 import { readInputWeights } from '../quantize/input-weights.js'
 import { needsMatrix } from '../quantize/needs-importance.js'
-import { checkTensorTypes, type TypeSettings } from '../quantize/options.js'
+import { checkTensorTypes, quantizedTypes, type TypeSettings } from '../quantize/options.js'
 import { checkRows, planTypes, unusedRules } from '../quantize/plan-types.js'
 
 /** An architecture with the hyperparameters of a model. */
@@ -72,7 +72,12 @@ export type TargetTypes = TypeSettings & { readonly type: string }
 export function checkTrainable(options: TargetTypes): void {
   const { type } = options
   if (!trainableTypes.includes(type))
-    throw new UsageError(`--type ${type} cannot be trained; ${choice(type, trainableTypes)}`)
+    throw new UsageError(
+      // A type that exists is none that was misspelt.
+      quantizedTypes.includes(type)
+        ? `--type ${type} cannot be trained; choose one of ${trainableTypes.join(', ')}`
+        : `--type ${type} cannot be trained; ${choice(type, trainableTypes)}`,
+    )
   checkTensorTypes(options, tensorTypes, 'cannot be trained')
 }
 
