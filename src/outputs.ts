@@ -4,10 +4,11 @@
  * kept next to an output until it is complete. Then every output is locked, so that a second run on it is refused during the
  * first.
  */
+import { existsSync } from 'node:fs'
 import { dirname, sep } from 'node:path'
 import { listFiles } from './data/texts.js'
 import { UsageError } from './errors.js'
-import { checkWritable, isTemporary, removeAbandoned } from './files.js'
+import { checkReadable, checkWritable, isTemporary, removeAbandoned } from './files.js'
 import { partsByName } from './gguf/split.js'
 import { type Lock, lockFile, lockPath } from './locks.js'
 import { warn } from './notices.js'
@@ -69,7 +70,11 @@ export async function checkOutputs({ writes, reads }: Files): Promise<void> {
 export async function withOutputs<T>(files: Files, work: () => Promise<T>): Promise<T> {
   await checkOutputs(files)
   const own = files.writes.filter(({ lockedLater }) => !lockedLater)
-  for (const { path } of own) checkWritable(path)
+  for (const { path } of own) {
+    // An output that lies beside an input by default is not what is missing.
+    if (!existsSync(dirname(path))) for (const read of files.reads) await checkReadable(read.path)
+    checkWritable(path)
+  }
   const locks: Lock[] = []
   try {
     for (const { path, files: beside = [], doing = 'writing this file' } of own) {
