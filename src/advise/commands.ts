@@ -1,5 +1,6 @@
 /** The commands that fetch, make and run a file. */
 import { recipes } from '../formats/recipes.js'
+import { formatOf } from '../formats/table.js'
 import { architectureNames } from '../models/table.js'
 import type { Candidate } from './candidates.js'
 import type { RunOptions } from './footprint.js'
@@ -61,12 +62,14 @@ export function commandsOf(
 
 const modelFile = ({ family }: Candidate): string => `${family?.id ?? 'model'}-f16.gguf`
 
+/** Whether all of a type trains. What solving alone leaves of a codebook's loss was measured on one model, so it is not advised. */
+const trains = (type: string): boolean =>
+  Object.hasOwn(recipes, type) && formatOf(recipes[type].type)?.latents !== undefined
+
 /** The type that is best to train for: of those that fit and quench trains, at most as many bits as QAT is worth the time for. */
 export const typeToTrain = (files: readonly AdvisedFile[]): string | undefined =>
   files
-    .filter(
-      ({ fits, type, qat, bitsPerWeight }) => fits && type in recipes && !qat.qat && bitsPerWeight <= 5.2,
-    )
+    .filter(({ fits, type, qat, bitsPerWeight }) => fits && trains(type) && !qat.qat && bitsPerWeight <= 5.2)
     .sort((a, b) => a.loss.expected - b.loss.expected)[0]?.type
 
 /** How to train a QAT file of a type, for architectures and types that quench trains; undefined for others. */
@@ -75,7 +78,7 @@ export function trainCommand(
   type: string,
   fullPrecision: string | undefined,
 ): Command | undefined {
-  if (!architectureNames.includes(candidate.model.architecture ?? '') || !(type in recipes)) return undefined
+  if (!architectureNames.includes(candidate.model.architecture ?? '') || !trains(type)) return undefined
   const input = fullPrecision === undefined ? modelFile(candidate) : quoted(fullPrecision)
   return {
     what: 'make a QAT file (--dry-run tells its time here)',

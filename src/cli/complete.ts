@@ -6,6 +6,7 @@ import { fileTypeNames } from '../gguf/file-types.js'
 import { ggmlTypes } from '../gguf/types.js'
 import { helpEnd } from './help.js'
 import { knownKvTypes } from './options.js'
+import { changeLogged } from './terminal/print.js'
 
 /** Adds a candidate for the word at the cursor; candidates that do not start with that word are dropped. */
 type Offer = (value: string, description: string) => void
@@ -42,9 +43,7 @@ export function addComplete(program: Command): void {
     .get('complete')
     ?.description('print a shell completion script')
     .hook('preAction', ({ args: [shell] }) => {
-      if (shell !== 'bash') return
-      const { log } = console
-      console.log = (script: string) => log(forBash(script))
+      if (shell === 'bash') changeLogged(forBash)
     })
     .addHelpText(
       'after',

@@ -83,3 +83,9 @@ export function draw(line: string): void {
   const width = (process.stderr.columns || 80) - 1
   process.stderr.write(`\r\x1b[K${visible(line).slice(0, width)}`)
 }
+
+/** Changes what a library prints through the console from now on. */
+export function changeLogged(change: (text: string) => string): void {
+  const { log } = console
+  console.log = (text: string) => log(change(text))
+}
