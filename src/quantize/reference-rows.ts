@@ -1,5 +1,5 @@
 /** Rows of weights by ggml's reference quantizer, of every type, with or without importances. */
-import { NEEDS_IMPORTANCE, quantizeRowsAsync } from '../llama/index.js'
+import { quantizeRowsAsync } from '../llama/index.js'
 import { isUseless } from './needs-importance.js'
 
 /**
@@ -13,7 +13,6 @@ export function referenceRows(
   importance?: Float32Array,
   threads?: number,
 ): Promise<Uint8Array> {
-  const equal = NEEDS_IMPORTANCE.has(type) || isUseless(type)
-  const own = importance ?? (equal ? new Float32Array(columns).fill(1) : undefined)
+  const own = importance ?? (isUseless(type) ? new Float32Array(columns).fill(1) : undefined)
   return quantizeRowsAsync(type, weights, columns, own, threads)
 }

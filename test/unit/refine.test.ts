@@ -1,6 +1,5 @@
 /** Coordinate descent on stored numbers: the error falls, the codes stay on the grid, the optimum lies in their cells. */
 import { describe, expect, it, test } from 'vitest'
-import { damp } from '../../src/blockwise/factor.js'
 import { type Metric, refine } from '../../src/blockwise/refine.js'
 import type { Codes, Format } from '../../src/formats/format.js'
 import { gridOf } from '../../src/formats/grids.js'
@@ -15,22 +14,12 @@ import { Q3_K } from '../../src/formats/types/q3_k.js'
 import { Q4_0 } from '../../src/formats/types/q4_0.js'
 import { Q4_1 } from '../../src/formats/types/q4_1.js'
 import { Random } from '../../src/random.js'
+import { moments } from '../support/moments.js'
 import { products } from '../support/products.js'
 
 const out = 70 // more rows than a panel
 /** Inputs: two blocks, or a few. */
 const inputsOf = ({ blockSize }: Format): number => Math.max(128, 2 * blockSize)
-
-/** Second moments of vectors with a few large directions. */
-function moments(size: number, random: Random): Float32Array {
-  const sums = new Float32Array(size * size)
-  for (let sample = 0; sample < 64; sample++) {
-    const common = random.normal()
-    const x = Float32Array.from({ length: size }, (_, i) => random.normal() + 2 * common * Math.sin(i))
-    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) sums[i * size + j] += x[i] * x[j]
-  }
-  return damp(sums, 0.1)
-}
 
 /** tr(G E H E'). */
 async function loss(

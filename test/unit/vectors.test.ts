@@ -1,25 +1,14 @@
 /** Descent on the codes of codebooks: the error falls, codes stay in the codebook, and vectors are the nearest ones that can be stored. */
 import { describe, expect, it } from 'vitest'
-import { damp } from '../../src/blockwise/factor.js'
 import { type Metric, refine } from '../../src/blockwise/refine.js'
 import type { Codes, Format } from '../../src/formats/format.js'
 import { formats } from '../../src/formats/table.js'
 import { Random } from '../../src/random.js'
+import { moments } from '../support/moments.js'
 import { products } from '../support/products.js'
 
 const [out, n] = [66, 256]
 const withCodebook = formats.filter(({ vectors }) => vectors)
-
-/** Second moments of inputs of which neighbours go together. */
-function moments(size: number, random: Random): Float32Array {
-  const sums = new Float32Array(size * size)
-  for (let sample = 0; sample < 64; sample++) {
-    const common = random.normal()
-    const x = Float32Array.from({ length: size }, (_, i) => random.normal() + 2 * common * Math.sin(i))
-    for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) sums[i * size + j] += x[i] * x[j]
-  }
-  return damp(sums, 0.1)
-}
 
 /** tr(G E H E'). */
 async function loss(format: Format, codes: Codes, target: Float32Array, metric: Metric): Promise<number> {

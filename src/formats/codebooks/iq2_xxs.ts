@@ -10,7 +10,6 @@ import type { Format } from '../format.js'
 import { dequantizeGrouped } from '../grids.js'
 import { readHalf, writeHalf } from '../half.js'
 import { IQ4_NL } from '../types/iq4_nl.js'
-import { readUint32, writeUint32 } from './bytes.js'
 import { CodebookCodec, setSigns, sevenSignsOf, sixteenScales, withLastSign } from './codebook.js'
 
 /** The entries, as libggml's dequantizer has them. */
@@ -34,11 +33,12 @@ export const IQ2_XXS: Format = {
     const blocks = blocksOfBytes(IQ2_XXS, bytes)
     const codes = emptyCodes(IQ2_XXS, blocks)
     const { d, scales, q } = codes
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     for (let block = 0, at = 0; block < blocks; block++, at += 66) {
       d[block] = readHalf(bytes, at)
       for (let group = 0; group < 8; group++) {
         const from = at + 2 + 8 * group
-        const packed = readUint32(bytes, from + 4)
+        const packed = view.getUint32(from + 4, true)
         scales[8 * block + group] = 0.125 + 0.25 * (packed >>> 28)
         for (let vector = 0; vector < 4; vector++) {
           const i = 256 * block + 32 * group + 8 * vector
@@ -54,6 +54,7 @@ export const IQ2_XXS: Format = {
     const { d, scales, q } = codes
     const blocks = blocksOfCodes(IQ2_XXS, codes)
     const bytes = new Uint8Array(66 * blocks)
+    const view = new DataView(bytes.buffer)
     for (let block = 0, at = 0; block < blocks; block++, at += 66) {
       writeHalf(bytes, at, d[block])
       for (let group = 0; group < 8; group++) {
@@ -64,7 +65,7 @@ export const IQ2_XXS: Format = {
           bytes[to + vector] = codec.numberOf(q, i)
           packed |= sevenSignsOf(q, i) << (7 * vector)
         }
-        writeUint32(bytes, to + 4, packed)
+        view.setUint32(to + 4, packed, true)
       }
     }
     return bytes

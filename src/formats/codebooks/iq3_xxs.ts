@@ -11,7 +11,6 @@ import type { Format } from '../format.js'
 import { dequantizeGrouped } from '../grids.js'
 import { readHalf, writeHalf } from '../half.js'
 import { IQ4_NL } from '../types/iq4_nl.js'
-import { readUint32, writeUint32 } from './bytes.js'
 import { CodebookCodec, setSigns, sevenSignsOf, sixteenScales, withLastSign } from './codebook.js'
 
 /** The entries, as libggml's dequantizer has them. */
@@ -35,10 +34,11 @@ export const IQ3_XXS: Format = {
     const blocks = blocksOfBytes(IQ3_XXS, bytes)
     const codes = emptyCodes(IQ3_XXS, blocks)
     const { d, scales, q } = codes
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     for (let block = 0, at = 0; block < blocks; block++, at += 98) {
       d[block] = readHalf(bytes, at)
       for (let group = 0; group < 8; group++) {
-        const packed = readUint32(bytes, at + 66 + 4 * group)
+        const packed = view.getUint32(at + 66 + 4 * group, true)
         scales[8 * block + group] = 0.25 + 0.5 * (packed >>> 28)
         for (let vector = 0; vector < 4; vector++) {
           const i = 256 * block + 32 * group + 8 * vector
@@ -56,6 +56,7 @@ export const IQ3_XXS: Format = {
     const { d, scales, q } = codes
     const blocks = blocksOfCodes(IQ3_XXS, codes)
     const bytes = new Uint8Array(98 * blocks)
+    const view = new DataView(bytes.buffer)
     for (let block = 0, at = 0; block < blocks; block++, at += 98) {
       writeHalf(bytes, at, d[block])
       for (let group = 0; group < 8; group++) {
@@ -67,7 +68,7 @@ export const IQ3_XXS: Format = {
           bytes[to + 1] = codec.numberOf(q, i + 4)
           packed |= sevenSignsOf(q, i) << (7 * vector)
         }
-        writeUint32(bytes, at + 66 + 4 * group, packed)
+        view.setUint32(at + 66 + 4 * group, packed, true)
       }
     }
     return bytes
