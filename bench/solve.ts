@@ -108,24 +108,9 @@ class TimedProducts extends Products {
     super(cpu)
   }
 
-  override ofBuffers(
-    a: DeviceBuffer,
-    b: DeviceBuffer,
-    shape: readonly [number, number, number],
-    options: { transA?: boolean; transB?: boolean } = {},
-  ): Promise<DeviceBuffer> {
-    const { transA = false, transB = false } = options
-    return this.clock.product([...shape, transA, transB], () => super.ofBuffers(a, b, shape, options))
-  }
-
-  override gram(
-    x: DeviceBuffer,
-    size: readonly [number, number],
-    from: number,
-    width: number,
-  ): Promise<DeviceBuffer> {
-    const [rows, n] = size
-    return this.clock.product([width, rows, n - from, true, false], () => super.gram(x, size, from, width))
+  protected override product(...args: Parameters<Products['product']>): Promise<DeviceBuffer> {
+    const [, , , shape, { transA = false, transB = false }] = args
+    return this.clock.product([...shape, transA, transB], () => super.product(...args))
   }
 
   override errors(...args: Parameters<Products['errors']>): Promise<Float32Array> {

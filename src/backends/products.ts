@@ -1,8 +1,10 @@
 /** Matrix products of plain arrays or buffers on a device, for linear algebra between programs. */
-import { input, matmul, mul, type ProgramGraph, slice, sub, sum, type Tensor } from '../graph/index.js'
-import type { Backend, DeviceBuffer, Program } from './backend.js'
+import { input, matmul, mul, type ProgramGraph, sub, sum, type Tensor, transpose } from '../graph/index.js'
+import type { Backend, Buffers, DeviceBuffer, Program } from './backend.js'
 import { Programs } from './programs.js'
 
+/** Rows of a product whose errors are summed at once. */
+const rowsAtOnce = 512
 /** Operations from which on a product of arrays in the machine's memory is worth its way to a device and back. */
 const worthwhile = 1e9
 
@@ -69,7 +71,7 @@ export class Products implements ErrorSums {
     return this.product(this.backend, a, b, shape, options)
   }
 
-  private async product(
+  protected async product(
     backend: Backend,
     a: DeviceBuffer,
     b: DeviceBuffer,
@@ -84,18 +86,11 @@ export class Products implements ErrorSums {
     return (await program.run({ a, b })).y
   }
 
-  /** `width` rows of X'X, for X (rows, n), from row and column `from` on: (width, n - from). */
-  async gram(
-    x: DeviceBuffer,
-    [rows, n]: readonly [number, number],
-    from: number,
-    width: number,
-  ): Promise<DeviceBuffer> {
-    const program = await this.program(this.backend, `gram ${rows} ${n} ${from} ${width}`, () => {
-      const all = input([rows, n])
-      const columns = (to: number): Tensor => (from === 0 && to === n ? all : slice(all, 1, from, to))
-      const y = matmul(columns(from + width), columns(n), { transA: true })
-      return { inputs: { x: all }, outputs: { y } }
+  /** X', for X (rows, n). */
+  async transposed(x: DeviceBuffer, [rows, n]: readonly [number, number]): Promise<DeviceBuffer> {
+    const program = await this.program(this.backend, `transpose ${rows} ${n}`, () => {
+      const given = input([rows, n])
+      return { inputs: { x: given }, outputs: { y: transpose(given, [1, 0]) } }
     })
     return (await program.run({ x })).y
   }
@@ -106,52 +101,59 @@ export class Products implements ErrorSums {
     shape: readonly [number, number, number],
     { target, metric }: ErrorOptions = {},
   ): Promise<Float32Array> {
-    const key = `errors ${shape} ${target !== undefined} ${metric !== undefined}`
-    const found = await this.sums(key, { x, w, target, metric }, () => {
-      const { inputs, error, times } = errorGraph(shape, target !== undefined, metric !== undefined)
-      return { inputs, outputs: { y: times(error, error) } }
-    })
+    const found = await this.sums({ x, w, target, metric }, shape, ['y'], ({ inputs, error, times }) => ({
+      inputs,
+      outputs: { y: times(error, error) },
+    }))
     return found.y
   }
 
-  async stepErrors(
+  stepErrors(
     x: Float32Array,
     w: Float32Array,
     step: Float32Array,
     shape: readonly [number, number, number],
     { target, metric }: ErrorOptions,
   ): Promise<Record<'before' | 'both' | 'own', Float32Array>> {
-    const key = `step errors ${shape} ${target !== undefined} ${metric !== undefined}`
-    const found = await this.sums(key, { x, w, step, target, metric }, () => {
-      const { inputs, error, times } = errorGraph(shape, target !== undefined, metric !== undefined)
+    const names = ['before', 'both', 'own'] as const
+    return this.sums({ x, w, step, target, metric }, shape, names, ({ inputs, error, times }) => {
       const [, k, n] = shape
       const step = input([n, k])
       const gained = matmul(inputs.x, step, { transB: true })
       const outputs = { before: times(error, error), both: times(error, gained), own: times(gained, gained) }
       return { inputs: { ...inputs, step }, outputs }
     })
-    const { before, both, own } = found
-    return { before, both, own }
   }
 
   /**
-   * Runs a program with small outputs, which frees its memory: its intermediate values are as large as the inputs. Those are in the
-   * machine's memory, so it runs there.
+   * Runs a program with small outputs on some rows at a time, since its intermediate values have as many columns as there are outputs.
+   * The inputs are in the machine's memory, so it runs there.
    */
-  private async sums(
-    key: string,
-    values: Readonly<Record<string, Float32Array | undefined>>,
-    graph: () => ProgramGraph,
-  ): Promise<Record<string, Float32Array>> {
+  private async sums<Name extends string>(
+    values: Readonly<Record<string, Float32Array | undefined>> & { readonly x: Float32Array },
+    [rows, k, n]: readonly [number, number, number],
+    names: readonly Name[],
+    graph: (of: ReturnType<typeof errorGraph>) => ProgramGraph,
+  ): Promise<Record<Name, Float32Array>> {
     const backend = this.backend.host ?? this.backend
-    const program = await this.programs.get(key, () => backend.compile(graph(), false))
-    const given = Object.entries(values).flatMap(([name, array]) =>
-      array ? [[name, backend.upload(array)] as const] : [],
-    )
-    const out = await program.run(Object.fromEntries(given))
-    const found: Record<string, Float32Array> = {}
-    for (const [name, buffer] of Object.entries(out)) found[name] = await backend.download(buffer)
-    return found
+    const given: Buffers = {}
+    for (const [name, array] of Object.entries(values)) if (array) given[name] = backend.upload(array)
+    const { x, target, metric } = given
+    const found = Object.fromEntries(names.map((name) => [name, new Float32Array(rows)]))
+    for (let from = 0; from < rows; from += rowsAtOnce) {
+      const to = Math.min(rows, from + rowsAtOnce)
+      const key = `${names} ${to - from} ${k} ${n} ${target !== undefined} ${metric !== undefined}`
+      const program = await this.program(backend, key, () =>
+        graph(errorGraph([to - from, k, n], target !== undefined, metric !== undefined)),
+      )
+      const out = await program.run({
+        ...given,
+        x: backend.view(x, from * k, to * k),
+        ...(target && { target: backend.view(target, from * n, to * n) }),
+      })
+      for (const name of names) found[name].set(await backend.download(out[name]), from)
+    }
+    return found as Record<Name, Float32Array>
   }
 
   private program(backend: Backend, key: string, graph: () => ProgramGraph): Promise<Program> {

@@ -12,9 +12,10 @@
  */
 
 import type { ErrorSums } from '../backends/products.js'
+import type { Multiplier } from '../backends/triangular.js'
 import type { Codes, Format } from '../formats/format.js'
 import { gridOf, layoutOf } from '../formats/grids.js'
-import type { InputFactor, Multiplier } from './factor.js'
+import type { InputFactor } from './factor.js'
 import { roundCompensated } from './gptq.js'
 import { type RunPart, untimed } from './parts.js'
 import { refine } from './refine.js'

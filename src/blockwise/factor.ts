@@ -3,20 +3,20 @@
  * U = R^-1, in the order in which columns are rounded. In reversed order, that is the inverse of the usual Cholesky factor:
  * with A the matrix H in reversed order and A = L L', U read backwards is L^-1.
  *
- * Blocks of 128 columns: the triangle on the diagonal in plain loops in f64, the rest as matrix products.
+ * Halves of a matrix are factored one after the other, and theirs, down to 128 columns, which are plain loops in f64; what connects the
+ * halves is matrix products. The inverse takes the place of the matrix.
  */
-import { QuenchError } from '../errors.js'
 
-/** Multiplies row-major matrices. */
-export interface Multiplier {
-  /** a (m, k) times b (k, n); `transA`, `transB`: that operand is stored transposed. */
-  multiply(
-    a: Float32Array,
-    b: Float32Array,
-    shape: readonly [m: number, k: number, n: number],
-    options?: { readonly transA?: boolean; readonly transB?: boolean },
-  ): Promise<Float32Array>
-}
+import {
+  copyPart,
+  lowerTimes,
+  type Multiplier,
+  pastePart,
+  subtractGram,
+  type Triangle,
+  timesTriangle,
+} from '../backends/triangular.js'
+import { QuenchError } from '../errors.js'
 
 /** The factor of second moments that rounding needs, and the order of columns. */
 export interface InputFactor {
@@ -26,9 +26,8 @@ export interface InputFactor {
   readonly inverse: Float32Array
 }
 
+/** Columns of a triangle that is factored in loops. */
 const block = 128
-/** Rows updated at once. */
-const chunk = 1024
 
 /** Added to every diagonal, as a share of its mean, for inputs that are always zero. */
 const least = 1e-6
@@ -76,46 +75,40 @@ export async function factorize(moments: Float32Array, products: Multiplier): Pr
     const row = order[n - 1 - i] * n
     for (let j = 0; j <= i; j++) a[i * n + j] = moments[row + order[n - 1 - j]]
   }
-  const diagonals = await cholesky(a, n, products)
-  const inverse = await invertLower(a, n, diagonals, products)
-  return { order, inverse: inverse.reverse() }
+  await invertFactor(a, n, 0, n, products)
+  return { order, inverse: a.reverse() }
 }
 
-/** Replaces the lower triangle of A by L. Returns the inverses of the triangles on the diagonal, f32, (size, size) each. */
-async function cholesky(a: Float32Array, n: number, products: Multiplier): Promise<Float32Array[]> {
-  const diagonals: Float32Array[] = []
-  for (let from = 0; from < n; from += block) {
-    const size = Math.min(block, n - from)
-    const to = from + size
-    diagonals.push(factorTriangle(a, n, from, size))
-    const below = n - to
-    if (below === 0) break
-    const panel = await products.multiply(
-      copyPart(a, n, to, below, from, size),
-      diagonals.at(-1)!,
-      [below, size, size],
-      {
-        transB: true,
-      },
-    )
-    pastePart(panel, a, n, to, below, from, size)
-    for (let row = 0; row < below; row += chunk) {
-      const rows = Math.min(chunk, below - row)
-      const reach = row + rows
-      const own = panel.subarray(row * size, reach * size)
-      const change = await products.multiply(own, panel.subarray(0, reach * size), [rows, size, reach], {
-        transB: true,
-      })
-      for (let r = 0; r < rows; r++)
-        for (let j = 0, at = (to + row + r) * n + to, c = r * reach; j <= row + r; j++)
-          a[at + j] -= change[c + j]
-    }
+/**
+ * Replaces a lower triangle of A, (size, size), from row and column `from` on, by L^-1, where A = L L'. With halves 1 and 2:
+ * L_21 = A_21 L_11^-T, L_22 that of A_22 - L_21 L_21', and (L^-1)_21 = -L_22^-1 L_21 L_11^-1.
+ */
+async function invertFactor(
+  a: Float32Array,
+  n: number,
+  from: number,
+  size: number,
+  products: Multiplier,
+): Promise<void> {
+  if (size <= block) {
+    invertTriangle(a, n, from, size)
+    return
   }
-  return diagonals
+  const half = block * Math.ceil(size / (2 * block))
+  const [middle, rest] = [from + half, size - half]
+  await invertFactor(a, n, from, half, products)
+  const first: Triangle = { values: a, n, from, size: half, side: 'lower' }
+  const below = await timesTriangle(copyPart(a, n, middle, rest, from, half), first, products, true)
+  await subtractGram(below, half, a, n, middle, products)
+  await invertFactor(a, n, middle, rest, products)
+  const second: Triangle = { values: a, n, from: middle, size: rest, side: 'lower' }
+  const found = await lowerTimes(second, await timesTriangle(below, first, products), products)
+  for (let i = 0; i < found.length; i++) found[i] = -found[i]
+  pastePart(found, a, n, middle, rest, from, half)
 }
 
-/** Factors the triangle at (from, from) in place and returns its inverse. */
-function factorTriangle(a: Float32Array, n: number, from: number, size: number): Float32Array {
+/** The same in loops. @throws QuenchError if the moments are not positive definite */
+function invertTriangle(a: Float32Array, n: number, from: number, size: number): void {
   const l = new Float64Array(size * size)
   for (let i = 0; i < size; i++)
     for (let j = 0; j <= i; j++) {
@@ -126,7 +119,6 @@ function factorTriangle(a: Float32Array, n: number, from: number, size: number):
           'the second moments of its inputs are not positive definite, as those of activations that are infinite or not numbers',
         )
       l[i * size + j] = i === j ? Math.sqrt(value) : value / l[j * size + j]
-      a[(from + i) * n + from + j] = l[i * size + j]
     }
   const inverse = new Float64Array(size * size)
   for (let i = 0; i < size; i++) {
@@ -137,62 +129,6 @@ function factorTriangle(a: Float32Array, n: number, from: number, size: number):
       for (let j = 0; j <= k; j++) row[j] -= share * inverse[k * size + j]
     }
     for (let j = 0; j <= i; j++) row[j] /= l[i * size + i]
+    a.set(row.subarray(0, i + 1), (from + i) * n + from)
   }
-  return Float32Array.from(inverse)
-}
-
-/** L^-1, (n, n), zero above the diagonal. */
-async function invertLower(
-  l: Float32Array,
-  n: number,
-  diagonals: readonly Float32Array[],
-  products: Multiplier,
-): Promise<Float32Array> {
-  const inverse = new Float32Array(n * n)
-  for (const [b, own] of diagonals.entries()) {
-    const from = b * block
-    const size = Math.min(block, n - from)
-    pastePart(own, inverse, n, from, size, from, size)
-    if (b === 0) continue
-    // Row block of L^-1 to the left of the diagonal: -L_bb^-1 (L_b,left L^-1_left)
-    const left = await products.multiply(copyPart(l, n, from, size, 0, from), inverse.subarray(0, from * n), [
-      size,
-      from,
-      n,
-    ])
-    const row = await products.multiply(own, left, [size, size, n])
-    for (let r = 0; r < size; r++)
-      for (let j = 0, at = (from + r) * n; j < from; j++) inverse[at + j] = -row[r * n + j]
-  }
-  return inverse
-}
-
-/** Copies a range of rows and columns of a matrix with n columns. */
-export function copyPart(
-  a: Float32Array,
-  n: number,
-  row: number,
-  rows: number,
-  column: number,
-  columns: number,
-): Float32Array {
-  const part = new Float32Array(rows * columns)
-  for (let r = 0; r < rows; r++) {
-    const at = (row + r) * n + column
-    part.set(a.subarray(at, at + columns), r * columns)
-  }
-  return part
-}
-
-/** Copies such a part back. */
-export function pastePart(
-  part: Float32Array,
-  a: Float32Array,
-  n: number,
-  row: number,
-  rows: number,
-  column: number,
-  columns: number,
-): void {
-  for (let r = 0; r < rows; r++) a.set(part.subarray(r * columns, (r + 1) * columns), (row + r) * n + column)
 }

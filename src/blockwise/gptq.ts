@@ -3,16 +3,18 @@
  * not rounded yet compensate for the output error of each, in the metric of the second moments H = X'X of the inputs. The grids of
  * the groups are fixed.
  *
- * With U of factor.ts, after column i in its order, w_j -= (w_i - w'_i) / U_ii * U_ij for j > i: at once within a block of
- * columns, and by a matrix product for all columns before the block.
+ * With U of factor.ts, after column i in its order, w_j -= (w_i - w'_i) / U_ii * U_ij for j > i: at once within a panel of columns, by
+ * a matrix product for the rest of a block of panels when the panel is done, and by another for all later columns when the block is.
  */
+
+import { copyPart, type Multiplier, pastePart } from '../backends/triangular.js'
 import type { Grid } from '../formats/format.js'
-import { copyPart, type InputFactor, type Multiplier, pastePart } from './factor.js'
+import type { InputFactor } from './factor.js'
 import type { RoundPanel } from './panels.js'
 import { type RowPool, thisThread } from './row-pool.js'
 
-/** Columns of a block. */
-const block = 128
+/** Columns whose errors reach each other panel by panel, and columns of a panel. */
+const [block, panel] = [512, 128]
 /** Rows processed at once. */
 const chunk = 1024
 
@@ -46,47 +48,61 @@ async function roundRows(
 ): Promise<void> {
   const n = order.length
   const groupSize = weights.length / grid.scales.length
-  /** Errors of the columns rounded so far, in their order; those of others are 0. */
-  const errors = new Float32Array(rows * n)
-  for (let from = 0; from < n; from += block) {
-    const size = Math.min(block, n - from)
+  /** The values of some rows of a matrix with `width` columns at these columns of them. */
+  const gathered = (values: Float32Array, width: number, at: Int32Array, first: number, count: number) => {
+    const part = new Float32Array(count * at.length)
+    for (let r = 0, to = 0; r < count; r++)
+      for (let i = 0, start = (row + first + r) * width; i < at.length; i++, to++)
+        part[to] = values[start + at[i]]
+    return part
+  }
+  /** The weights yet to be rounded, in the order of the factor. */
+  const left = gathered(weights, n, order, 0, rows)
+  /** Rounds the columns from `from` on of all rows, and returns their errors, (rows, size). */
+  const roundPanel = async (from: number, size: number): Promise<Float32Array> => {
+    const errors = new Float32Array(rows * size)
     const columns = order.subarray(from, from + size)
     const groups = columns.map((column) => Math.floor(column / groupSize))
-    /** The values of some rows of a matrix with `width` columns at these columns of them. */
-    const gathered = (values: Float32Array, width: number, at: Int32Array, first: number, count: number) => {
-      const part = new Float32Array(count * size)
-      for (let r = 0, to = 0; r < count; r++)
-        for (let i = 0, start = (row + first + r) * width; i < size; i++, to++)
-          part[to] = values[start + at[i]]
-      return part
-    }
-    const felt =
-      from > 0
-        ? await products.multiply(errors, copyPart(inverse, n, 0, n, from, size), [rows, n, size])
-        : undefined
     await pool.run(
       rows,
-      (first, count): RoundPanel => {
-        const left = gathered(weights, n, columns, first, count)
-        if (felt) for (let i = 0, at = first * size; i < left.length; i++, at++) left[i] -= felt[at]
-        return {
-          kind: 'round',
-          rows: count,
-          width: size,
-          levels: grid.levels,
-          inverse: copyPart(inverse, n, from, size, from, size),
-          left,
-          scales: gathered(grid.scales, n / groupSize, groups, first, count),
-          mins: grid.mins && gathered(grid.mins, n / groupSize, groups, first, count),
-        }
-      },
+      (first, count): RoundPanel => ({
+        kind: 'round',
+        rows: count,
+        width: size,
+        levels: grid.levels,
+        inverse: copyPart(inverse, n, from, size, from, size),
+        left: copyPart(left, n, first, count, from, size),
+        scales: gathered(grid.scales, n / groupSize, groups, first, count),
+        mins: grid.mins && gathered(grid.mins, n / groupSize, groups, first, count),
+      }),
       (first, rounded) => {
         const count = rounded.q.length / size
-        pastePart(rounded.errors, errors, n, first, count, from, size)
+        errors.set(rounded.errors, first * size)
         for (let r = 0, i = 0; r < count; r++)
           for (let k = 0, start = (row + first + r) * n; k < size; k++, i++)
             q[start + columns[k]] = rounded.q[i]
       },
     )
+    return errors
+  }
+  /** Lets the columns from `to` to `end` compensate for the errors, (rows, size), of those before them. */
+  const compensate = async (errors: Float32Array, to: number, end: number): Promise<void> => {
+    if (to === end) return
+    const size = errors.length / rows
+    const part = copyPart(inverse, n, to - size, size, to, end - to)
+    const felt = await products.multiply(errors, part, [rows, size, end - to])
+    for (let r = 0, i = 0; r < rows; r++)
+      for (let at = r * n + to, last = r * n + end; at < last; at++, i++) left[at] -= felt[i]
+  }
+  for (let from = 0; from < n; from += block) {
+    const end = Math.min(n, from + block)
+    const errors = new Float32Array(rows * (end - from))
+    for (let column = from; column < end; column += panel) {
+      const size = Math.min(panel, end - column)
+      const own = await roundPanel(column, size)
+      await compensate(own, column + size, end)
+      pastePart(own, errors, end - from, 0, rows, column - from, size)
+    }
+    await compensate(errors, end, n)
   }
 }

@@ -62,8 +62,18 @@ export class MomentSums {
     )
     const n = x.length / tokens
     this.n = n
-    for (let from = 0, i = 0; from < n; from += panel, i++) {
-      const part = await products.gram(x, [tokens, n], from, Math.min(panel, n - from))
+    // A product of rows with rows is faster than one of columns with columns, and rows are parts of the array.
+    const columns = await products.transposed(x, [tokens, n])
+    const between = (column: number, to: number): DeviceBuffer =>
+      backend.view(columns, column * tokens, to * tokens)
+    for (let first = 0, i = 0; first < n; first += panel, i++) {
+      const last = Math.min(n, first + panel)
+      const part = await products.ofBuffers(
+        between(first, last),
+        between(first, n),
+        [last - first, tokens, n - first],
+        { transB: true },
+      )
       if (panels[i]) backend.add(panels[i], part)
       else panels.push(part)
     }

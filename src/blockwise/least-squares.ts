@@ -2,7 +2,9 @@
  * The step from a matrix W, (out, n), to the least-squares solution for its target products, regularized towards the matrix:
  * (Y'X - W X'X) H^-1, with H the moments X'X shrunk towards their diagonal.
  */
-import type { InputFactor, Multiplier } from './factor.js'
+
+import { type Multiplier, timesTriangle } from '../backends/triangular.js'
+import type { InputFactor } from './factor.js'
 
 /** Rows processed at once. */
 const chunk = 1024
@@ -57,12 +59,12 @@ async function timesInverse(
   products: Multiplier,
 ): Promise<Float32Array> {
   const n = order.length
-  const shape = [rows.length / n, n, n] as const
+  const factor = { values: inverse, n, from: 0, size: n, side: 'upper' } as const
   const ordered = new Float32Array(rows.length)
   for (let from = 0; from < rows.length; from += n)
     for (let i = 0; i < n; i++) ordered[from + i] = rows[from + order[i]]
-  const half = await products.multiply(ordered, inverse, shape, { transB: true })
-  const whole = await products.multiply(half, inverse, shape)
+  const half = await timesTriangle(ordered, factor, products, true)
+  const whole = await timesTriangle(half, factor, products)
   for (let from = 0; from < rows.length; from += n)
     for (let i = 0; i < n; i++) ordered[from + order[i]] = whole[from + i]
   return ordered

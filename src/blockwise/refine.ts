@@ -12,10 +12,11 @@
  * these columns at once. With G, the slopes G (W' - T) H of 64 rows are a product, and another one updates those of later columns when
  * the columns are done.
  */
+
+import { copyPart, type Multiplier, pastePart } from '../backends/triangular.js'
 import type { Codes, GridLayout } from '../formats/format.js'
 import { Coordinates } from './coordinates.js'
 import { inDescent, panelColumns } from './descent.js'
-import { copyPart, type Multiplier, pastePart } from './factor.js'
 import type { RefinePanel } from './panels.js'
 import { type RowPool, thisThread } from './row-pool.js'
 

@@ -1,6 +1,6 @@
 /** Matrix products in plain loops, for tests that need no native library. */
 import type { ErrorSums } from '../../src/backends/products.js'
-import type { Multiplier } from '../../src/blockwise/factor.js'
+import type { Multiplier } from '../../src/backends/triangular.js'
 
 const multiply: Multiplier['multiply'] = async (a, b, [m, k, n], { transA = false, transB = false } = {}) => {
   const y = new Float32Array(m * n)
