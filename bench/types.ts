@@ -3,9 +3,9 @@
  * own predictions on held-out text as libllama computes them. Each trained file is set against plain PTQ of its type, and against
  * the best PTQ file of any type that is no larger.
  *
- *   npx tsx bench/types.ts [MODEL.gguf] [--data TEXT] [--types LIST] [--long LIST --time 20m] [--folder FOLDER] [--json]
+ *   npx tsx bench/types.ts [MODEL.gguf] [--data TEXT] [--types LIST] [--train LIST] [--long LIST --time 20m] [--folder FOLDER] [--json]
  *
- * By default the model that ships, with the demo's training. Types of --long train for --time on more text. Files in the folder are kept and reused, so an interrupted run goes on.
+ * By default the model that ships, with the demo's training of every type that trains, or of those of --train. Types of --long train for --time on more text. Files in the folder are kept and reused, so an interrupted run goes on.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -35,6 +35,7 @@ const { values, positionals } = parseArgs({
     data: { type: 'string', default: 'models/quench-5m.test.txt' },
     tokens: { type: 'string', default: '16384' },
     types: { type: 'string' },
+    train: { type: 'string' },
     long: { type: 'string', default: '' },
     time: { type: 'string', default: '20m' },
     'long-tokens': { type: 'string', default: '393216' },
@@ -50,6 +51,7 @@ const { folder } = values
 const unrounded = new Set(['F32', 'F16', 'BF16', 'COPY'])
 const list = (names: string): string[] => names.toUpperCase().split(',').filter(Boolean)
 const types = values.types ? list(values.types) : quantizedTypes.filter((type) => !unrounded.has(type))
+const trained = values.train === undefined ? trainableTypes : list(values.train)
 const long = new Set(list(values.long))
 const text = {
   tokens: Number(values['train-tokens']),
@@ -94,7 +96,7 @@ async function makeAll(): Promise<Made[]> {
     if (!needsMatrix(type)) await add(type, 'PTQ', (path) => quantizeFile(model, path, type))
     if (usesImportance(type))
       await add(type, 'imatrix', (path) => quantizeFile(model, path, type, { imatrix }))
-    if (!trainableTypes.includes(type)) continue
+    if (!trained.includes(type)) continue
     const spent = long.has(type)
       ? {
           seconds: parseSeconds(values.time),

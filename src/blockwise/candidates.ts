@@ -66,8 +66,8 @@ export interface Chosen {
 /** Most elements of a product at once, for matrices with many rows. */
 const rowsOfProducts = 1 << 24
 
-/** Number of times that every number of a matrix is visited; the first two gain most (LOG.md). */
-const sweeps = 4
+/** Sweeps over all columns of a matrix; the first two gain most (LOG.md). */
+const sweeps = 3
 
 /**
  * @param weights in full precision, (out, in)
