@@ -1,7 +1,6 @@
 /**
  * Visits the stored numbers of a matrix row by row, within a panel of columns (refine.ts): each is set to the value on the file's grid
- * that minimizes the error with all others fixed. The loops over columns are kernels (descent.wat,
- * vectors.wat).
+ * that minimizes the error with all others fixed. Work on columns is done by kernels (descent.wat, vectors.wat).
  */
 import type { Codes, Factor, GridLayout } from '../formats/format.js'
 import { roundScale } from '../formats/stored-scale.js'

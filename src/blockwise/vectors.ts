@@ -1,13 +1,12 @@
 /**
  * Coordinate descent on the codes of a codebook: a vector of four or eight codes is set to the entry and signs that minimize the error with
  * all other numbers of the row fixed. In units of the scale, with o the unrounded optimum of the vector and H its part of the metric, the
- * error of a vector c is (c - o)' H (c - o). Entries are ranked by the diagonal of H; the exact error decides among the best of them and the
- * present codes, so it never grows. The best are at least eight, some twenty on average: all that the worst of eight classes' best does not
- * surpass. Work on rows is a kernel (vectors.wat).
+ * error of a vector c is (c - o)' H (c - o). Entries are ranked by the diagonal of H; the exact error decides among the eight best of them
+ * and the present codes, so it never grows. Work on rows is a kernel (vectors.wat).
  */
 import type { Codebook } from '../formats/format.js'
 import { instantiate } from '../formats/wasm.js'
-import { inDescent, kernel as descent, panelColumns } from './descent.js'
+import { kernel as descent, inDescent, panelColumns } from './descent.js'
 import { vectorsWasm } from './vectors-wasm.js'
 
 /** Bounds of columns are multiples of eight. */
@@ -31,8 +30,7 @@ const inInverses = new Float32Array(buffer, 437_248, panelColumns * largestVecto
 /** Loads a codebook for a panel of `width` columns, whose part of H is in the memory of descent.ts. */
 export function enterVectors({ size, entries, evenSigns }: Codebook, width: number): void {
   for (let entry = 0, at = 0; at < entries.length; entry++)
-    for (let i = 0; i < size; i++, at++)
-      inEntries[((entry >> 2) * size + i) * 4 + (entry & 3)] = entries[at]
+    for (let i = 0; i < size; i++, at++) inEntries[((entry >> 2) * size + i) * 4 + (entry & 3)] = entries[at]
   for (let column = 0; column < width; column += size) invert(column, size, width)
   kernel.enter(width, size, entries.length / size, evenSigns ? 1 : 0)
 }
