@@ -6,6 +6,7 @@ const { parseWat } = await wabt()
 for (const [path, name] of [
   ['backends/cpu/kernel', 'kernelWasm'],
   ['blockwise/descent', 'descentWasm'],
+  ['blockwise/vectors', 'vectorsWasm'],
   ['quantize/search/fit', 'fitWasm'],
 ]) {
   const source = new URL(`../src/${path}.wat`, import.meta.url)

@@ -1,11 +1,11 @@
 /**
  * Visits the stored numbers of a matrix row by row, within a panel of columns (refine.ts): each is set to the value on the file's grid
- * that minimizes the error with all others fixed. The loops over columns are a kernel (descent.wat).
+ * that minimizes the error with all others fixed. Work on columns is done by kernels (descent.wat, vectors.wat).
  */
 import type { Codes, Factor, GridLayout } from '../formats/format.js'
 import { roundScale } from '../formats/stored-scale.js'
 import { inDescent, kernel, loadLevels } from './descent.js'
-import { Vectors } from './vectors.js'
+import { enterVectors, improveVectors } from './vectors.js'
 
 /** A scale that would change by less than this share is left as it is, to save time. */
 const smallest = 0.004
@@ -20,7 +20,6 @@ export class Coordinates {
   private column = 0
   private width = 0
   private levels: ReturnType<typeof loadLevels> = [0, 0, 0]
-  private vectors: Vectors | undefined
   /** The kernel's memory of a row. */
   private q = inDescent.codes
   private changes = inDescent.moved
@@ -49,7 +48,7 @@ export class Coordinates {
       inDescent.diagonal[j] = this.h[at + j]
     }
     const { codebook } = this.layout
-    this.vectors = codebook && new Vectors(codebook, width)
+    if (codebook) enterVectors(codebook, width)
   }
 
   /**
@@ -83,7 +82,7 @@ export class Coordinates {
   }
 
   private improveCodes(from: number, to: number, scale: number): void {
-    if (this.vectors) this.vectors.improve(from, to, scale)
+    if (this.layout.codebook) improveVectors(from, to, scale)
     else kernel.improveCodes(from, to, this.width, scale, ...this.levels)
   }
 

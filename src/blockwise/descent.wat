@@ -4,11 +4,11 @@
 ;;        0 H of the panel, (width, width), or U of rounding    262144 slopes, or the weights yet to be rounded    263168 direction
 ;;   264192 codes    265216 changes of weights, or errors of rounding    266240 diagonal of H    267264 H times the direction
 ;;   268288 unrounded optimum    269312 scales    270336 minimums    271360 for each level of a table but the lowest, the middle between
-;;   it and the one below and their distance    272384 a vector of codes
+;;   it and the one below and their distance    272384 a vector of codes    273408 and on: see vectors.wat
 ;;
 ;; Widths and bounds of columns are multiples of four, but for that of `round`. `npx tsx scripts/wasm.ts` makes descent-wasm.ts from it.
 (module
-  (memory (export "memory") 5)
+  (memory (export "memory") 7)
 
   ;; The levels nearest to four values: the integers from `lo` to `hi`, or with `steps` above 0 those of the table.
   (func $nearest (param $x v128) (param $lo f32) (param $hi f32) (param $steps i32) (result v128)

@@ -5,11 +5,13 @@ import wabt from 'wabt'
 import { sumOfSquares } from '../../src/backends/cpu/kernel.js'
 import { kernelWasm } from '../../src/backends/cpu/kernel-wasm.js'
 import { descentWasm } from '../../src/blockwise/descent-wasm.js'
+import { vectorsWasm } from '../../src/blockwise/vectors-wasm.js'
 import { fitWasm } from '../../src/quantize/search/fit-wasm.js'
 
 test.each([
   ['backends/cpu/kernel.wat', kernelWasm],
   ['blockwise/descent.wat', descentWasm],
+  ['blockwise/vectors.wat', vectorsWasm],
   ['quantize/search/fit.wat', fitWasm],
 ])('%s is what is run', async (path, assembled) => {
   const { parseWat } = await wabt()

@@ -1,6 +1,11 @@
-/** Descent on the codes of codebooks: the error falls, codes stay in the codebook, and vectors are the nearest ones that can be stored. */
+/**
+ * Descent on the codes of codebooks: the error falls, codes stay in the codebook, vectors are the nearest ones that can be stored, and where
+ * columns go together the best of the eight that the diagonal ranks first.
+ */
 import { describe, expect, it } from 'vitest'
+import { inDescent } from '../../src/blockwise/descent.js'
 import { type Metric, refine } from '../../src/blockwise/refine.js'
+import { enterVectors, improveVectors } from '../../src/blockwise/vectors.js'
 import type { Codes, Format } from '../../src/formats/format.js'
 import { formats } from '../../src/formats/table.js'
 import { Random } from '../../src/random.js'
@@ -79,6 +84,49 @@ describe.each(withCodebook)('refine of $name', (format) => {
     expect(found / best).toBeLessThan(codebook.evenSigns ? 1.02 : 1.00001)
   })
 })
+
+describe.each(withCodebook.filter(({ vectors }) => !vectors!.codebook.evenSigns))(
+  'a vector of $name',
+  (format) => {
+    const { codebook, levels } = format.vectors!
+    const { size, entries } = codebook
+
+    it('is the best of eight where columns go together', () => {
+      const random = new Random(11)
+      for (let trial = 0; trial < 50; trial++) {
+        // The first vector of eight columns; others are apart from it.
+        const metric = moments(8, random)
+        for (let i = 0; i < 64; i++) if (i % 8 >= size !== i >= 8 * size) metric[i] = 0
+        const target = Array.from({ length: 8 }, () => (random.normal() * levels.hi) / 2)
+        const before = Array.from({ length: 8 }, (_, i) => entries[i % size])
+        inDescent.block.set(metric)
+        for (let i = 0; i < 8; i++) {
+          inDescent.diagonal[i] = metric[9 * i]
+          inDescent.codes[i] = before[i]
+          inDescent.slope[i] = 0
+          for (let j = 0; j < 8; j++) inDescent.slope[i] += 0.5 * metric[8 * i + j] * (before[j] - target[j])
+        }
+        enterVectors(codebook, 8)
+        improveVectors(0, 8, 0.5)
+        const errorOf = (codes: ArrayLike<number>): number => {
+          let error = 0
+          for (let i = 0; i < size; i++)
+            for (let j = 0; j < size; j++)
+              error += (codes[i] - target[i]) * metric[8 * i + j] * (codes[j] - target[j])
+          return error
+        }
+        const ranked = Array.from({ length: entries.length / size }, (_, entry) => {
+          const codes = target.slice(0, size).map((t, i) => Math.sign(t) * entries[entry * size + i])
+          const rank = codes.reduce((sum, code, i) => sum + metric[9 * i] * (code - target[i]) ** 2, 0)
+          return { codes, rank }
+        }).sort((a, b) => a.rank - b.rank)
+        const errors = ranked.slice(0, 8).map(({ codes }) => errorOf(codes))
+        const least = Math.min(errorOf(before), ...errors)
+        expect(Math.abs(errorOf(inDescent.codes) / least - 1)).toBeLessThan(1e-5)
+      }
+    })
+  },
+)
 
 /** The least error of eight codes, over all entries and all signs that can be stored. */
 function leastError(

@@ -6,7 +6,7 @@ import type { Codebook, GridLayout } from '../format.js'
 import { tableOf } from '../levels.js'
 
 /** Codes whose signs are stored together. */
-export const signedTogether = 8
+const signedTogether = 8
 
 /** Packs and unpacks the codes of a codebook. */
 export class CodebookCodec {
