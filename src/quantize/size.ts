@@ -5,6 +5,7 @@
 import { encodeHeader } from '../gguf/encode.js'
 import { alignmentOf, padded, tensorSize } from '../gguf/header.js'
 import { type Gguf, type GgufValue, Metadata, type TensorInfo } from '../gguf/index.js'
+import { hasZero } from '../gguf/stored-strings.js'
 import type { PlannedTensor } from '../llama/index.js'
 import { scaledTensors } from '../models/tensor-formats.js'
 import { scaleTensor } from './by-recipe.js'
@@ -80,7 +81,7 @@ function outputMetadata(gguf: Gguf, added: ReadonlyMap<string, GgufValue>): Meta
   for (const [key, value] of gguf.metadata) {
     if (splitKeys.includes(key)) continue
     if (value.type === 'string') metadata.set(key, { ...value, value: cText(value.value) })
-    else if (value.type === 'array' && value.itemType === 'string')
+    else if (value.type === 'array' && value.itemType === 'string' && hasZero(value))
       metadata.set(key, { ...value, value: value.value.map(cText) })
     else metadata.set(key, value)
   }
