@@ -221,6 +221,8 @@ test('what is wrong is told in one line', async () => {
   await otherVocabulary(other)
   const short = join(folder, 'short.gguf')
   await writeFile(short, (await readFile(model)).subarray(0, 50_000))
+  const named = join(folder, 'text.gguf')
+  await writeFile(named, await readFile(text))
   const before = await readdir(folder)
   for (const [args, code, problem] of [
     [[q4], 2, /there is no text: name one with --data .* or --reference/],
@@ -242,7 +244,7 @@ test('what is wrong is told in one line', async () => {
     [[q4, '-r', model, '-d', text, '--gpu-layers', '-2'], 2, /--gpu-layers.*whole number/],
     [[q4, '-r', model, '-d', join(folder, 'none.txt')], 1, /none\.txt: no such file/],
     [[join(folder, 'none.gguf'), '-r', model, '-d', text], 1, /none\.gguf: no such file/],
-    [[text, '-r', model, '-d', text], 1, /text\.txt: this is not a GGUF file/],
+    [[named, '-r', model, '-d', text], 1, /text\.gguf: this is not a GGUF file/],
     [[short, '-r', model, '-d', text], 1, /short\.gguf: .*truncated/],
     [[other, '-r', model, '-d', text], 1, /other\.gguf: token 0 .*cannot be compared/],
   ] as const) {
