@@ -113,3 +113,6 @@ const jsonEscape = (unit: string): string => `\\u${unit.charCodeAt(0).toString(1
 /** A standard error, in the unit of the value before it; unknown for a single window. */
 export const plusMinus = (se: number, digits: number): string =>
   `± ${Number.isFinite(se) ? se.toFixed(digits) : 'unknown'}`
+
+/** Output of a native library as part of a sentence; it may include untrusted text from the file. */
+export const oneLine = (text: string): string => plain(text.replace(/\s+/g, ' ').trim(), 300)

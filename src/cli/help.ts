@@ -1,5 +1,6 @@
 /** Layout of the help: groups, wrapping at the terminal's width, llama.cpp's option names, examples and environment variables. */
-import type { Command, Help, Option } from 'commander'
+import { createRequire } from 'node:module'
+import { Command, type Help, type Option } from 'commander'
 import { alsoCalled } from './spellings.js'
 import { print } from './terminal/print.js'
 import { bold, columnsOf, wrapped } from './terminal/style.js'
@@ -39,7 +40,7 @@ const boxWrap = (text: string, width: number): string =>
     .join('\n')
 
 /** Configures the program; its commands inherit this. */
-export function configureHelp(program: Command): void {
+function configureHelp(program: Command): void {
   program
     .configureHelp({ optionTerm, formatItem, boxWrap })
     .configureOutput({ getOutHelpWidth: helpWidth, writeOut: printHelp, outputError: () => {} })
@@ -83,7 +84,7 @@ const environment: readonly (readonly [name: string, what: string])[] = [
 ]
 
 /** The end of `quench --help`. */
-export function programHelp(): string {
+function programHelp(): string {
   const longest = environment.reduce((most, [name]) => Math.max(most, name.length), 0)
   const helper = { helpWidth: helpWidth() } as Help
   const lines = environment.map(([name, what]) => formatItem(name, longest, what, helper))
@@ -95,4 +96,17 @@ export function programHelp(): string {
     'quench train model-f16.gguf --type Q4_0',
   ]
   return ['', 'Environment variables:', ...lines, helpEnd([note], examples)()].join('\n')
+}
+
+const { version, description } = createRequire(import.meta.url)('../../package.json') as {
+  version: string
+  description: string
+}
+
+/** The program without commands. */
+export function emptyProgram(): Command {
+  const program = new Command('quench').description(description).version(version).exitOverride()
+  configureHelp(program)
+  program.addHelpText('after', programHelp)
+  return program
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The command. Every sub-command has a file that declares its options and imports its implementation in the action, so that
- * `quench inspect` never loads a native library.
+ * `quench inspect` never loads a native library. Only the file of the command that was typed is loaded.
  *
  * Exit codes: 0 success, 1 failure, 2 usage error, 130 on SIGINT, 143 on SIGTERM and SIGHUP. An error is printed as one line on
  * standard error, and with `--json` also as a document `{ error: { message, exitCode } }` on standard output. `QUENCH_DEBUG` adds the
@@ -13,14 +13,17 @@ import { removeTemporaryFiles, systemError } from '../files.js'
 import { plural } from '../format.js'
 import { warningType } from '../notices.js'
 import { commandName } from './command-name.js'
-import { handleSignals, interruption } from './interrupt.js'
-import { createProgram } from './program.js'
+import { programFor } from './one-command.js'
 import { hintFor, translated } from './spellings.js'
+import { handleSignals, interruption } from './terminal/interrupt.js'
 import { printError, printJson, printNote, printStack, printWarning } from './terminal/print.js'
 import { clearProgress, endProgress, type ProgressMode, setProgress } from './terminal/progress.js'
 
 const args = translated(process.argv.slice(2))
-const program = createProgram()
+// The process for libllama loads while this one does.
+if (args[0] === 'quantize' && !args.includes('--help') && !args.includes('-h'))
+  void import('../llama/native-process.js').then(({ startNativeProcess }) => startNativeProcess())
+const program = await programFor(args[0])
 program.hook('preAction', async (_, command) => {
   const { threads, gpuLayers, progress } = command.opts<{
     threads?: number

@@ -6,7 +6,7 @@ import { humanBytes, plural } from '../format.js'
 import type { Need } from '../names/choose.js'
 import type { PullOptions, ResolvedModel } from '../names/resolve.js'
 import { statIfThere } from '../system-errors.js'
-import { sayWhenEnded } from './interrupt.js'
+import { sayWhenEnded } from './terminal/interrupt.js'
 import { printNote, printWarning } from './terminal/print.js'
 import { clearProgress, eventLine } from './terminal/progress.js'
 

@@ -1,6 +1,5 @@
 /** Declares the command line: all commands with their options and actions. */
-import { createRequire } from 'node:module'
-import { Command } from 'commander'
+import type { Command } from 'commander'
 import { addAdvise } from './advise/advise.js'
 import { addCatalogue } from './advise/catalogue.js'
 import { addMeasurements } from './advise/measurements.js'
@@ -12,7 +11,7 @@ import { addConvert } from './convert.js'
 import { addDemo } from './demo.js'
 import { addDoctor } from './doctor.js'
 import { addEval } from './eval/eval.js'
-import { configureHelp, programHelp } from './help.js'
+import { emptyProgram } from './help.js'
 import { addImatrix } from './imatrix.js'
 import { addInspect } from './inspect.js'
 import { addAddTo } from './publish/add-to.js'
@@ -21,15 +20,8 @@ import { addPull } from './pull.js'
 import { addQuantize } from './quantize/quantize.js'
 import { addTrain } from './train/train.js'
 
-const { version, description } = createRequire(import.meta.url)('../../package.json') as {
-  version: string
-  description: string
-}
-
 export function createProgram(): Command {
-  const program = new Command('quench').description(description).version(version).exitOverride()
-  configureHelp(program)
-  program.addHelpText('after', programHelp)
+  const program = emptyProgram()
   addInspect(program)
   addConvert(program)
   addQuantize(program)

@@ -14,14 +14,15 @@ import { withCleanup } from '../cleanup.js'
 import { type Document, textWarnings } from '../data/texts.js'
 import { UsageError } from '../errors.js'
 import { fileHash } from '../hashes.js'
-import { LlamaContext, LlamaModel, tryEarly } from '../llama/index.js'
+import { type LlamaContext, LlamaModel, tryEarly } from '../llama/index.js'
 import { checkNumbers, checkOptionNames, threadRange, whole } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { type Evaluation, report } from './evaluation.js'
 import { type ComparableFile, openComparable } from './files.js'
-import { cacheOptions, type ModelOptions, modelOptions } from './models.js'
+import { type ModelOptions, modelOptions } from './models.js'
 import { isSavedReference, ReferenceWriter, relativePath, SavedReference } from './references/index.js'
 import { run } from './run.js'
+import { byteCounter, windowContext } from './window-context.js'
 import { cutEvaluation, documentsOf, type EvaluationText, type Windows } from './windows.js'
 
 export interface EvaluateOptions extends ModelOptions {
@@ -40,14 +41,6 @@ export interface EvaluateOptions extends ModelOptions {
   readonly saveReference?: string
 }
 
-/** Tokens that libllama computes at once. */
-const microBatch = 512
-/**
- * Tokens per decode: windows run as parallel sequences to fill this, as in llama-perplexity. libllama then computes a part of
- * each window at a time, so that attention looks back on fewer tokens than with a whole window at once.
- */
-const batchTokens = 2048
-
 /** @throws FileError for a file that cannot be loaded or compared, UsageError for a text that is too short */
 export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluation> {
   const { text, context = 512, maxTokens } = options
@@ -62,13 +55,18 @@ export async function evaluateFiles(options: EvaluateOptions): Promise<Evaluatio
     saveReference: true,
   })
   checkNumbers(options, { maxTokens: whole(1) })
+  checkText(text)
+  const evaluation = await evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
+  return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }
+}
+
+/** @throws UsageError for the name of a file or folder as text */
+export function checkText(text: EvaluationText): void {
   const path = text instanceof Int32Array ? undefined : [text].flat().find(isPath)
   if (path !== undefined)
     throw new UsageError(
       `text is to be the text itself, and ${path} is a file or folder; read it with readTexts(['${path}'])`,
     )
-  const evaluation = await evaluateWindows(options, (model) => cutEvaluation(model, text, context, maxTokens))
-  return { ...evaluation, warnings: [...textWarnings(documentsOf(text)), ...evaluation.warnings] }
 }
 
 const longestPath = 1000
@@ -123,17 +121,8 @@ async function evaluateModels(
     const first = await load(facts[0].path)
     const windows = await cut(first)
     const context = windows.longest
-    const sequences = Math.min(Math.max(1, Math.floor(batchTokens / context)), windows.count)
     const create = async (model: LlamaModel, kvType: string): Promise<LlamaContext> => {
-      const made = await LlamaContext.create(model, {
-        contextSize: windows.longest,
-        sequences,
-        batchSize: sequences * windows.longest,
-        microBatchSize: microBatch,
-        paced: true,
-        ...cacheOptions(kvType),
-        ...(threads !== undefined && { threads }),
-      })
+      const made = await windowContext(model, windows, kvType, threads)
       defer(() => made.dispose())
       return made
     }
@@ -177,15 +166,6 @@ async function evaluateModels(
       trainContext: first.trainContext,
     })
   })
-}
-
-/** Length of a token's text in bytes; 0 for special tokens. */
-function byteCounter(model: LlamaModel): (token: number) => number {
-  const known = new Int32Array(model.vocabSize).fill(-1)
-  return (token) => {
-    if (known[token] < 0) known[token] = model.tokenBytes(token).length
-    return known[token]
-  }
 }
 
 async function savedSettings(file: ComparableFile, windows: Windows, context: number) {

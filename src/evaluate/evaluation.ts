@@ -129,7 +129,8 @@ export function perplexityWarnings({
   ]
 }
 
-function evaluated(
+/** A file with the metrics that need no base. */
+export function evaluated(
   { path, type, bytes, bitsPerWeight }: Pick<EvaluatedFile, 'path' | 'type' | 'bytes' | 'bitsPerWeight'>,
   own: Likelihood,
 ): EvaluatedFile {

@@ -16,6 +16,12 @@ export {
 } from './evaluation.js'
 export { type EffectiveBits, effectiveBits, recovered } from './gain.js'
 export type { ModelOptions } from './models.js'
+export {
+  evaluatePerplexity,
+  type PerplexityEvaluation,
+  type PerplexityFile,
+  type PerplexityOptions,
+} from './perplexity.js'
 export { needModel } from './references/index.js'
 export type { Estimate } from './statistics.js'
 export { type ChatOptions, evaluateChat } from './tasks/chat.js'

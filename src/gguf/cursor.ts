@@ -99,6 +99,15 @@ export class Cursor {
     return decodeText(this.#window, at, at + length)
   }
 
+  /** A copy of the next `count` strings as they are stored, each with its length in front. */
+  strings(count: number): Buffer {
+    const start = this.position
+    for (let i = 0; i < count; i++) this.#skip(this.count())
+    const bytes = Buffer.allocUnsafe(this.position - start)
+    this.#fill(bytes, 0, bytes.length, start)
+    return bytes
+  }
+
   /** A copy of the next `length` bytes, at the start of a separate buffer. */
   bytes(length: number): Uint8Array<ArrayBuffer> {
     this.#check(length)
@@ -126,6 +135,15 @@ export class Cursor {
     return at
   }
 
+  #skip(length: number): void {
+    const there = this.#end - this.#start
+    if (length > there) {
+      this.#check(length)
+      this.#next += length - there
+    }
+    this.#start += Math.min(length, there)
+  }
+
   #check(length: number): void {
     if (length <= this.remaining) return
     if (this.size > headerLimit)
@@ -140,23 +158,28 @@ export class Cursor {
   }
 
   #read(target: Uint8Array, start: number, end: number): void {
+    this.#fill(target, start, end, this.#next)
+    this.#next += end - start
+  }
+
+  /** Fills `target` from `start` to `end` with the bytes at a position of the file. */
+  #fill(target: Uint8Array, start: number, end: number, position: number): void {
     for (let at = start; at < end; ) {
       let read: number
       try {
-        read = this.#readFrom(target, at, end - at)
+        read = this.#readFrom(target, at, end - at, position + at - start)
       } catch (error) {
         throw systemError(this.path, error)
       }
       if (read === 0) throw new FileError(this.path, 'the file became shorter while it was read')
       at += read
-      this.#next += read
     }
   }
 
-  #readFrom(target: Uint8Array, at: number, length: number): number {
-    if (typeof this.source === 'number') return readSync(this.source, target, at, length, this.#next)
+  #readFrom(target: Uint8Array, at: number, length: number, position: number): number {
+    if (typeof this.source === 'number') return readSync(this.source, target, at, length, position)
     target.fill(0, at, at + length) // what lies behind them is not asked for
-    target.set(this.source.subarray(this.#next, this.#next + length), at)
+    target.set(this.source.subarray(position, position + length), at)
     return length
   }
 }

@@ -5,6 +5,7 @@
 import { FileError } from '../errors.js'
 import { padded } from './header.js'
 import type { GgufArray, GgufValue, Metadata } from './metadata.js'
+import { storedBytes } from './stored-strings.js'
 import { encodeText, quote } from './text.js'
 import { type ValueType, valueTypes } from './types.js'
 
@@ -97,8 +98,15 @@ class Sink {
     else this.#number(value.type, value.value)
   }
 
-  #array({ itemType, value }: GgufArray): void {
-    this.#type(itemType)
+  #array(array: GgufArray): void {
+    const stored = storedBytes(array)
+    this.#type(array.itemType)
+    if (stored) {
+      this.count(stored.count)
+      this.raw(stored.bytes)
+      return
+    }
+    const { itemType, value } = array
     this.count(value.length)
     if (itemType === 'string') for (const text of value) this.string(text)
     else if (itemType === 'array') for (const item of value) this.#array(item)

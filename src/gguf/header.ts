@@ -13,6 +13,7 @@
 import { FileError } from '../errors.js'
 import type { Cursor } from './cursor.js'
 import { type GgufArray, type GgufScalar, type GgufValue, Metadata } from './metadata.js'
+import { storedStrings } from './stored-strings.js'
 import { quote } from './text.js'
 import { ggmlTypes, type ValueType, valueBytes, valueTypes } from './types.js'
 
@@ -199,9 +200,7 @@ function parseArray(cursor: Cursor, key: string, inside: Inside, depth: number):
         const problem = `its arrays hold more than ${maxStrings} strings, the last ${count} in ${quote(key)}`
         throw new FileError(cursor.path, `${problem}, and quench reads files with up to that`)
       }
-      const value = new Array<string>(count)
-      for (let i = 0; i < count; i++) value[i] = cursor.string()
-      return { type, itemType, value }
+      return storedStrings(cursor.strings(count), count)
     }
     case 'array': {
       inside.arrays += count

@@ -8,8 +8,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { QuenchError } from '../errors.js'
 import { writers } from '../files.js'
+import { oneLine } from '../format.js'
 import { processEntry } from '../workers.js'
-import { oneLine } from './native.js'
 import type { NativeWork, WorkerAnswer } from './native-work.js'
 
 const idleMs = 1000
@@ -41,6 +41,11 @@ export function inNativeProcess<K extends keyof NativeWork>(
   )
 }
 
+/** Starts the process before there is work for it, so that it has loaded the libraries by then. */
+export function startNativeProcess(): void {
+  running ??= new NativeProcess()
+}
+
 function submit(job: Job): void {
   if (!running?.open) running = new NativeProcess()
   running.add(job)
@@ -69,6 +74,7 @@ class NativeProcess {
     this.child.on('message', (answer: WorkerAnswer) => this.answered(answer))
     this.child.on('error', (error) => this.failed(error))
     this.child.once('close', (code, signal) => this.ended(signal ?? `exit code ${code}`))
+    this.keepParentAlive(false)
   }
 
   private readonly kill = (): void => {

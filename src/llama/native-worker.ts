@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs'
 import koffi from 'koffi'
 import { QuenchError } from '../errors.js'
 import { LlamaContext } from './context.js'
+import { library } from './library.js'
 import { LlamaModel, loadNative } from './model.js'
 import type { NativeWork, WorkerAnswer } from './native-work.js'
 import { planNative, quantizeNative } from './quantize-native.js'
@@ -99,3 +100,8 @@ process.on('message', async ({ kind, input }: { kind: keyof NativeWork; input: n
     answer({ error: message, expected: error instanceof QuenchError })
   }
 })
+try {
+  library() // so that it is there when the first work comes
+} catch {
+  // The work reports it.
+}

@@ -9,7 +9,7 @@
  *   During such a call, exiting therefore ends the process at once, without that clean-up.
  */
 import koffi, { type KoffiFunc } from 'koffi'
-import { plain } from '../format.js'
+import { oneLine } from '../format.js'
 import type { Pointer } from './structs.js'
 
 /** A C function: a direct call blocks, `callAsync` does not. */
@@ -140,9 +140,6 @@ function reasonOf(lines: readonly { level: number; text: string }[]): string {
   const reason = texts.findLast((text) => !/^failed to load model\b/.test(text)) ?? texts.at(-1)
   return oneLine(reason ?? 'no reason given')
 }
-
-/** Native output as part of a sentence; it may include untrusted text from the file. */
-export const oneLine = (text: string): string => plain(text.replace(/\s+/g, ' ').trim(), 300)
 
 /**
  * A native object, freed once it is disposed of and no longer in use: a call in progress on another thread, or an object made

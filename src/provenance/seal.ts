@@ -12,6 +12,7 @@ import { type Gguf, type GgufValue, Metadata, openGguf } from '../gguf/index.js'
 import type { DataDigest } from '../gguf/writer.js'
 import type { ProgressEvent } from '../notices.js'
 import { systemError } from '../system-errors.js'
+import { type FollowedDigest, isOf } from './growing-digest.js'
 import type { Provenance } from './provenance.js'
 import { provenanceKeys, stepsKey } from './record.js'
 
@@ -48,16 +49,21 @@ const encodedBytes = (entries: Iterable<readonly [string, GgufValue]>): number =
 /**
  * Puts the record in the place of `reservedEntries`.
  * @param path the first of the parts; nobody else reads it
+ * @param followed the hash of its tensors as they were written, if it is known
  * @throws FileError for a source that cannot be read
  */
 export async function seal(
   path: string,
   provenance: Provenance,
   onProgress?: (event: ProgressEvent) => void,
+  followed?: FollowedDigest,
 ): Promise<void> {
   const gguf = await openGguf(path)
   try {
-    const data = await dataDigest(gguf, onProgress)
+    const known = followed && isOf(gguf, followed)
+    const data = known
+      ? { sha256: followed.sha256, bytes: followed.bytes }
+      : await dataDigest(gguf, onProgress)
     const entries = await provenance.entries(data, onProgress)
     const handle = await open(path, 'r+').catch((error: unknown) => {
       throw systemError(path, error)

@@ -17,7 +17,8 @@ import {
   type TensorInfo,
 } from '../gguf/index.js'
 import { keepBytes } from '../lattice/index.js'
-import { type PlannedTensor, rowSize } from '../llama/index.js'
+import { rowSize } from '../llama/ggml.js'
+import type { PlannedTensor } from '../llama/native-work.js'
 import { scaledTensors, scaleFor } from '../models/tensor-formats.js'
 import { readWeights } from '../models/weights.js'
 import { referenceRows } from './reference-rows.js'

@@ -4,15 +4,9 @@ import type { TypeChoices } from '../formats/assign.js'
 import { recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { ggmlTypeNamed, ggmlTypes } from '../gguf/index.js'
-import {
-  COPY,
-  FILE_TYPES,
-  ggmlTypeId,
-  type OverrideValue,
-  QUANTIZABLE_TYPES,
-  type QuantizeOptions,
-  type TensorTypeRule,
-} from '../llama/index.js'
+import { ggmlTypeId, QUANTIZABLE_TYPES } from '../llama/ggml.js'
+import type { OverrideValue, QuantizeOptions, TensorTypeRule } from '../llama/native-work.js'
+import { COPY, FILE_TYPES } from '../llama/quantize.js'
 import { checkNumbers, type OptionNames, threadRange } from '../option-checks.js'
 import { meantType } from './meant-type.js'
 import { type QuantizeMethod, quantizeMethods } from './methods.js'

@@ -1,24 +1,8 @@
-/** The type of every tensor by quench's own recipes and the options for tensors, and what is wrong with a choice of types. */
+/** What is wrong with a choice of types. */
 import { UsageError } from '../errors.js'
 import { type Gguf, ggmlTypes, quote } from '../gguf/index.js'
-import { planByRecipe } from './by-recipe.js'
-import { roundsToBlocks, rulesOf, type TypeSettings, typeChoices } from './options.js'
+import { roundsToBlocks, rulesOf, type TypeSettings } from './options.js'
 import type { Conversion } from './size.js'
-
-/**
- * In the order of the file; for types of llama-quantize the same as it chooses.
- * @param importance whether there is an importance matrix
- */
-export const planTypes = (
-  gguf: Gguf,
-  type: string,
-  settings: TypeSettings,
-  importance = false,
-): Conversion[] =>
-  planByRecipe(gguf, type, typeChoices(settings, importance)).map((tensor) => ({
-    ...tensor,
-    source: gguf.tensor(tensor.name),
-  }))
 
 /** Embeddings and output get a type that was asked for, whether it fits or not. @throws UsageError */
 export function checkRows(gguf: Gguf, planned: readonly Conversion[]): void {

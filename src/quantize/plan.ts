@@ -7,19 +7,12 @@ import { type Gguf, ggmlTypes, openGguf, quote, type TensorInfo } from '../gguf/
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize } from '../gguf/summary.js'
 import { type LatticePlan, lostWarnings, planLattices } from '../lattice/index.js'
-import {
-  COPY,
-  checkLoads,
-  importanceNeeded,
-  type PlannedTensor,
-  planModel,
-  type QuantizeOptions,
-  tryEarly,
-} from '../llama/index.js'
+import type { PlannedTensor, QuantizeOptions } from '../llama/native-work.js'
+import { checkLoads, tryEarly } from '../llama/probe.js'
+import { COPY, importanceNeeded, planModel } from '../llama/quantize.js'
 import { checkOptionNames } from '../option-checks.js'
 import type { Provenance } from '../provenance/provenance.js'
 import { reservedEntries } from '../provenance/seal.js'
-import { recipeMetadata } from './by-recipe.js'
 import {
   isOuter,
   listed,
@@ -36,10 +29,10 @@ import {
   whyItself,
   writesItself,
 } from './options.js'
-import { checkRows, isRounded, planTypes, unusedRules } from './plan-types.js'
+import { checkRows, isRounded, unusedRules } from './plan-types.js'
 import { provenanceOf } from './provenance.js'
 import { type Pruned, prune } from './prune.js'
-import { bytesIn, type Conversion, plannedSize, writtenSize } from './size.js'
+import { bytesIn, type Conversion, plannedSize } from './size.js'
 
 /** The plan of a tensor. */
 export interface TensorPlan {
@@ -121,17 +114,17 @@ export async function prepareQuantization(
         ...reservedEntries(provenance, gguf.metadata),
       ]),
     }
-    const own = writesItself(type, settings)
+    const own = writesItself(type, settings) ? await import('./own-plan.js') : undefined
     if (own && settings.keepSplit && gguf.files.length > 1)
       throw new UsageError(`--keep-split is not possible with ${whyItself(type, settings)}`)
     const pruned = prune(gguf, native)
     const planned = own
-      ? planTypes(gguf, type, settings, matrix !== undefined)
+      ? own.planTypes(gguf, type, settings, matrix !== undefined)
       : await planNative(gguf, native, pruned)
     checkRows(gguf, planned)
     const lacking = matrix ? checkImportance(planned, type, matrix, settings.imatrix) : undefined
     const bytes = own
-      ? writtenSize(gguf, planned, recipeMetadata(gguf, input, type, native.metadata))
+      ? own.writtenSize(gguf, planned, own.recipeMetadata(gguf, input, type, native.metadata))
       : plannedSize(
           gguf,
           planned,

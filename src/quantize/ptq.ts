@@ -9,14 +9,14 @@ import { commitTemporary, discardTemporary, openTemporary, openTemporaryParts } 
 import { openGguf } from '../gguf/index.js'
 import { summarizeFile } from '../gguf/summary.js'
 import { type KeptLattices, keepLattices } from '../lattice/index.js'
-import { COPY, quantizeModel } from '../llama/index.js'
+import { COPY, quantizeModel } from '../llama/quantize.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkOptionNames } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
 import { partPath } from '../paths.js'
+import { followDigest, placesOf } from '../provenance/growing-digest.js'
 import { seal } from '../provenance/seal.js'
 import { checkFreeSpace } from '../reserve.js'
-import { quantizeByRecipe } from './by-recipe.js'
 import { readInputWeights, type WeightReport } from './input-weights.js'
 import { checkSettings, type QuantizeSettings, settingNames, typeFiles, writesItself } from './options.js'
 import {
@@ -26,6 +26,7 @@ import {
   type QuantizePlan,
   type TensorPlan,
 } from './plan.js'
+import { defaultAlignment } from './size.js'
 
 export interface QuantizeFileOptions extends QuantizeSettings {
   /** Stages are `quantize` (bytes), `grid` where codes of a checkpoint are kept (weights), and `checksum` (bytes). */
@@ -129,15 +130,27 @@ async function write(
   provenance.begin() // libllama works in another process meanwhile
   try {
     const quantized = own
-      ? quantizeByRecipe(input.path, prefix, type, types, native.metadata ?? new Map(), {
-          importance: native.importance,
-          threads: native.threads,
-          search: method === 'search',
-          onBytes: (done) => onProgress?.({ stage: 'quantize', done, total: plan.bytes }),
-        })
+      ? (await import('./by-recipe.js')).quantizeByRecipe(
+          input.path,
+          prefix,
+          type,
+          types,
+          native.metadata ?? new Map(),
+          {
+            importance: native.importance,
+            threads: native.threads,
+            search: method === 'search',
+            onBytes: (done) => onProgress?.({ stage: 'quantize', done, total: plan.bytes }),
+          },
+        )
       : quantizeModel(input.path, prefix, native, temporaries)
+    const following =
+      own || temporaries.length > 1 || lattices.kept.size > 0
+        ? undefined
+        : followDigest(prefix, placesIn(plan), quantized)
     const reading = input.type === 'F16' || type === COPY ? undefined : readInputWeights(input.path, type)
     const [done, read] = await Promise.allSettled([quantized, reading])
+    const followed = await following
     if (read.status === 'rejected') throw done.status === 'rejected' ? done.reason : read.reason
     const weights =
       read.value ??
@@ -148,7 +161,7 @@ async function write(
     const lattice = await keepLattices(input.path, temporaries[0], lattices, (done, total) =>
       onProgress?.({ stage: 'grid', done, total }),
     )
-    await seal(temporaries[0], provenance, onProgress)
+    await seal(temporaries[0], provenance, onProgress, followed)
     // The first part comes last, since it names the others.
     for (const [part, temporary] of [...temporaries.entries()].toReversed())
       await commitTemporary(temporary, outputs[part])
@@ -166,6 +179,14 @@ async function write(
     provenance.stop()
   }
 }
+
+/** Where libllama writes the tensors. */
+const placesIn = ({ bytes, tensors }: QuantizePlan) =>
+  placesOf(
+    tensors.map((tensor) => tensor.bytes),
+    bytes,
+    defaultAlignment,
+  )
 
 async function openSingle(output: string): Promise<{ prefix: string; temporaries: string[] }> {
   const { temporary, handle } = await openTemporary(output)

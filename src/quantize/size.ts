@@ -1,16 +1,15 @@
 /**
- * The exact size of a file before it is made: the header that libllama or quench will write, and the data of every tensor with its padding.
+ * The exact size of a file before it is made: the header that will be written, and the data of every tensor with its padding.
  * Source: llama_model_quantize_impl in src/llama-quant.cpp and ggml/src/gguf.cpp of llama.cpp v0.5.0.
  */
 import { encodeHeader } from '../gguf/encode.js'
-import { alignmentOf, padded, tensorSize } from '../gguf/header.js'
+import { padded, tensorSize } from '../gguf/header.js'
 import { type Gguf, type GgufValue, Metadata, type TensorInfo } from '../gguf/index.js'
+import { hasZero } from '../gguf/stored-strings.js'
 import type { PlannedTensor } from '../llama/index.js'
-import { scaledTensors } from '../models/tensor-formats.js'
-import { scaleTensor } from './by-recipe.js'
 
 /** GGUF_DEFAULT_ALIGNMENT, which libllama pads to, whatever `general.alignment` of the input says. */
-const defaultAlignment = 32
+export const defaultAlignment = 32
 const splitKeys = ['split.no', 'split.count', 'split.tensors.count']
 
 /** A tensor of an output and its source, whose name differs if layers are left out. */
@@ -46,18 +45,8 @@ export function plannedSize(
   return sizes.reduce((sum, size) => sum + size, 0)
 }
 
-/** Bytes of a file that quench writes. */
-export function writtenSize(gguf: Gguf, tensors: readonly Conversion[], metadata: Metadata): number {
-  const scaled = scaledTensors(gguf, tensors)
-  const scaleOf = (tensor: Conversion): Conversion => {
-    const { name, type, shape } = scaleTensor(tensor.name)
-    return { ...tensor, name, type, source: { ...tensor.source, shape } }
-  }
-  const all = tensors.flatMap((tensor) => (scaled.has(tensor.name) ? [tensor, scaleOf(tensor)] : [tensor]))
-  return sizeOf(gguf, all, metadata, alignmentOf(metadata), (shape) => shape)
-}
-
-function sizeOf(
+/** Bytes of a file with this metadata and its tensors in these types. @param stored the sizes of a tensor that the header lists */
+export function sizeOf(
   gguf: Gguf,
   tensors: readonly Conversion[],
   metadata: Metadata,
@@ -80,7 +69,7 @@ function outputMetadata(gguf: Gguf, added: ReadonlyMap<string, GgufValue>): Meta
   for (const [key, value] of gguf.metadata) {
     if (splitKeys.includes(key)) continue
     if (value.type === 'string') metadata.set(key, { ...value, value: cText(value.value) })
-    else if (value.type === 'array' && value.itemType === 'string')
+    else if (value.type === 'array' && value.itemType === 'string' && hasZero(value))
       metadata.set(key, { ...value, value: value.value.map(cText) })
     else metadata.set(key, value)
   }

@@ -16,7 +16,8 @@ import { choice } from '../option-checks.js'
 import { readInputWeights } from '../quantize/input-weights.js'
 import { needsMatrix } from '../quantize/needs-importance.js'
 import { checkTensorTypes, quantizedTypes, type TypeSettings } from '../quantize/options.js'
-import { checkRows, planTypes, unusedRules } from '../quantize/plan-types.js'
+import { planTypes } from '../quantize/own-plan.js'
+import { checkRows, unusedRules } from '../quantize/plan-types.js'
 
 /** An architecture with the hyperparameters of a model. */
 export interface Model {

@@ -52,6 +52,67 @@ test('a table by size', async () => {
   expect(new Set(lines.slice(2, 4).map((line) => line.lastIndexOf('±'))).size).toBe(1)
 })
 
+test('without a reference: perplexity, loss and speed, and ratios to the first file', async () => {
+  const { code, stdout, stderr } = await quench('eval', q8, q4, text, '-c', '64')
+  expect(code).toBe(0)
+  expect(stderr).toMatch(worse)
+  expect(stderr.replace(worse, '')).toBe('')
+  const [header, first, second, ...notes] = stdout.trimEnd().split('\n')
+  expect(header).toMatch(/^file +type +size +bits\/weight +PPL +nats\/token +ratio +tokens\/s$/)
+  expect(first).toMatch(/^tiny-q8\.gguf +Q8_0 +[\d.]+ kB +8\.\d{3}( +[\d.]+ +± [\d.]+){2} +\d+$/)
+  expect(second).toMatch(/^tiny-q4\.gguf +Q4_0 +[\d.]+ kB +5\.\d{3}( +[\d.]+ +± [\d.]+){3} +\d+$/)
+  expect(notes[0]).toMatch(
+    /^\d+ tokens scored in \d+ windows of 64; ratio: perplexity divided by .* first line/,
+  )
+  expect(notes.at(-1)).toMatch(/^--reference .* adds the KL divergence/)
+  expect(stdout).not.toContain('KLD')
+})
+
+test('without a reference the figures are those that one gives', async () => {
+  const setting = ['-d', text, '-c', '32', '--tokens', '200', '--json']
+  const alone = JSON.parse((await typed(q8, q4, ...setting)).stdout)
+  const compared = JSON.parse((await typed(q4, '-r', q8, ...setting)).stdout)
+  expect(alone.reference).toBeUndefined()
+  for (const key of ['context', 'windows', 'tokens', 'vocabulary'] as const)
+    expect(alone[key]).toEqual(compared[key])
+  const [first, second] = alone.files
+  for (const [file, same] of [
+    [first, compared.reference],
+    [second, compared.files[0]],
+  ]) {
+    for (const key of ['path', 'type', 'bytes', 'bitsPerWeight']) expect(file[key]).toEqual(same[key])
+    for (const key of ['perplexity', 'bitsPerByte']) {
+      expect(file[key].mean).toBeCloseTo(same[key].mean, 6)
+      expect(file[key].se).toBeCloseTo(same[key].se, 6)
+    }
+    expect(Math.exp(file.loss.mean)).toBeCloseTo(file.perplexity.mean, 8)
+    expect(file.loss.se * file.perplexity.mean).toBeCloseTo(file.perplexity.se, 8)
+    expect(file.tokensPerSecond).toBeGreaterThan(0)
+  }
+  expect(first.perplexityRatio).toBeUndefined()
+  expect(second.perplexityRatio.mean).toBeCloseTo(compared.files[0].perplexityRatio.mean, 6)
+  expect(second.perplexityRatio.se).toBeCloseTo(compared.files[0].perplexityRatio.se, 6)
+  expect(alone.failures).toEqual([])
+})
+
+test('tasks without a reference, with or without text; caches of several types', async () => {
+  const tasks = join(folder, 'tasks.jsonl')
+  await writeFile(tasks, '{"context": "the", "choices": ["sea", "stone"], "answer": 0}\n')
+  const onTasks = JSON.parse((await typed(q4, '--tasks', tasks, '--json')).stdout)
+  expect(onTasks.files).toBeUndefined()
+  expect(onTasks.tasks[0].files[0].accuracy.mean).toBeTypeOf('number')
+  expect(onTasks.tasks[0].files[0].agreement).toBeUndefined()
+  const both = JSON.parse(
+    (await typed(q4, text, '--tasks', tasks, '-c', '32', '--kv-type', 'f32', '--json')).stdout,
+  )
+  expect(both.files.map(({ kvType }: { kvType: string }) => kvType)).toEqual(['f16', 'f32'])
+  expect(both.tasks[0].files).toHaveLength(2)
+  const { stdout } = await typed(q4, text, '--tasks', tasks, '-c', '32')
+  expect(stdout).toMatch(/nats\/token/)
+  expect(stdout).toMatch(/tasks\.jsonl: 1 question/)
+  expect(stdout).not.toMatch(/ratio/)
+})
+
 test('--json; a limit of tokens; a quantized reference is warned of', async () => {
   const args = [q4, '-r', q8, '-d', text, text, '-c', '32', '--tokens', '100', '--threads', '1', '--json']
   const { code, stdout, stderr } = await typed(...args)
@@ -160,9 +221,17 @@ test('what is wrong is told in one line', async () => {
   await otherVocabulary(other)
   const short = join(folder, 'short.gguf')
   await writeFile(short, (await readFile(model)).subarray(0, 50_000))
+  const named = join(folder, 'text.gguf')
+  await writeFile(named, await readFile(text))
   const before = await readdir(folder)
   for (const [args, code, problem] of [
-    [[q4, '-d', text], 2, /--reference is missing: name the full-precision file .* for perplexity alone/],
+    [[q4], 2, /there is no text: name one with --data .* or --reference/],
+    [[text], 2, /text\.txt is a text, and there is no GGUF file/],
+    [[q4, text, '--chat', text], 2, /--chat needs --reference/],
+    [[q4, text, '--continue', '5'], 2, /--continue needs --reference/],
+    [[q4, text, '--original', model], 2, /--original needs --reference/],
+    [[q4, text, '--save-reference', join(folder, 'saved')], 2, /--save-reference needs --reference/],
+    [[q4, text, '-c', '1000'], 2, /only \d+ tokens.*at least 2000/],
     [['-r', model, '-d', text], 2, /missing required argument 'files'/],
     [[q4, '-r', model, '-d', text, '-c', '0'], 2, /--context.*whole number/],
     [[q4, '-r', model, '-d', text, '-c', '4'], 2, /--context is 4/],
@@ -175,7 +244,7 @@ test('what is wrong is told in one line', async () => {
     [[q4, '-r', model, '-d', text, '--gpu-layers', '-2'], 2, /--gpu-layers.*whole number/],
     [[q4, '-r', model, '-d', join(folder, 'none.txt')], 1, /none\.txt: no such file/],
     [[join(folder, 'none.gguf'), '-r', model, '-d', text], 1, /none\.gguf: no such file/],
-    [[text, '-r', model, '-d', text], 1, /text\.txt: this is not a GGUF file/],
+    [[named, '-r', model, '-d', text], 1, /text\.gguf: this is not a GGUF file/],
     [[short, '-r', model, '-d', text], 1, /short\.gguf: .*truncated/],
     [[other, '-r', model, '-d', text], 1, /other\.gguf: token 0 .*cannot be compared/],
   ] as const) {

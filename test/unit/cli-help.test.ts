@@ -1,5 +1,6 @@
 /** Help of every command: examples that parse, options that mean the same everywhere, groups, and no line too long. */
 import { afterEach, describe, expect, test } from 'vitest'
+import { loaders, programFor } from '../../src/cli/one-command.js'
 import { createProgram } from '../../src/cli/program.js'
 import { spellings, translated } from '../../src/cli/spellings.js'
 import { commands, parse, wordsOf } from '../support/command-line.js'
@@ -175,4 +176,19 @@ describe("llama.cpp's spellings", () => {
     expect(translated(['eval', '-ngl', '1', '--', '-r'])).toEqual(['eval', '--gpu-layers', '1', '--', '-r'])
     expect(translated(['bench', '-r', '3'])).toEqual(['bench', '-r', '3'])
   })
+})
+
+test('a command that is loaded alone is the one that all commands have', async () => {
+  const all = createProgram().commands
+  expect(all.map((command) => command.name()).filter((name) => name !== 'complete')).toEqual(
+    Object.keys(loaders),
+  )
+  for (const command of all) {
+    const alone = await programFor(command.name())
+    const same = alone.commands.find((other) => other.name() === command.name())
+    expect(same?.helpInformation()).toBe(command.helpInformation())
+    if (command.name() !== 'complete') expect(alone.commands).toHaveLength(1)
+  }
+  for (const name of [undefined, '--help', 'help', 'quantise', 'toString'])
+    expect((await programFor(name)).commands).toHaveLength(all.length)
 })

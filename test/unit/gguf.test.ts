@@ -1,8 +1,9 @@
 /** Reading and writing GGUF files: all value types, tensors, partial reads, the typed accessors, the writer's checks. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { FileError } from '../../src/errors.js'
+import { encodeHeader } from '../../src/gguf/encode.js'
 import {
   createGguf,
   type GgufValue,
@@ -11,6 +12,7 @@ import {
   Metadata,
   openGguf,
 } from '../../src/gguf/index.js'
+import { hasZero, storedBytes } from '../../src/gguf/stored-strings.js'
 import { gguf, scratchFolder, str, tensor, u32, u64, writeBytes } from './gguf-bytes.js'
 
 const folder = scratchFolder()
@@ -241,4 +243,43 @@ test('a count that is right for its bytes is read to the last one', async () => 
   const file = await openGguf(writeBytes(folder, gguf({ keys: [items] })))
   await file.close()
   expect(file.metadata.numbers('k')).toEqual([1, 2, 3, 4, 5])
+})
+
+test('arrays of strings are written from their stored bytes until they are decoded, and as changed afterwards', async () => {
+  const value = ['', 'a\udc80', 'żółw', 'x'.repeat(300)]
+  const path = writeBytes(
+    folder,
+    encodeHeader(3, 32, new Metadata('', [['tokens', { type: 'array', itemType: 'string', value }]]), []),
+  )
+  const encoded = async (change: (strings: string[]) => void): Promise<Buffer> => {
+    const file = await openGguf(path)
+    await file.close()
+    const array = file.metadata.get('tokens')
+    if (array?.type !== 'array' || array.itemType !== 'string') throw new Error('not the array of strings')
+    expect(storedBytes(array)?.count).toBe(4)
+    expect(hasZero(array)).toBe(false)
+    change(array.value)
+    expect(storedBytes(array)).toBeUndefined()
+    expect(hasZero(array)).toBe(array.value.includes('\0'))
+    return encodeHeader(3, 32, file.metadata, [])
+  }
+  const untouched = await openGguf(path)
+  await untouched.close()
+  expect(encodeHeader(3, 32, untouched.metadata, [])).toEqual(readFileSync(path))
+  expect(await encoded((strings) => expect(strings).toEqual(value))).toEqual(readFileSync(path))
+  const changed = encodeHeader(
+    3,
+    32,
+    new Metadata('', [['tokens', { type: 'array', itemType: 'string', value: ['\0', ...value.slice(1)] }]]),
+    [],
+  )
+  expect(
+    await encoded((strings) => {
+      strings[0] = '\0'
+    }),
+  ).toEqual(changed)
+  writeFileSync(path, changed)
+  const zero = await openGguf(path)
+  await zero.close()
+  expect(hasZero(zero.metadata.get('tokens') as Parameters<typeof hasZero>[0])).toBe(true)
 })

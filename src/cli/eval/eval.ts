@@ -19,8 +19,7 @@ import { clearProgress } from '../terminal/progress.js'
 import type { SectionOptions } from './sections.js'
 import { describeSections } from './table.js'
 
-interface EvalOptions extends Omit<SectionOptions, 'reference'> {
-  reference?: string
+interface EvalOptions extends SectionOptions {
   json?: true
   cacheTypeK?: string
   cacheTypeV?: string
@@ -29,12 +28,12 @@ interface EvalOptions extends Omit<SectionOptions, 'reference'> {
 export function addEval(program: Command): void {
   const command = program
     .command('eval')
-    .description('evaluate GGUF files against a reference, on text and on tasks')
-    .argument('<files...>', modelArgument('quantized GGUF files'))
+    .description('evaluate GGUF files on text and on tasks, alone or against a reference')
+    .argument('<files...>', modelArgument('GGUF files, and texts (.txt, .md, .jsonl or .raw) as of --data'))
   group(command, 'What to compare with', [
     new Option(
       '--reference <file>',
-      'full-precision GGUF file that they were made from, or a file of --save-reference; required',
+      'full-precision GGUF file that they were made from, or a file of --save-reference (default: none, and perplexity alone is measured)',
     ),
     new Option('--original <file>', 'the model before training, as a second reference'),
     new Option(
@@ -45,7 +44,7 @@ export function addEval(program: Command): void {
   group(command, 'What to measure on', [
     new Option(
       '-d, --data <paths...>',
-      'held-out text: files, or folders of .txt, .md and .jsonl files (default: the reference writes 8192 tokens)',
+      'held-out text: files, or folders of .txt, .md and .jsonl files (default: the reference, if there is one, writes 8192 tokens)',
     ),
     new Option(
       '--tasks <files...>',
@@ -81,9 +80,11 @@ export function addEval(program: Command): void {
       helpEnd(
         [
           'PPL perplexity, KLD mean of KL(reference || file) in nats per token, top-1 share of tokens whose best guess is the same; ± is a standard error over windows.',
+          'Without --reference, perplexity, loss and speed are measured, and the accuracy of --tasks; of several files, the ratio of perplexities to the first.',
           'Every file is run with a cache of f16 and with each of the types that --kv-type or --cache-type-k and --cache-type-v name; the reference with f16.',
         ],
         [
+          'quench eval model-Q4_0.gguf text.txt',
           'quench eval model-Q4_0.gguf model-Q4_K_M.gguf --reference model-f16.gguf --data text.txt',
           'quench eval model-Q4_0.gguf --reference model-f16.gguf --tasks hellaswag.txt',
           'quench eval model-Q4_0.gguf --reference model-f16.gguf --chat talks.jsonl --continue tools.jsonl',
@@ -92,14 +93,12 @@ export function addEval(program: Command): void {
     )
     .action(async (names: string[], options: EvalOptions, command: Command) => {
       const { json, cacheTypeK, cacheTypeV } = options
-      if (options.reference === undefined)
-        throw new UsageError(
-          '--reference is missing: name the full-precision file these were made from; for perplexity alone name one of the files as its own reference',
-        )
+      const { models, data } = textsAmong(names, options.data)
       const pair = cachePair(cacheTypeK, cacheTypeV)
       const types = [...options.kvType, ...(pair === undefined ? [] : [pair])]
-      const files = await localPaths(names, 'any')
-      const reference = await localPath(options.reference, 'full-precision')
+      const files = await localPaths(models, 'any')
+      const reference =
+        options.reference === undefined ? undefined : await localPath(options.reference, 'full-precision')
       const original =
         options.original === undefined ? undefined : await localPath(options.original, 'full-precision')
       const { evaluateSections } = await import('./sections.js')
@@ -108,7 +107,8 @@ export function addEval(program: Command): void {
       const { result, failures } = await withoutBad(files, (files) =>
         evaluateSections(files, {
           ...options,
-          reference,
+          ...(data && { data }),
+          ...(reference !== undefined && { reference }),
           ...(original !== undefined && { original }),
           kvType: types,
           ...(given && { chatContext: options.context }),
@@ -122,4 +122,17 @@ export function addEval(program: Command): void {
       if (json) printJson({ ...result, failures })
       else print(describeSections(result))
     })
+}
+
+/** Texts named among the models, as `quench eval MODEL.gguf TEXT.txt`, join those of `--data`. @throws UsageError without a model */
+function textsAmong(
+  names: readonly string[],
+  data: readonly string[] | undefined,
+): { models: string[]; data?: string[] } {
+  const isText = (name: string): boolean => /\.(txt|md|jsonl|raw)$/i.test(name)
+  const models = names.filter((name) => !isText(name))
+  if (models.length === 0)
+    throw new UsageError(`${names[0]} is a text, and there is no GGUF file to evaluate`)
+  const texts = [...names.filter(isText), ...(data ?? [])]
+  return { models, ...(texts.length > 0 && { data: texts }) }
 }

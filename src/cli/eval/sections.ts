@@ -4,14 +4,18 @@ import { type Document, readDocuments } from '../../data/texts.js'
 import { UsageError } from '../../errors.js'
 import {
   type ChoiceEvaluation,
+  type ChoiceFile,
   type Evaluation,
   evaluateChat,
   evaluateChoices,
   evaluateFiles,
   evaluateGeneration,
+  evaluatePerplexity,
+  type FileEvaluation,
   type GenerationEvaluation,
   type ModelOptions,
   needModel,
+  type PerplexityFile,
   promptsFromTexts,
   readChoices,
   readConversations,
@@ -22,7 +26,8 @@ import { humanCount } from '../terminal/format.js'
 import { eventLine } from '../terminal/progress.js'
 
 export interface SectionOptions {
-  reference: string
+  /** Without it only perplexities are measured, and tasks. */
+  reference?: string
   original?: string
   data?: string[]
   chat?: string[]
@@ -40,8 +45,9 @@ export interface SectionOptions {
   threads?: number
 }
 
-/** The JSON document: results on text at the top level, the others by name. */
-export interface SectionResult extends Partial<Evaluation> {
+/** The JSON document: results on text at the top level, the others by name. Without a reference `files` have fewer fields. */
+export interface SectionResult extends Partial<Omit<Evaluation, 'files'>> {
+  readonly files?: readonly (FileEvaluation | PerplexityFile)[]
   readonly chat?: Evaluation
   readonly tasks?: readonly ChoiceEvaluation[]
   readonly generation?: GenerationEvaluation
@@ -49,29 +55,76 @@ export interface SectionResult extends Partial<Evaluation> {
 
 /** Input of every kind of evaluation. */
 interface Common extends ModelOptions {
-  readonly reference: string
   readonly files: readonly string[]
 }
 
+/** @throws UsageError for options that need a reference, without one */
 export async function evaluateSections(files: string[], options: SectionOptions): Promise<SectionResult> {
-  const {
-    data,
-    chat,
-    tasks,
-    continue: generate,
-    continueTokens,
-    reference,
-    original,
-    gpuLayers,
-    threads,
-  } = options
-  const common: Common = {
-    reference,
-    files,
-    kvTypes: [...new Set(['f16', ...options.kvType])],
-    ...(gpuLayers !== undefined && { gpuLayers }),
-    ...(threads !== undefined && { threads }),
-  }
+  const { reference } = options
+  return reference === undefined
+    ? withoutReference(files, options)
+    : againstReference(files, { ...options, reference })
+}
+
+type WithReference = SectionOptions & { readonly reference: string }
+
+const commonOf = (files: string[], { kvType, gpuLayers, threads }: SectionOptions): Common => ({
+  files,
+  kvTypes: [...new Set(['f16', ...kvType])],
+  ...(gpuLayers !== undefined && { gpuLayers }),
+  ...(threads !== undefined && { threads }),
+})
+
+/** Options that compare with a reference, by their flags. */
+const comparing = {
+  original: '--original',
+  saveReference: '--save-reference',
+  chat: '--chat',
+  continue: '--continue',
+} as const
+
+async function withoutReference(files: string[], options: SectionOptions): Promise<SectionResult> {
+  const { data, tasks, tokens, context } = options
+  for (const [key, flag] of Object.entries(comparing))
+    if (options[key as keyof typeof comparing] !== undefined)
+      throw new UsageError(
+        `${flag} needs --reference: name the full-precision file that these were made from`,
+      )
+  if (!data && !tasks)
+    throw new UsageError(
+      'there is no text: name one with --data to measure perplexity, or --reference, a full-precision file that writes text and is compared with',
+    )
+  const common = commonOf(files, options)
+  const documents = data && (await readDocuments(data))
+  const questions = await Promise.all((tasks ?? []).map(readChoices))
+  const onText =
+    documents &&
+    (await evaluatePerplexity({
+      ...common,
+      text: documents,
+      context,
+      onProgress: progress('evaluating', 'evaluate'),
+      ...(tokens !== undefined && { maxTokens: tokens }),
+    }))
+  return { ...onText, ...(tasks && { tasks: await answersTo(questions, common) }) }
+}
+
+/** Asks the questions of each file in turn. */
+async function answersTo(
+  questions: readonly ChoiceFile[],
+  common: Common & { readonly reference?: string },
+): Promise<ChoiceEvaluation[]> {
+  const answers: ChoiceEvaluation[] = []
+  for (const tasks of questions)
+    answers.push(
+      await evaluateChoices({ ...common, tasks, onProgress: progress('asking questions', 'tasks') }),
+    )
+  return answers
+}
+
+async function againstReference(files: string[], options: WithReference): Promise<SectionResult> {
+  const { data, chat, tasks, continue: generate, continueTokens, reference, original } = options
+  const common = { ...commonOf(files, options), reference }
   const second = original === undefined ? {} : { original }
   // Inputs and outputs are checked before the work starts.
   if (options.saveReference !== undefined) await checkOutputs(filesOf(options.saveReference, files, options))
@@ -104,11 +157,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
       onProgress: progress('evaluating conversations', 'chat'),
       ...(chatContext !== undefined && { context: chatContext }),
     }))
-  const answers: ChoiceEvaluation[] = []
-  for (const asked of questions ?? [])
-    answers.push(
-      await evaluateChoices({ ...common, tasks: asked, onProgress: progress('asking questions', 'tasks') }),
-    )
+  const answers = await answersTo(questions ?? [], common)
   const generation =
     prompts &&
     (await evaluateGeneration({
@@ -128,7 +177,7 @@ export async function evaluateSections(files: string[], options: SectionOptions)
 }
 
 /** Text written by the reference, if no other is given. @throws UsageError for a saved reference, which cannot write */
-async function ownDocuments({ reference, tokens, context }: SectionOptions): Promise<Document[]> {
+async function ownDocuments({ reference, tokens, context }: WithReference): Promise<Document[]> {
   await needModel(reference)
   return writeDocuments(reference, {
     length: context,
@@ -150,7 +199,7 @@ async function promptsOf(generate: string, documents: Awaited<ReturnType<typeof 
 }
 
 /** Output and input files. Missing texts and models are reported later. */
-function filesOf(output: string, files: readonly string[], options: SectionOptions): Files {
+function filesOf(output: string, files: readonly string[], options: WithReference): Files {
   const { reference, original, data = [], chat = [], tasks = [], continue: generate } = options
   const named = (by: string, paths: readonly string[]) => paths.map((path) => ({ path, by }))
   return {

@@ -1,6 +1,13 @@
 /** Formats the results of `quench eval` as tables. */
 import { basename } from 'node:path'
-import type { Divergence, Estimate, EvaluatedFile, Evaluation, FileEvaluation } from '../../evaluate/index.js'
+import type {
+  Divergence,
+  Estimate,
+  EvaluatedFile,
+  Evaluation,
+  FileEvaluation,
+  PerplexityEvaluation,
+} from '../../evaluate/index.js'
 import { humanBytes, plain, plural, plusMinus, table, visible } from '../terminal/format.js'
 import { bold, headed, type Line } from '../terminal/style.js'
 import type { SectionResult } from './sections.js'
@@ -15,6 +22,7 @@ export function describeSections(result: SectionResult): Line[] {
   const { chat, tasks = [], generation } = result
   const sections: Line[][] = [
     ...(isEvaluation(result) ? [describeEvaluation(result)] : []),
+    ...(isPerplexity(result) ? [describePerplexity(result)] : []),
     ...(chat ? [[bold('Conversations, tokens of the assistant'), ...describeEvaluation(chat)]] : []),
     ...tasks.map(describeChoices),
     ...(generation ? [describeGeneration(generation)] : []),
@@ -22,7 +30,39 @@ export function describeSections(result: SectionResult): Line[] {
   return sections.flatMap((section, i) => (i === 0 ? section : ['', ...section]))
 }
 
-const isEvaluation = (result: Partial<Evaluation>): result is Evaluation => result.files !== undefined
+const isEvaluation = (result: SectionResult): result is SectionResult & Evaluation =>
+  result.files !== undefined && result.reference !== undefined
+
+const isPerplexity = (result: SectionResult): result is SectionResult & PerplexityEvaluation =>
+  result.files !== undefined && result.reference === undefined
+
+function describePerplexity({ files, tokens, windows, context }: PerplexityEvaluation): Line[] {
+  const name = namer(files)
+  const several = files.length > 1
+  const header = ['file', 'type', 'size', 'bits/weight', 'PPL', '', 'nats/token', '']
+  const rows = files.map((file) => [
+    ...start(file, name),
+    ...withError(file.loss, 5),
+    ...(several ? (file.perplexityRatio ? withError(file.perplexityRatio, 5) : ['', '']) : []),
+    file.tokensPerSecond.toFixed(0),
+  ])
+  const all = [[...header, ...(several ? ['ratio', ''] : []), 'tokens/s'], ...rows]
+  const ratio = several ? '; ratio: perplexity divided by that of the first line, on the same tokens' : ''
+  return [
+    ...headed(table(all, new Set([...all[0].keys()].slice(2)))),
+    `${plural(tokens, 'token')} scored in ${plural(windows, 'window')} of ${context}${ratio}`,
+    ...fewWindows(windows, context),
+    '--reference FULL.gguf adds the KL divergence from the full-precision file',
+  ]
+}
+
+/** A remark on standard errors that come from few windows. */
+const fewWindows = (windows: number, context: number): string[] =>
+  windows < fewestWindows
+    ? [
+        `± comes from the spread of only ${plural(windows, 'window')} and is not reliable itself: give at least ${fewestWindows * context} tokens`,
+      ]
+    : []
 
 function describeEvaluation(evaluation: Evaluation): Line[] {
   const { reference, original, files, tokens, windows, context } = evaluation
@@ -31,12 +71,7 @@ function describeEvaluation(evaluation: Evaluation): Line[] {
   const lines: Line[] = headed(sizes(evaluation, sorted, name))
   lines.push(
     `${plural(tokens, 'token')} scored in ${plural(windows, 'window')} of ${context}; the first line is the reference${original ? ', the second the original' : ''}`,
-  )
-  if (windows < fewestWindows)
-    lines.push(
-      `± comes from the spread of only ${plural(windows, 'window')} and is not reliable itself: give at least ${fewestWindows * context} tokens`,
-    )
-  lines.push(
+    ...fewWindows(windows, context),
     '',
     bold(`KL divergence from the reference${original ? ' (loss of the conversion)' : ''}, nats per token`),
   )
@@ -86,16 +121,9 @@ function sizes({ reference, original }: Evaluation, files: readonly FileEvaluati
     'top-1',
     '',
   ]
-  const start = (file: EvaluatedFile) => [
-    name(file),
-    file.type,
-    humanBytes(file.bytes),
-    file.bitsPerWeight.toFixed(3),
-    ...withError(file.perplexity, 4),
-  ]
-  const base = (file: EvaluatedFile) => [...start(file), '', '', file.bitsPerByte.mean.toFixed(4)]
+  const base = (file: EvaluatedFile) => [...start(file, name), '', '', file.bitsPerByte.mean.toFixed(4)]
   const rows = files.map((file) => [
-    ...start(file),
+    ...start(file, name),
     ...withError(file.perplexityRatio, 5),
     file.bitsPerByte.mean.toFixed(4),
     ...withError(file.kld, 6),
@@ -104,6 +132,15 @@ function sizes({ reference, original }: Evaluation, files: readonly FileEvaluati
   const all = [header, base(reference), ...(original ? [base(original)] : []), ...rows]
   return table(all, new Set([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))
 }
+
+/** The columns that all tables of sizes begin with. */
+const start = (file: EvaluatedFile & { readonly kvType?: string }, name: Namer): string[] => [
+  name(file),
+  file.type,
+  humanBytes(file.bytes),
+  file.bitsPerWeight.toFixed(3),
+  ...withError(file.perplexity, 4),
+]
 
 const topCount = (file: Divergence | undefined): number => file?.topOverlap.count ?? 10
 

@@ -11,7 +11,6 @@ import { UsageError } from '../../errors.js'
 import { flagOfKey } from '../options.js'
 import { nameBeside, newName } from '../output-name.js'
 import { trainOption, trainValues } from '../train/options.js'
-import { runTrain } from '../train/run.js'
 
 /** What `--method` calls it. */
 export const solving = 'solve'
@@ -58,6 +57,7 @@ export async function solve(
   const old = given.resume === true || options.dryRun === true
   const path = output ?? (old ? nameBeside : newName)(beside, ending)
   const flags = { json: options.json, dryRun: options.dryRun } as { json?: true; dryRun?: true }
+  const { runTrain } = await import('../train/run.js')
   await runTrain({ name, input, output: path, type, values, ...flags })
 }
 

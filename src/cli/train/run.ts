@@ -3,7 +3,7 @@ import { blockwise } from '../../config/methods.js'
 import type { TrainEvent, TrainOptions } from '../../config/options.js'
 import type { Plan } from '../../config/plan.js'
 import { commandName } from '../command-name.js'
-import { stopSignal } from '../interrupt.js'
+import { stopSignal } from '../terminal/interrupt.js'
 import { print, printJson, printWarning } from '../terminal/print.js'
 import { clearProgress, progressLine } from '../terminal/progress.js'
 import {

@@ -1,7 +1,7 @@
 /** Handling of Ctrl-C. A command that can stop at a safe point requests an AbortSignal; others are ended immediately. */
-import { QuenchError } from '../errors.js'
-import { printNote } from './terminal/print.js'
-import { clearProgress } from './terminal/progress.js'
+import { QuenchError } from '../../errors.js'
+import { printNote } from './print.js'
+import { clearProgress } from './progress.js'
 
 /** Ctrl-C, the signal of service managers, and that of a closed terminal, which counts as the second signal. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 143 } as const
