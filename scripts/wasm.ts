@@ -7,6 +7,7 @@ for (const [path, name] of [
   ['backends/cpu/kernel', 'kernelWasm'],
   ['blockwise/descent', 'descentWasm'],
   ['quantize/search/fit', 'fitWasm'],
+  ['quantize/search/bounds', 'boundsWasm'],
 ]) {
   const source = new URL(`../src/${path}.wat`, import.meta.url)
   const file = `${path.split('/').at(-1)}.wat`

@@ -3,10 +3,13 @@
 /** The part of the standard WebAssembly API used here, which Node's types do not declare. */
 interface Engine {
   readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (module: object) => { readonly exports: unknown }
+  readonly Instance: new (module: object, imports?: object) => { readonly exports: unknown }
 }
 const { WebAssembly: engine } = globalThis as unknown as { WebAssembly: Engine }
 
-/** Instantiates a module and returns its exports. */
-export const instantiate = <Exports>(base64: string): Exports =>
-  new engine.Instance(new engine.Module(Buffer.from(base64, 'base64'))).exports as Exports
+/**
+ * Instantiates a module and returns its exports.
+ * @param imports by the name of their module
+ */
+export const instantiate = <Exports>(base64: string, imports?: Record<string, object>): Exports =>
+  new engine.Instance(new engine.Module(Buffer.from(base64, 'base64')), imports).exports as Exports

@@ -9,8 +9,8 @@
  * The third step is also run from another quantizer's numbers, and the better result is kept.
  */
 import type { Factor, GridLayout } from '../../formats/format.js'
-import { nearest } from '../../formats/levels.js'
 import { roundScale } from '../../formats/stored-scale.js'
+import { kernel } from './fit.js'
 import { GroupFit } from './group-fit.js'
 import { ones, rangeOf, shareFactor, type UnitFactor } from './share.js'
 
@@ -33,18 +33,36 @@ export class UnitSearch {
     this.fits = new GroupFit(layout, groups)
   }
 
-  /** The weights of the unit. `h` has their importances, all above 0. */
-  get w(): Float64Array {
-    return this.fits.w
-  }
-
-  get h(): Float64Array {
-    return this.fits.h
-  }
-
-  /** Improves on `start` for the weights in `w` and `h`. @returns the best numbers found, with their error */
-  search(start: UnitNumbers): { readonly numbers: UnitNumbers; readonly error: number } {
+  /** Takes a unit of the weights in the kernel's memory, from index `at` on, with their importances: all above 0. */
+  load(at: number): void {
+    kernel.take(at, this.fits.w.length)
     this.fits.load()
+  }
+
+  /** The error of the codes in the kernel's memory, from index `at` on. */
+  errorOfCodes(numbers: UnitNumbers, at: number): number {
+    const size = this.layout.groupSize
+    let error = 0
+    for (let g = 0; g < this.groups; g++)
+      error = this.fits.errorOf(
+        error,
+        at + g * size,
+        g,
+        this.scaleOf(numbers, g),
+        this.offsetOf(numbers, g),
+      )
+    return error
+  }
+
+  /** Writes the nearest codes to the kernel's memory, from index `at` on. */
+  encode(numbers: UnitNumbers, at: number): void {
+    const size = this.layout.groupSize
+    for (let g = 0; g < this.groups; g++)
+      this.fits.encode(at + g * size, g, this.scaleOf(numbers, g), this.offsetOf(numbers, g))
+  }
+
+  /** Improves on `start`, which may be changed, for the loaded weights. @returns the best numbers found, with their error */
+  search(start: UnitNumbers): { readonly numbers: UnitNumbers; readonly error: number } {
     const own = this.ownNumbers()
     const ends = [this.polish(own), this.polish(start)]
     return ends[1] < ends[0] ? { numbers: start, error: ends[1] } : { numbers: own, error: ends[0] }
@@ -58,11 +76,6 @@ export class UnitSearch {
   offsetOf({ offset }: UnitNumbers, g: number): number {
     const { sign = 1 } = this.layout.offset ?? {}
     return sign * Math.fround(offset.block * offset.groups[g])
-  }
-
-  /** Index of the level nearest to weight `i` of the unit, for this scale and offset. */
-  code(i: number, scale: number, offset: number): number {
-    return nearest(this.layout.levels, scale === 0 ? 0 : (this.w[i] - offset) / scale)
   }
 
   /** The best numbers of each group by itself, joined by a number for the block. */
