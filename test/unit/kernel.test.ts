@@ -5,12 +5,14 @@ import wabt from 'wabt'
 import { sumOfSquares } from '../../src/backends/cpu/kernel.js'
 import { kernelWasm } from '../../src/backends/cpu/kernel-wasm.js'
 import { descentWasm } from '../../src/blockwise/descent-wasm.js'
+import { boundsWasm } from '../../src/quantize/search/bounds-wasm.js'
 import { fitWasm } from '../../src/quantize/search/fit-wasm.js'
 
 test.each([
   ['backends/cpu/kernel.wat', kernelWasm],
   ['blockwise/descent.wat', descentWasm],
   ['quantize/search/fit.wat', fitWasm],
+  ['quantize/search/bounds.wat', boundsWasm],
 ])('%s is what is run', async (path, assembled) => {
   const { parseWat } = await wabt()
   const source = await readFile(new URL(`../../src/${path}`, import.meta.url), 'utf8')

@@ -27,12 +27,18 @@ interface Fits {
   /** `before` plus the error of a group with the codes in `inFit.codes` from index `at` on. */
   errorOf(before: number, at: number, ...group: readonly [...Group, scale: number, offset: number]): number
   /** Writes the nearest codes of a group to `inFit.codes` from index `at` on. @param scale not 0 */
-  encode(at: number, ...of: readonly [...Group, scale: number, offset: number, lo: number, hi: number, last: number]): void
+  encode(
+    at: number,
+    ...of: readonly [...Group, scale: number, offset: number, lo: number, hi: number, last: number]
+  ): void
 }
 
 interface Bounds {
   /** Keeps those of the first `count` scales whose error may be the least, in their order (bounds.wat). @returns their number */
-  prune(count: number, ...of: readonly [...Of, first: number, near: number, refit: number]): number
+  prune(
+    count: number,
+    ...of: readonly [...Of, first: number, near: number, refit: number, begin: number, large: number]
+  ): number
 }
 
 export const kernel = instantiate<Fits>(fitWasm)
@@ -64,6 +70,8 @@ export const inFit = {
   least: doubles(27136, mostGroups),
   greatest: doubles(27648, mostGroups),
   peak: doubles(28160, mostGroups),
+  /** By group: bytes of large weights, which come first in the copy for `prune`. */
+  large: new Int32Array(buffer, 29440, mostGroups),
   /** What `fitBoth` found. */
   best: {
     errors: doubles(28672, mostStarts),

@@ -7,6 +7,7 @@
 ;;    22528 weights in f32    23552 importances in f32, of mean 1    24576 least the error of a scale can be, in f32
 ;;    25600 by group: sum of h    26112 of h w    26624 of |w|    27136 least w    27648 greatest w    28160 greatest |w| of all
 ;;    28672 least errors of starts    28928 their scales    29184 their offsets
+;;    29440 by group: bytes of large weights in f32, in i32
 ;;    32768 weights as they come, in f32    49152 their importances, in f32    65536 their codes, in f32
 ;;
 ;; Bounds of weights are even numbers. Levels are the integers from `lo` to `hi`, or those of the table if the index `last` of its last
@@ -24,10 +25,12 @@
       (local.set $at (i32.add (local.get $at) (i32.const 8)))
       (br_if $next (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 16))) (local.get $count)))))
 
-  ;; The sums and extremes of a group, without regard to weights of less than `negligible` of the mean importance, and its copy in f32.
+  ;; The sums and extremes of a group, without regard to weights of less than `negligible` of the mean importance, and its copy in f32, in
+  ;; which large weights come first, with their size in bytes.
   (func (export "load") (param $g i32) (param $from i32) (param $to i32) (param $negligible f64)
-    (local $i i32) (local $size f64) (local $h1 f64) (local $w1 f64) (local $sum f64) (local $least v128) (local $one v128)
-    (local $w v128) (local $h v128) (local $low v128) (local $high v128) (local $all v128) (local $skip v128)
+    (local $i i32) (local $size f64) (local $h1 f64) (local $w1 f64) (local $sum f64) (local $least v128)
+    (local $w v128) (local $h v128) (local $low v128) (local $high v128) (local $skip v128) (local $peak f64) (local $large f64)
+    (local $first i32) (local $second i32) (local $at i32) (local $isLarge i32) (local $scale f64) (local $value f64)
     (local.set $size (f64.convert_i32_s (i32.sub (local.get $to) (local.get $from))))
     (local.set $g (i32.shl (local.get $g) (i32.const 3)))
     (local.set $from (i32.shl (local.get $from) (i32.const 3)))
@@ -37,21 +40,18 @@
       (local.set $h1 (f64.add (local.get $h1) (f64.load offset=2048 (local.get $i))))
       (local.set $w1
         (f64.add (local.get $w1) (f64.mul (f64.load offset=2048 (local.get $i)) (f64.load (local.get $i)))))
+      (local.set $peak (f64.max (local.get $peak) (f64.abs (f64.load (local.get $i)))))
       (br_if $next (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 8))) (local.get $to))))
     (f64.store offset=25600 (local.get $g) (local.get $h1))
     (f64.store offset=26112 (local.get $g) (local.get $w1))
     (local.set $least (f64x2.splat (f64.div (f64.mul (local.get $negligible) (local.get $h1)) (local.get $size))))
-    (local.set $one (f64x2.splat (f64.div (local.get $size) (local.get $h1))))
+    (local.set $scale (f64.div (local.get $size) (local.get $h1)))
     (local.set $low (f64x2.splat (f64.const inf)))
     (local.set $high (f64x2.splat (f64.const -inf)))
     (local.set $i (local.get $from))
     (loop $next
       (local.set $w (v128.load (local.get $i)))
       (local.set $h (v128.load offset=2048 (local.get $i)))
-      (v128.store64_lane offset=22528 0 (i32.shr_u (local.get $i) (i32.const 1))
-        (f32x4.demote_f64x2_zero (local.get $w)))
-      (v128.store64_lane offset=23552 0 (i32.shr_u (local.get $i) (i32.const 1))
-        (f32x4.demote_f64x2_zero (f64x2.mul (local.get $h) (local.get $one))))
       (local.set $skip (f64x2.lt (local.get $h) (local.get $least)))
       (local.set $low
         (f64x2.pmin (local.get $low)
@@ -59,9 +59,7 @@
       (local.set $high
         (f64x2.pmax (local.get $high)
           (v128.bitselect (f64x2.splat (f64.const -inf)) (local.get $w) (local.get $skip))))
-      (local.set $w (f64x2.abs (local.get $w)))
-      (local.set $all (f64x2.pmax (local.get $all) (local.get $w)))
-      (local.set $w (v128.andnot (local.get $w) (local.get $skip)))
+      (local.set $w (v128.andnot (f64x2.abs (local.get $w)) (local.get $skip)))
       (local.set $sum (f64.add (local.get $sum) (f64x2.extract_lane 0 (local.get $w))))
       (local.set $sum (f64.add (local.get $sum) (f64x2.extract_lane 1 (local.get $w))))
       (br_if $next (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 16))) (local.get $to))))
@@ -70,8 +68,24 @@
       (f64.min (f64x2.extract_lane 0 (local.get $low)) (f64x2.extract_lane 1 (local.get $low))))
     (f64.store offset=27648 (local.get $g)
       (f64.max (f64x2.extract_lane 0 (local.get $high)) (f64x2.extract_lane 1 (local.get $high))))
-    (f64.store offset=28160 (local.get $g)
-      (f64.max (f64x2.extract_lane 0 (local.get $all)) (f64x2.extract_lane 1 (local.get $all)))))
+    (f64.store offset=28160 (local.get $g) (local.get $peak))
+    ;; The copy, from both ends.
+    (local.set $large (f64.mul (local.get $peak) (f64.const 0.47)))
+    (local.set $first (i32.shr_u (local.get $from) (i32.const 1)))
+    (local.set $second (i32.sub (i32.shr_u (local.get $to) (i32.const 1)) (i32.const 4)))
+    (local.set $i (local.get $from))
+    (loop $next
+      (local.set $value (f64.load (local.get $i)))
+      (local.set $isLarge (f64.ge (f64.abs (local.get $value)) (local.get $large)))
+      (local.set $at (select (local.get $first) (local.get $second) (local.get $isLarge)))
+      (f32.store offset=22528 (local.get $at) (f32.demote_f64 (local.get $value)))
+      (f32.store offset=23552 (local.get $at)
+        (f32.demote_f64 (f64.mul (f64.load offset=2048 (local.get $i)) (local.get $scale))))
+      (local.set $first (i32.add (local.get $first) (i32.shl (local.get $isLarge) (i32.const 2))))
+      (local.set $second (i32.sub (local.get $second) (i32.shl (i32.eqz (local.get $isLarge)) (i32.const 2))))
+      (br_if $next (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 8))) (local.get $to))))
+    (i32.store offset=29440 (i32.shr_u (local.get $g) (i32.const 1))
+      (i32.sub (local.get $first) (i32.shr_u (local.get $from) (i32.const 1)))))
 
   ;; `before` plus the error of the codes that came, from index `at` on, for the weights from `from` to `to`.
   (func (export "errorOf")

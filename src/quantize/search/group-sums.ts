@@ -118,8 +118,7 @@ export class GroupSums {
     kernel.fit(left + (left % 2), g * this.size, (g + 1) * this.size, this.lo, this.hi, this.last)
     let [best, scale] = [Number.POSITIVE_INFINITY, 0]
     for (let i = 0; i < left; i++) {
-      const error =
-        refit && qq[i] > 0 ? errors[i] - (qx[i] - scales[i] * qq[i]) ** 2 / qq[i] : errors[i]
+      const error = refit && qq[i] > 0 ? errors[i] - (qx[i] - scales[i] * qq[i]) ** 2 / qq[i] : errors[i]
       if (error < best) {
         best = error
         scale = scales[i]
@@ -136,8 +135,20 @@ export class GroupSums {
     if (!(count > few && low > 1e-30 && peak < 1e30 && peak < 1e9 * low)) return count
     const { scales } = inFit
     for (let i = count; i % 8 !== 0; i++) scales[i] = scales[count - 1]
-    const of = [this.lo, this.hi, this.last, this.first, this.near] as const
-    return prune(count, g * size, (g + 1) * size, ...of, refit ? 1 : 0)
+    const begin = count > 40 ? 16 : 8
+    return prune(
+      count,
+      g * size,
+      (g + 1) * size,
+      this.lo,
+      this.hi,
+      this.last,
+      this.first,
+      this.near,
+      refit ? 1 : 0,
+      begin,
+      inFit.large[g],
+    )
   }
 
   /**

@@ -10,11 +10,7 @@ export interface UnitFactor {
 }
 
 /** Where groups have no numbers of their own. */
-export function ones(count: number): number[] {
-  const groups: number[] = []
-  for (let g = 0; g < count; g++) groups.push(1)
-  return groups
-}
+export const ones = (count: number): number[] => (count === 1 ? [1] : new Array<number>(count).fill(1))
 
 /** The largest number of a group relative to the end of the range, where the block's number is one of the candidates. */
 const shares = geometric(0.6, 1, 24)
