@@ -68,7 +68,7 @@
       (f32.min (f32x4.extract_lane 2 (local.get $four)) (f32x4.extract_lane 3 (local.get $four)))))
 
   ;; Of the first `count` scales keeps those, in their order, whose error may be the least, and returns their number. Up to the next
-  ;; multiple of eight there must be scales too; none is smaller than 2^-100 or larger than 2^100 times another.
+  ;; multiple of eight there must be scales too. The last one is not 0; a scale of 0 is kept.
   ;; @param first the bits of 1.5 * 2^23 plus twice the least level
   ;; @param near square of the distance from an integer, or of half a step, from which a code is not known
   ;; @param refit 1 for errors with the best scales for the same codes, 0 for those with the scales themselves
@@ -77,7 +77,8 @@
   (func (export "prune")
     (param $count i32) (param $from i32) (param $to i32) (param $lo f32) (param $hi f32) (param $last i32) (param $first i32)
     (param $near f32) (param $refit f32) (param $begin i32) (param $large i32) (result i32)
-    (local $at i32) (local $i i32) (local $end i32) (local $upper v128) (local $kept i32) (local $bound f32) (local $unit f64) (local $k f32) (local $squareA v128) (local $squareB v128)
+    (local $at i32) (local $i i32) (local $end i32) (local $upper v128) (local $kept i32) (local $bound f32) (local $unit f64)
+    (local $k f32) (local $squareA v128) (local $squareB v128)
     (local $w v128) (local $h v128) (local $least v128) (local $low v128) (local $high v128) (local $hq v128) (local $d v128)
     (local $inverseA v128) (local $tA v128) (local $qA v128) (local $nearA v128) (local $eA v128) (local $cA v128) (local $aA v128)
     (local $inverseB v128) (local $tB v128) (local $qB v128) (local $nearB v128) (local $eB v128) (local $cB v128) (local $aB v128)

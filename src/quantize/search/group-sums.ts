@@ -135,6 +135,7 @@ export class GroupSums {
     if (!(count > few && low > 1e-30 && peak < 1e30 && peak < 1e9 * low)) return count
     const { scales } = inFit
     for (let i = count; i % 8 !== 0; i++) scales[i] = scales[count - 1]
+    // The best scale is likely to be in the second lot of eight, or the third where there are many.
     const begin = count > 40 ? 16 : 8
     return prune(
       count,
