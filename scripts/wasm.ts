@@ -8,6 +8,7 @@ for (const [path, name] of [
   ['blockwise/descent', 'descentWasm'],
   ['blockwise/vectors', 'vectorsWasm'],
   ['quantize/search/fit', 'fitWasm'],
+  ['quantize/search/bounds', 'boundsWasm'],
 ]) {
   const source = new URL(`../src/${path}.wat`, import.meta.url)
   const file = `${path.split('/').at(-1)}.wat`

@@ -7,6 +7,14 @@ import { Random } from '../../src/random.js'
 
 const [groups, groupSize] = [3, 12]
 
+/** Tells the scale that is picked from given ones. */
+class Picking extends GroupFit {
+  pick(g: number, tried: readonly number[], refit: boolean): number {
+    inFit.scales.set(tried)
+    return this.leastOf(g, tried.length, Math.min(...tried.map(Math.abs)), refit)
+  }
+}
+
 /** The error and the sums, as JavaScript computes them. */
 function plain(levels: Levels, g: number, scale: number, offset: number) {
   let [error, qq, q1, qx] = [0, 0, 0, 0]
@@ -46,6 +54,41 @@ describe.each<[string, Levels]>([
         const error = fit.fit(g, scale, offset)
         expect({ error, qq: fit.qq, q1: fit.q1, qx: fit.qx }).toEqual(wanted)
       }
+  })
+
+  test.each([
+    ['Gaussian', (random: Random) => random.normal()],
+    ['heavy-tailed', (random: Random) => random.normal() ** 5],
+    ['integers', (random: Random) => Math.round(3 * random.normal())],
+    ['alike', () => 0.25],
+    ['denormal', (random: Random) => 1e-41 * random.normal()],
+  ] as const)('no bound rules out the best of many scales: %s', (_kind, weight) => {
+    const random = new Random(11)
+    const fit = new Picking(
+      { groupSize, levels, scale: { block: { field: 'd', rounding: { as: 'half' } } } },
+      groups,
+    )
+    for (let round = 0; round < 50; round++) {
+      for (let i = 0; i < fit.w.length; i++) {
+        fit.w[i] = Math.fround(weight(random))
+        fit.h[i] = Math.fround(random.normal() ** 4 + 1e-6)
+      }
+      fit.load()
+      for (let g = 0; g < groups; g++) {
+        const largest = inFit.peak[g] / levels.hi
+        const tried = Array.from({ length: 9 + 2 * round }, () => largest * (0.3 + random.uniform()))
+        for (let i = 1; i < tried.length; i += 3) tried[i] *= -1
+        for (const refit of [true, false]) {
+          let [least, scale] = [Number.POSITIVE_INFINITY, 0]
+          for (const s of tried) {
+            const { error, qq, qx } = plain(levels, g, s, 0)
+            const own = refit && qq > 0 ? error - (qx - s * qq) ** 2 / qq : error
+            if (own < least) [least, scale] = [own, s]
+          }
+          expect(fit.pick(g, tried, refit)).toBe(scale)
+        }
+      }
+    }
   })
 
   test('a group of zeros has no scale, and one of a constant its own', () => {

@@ -6,6 +6,7 @@ import { sumOfSquares } from '../../src/backends/cpu/kernel.js'
 import { kernelWasm } from '../../src/backends/cpu/kernel-wasm.js'
 import { descentWasm } from '../../src/blockwise/descent-wasm.js'
 import { vectorsWasm } from '../../src/blockwise/vectors-wasm.js'
+import { boundsWasm } from '../../src/quantize/search/bounds-wasm.js'
 import { fitWasm } from '../../src/quantize/search/fit-wasm.js'
 
 test.each([
@@ -13,6 +14,7 @@ test.each([
   ['blockwise/descent.wat', descentWasm],
   ['blockwise/vectors.wat', vectorsWasm],
   ['quantize/search/fit.wat', fitWasm],
+  ['quantize/search/bounds.wat', boundsWasm],
 ])('%s is what is run', async (path, assembled) => {
   const { parseWat } = await wabt()
   const source = await readFile(new URL(`../../src/${path}`, import.meta.url), 'utf8')

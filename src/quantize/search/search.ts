@@ -4,6 +4,7 @@
  */
 import type { Codes, Factor, Format, GridLayout } from '../../formats/format.js'
 import { checkScales } from '../../formats/grids.js'
+import { inFit, mostAtOnce } from './fit.js'
 import { ones, type UnitFactor } from './share.js'
 import { type UnitNumbers, UnitSearch } from './unit-search.js'
 
@@ -30,17 +31,43 @@ export function searchCodes(
   const perUnit = grid.scale.group ? groups / codes[grid.scale.block.field].length : 1
   const search = new UnitSearch(grid, perUnit)
   const size = perUnit * grid.groupSize
-  const { w, h } = search
-  h.fill(1)
-  for (let unit = 0, from = 0; from < weights.length; unit++, from += size) {
-    // Plain loops, since `set` with a change of the type is slow.
-    for (let i = 0; i < size; i++) w[i] = weights[from + i]
-    if (factors) for (let i = 0, at = from % factors.length; i < size; i++) h[i] = factors[at + i]
-    const own = errorOf(search, numbersOf(grid, start, unit, perUnit), start.q, from)
-    const { numbers, error } = search.search(numbersOf(grid, start, unit, perUnit))
-    if (error < own) store(search, grid, codes, unit, numbers)
+  const most = Math.floor(mostAtOnce / size) * size
+  for (let unit = 0, from = 0; from < weights.length; from += most) {
+    const to = Math.min(weights.length, from + most)
+    enter(weights, start.q, factors, from, to)
+    for (let at = 0; at < to - from; at += size, unit++) {
+      search.load(at)
+      const begin = numbersOf(grid, start, unit, perUnit)
+      const own = search.errorOfCodes(begin, at)
+      const { numbers, error } = search.search(begin)
+      if (!(error < own)) continue
+      storeFactor(grid.scale, codes, unit, numbers.scale)
+      if (grid.offset) storeFactor(grid.offset, codes, unit, numbers.offset)
+      search.encode(numbers, at)
+    }
+    codes.q.set(inFit.codes.subarray(0, to - from), from)
   }
   return codes
+}
+
+/** Copies weights, their codes and factors to the kernel's memory. */
+function enter(
+  weights: Float32Array,
+  q: Float32Array,
+  factors: Float32Array | undefined,
+  from: number,
+  to: number,
+): void {
+  inFit.weights.set(weights.subarray(from, to))
+  inFit.codes.set(q.subarray(from, to))
+  if (!factors) inFit.factors.fill(1)
+  else
+    for (let at = from; at < to; ) {
+      const first = at % factors.length
+      const own = factors.subarray(first, Math.min(factors.length, first + to - at))
+      inFit.factors.set(own, at - from)
+      at += own.length
+    }
 }
 
 const numbersOf = (
@@ -59,40 +86,7 @@ function factorOf({ block, group }: Factor, codes: Codes, unit: number, count: n
   return { block: codes[block.field][unit], groups }
 }
 
-function store(
-  search: UnitSearch,
-  { scale, offset, groupSize }: GridLayout,
-  codes: Codes,
-  unit: number,
-  numbers: UnitNumbers,
-): void {
-  const { groups } = search
-  storeFactor(scale, codes, unit, numbers.scale)
-  if (offset) storeFactor(offset, codes, unit, numbers.offset)
-  for (let g = 0, i = 0; g < groups; g++) {
-    const [s, o] = [search.scaleOf(numbers, g), search.offsetOf(numbers, g)]
-    for (const end = i + groupSize; i < end; i++)
-      codes.q[unit * groups * groupSize + i] = search.code(i, s, o)
-  }
-}
-
 function storeFactor({ block, group }: Factor, codes: Codes, unit: number, own: UnitFactor): void {
   codes[block.field][unit] = own.block
   if (group) codes[group.field].set(own.groups, unit * own.groups.length)
-}
-
-/** The error of given codes, those of the unit from `from` on. */
-function errorOf(search: UnitSearch, numbers: UnitNumbers, q: Float32Array, from: number): number {
-  const { groups, w, h } = search
-  const groupSize = w.length / groups
-  let error = 0
-  for (let g = 0, i = 0; g < groups; g++) {
-    const s = search.scaleOf(numbers, g)
-    const o = search.offsetOf(numbers, g)
-    for (const end = i + groupSize; i < end; i++) {
-      const r = w[i] - o - s * q[from + i]
-      error += h[i] * r * r
-    }
-  }
-  return error
 }

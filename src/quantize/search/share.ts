@@ -10,14 +10,10 @@ export interface UnitFactor {
 }
 
 /** Where groups have no numbers of their own. */
-export function ones(count: number): number[] {
-  const groups: number[] = []
-  for (let g = 0; g < count; g++) groups.push(1)
-  return groups
-}
+export const ones = (count: number): number[] => (count === 1 ? [1] : new Array<number>(count).fill(1))
 
-/** Candidates for the block's number, at each end of the range of the groups' numbers. */
-const starts = 24
+/** The largest number of a group relative to the end of the range, where the block's number is one of the candidates. */
+const shares = geometric(0.6, 1, 24)
 
 /**
  * Stored numbers closest to the wanted ones, with a group's error taken as a parabola around its wanted number.
@@ -30,31 +26,35 @@ export function shareFactor(
   curvatures: readonly number[],
 ): UnitFactor {
   if (!group) return { block: roundScale(block.rounding, wanted[0]), groups: [1] }
-  const [lo, hi] = rangeOf(group.rounding)
-  const most = wanted.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
-  const joined = (shared: number): UnitFactor & { error: number } => {
+  const best: UnitFactor = { block: 0, groups: ones(wanted.length) }
+  const tried = [...best.groups]
+  let least: number | undefined
+  /** Takes the groups' best numbers for one of the block if their error is the least so far. */
+  const take = (shared: number): void => {
     const number = roundScale(block.rounding, shared)
     let error = 0
-    const groups = wanted.map((own, g) => {
-      const value = number === 0 ? 0 : roundScale(group.rounding, own / number)
-      error += curvatures[g] * (own - number * value) ** 2
-      return value
-    })
-    return { block: number, groups, error }
+    for (let g = 0; g < wanted.length; g++) {
+      const value = number === 0 ? 0 : roundScale(group.rounding, wanted[g] / number)
+      error += curvatures[g] * (wanted[g] - number * value) ** 2
+      tried[g] = value
+    }
+    if (least !== undefined && !(error < least)) return
+    least = error
+    best.block = number
+    for (let g = 0; g < tried.length; g++) best.groups[g] = tried[g]
   }
-  if (most === 0) return joined(0)
+  const [lo, hi] = rangeOf(group.rounding)
+  const most = wanted.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
+  if (most === 0) take(0)
   // The largest number may be stored at either end of the range, or a little inside it.
-  const tried = [lo, hi]
-    .filter((end) => end !== 0)
-    .flatMap((end) => geometric(0.6, 1, starts).map((share) => joined(most / (share * end))))
-  const best = tried.reduce((a, b) => (b.error < a.error ? b : a))
+  else for (const end of [lo, hi]) if (end !== 0) for (const share of shares) take(most / (share * end))
   let [top, bottom] = [0, 0]
   for (const [g, value] of best.groups.entries()) {
     top += curvatures[g] * value * wanted[g]
     bottom += curvatures[g] * value * value
   }
-  const better = joined(bottom > 0 ? top / bottom : best.block)
-  return better.error < best.error ? better : best
+  if (bottom > 0) take(top / bottom)
+  return best
 }
 
 /** The smallest and the largest number that can be stored, up to a common factor. */

@@ -9,8 +9,8 @@
  * The third step is also run from another quantizer's numbers, and the better result is kept.
  */
 import type { Factor, GridLayout } from '../../formats/format.js'
-import { nearest } from '../../formats/levels.js'
 import { roundScale } from '../../formats/stored-scale.js'
+import { kernel } from './fit.js'
 import { GroupFit } from './group-fit.js'
 import { ones, rangeOf, shareFactor, type UnitFactor } from './share.js'
 
@@ -22,8 +22,15 @@ export interface UnitNumbers {
 /** Rounds in which the numbers of a unit are improved; few units need this many. */
 const mostRounds = 8
 
+/** Numbers of a unit of one group that has none of its own, and of an offset where there is none. */
+const one = [1]
+const none: UnitFactor = { block: 0, groups: one }
+
 export class UnitSearch {
   private readonly fits: GroupFit
+  /** The scales of groups that are entries of a list, and whether scales may be negative. */
+  private readonly listed: Float32Array | undefined
+  private readonly signed: boolean
 
   /** @param groups number of groups in the unit */
   constructor(
@@ -31,20 +38,36 @@ export class UnitSearch {
     readonly groups: number,
   ) {
     this.fits = new GroupFit(layout, groups)
+    const { block, group } = layout.scale
+    const { rounding } = group ?? block
+    this.listed = !group && rounding.as === 'listed' ? rounding.values : undefined
+    this.signed = rangeOf(rounding)[0] < 0
   }
 
-  /** The weights of the unit. `h` has their importances, all above 0. */
-  get w(): Float64Array {
-    return this.fits.w
-  }
-
-  get h(): Float64Array {
-    return this.fits.h
-  }
-
-  /** Improves on `start` for the weights in `w` and `h`. @returns the best numbers found, with their error */
-  search(start: UnitNumbers): { readonly numbers: UnitNumbers; readonly error: number } {
+  /** Takes a unit of the weights in the kernel's memory, from index `at` on, with their importances: all above 0. */
+  load(at: number): void {
+    kernel.take(at, this.fits.w.length)
     this.fits.load()
+  }
+
+  /** The error of the codes in the kernel's memory, from index `at` on. */
+  errorOfCodes(numbers: UnitNumbers, at: number): number {
+    const size = this.layout.groupSize
+    let error = 0
+    for (let g = 0; g < this.groups; g++)
+      error = this.fits.errorOf(error, at + g * size, g, this.scaleOf(numbers, g), this.offsetOf(numbers, g))
+    return error
+  }
+
+  /** Writes the nearest codes to the kernel's memory, from index `at` on. */
+  encode(numbers: UnitNumbers, at: number): void {
+    const size = this.layout.groupSize
+    for (let g = 0; g < this.groups; g++)
+      this.fits.encode(at + g * size, g, this.scaleOf(numbers, g), this.offsetOf(numbers, g))
+  }
+
+  /** Improves on `start`, which may be changed, for the loaded weights. @returns the best numbers found, with their error */
+  search(start: UnitNumbers): { readonly numbers: UnitNumbers; readonly error: number } {
     const own = this.ownNumbers()
     const ends = [this.polish(own), this.polish(start)]
     return ends[1] < ends[0] ? { numbers: start, error: ends[1] } : { numbers: own, error: ends[0] }
@@ -60,18 +83,15 @@ export class UnitSearch {
     return sign * Math.fround(offset.block * offset.groups[g])
   }
 
-  /** Index of the level nearest to weight `i` of the unit, for this scale and offset. */
-  code(i: number, scale: number, offset: number): number {
-    return nearest(this.layout.levels, scale === 0 ? 0 : (this.w[i] - offset) / scale)
-  }
-
   /** The best numbers of each group by itself, joined by a number for the block. */
   private ownNumbers(): UnitNumbers {
-    const { fits } = this
+    const { fits, listed, signed } = this
     const { scale, offset } = this.layout
-    const { rounding } = scale.group ?? scale.block
-    const listed = !scale.group && rounding.as === 'listed' ? rounding.values : undefined
-    const signed = rangeOf(rounding)[0] < 0
+    if (!scale.group && !offset)
+      return {
+        scale: { block: roundScale(scale.block.rounding, fits.best(0, signed, listed).scale), groups: one },
+        offset: none,
+      }
     const [scales, offsets, curvatures, offsetCurvatures]: number[][] = [[], [], [], []]
     for (let g = 0; g < this.groups; g++) {
       const fit = fits.best(g, signed, listed)
@@ -143,20 +163,28 @@ export class UnitSearch {
   /** Takes the block's least-squares numbers for the current codes if they lower the error. @returns the error */
   private improveShared(numbers: UnitNumbers): number {
     const { scale, offset } = numbers
-    const { layout } = this
+    const { layout, fits } = this
     const sign = layout.offset?.sign ?? 1
-    let [error, a11, a12, a22, b1, b2] = [0, 0, 0, 0, 0, 0]
+    let error = 0
+    // The normal equations.
+    let a11 = 0
+    let a12 = 0
+    let a22 = 0
+    let b1 = 0
+    let b2 = 0
     for (let g = 0; g < this.groups; g++) {
-      const [s, m] = [scale.groups[g], sign * offset.groups[g]]
+      const s = scale.groups[g]
+      const m = sign * offset.groups[g]
       const at = this.offsetOf(numbers, g)
-      error += this.fits.fit(g, this.scaleOf(numbers, g), at)
-      a11 += s * s * this.fits.qq
-      a12 += s * m * this.fits.q1
-      a22 += m * m * this.fits.h1[g]
-      b1 += s * (this.fits.qx + at * this.fits.q1)
-      b2 += m * this.fits.w1[g]
+      error += fits.fit(g, this.scaleOf(numbers, g), at)
+      a11 += s * s * fits.qq
+      a12 += s * m * fits.q1
+      a22 += m * m * fits.h1[g]
+      b1 += s * (fits.qx + at * fits.q1)
+      b2 += m * fits.w1[g]
     }
-    const before = [scale.block, offset.block]
+    const { block } = scale
+    const before = offset.block
     const determinant = a11 * a22 - a12 * a12
     if (!layout.offset) scale.block = b1 / a11
     else if (determinant > 1e-12 * a11 * a22) {
@@ -167,7 +195,8 @@ export class UnitSearch {
     if (layout.offset) offset.block = roundScale(layout.offset.block.rounding, offset.block)
     const after = this.errorOf(numbers)
     if (after < error) return after
-    ;[scale.block, offset.block] = before
+    scale.block = block
+    offset.block = before
     return error
   }
 
