@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { join as joinPath } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Backend } from '../src/backends/backend.js'
 import { cpu } from '../src/backends/cpu/cpu.js'
 import { Distillation } from '../src/distill/distillation.js'
 import { onDevice } from '../src/engine/device-weights.js'
@@ -32,13 +33,18 @@ export interface Trainer {
  * A student initialized with the reference quantizer's codes. The teacher's stream is not kept, so it is computed in every
  * step.
  */
-export async function makeTrainer(model: string, type: string, batch: Batch): Promise<Trainer> {
+export async function makeTrainer(
+  model: string,
+  type: string,
+  batch: Batch,
+  backend: Backend = cpu,
+): Promise<Trainer> {
   const source = await openSource(model)
-  const network = new Network(cpu, source.architecture, source.config, batch)
+  const network = new Network(backend, source.architecture, source.config, batch)
   const optimizer = new Optimizer()
-  const { parameters, weights } = await makeStudent(cpu, source, targetTypes(source, { type }))
+  const { parameters, weights } = await makeStudent(backend, source, targetTypes(source, { type }))
   const cache = new TeacherCache(0)
-  const teacher = onDevice(cpu, source.weights)
+  const teacher = onDevice(backend, source.weights)
   const distillation = new Distillation(network, teacher, cache, parameters, optimizer, weights)
   await distillation.round()
   return {

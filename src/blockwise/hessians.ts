@@ -25,13 +25,17 @@ export class MomentSums {
   private n = 0
   private readonly targets = new Map<string, DeviceBuffer>()
 
-  constructor(private readonly products: Products) {}
+  /** @param atOnce tokens that are multiplied at once */
+  constructor(
+    private readonly products: Products,
+    private readonly atOnce = tokensAtOnce,
+  ) {}
 
   /** @param tokens rows of each array of the samples */
   async add(samples: GroupSamples, tokens: number): Promise<void> {
     this.waiting.push(samples)
     this.tokens += tokens
-    if (this.tokens >= tokensAtOnce) await this.flush()
+    if (this.tokens >= this.atOnce) await this.flush()
   }
 
   /** Multiplies the remaining samples and returns the sums. */

@@ -4,35 +4,36 @@
  *
  * Work done for every batch runs once to compile and warm up, and is then timed on several batches; the median counts. Work done once
  * per block takes long enough to be timed once, without compiling its products, which the blocks share.
+ *
+ * The probe itself must not take long where the device is slow: there it times fewer runs, sums fewer batches at once, and runs one
+ * window in place of a batch.
  */
 
 import type { DeviceWeights } from '../backends/backend.js'
 import { Products } from '../backends/products.js'
-import { chooseCodes, type Trial } from '../blockwise/candidates.js'
-import { factorize, type InputFactor, shrink } from '../blockwise/factor.js'
+import { factorize, shrink } from '../blockwise/factor.js'
 import { MomentSums, tokensAtOnce } from '../blockwise/hessians.js'
-import { type RowPool, WorkerRows } from '../blockwise/row-pool.js'
+import { WorkerRows } from '../blockwise/row-pool.js'
 import {
   type Side as BlockSide,
   beginning,
   blockMatrices,
   type Cut,
   finishBlock,
+  type GroupSamples,
   groupSamples,
 } from '../blockwise/samples.js'
 import { shrinkageOf, stepsOf } from '../blockwise/solve.js'
 import { withCleanup } from '../cleanup.js'
-import { blockKey } from '../engine/block-graphs.js'
-import type { Activations, Network } from '../engine/network.js'
+import { type Activations, Network } from '../engine/network.js'
 import { aboutTensors } from '../errors.js'
-import { layoutOf } from '../formats/grids.js'
-import { formatOf } from '../formats/table.js'
-import { referenceRows } from '../quantize/reference-rows.js'
 import { Random } from '../random.js'
 import { packedBytes } from '../student/export.js'
 import type { Source } from '../student/source.js'
 import { makeBlock } from '../student/student.js'
 import { threadCount } from '../threads.js'
+import { Rounding, type RoundingOptions, type Solved } from './probe-rounding.js'
+import { enough, median, timed } from './timed.js'
 
 /** Seconds of the block-wise method for one block. */
 export interface BlockSeconds {
@@ -52,84 +53,149 @@ export interface BlockSeconds {
   readonly compiling: number
 }
 
-/** Rows of the smaller sample of a matrix: a minimum, and a minimum for each thread, which is that of a share (row-pool.ts). */
-const sampleRows = { least: 128, ofThread: 64 }
+/** Seconds of a batch through a block beyond which one window of it is timed instead. */
+const longBatch = 1
 
-export interface ProbeOptions {
-  /** Tokens that decide among candidates. */
-  readonly trial: number
+/** A step of the sums of a group takes about as many forward passes. */
+const passesOfStep = 4
+
+export interface ProbeOptions extends RoundingOptions {
+  /** Whether there is a block-wise stage; without one only the forward pass is timed, and all else is 0. */
+  readonly solves: boolean
   /** Whether activations inside a block are kept from one group of matrices to the next. */
   readonly keeps: boolean
-  /** Whether output errors are weighted by Fisher information. */
-  readonly fisher: boolean
 }
 
+/** @param network of the run */
 export function probeBlock(
   source: Source,
   teacher: DeviceWeights,
   network: Network,
   types: ReadonlyMap<string, number>,
-  { trial, keeps, fisher }: ProbeOptions,
+  options: ProbeOptions,
   onProgress?: (done: number, total: number) => void,
 ): Promise<BlockSeconds> {
+  return withCleanup(async (defer) => {
+    const own = await timedNetwork(network, teacher)
+    if (own !== network) defer(() => own.dispose())
+    const forward = await median(await forwardPass(own, teacher))
+    const seconds = options.solves
+      ? await solvingSeconds({ source, teacher, network: own, types }, forward, options, onProgress)
+      : { prepare: 0, moments: 0, rest: 0, factors: 0, rounding: 0, compiling: 0 }
+    const times = network.tokens / own.tokens
+    return {
+      ...seconds,
+      ...{ forward: times * forward, moments: times * seconds.moments, rest: times * seconds.rest },
+    }
+  })
+}
+
+/** The network of the run, or one for a single window where a batch takes long. */
+async function timedNetwork(network: Network, teacher: DeviceWeights): Promise<Network> {
+  const { backend, architecture, config, batch } = network
+  if (batch.windows === 1) return network
+  const single = new Network(backend, architecture, config, { ...batch, windows: 1 })
+  single.keepsMemory = network.keepsMemory
+  let slow = false
+  try {
+    const forward = await forwardPass(single, teacher)
+    await forward()
+    slow = batch.windows * (await timed(forward)) > longBatch
+  } finally {
+    if (!slow) await single.dispose()
+  }
+  return slow ? single : network
+}
+
+/** A pass of a batch of random tokens through the first block. */
+async function forwardPass(network: Network, teacher: DeviceWeights): Promise<() => Promise<void>> {
+  const activations = await embedded(network, teacher)
+  return async () => {
+    await network.block(0, activations, teacher)
+    await network.backend.finish?.()
+  }
+}
+
+/** Inputs of the first block, of random tokens. */
+function embedded(network: Network, teacher: DeviceWeights): Promise<Activations> {
+  const random = new Random(1)
+  const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
+  return network.embed(tokens, teacher)
+}
+
+interface Probed {
+  readonly source: Source
+  readonly teacher: DeviceWeights
+  readonly network: Network
+  readonly types: ReadonlyMap<string, number>
+}
+
+/** @param forward seconds of the forward pass of a batch */
+function solvingSeconds(
+  { source, teacher, network, types }: Probed,
+  forward: number,
+  { trial, keeps, fisher }: ProbeOptions,
+  onProgress?: (done: number, total: number) => void,
+): Promise<Omit<BlockSeconds, 'forward'>> {
   const products = new Products(network.backend, network.keepsMemory)
   const rows = new WorkerRows(threadCount())
   return withCleanup(async (defer) => {
     defer(() => rows.dispose())
     defer(() => products.dispose())
-    const random = new Random(1)
-    const tokens = Int32Array.from({ length: network.tokens }, () => random.int(network.config.vocabulary))
     const compiled = network.compiling
-    const activations = await network.embed(tokens, teacher)
+    const { x, sideInputs } = await embedded(network, teacher)
+    const activations = (): Activations => ({ x, sideInputs: new Map(sideInputs) })
     const prepare = await timed(async () => {
       const block = await makeBlock(network.backend, source, types, 0)
       for (const p of block.parameters) await packedBytes(p, { tensors: 0, weights: 0, differing: 0 })
     })
-    const copy: Activations = { x: activations.x, sideInputs: new Map(activations.sideInputs) }
     const ended = (work: () => Promise<unknown>) => async (): Promise<void> => {
       await work()
       await network.backend.finish?.()
     }
-    const forward = await median(ended(() => network.block(0, copy, teacher)))
-    const rounding = new Rounding(source, network, types, { trial, keeps, fisher }, { products, rows })
+    const rounding = new Rounding(source, network, types, { trial, fisher }, { products, rows })
+    const batches = Math.max(
+      1,
+      Math.min(Math.ceil(tokensAtOnce / network.tokens), Math.floor(enough / (passesOfStep * forward))),
+    )
     let [moments, factors] = [0, 0]
     const groups = blockMatrices(network, 0)
-    const cuts = { student: beginning, teacher: beginning }
+    let cuts: Record<'student' | 'teacher', Cut> = { student: beginning, teacher: beginning }
     for (const [group, names] of groups.entries()) {
       onProgress?.(group + 1, groups.length + 1)
       const last = group === groups.length - 1
       let sums = new MomentSums(products)
-      const batches = Math.ceil(tokensAtOnce / network.tokens)
-      const side = (cut: Cut): BlockSide => ({
-        weights: teacher,
-        activations: { x: activations.x, sideInputs: new Map(activations.sideInputs) },
-        cut,
-      })
-      const step = () =>
-        groupSamples(network, 0, group, side(cuts.student), side(cuts.teacher), {
-          keeps,
-          last,
-          forSums: true,
+      let next = cuts
+      const side = (cut: Cut): BlockSide => ({ weights: teacher, activations: activations(), cut })
+      const step = async (): Promise<GroupSamples> => {
+        const [own, other] = [side(cuts.student), side(cuts.teacher)]
+        const { samples, ...after } = await groupSamples(network, 0, group, own, other, {
+          ...{ keeps, last, forSums: true },
         })
+        next = after
+        return samples
+      }
       moments +=
         (await median(
           ended(async () => {
-            sums = new MomentSums(products)
-            for (let i = 0; i < batches; i++) await sums.add((await step()).samples, network.tokens)
+            sums = new MomentSums(products, batches * network.tokens)
+            for (let i = 0; i < batches; i++) await sums.add(await step(), network.tokens)
           }),
           batches,
         )) / batches
-      const { student: own, teacher: other } = await step()
-      Object.assign(cuts, { student: own, teacher: other })
+      cuts = next
       try {
         const found = await sums.finish()
         const { inputs } = found
         const metric = shrink(inputs, shrinkageOf(Math.sqrt(inputs.length), batches * network.tokens))
         let solved: Omit<Solved, 'inputs' | 'metric'> | undefined
-        factors += await timed(async () => {
-          const factor = await factorize(metric, products)
-          solved = { factor, stepOf: await stepsOf(found, factor, products) }
-        }, products)
+        factors += await timed(
+          async () => {
+            const factor = await factorize(metric, products)
+            solved = { factor, stepOf: await stepsOf(found, factor, products) }
+          },
+          () => products.compiling,
+        )
         if (solved) await rounding.sample(group, { inputs, metric, ...solved })
       } catch (error) {
         throw aboutTensors(
@@ -141,140 +207,13 @@ export function probeBlock(
     }
     const rest = await median(
       ended(() =>
-        finishBlock(network, 0, { weights: teacher, activations: { ...activations }, cut: cuts.student }),
+        finishBlock(network, 0, { weights: teacher, activations: activations(), cut: cuts.student }),
       ),
     )
     return {
-      ...{ prepare, forward, moments, rest, factors },
+      ...{ prepare, moments, rest, factors },
       rounding: rounding.seconds / network.config.layers,
       compiling: products.compiling + network.compiling - compiled,
     }
   })
-}
-
-/** What the matrices of a group are solved from. */
-interface Solved {
-  readonly inputs: Float32Array
-  readonly metric: Float32Array
-  readonly factor: InputFactor
-  readonly stepOf: Awaited<ReturnType<typeof stepsOf>>
-}
-
-/** Seconds of rounding a matrix by its number of rows. */
-type RowSeconds = (rows: number) => number
-
-/**
- * Rounds some rows, and twice as many, of a matrix of each width and format in the blocks: part of the time does not depend on the
- * rows, such as laying out the moments for products.
- */
-class Rounding {
-  /** Total of all blocks. */
-  seconds = 0
-  private readonly known = new Map<string, RowSeconds>()
-  private readonly kinds = new Map<string, readonly (readonly string[])[]>()
-
-  constructor(
-    private readonly source: Source,
-    private readonly network: Network,
-    private readonly types: ReadonlyMap<string, number>,
-    private readonly options: ProbeOptions,
-    private readonly compute: { readonly products: Products; readonly rows: RowPool },
-  ) {}
-
-  /** The groups of matrices of a block, cached by kind of block. */
-  private groups(layer: number): readonly (readonly string[])[] {
-    const key = blockKey(this.network, layer)
-    const known = this.kinds.get(key) ?? blockMatrices(this.network, layer)
-    this.kinds.set(key, known)
-    return known
-  }
-
-  /** Adds the seconds of a group's matrices in all blocks. */
-  async sample(group: number, { inputs, metric, factor, stepOf }: Solved): Promise<void> {
-    const { source, network, types } = this
-    for (let layer = 0; layer < network.config.layers; layer++)
-      for (const name of this.groups(layer)[group] ?? []) {
-        const tensor = source.gguf.tensor(`blk.${layer}.${name}`)
-        const format = formatOf(types.get(tensor.name) ?? tensor.type)
-        if (!format || !layoutOf(format)) continue
-        const n = factor.order.length
-        const key = `${n} ${format.name}`
-        if (!this.known.has(key)) {
-          const whole = source.weights.get(`blk.0.${name}`)
-          if (!whole) continue
-          const trial = (rows: number) => trialOf(this.options.trial, n, rows)
-          const round = async (rows: number): Promise<number> => {
-            const from = whole.subarray(0, rows * n)
-            const present = format.decode(await referenceRows(format.type, from, n))
-            const outputs = this.options.fisher ? identity(rows) : undefined
-            const evidence = { metric, factor, inputs, step: () => stepOf(name, from), outputs }
-            const deciding = trial(rows)
-            const { products } = this.compute
-            return timed(() => chooseCodes(format, from, present, evidence, deciding, this.compute), products)
-          }
-          this.known.set(key, await rowSeconds(round, whole.length / n))
-        }
-        this.seconds += this.known.get(key)?.(tensor.elements / n) ?? 0
-      }
-  }
-}
-
-/** @param round rounds a number of rows and returns the seconds */
-export async function rowSeconds(
-  round: (rows: number) => Promise<number>,
-  rows: number,
-  threads = threadCount(),
-): Promise<RowSeconds> {
-  const few = Math.min(rows, Math.max(sampleRows.least, sampleRows.ofThread * threads))
-  const more = Math.min(rows, 2 * few)
-  await round(few)
-  const [short, long] = [more > few ? await round(few) : 0, await round(more)]
-  // Other load may lengthen either time, so their difference is clamped.
-  const [least, most] = [long / more / 4, long / more]
-  const each = more > few ? Math.min(most, Math.max(least, (long - short) / (more - few))) : most
-  return (count) => Math.max(0, long + each * (count - more))
-}
-
-function identity(n: number): Float32Array {
-  const matrix = new Float32Array(n * n)
-  for (let i = 0; i < n; i++) matrix[i * n + i] = 1
-  return matrix
-}
-
-/** Dummy tokens that decide among candidates. */
-function trialOf(tokens: number, n: number, out: number): Trial {
-  return {
-    tokens,
-    inputs: new Float32Array(tokens * n).fill(0.1),
-    target: new Float32Array(tokens * out).fill(0.1),
-    bounds: [0, tokens],
-  }
-}
-
-/** @param products whose compilation time is not counted */
-async function timed(work: () => Promise<unknown>, products?: Products): Promise<number> {
-  const compiled = products?.compiling ?? 0
-  const began = performance.now()
-  await work()
-  return (performance.now() - began) / 1000 - ((products?.compiling ?? 0) - compiled)
-}
-
-/** Batches after which a run need not be timed again. */
-const manyBatches = 16
-
-/**
- * Median seconds of at least three runs that take a twentieth of a second, or of 25, after a warm-up run. Runs of many batches are timed
- * less often.
- * @param batches of a run
- */
-async function median(work: () => Promise<unknown>, batches = 1): Promise<number> {
-  await work()
-  const times: number[] = []
-  let total = 0
-  while ((times.length < 3 && times.length * batches < manyBatches) || (total < 0.05 && times.length < 25)) {
-    times.push(await timed(work))
-    total += times.at(-1) as number
-  }
-  times.sort((a, b) => a - b)
-  return times[times.length >> 1]
 }

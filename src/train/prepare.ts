@@ -133,7 +133,10 @@ export async function prepare(asked: TrainOptions, defer: (release: Release) => 
         teacher,
         network,
         types,
-        { trial: tokens.trial, keeps, fisher: inMemory && usesFisher(source) },
+        {
+          solves: tokens.calibration > 0,
+          ...{ trial: tokens.trial, keeps, fisher: inMemory && usesFisher(source) },
+        },
         (done, total) => {
           options.signal?.throwIfAborted()
           options.onProgress?.({ stage: 'measure', done, total, tokens: total })

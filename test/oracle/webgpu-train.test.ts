@@ -2,9 +2,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Backend } from '../../src/backends/backend.js'
 import { cpu } from '../../src/backends/cpu/cpu.js'
+import { onnxruntime } from '../../src/backends/onnxruntime.js'
 import { WebGpu } from '../../src/backends/webgpu/webgpu.js'
 import type { TrainOptions } from '../../src/config/options.js'
 import { onDevice } from '../../src/engine/device-weights.js'
@@ -32,6 +33,11 @@ afterAll(async () => {
   await webgpu.dispose()
   await rm(folder, { recursive: true, force: true })
 })
+
+/** What runs a program. */
+interface Runs {
+  run(feeds: object): Promise<object>
+}
 
 const small = { width: 32, heads: 2, headsKV: 1, feedForward: 48, layers: 2 }
 const variants: Record<string, TinyVariant> = {
@@ -142,6 +148,29 @@ describe.skipIf(missing)('on the GPU', () => {
     )
     const { device: _, ...others } = stopped
     const resumed = await train({ ...others, resume: true })
+    expect(await tensorData(resumed.path)).toEqual(await tensorData(join(folder, 'distill-webgpu.gguf')))
+  })
+
+  test('a run whose device is lost says so, and resumes from its last checkpoint to the same bytes', async () => {
+    const lost = options('lost', { ...distilled, calibration: 0, device: 'webgpu' })
+    const { InferenceSession } = onnxruntime() as unknown as { InferenceSession: { prototype: Runs } }
+    const onProgress: TrainOptions['onProgress'] = ({ stage, done }) => {
+      if (stage === 'train' && done === 2)
+        vi.spyOn(InferenceSession.prototype, 'run').mockRejectedValue(
+          new Error('Device is lost.\n  at a place'),
+        )
+    }
+    await expect(train({ ...lost, onProgress })).rejects.toThrow(
+      /^the GPU failed \(Device is lost\.\); .* --resume$/,
+    )
+    vi.restoreAllMocks()
+    const steps: number[] = []
+    const resumed = await train({
+      ...lost,
+      resume: true,
+      onProgress: ({ stage, done }) => stage === 'train' && steps.push(done),
+    })
+    expect(steps).toEqual([2])
     expect(await tensorData(resumed.path)).toEqual(await tensorData(join(folder, 'distill-webgpu.gguf')))
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { rowSeconds } from '../../src/plan/probe.js'
+import { rowSeconds } from '../../src/plan/probe-rounding.js'
 
 describe('time of rounding a matrix, from some of its rows', () => {
   it('has a part that does not grow with the rows', async () => {

@@ -15,6 +15,7 @@ import { elementTypes, encodeModel } from '../../graph/onnx.js'
 import type { DType, Shape, Tensor, TypedArray } from '../../graph/tensor.js'
 import { unshape } from '../../graph/unshape.js'
 import { onnxruntime } from '../onnxruntime.js'
+import { failureOf } from './failure.js'
 
 type NumberType = Exclude<DType, 'bool'>
 
@@ -270,11 +271,7 @@ async function running<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    const [reason] = (error as Error).message.split('\n')
-    throw new QuenchError(
-      `the GPU failed (${reason.trim()}); a run that was interrupted goes on with --resume`,
-      { cause: error },
-    )
+    throw failureOf(error as Error)
   }
 }
 
