@@ -32,12 +32,42 @@ function nearestOf(values: Float32Array, x: number): number {
   return values[first]
 }
 
+const placesOfLists = new WeakMap<Float32Array, Int16Array>()
+
+/**
+ * For the upper half of the bits of every f32, the place in a list of the number nearest to all f32 that begin with it; -1 if there is
+ * more than one. Numbers with few bits have few such halves.
+ */
+function placesOf(list: Float32Array): Int16Array {
+  const known = placesOfLists.get(list)
+  if (known) return known
+  const ends = new Float32Array(2)
+  const bits = new Uint32Array(ends.buffer)
+  const places = Int16Array.from({ length: 1 << 16 }, (_, half) => {
+    bits[0] = half << 16
+    bits[1] = bits[0] | 0xffff
+    const [first, last] = [ends[0], ends[1]].map((x) => nearestOf(list, x))
+    return first === last ? list.indexOf(first) : -1
+  })
+  placesOfLists.set(list, places)
+  return places
+}
+
 export function roundScales(rounding: ScaleRounding, values: Float32Array): Float32Array {
   if (rounding.as === 'half') return halvesToFloats(floatsToHalves(values))
-  if (rounding.as === 'listed') return values.map((value) => nearestOf(rounding.values, value))
-  // A plain loop, since it runs for every group of every weight matrix in every step.
-  const { lo, hi } = rounding
+  // Plain loops, since they run for every group of every weight matrix in every step.
   const rounded = new Float32Array(values.length)
+  if (rounding.as === 'listed') {
+    const list = rounding.values
+    const places = placesOf(list)
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+    for (let i = 0; i < values.length; i++) {
+      const place = places[bits[i] >>> 16]
+      rounded[i] = place < 0 ? nearestOf(list, values[i]) : list[place]
+    }
+    return rounded
+  }
+  const { lo, hi } = rounding
   for (let i = 0; i < values.length; i++)
     rounded[i] = Math.min(Math.max(Math.floor(Math.fround(values[i] + 0.5)), lo), hi)
   return rounded
