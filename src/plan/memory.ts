@@ -135,7 +135,7 @@ export function memoryOf(
     { what: 'activations of two copies of a block', amount: activations },
   ]
   const head = 'logits of teacher and student, their exponentials and gradients'
-  // Inputs and targets of a group of matrices on the tokens that decide, and output errors.
+  // Inputs and targets of a group of matrices on the tokens that decide.
   const deciding = (outputs: number): Item => ({
     what: 'inputs and outputs of a group of matrices on the trial tokens',
     amount: 4 * o.trial * (inputs + outputs * Math.ceil(matrix / width)),
