@@ -1,14 +1,15 @@
 /**
- * A matrix is rounded in several ways, and the one with the least error on held-out tokens is taken:
+ * A matrix is rounded in up to three ways, of which errors on held-out tokens choose:
  *
  *   as it was     the reference quantizer's codes, as in the whole model
- *   importance    the reference quantizer's codes, with errors weighted by the second moments of this matrix's inputs
  *   solved        a least-squares target, scales that are searched for, compensated rounding and coordinate descent (start.ts,
- *                 gptq.ts, refine.ts)
+ *                 gptq.ts, refine.ts): taken if it has a smaller error
+ *   importance    the reference quantizer's codes, with errors weighted by the second moments of this matrix's inputs: tried if it has
+ *                 not, and rarely better otherwise (LOG.md)
  *
  * Few tokens say little about a wide matrix, and the correlations that they show are mostly noise. So moments are shrunk towards their
  * diagonals, which few tokens estimate well, and held-out tokens set the length of the step to the least-squares target. With fewer
- * tokens the solution approaches that of the importances alone, and if it is no better, theirs is taken.
+ * tokens the solution approaches that of the importances alone.
  */
 
 import type { ErrorSums } from '../backends/products.js'
@@ -82,23 +83,28 @@ export async function chooseCodes(
   compute: Compute,
 ): Promise<Chosen> {
   const judge = new Judge(weights, trial, evidence.outputs, compute.products)
-  const importance = diagonalOf(evidence.inputs)
   const { run = untimed } = compute
-  const weighed = await run('reference codes', () => importanceCodes(format, weights, importance))
-  const candidates: Candidate[] = [
-    { choice: 'as it was', codes: present, optimum: weights },
-    { choice: 'importance', codes: weighed, optimum: weights },
-  ]
-  const solved = await solve(format, weights, evidence, judge, compute)
-  candidates.push({ choice: 'solved', ...solved })
-  const errors: number[][] = []
-  await run('line search and choice', async () => {
-    for (const { codes } of candidates) errors.push(await judge.errors(format.dequantize(codes)))
+  const errorsOf = (codes: Codes) =>
+    run('line search and choice', () => judge.errors(format.dequantize(codes)))
+  const before = await errorsOf(present)
+  const judged = async (candidate: Candidate): Promise<Chosen> => ({
+    ...candidate,
+    error: meanShare(await errorsOf(candidate.codes), before),
   })
-  const shares = errors.map((own) => meanShare(own, errors[0]))
+  const solution = await judged({
+    choice: 'solved',
+    ...(await solve(format, weights, evidence, judge, compute)),
+  })
+  if (solution.error < 1) return solution
+  const importance = diagonalOf(evidence.inputs)
+  const weighed = await run('reference codes', () => importanceCodes(format, weights, importance))
+  const candidates: Chosen[] = [
+    { choice: 'as it was', codes: present, optimum: weights, error: 1 },
+    await judged({ choice: 'importance', codes: weighed, optimum: weights }),
+    solution,
+  ]
   // If activations overflow f32, all errors are NaN and the matrix stays as it was.
-  const best = shares.reduce((least, share, i) => (share < shares[least] ? i : least), 0)
-  return { ...candidates[best], error: shares[best] }
+  return candidates.reduce((best, candidate) => (candidate.error < best.error ? candidate : best))
 }
 
 interface Candidate {

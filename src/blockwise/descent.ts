@@ -26,7 +26,7 @@ interface Descent {
   advance(from: number, to: number, width: number, by: number): void
   /** Writes the unrounded optimum of each of some columns, with all others fixed. */
   findOptimum(from: number, to: number, scale: number, shift: number): void
-  /** Rounds the weights of a row, on the scales and minimums in memory, and writes their codes and errors. Any width. */
+  /** Rounds the weights of four rows, on the scales and minimums in memory, and writes their codes and errors. Any width. */
   round(width: number, ...levels: LevelArguments): void
 }
 
@@ -35,26 +35,40 @@ export const kernel = instantiate<Descent>(descentWasm)
 const place = (row: number): Float32Array =>
   new Float32Array(kernel.memory.buffer, 4 * panelColumns * (panelColumns + row), panelColumns)
 
-/** The kernel's memory. All but `block` have one number for each column. */
+/** The kernel's memory for a descent. All but `block` have one number for each column. */
 export const inDescent = {
   /** H of a panel, (width, width), or U. */
   block: new Float32Array(kernel.memory.buffer, 0, panelColumns ** 2),
   slope: place(0),
-  /** The weights of a row yet to be rounded. */
-  left: place(0),
   direction: place(1),
   codes: place(2),
-  /** The change of each weight in a descent. */
+  /** The change of each weight. */
   moved: place(3),
-  /** Of each rounded weight, see gptq.ts. */
-  errors: place(3),
   /** H_jj. */
   diagonal: place(4),
   /** H times the direction. */
   spread: place(5),
   optimum: place(6),
-  scales: place(7),
-  mins: place(8),
+}
+
+/** Rows that are rounded at once. */
+export const roundedRows = 4
+
+const fourRows = (index: number): Float32Array =>
+  new Float32Array(
+    kernel.memory.buffer,
+    273_408 + 4 * roundedRows * panelColumns * index,
+    roundedRows * panelColumns,
+  )
+
+/** The kernel's memory for rounding: each (rows, panelColumns). U is in `inDescent.block`. */
+export const inRounding = {
+  weights: fourRows(0),
+  scales: fourRows(1),
+  mins: fourRows(2),
+  codes: fourRows(3),
+  /** Of each rounded weight, see gptq.ts. */
+  errors: fourRows(4),
 }
 
 const table = place(9)

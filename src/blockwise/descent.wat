@@ -1,10 +1,11 @@
 ;; The work of rounding and of coordinate descent on a row of a panel of up to 256 columns, four columns at a time, in f32 (panels.ts,
 ;; coordinates.ts). Memory, all f32:
 ;;
-;;        0 H of the panel, (width, width), or U of rounding    262144 slopes, or the weights yet to be rounded    263168 direction
-;;   264192 codes    265216 changes of weights, or errors of rounding    266240 diagonal of H    267264 H times the direction
-;;   268288 unrounded optimum    269312 scales    270336 minimums    271360 for each level of a table but the lowest, the middle between
-;;   it and the one below and their distance    272384 a vector of codes    273408 and on: see vectors.wat
+;;        0 H of the panel, (width, width), or U of rounding    262144 slopes    263168 direction
+;;   264192 codes    265216 changes of weights    266240 diagonal of H    267264 H times the direction
+;;   268288 unrounded optimum    271360 for each level of a table but the lowest, the middle between it and the one below and their
+;;   distance    272384 a vector of codes    273408 and on: see vectors.wat, or, of four rows that are rounded, 273408 their weights,
+;;   277504 scales, 281600 minimums, 285696 codes, 289792 errors, (4, 256) each, 293888 weights yet to be rounded, (256, 4)
 ;;
 ;; Widths and bounds of columns are multiples of four, but for that of `round`. `npx tsx scripts/wasm.ts` makes descent-wasm.ts from it.
 (module
@@ -210,45 +211,68 @@
           (f32x4.div (v128.load offset=262144 (local.get $at)) (v128.load offset=266240 (local.get $at)))))
       (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $end)))))
 
-  ;; Rounds the weights of a row one after another to their scales and minimums: codes, and errors (w_i - w'_i) / U_ii, of which each
-  ;; changes the weights after it by error * U_ij. Columns from the last multiple of four up to i + 1 are included: U is zero below its
-  ;; diagonal.
+  ;; The values of four rows at a place of the first one.
+  (func $lanes (param $at i32) (result v128)
+    (v128.load32_lane offset=3072 3 (local.get $at)
+      (v128.load32_lane offset=2048 2 (local.get $at)
+        (v128.load32_lane offset=1024 1 (local.get $at) (v128.load32_zero (local.get $at))))))
+
+  (func $spreadLanes (param $at i32) (param $four v128)
+    (v128.store32_lane 0 (local.get $at) (local.get $four))
+    (v128.store32_lane offset=1024 1 (local.get $at) (local.get $four))
+    (v128.store32_lane offset=2048 2 (local.get $at) (local.get $four))
+    (v128.store32_lane offset=3072 3 (local.get $at) (local.get $four)))
+
+  ;; Rounds the weights of four rows, column after column, to their scales and minimums: codes, and errors (w_i - w'_i) / U_ii, of which
+  ;; each changes the weights after it by error * U_ij. A row is 1024 bytes; a row that is not there may hold anything.
   (func (export "round") (param $width i32) (param $lo f32) (param $hi f32) (param $steps i32)
-    (local $i i32) (local $end i32) (local $row i32) (local $at i32) (local $left i32)
-    (local $w f32) (local $scale f32) (local $min f32) (local $code f32) (local $error f32) (local $factor v128)
+    (local $i i32) (local $end i32) (local $row i32) (local $column i32) (local $at i32) (local $left i32) (local $last i32)
+    (local $w v128) (local $scale v128) (local $min v128) (local $code v128) (local $error v128)
     (local.set $end (i32.shl (local.get $width) (i32.const 2)))
+    (local.set $last (i32.shl (local.get $width) (i32.const 4)))
     (loop $columns
-      (local.set $w (f32.load offset=262144 (local.get $i)))
-      (local.set $scale (f32.load offset=269312 (local.get $i)))
-      (local.set $min (f32.load offset=270336 (local.get $i)))
+      (v128.store offset=293888 (local.get $at) (call $lanes (i32.add (local.get $i) (i32.const 273408))))
+      (local.set $at (i32.add (local.get $at) (i32.const 16)))
+      (br_if $columns (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $end))))
+    (local.set $i (i32.const 0))
+    (loop $columns
+      (local.set $w (v128.load offset=293888 (local.get $column)))
+      (local.set $scale (call $lanes (i32.add (local.get $i) (i32.const 277504))))
+      (local.set $min (call $lanes (i32.add (local.get $i) (i32.const 281600))))
       (local.set $code
-        (f32x4.extract_lane 0
-          (call $nearest
-            (f32x4.splat
-              (select
-                (f32.const 0)
-                (f32.div (f32.add (local.get $w) (local.get $min)) (local.get $scale))
-                (f32.eq (local.get $scale) (f32.const 0))))
-            (local.get $lo) (local.get $hi) (local.get $steps))))
+        (call $nearest
+          (v128.andnot
+            (f32x4.div (f32x4.add (local.get $w) (local.get $min)) (local.get $scale))
+            (f32x4.eq (local.get $scale) (v128.const f32x4 0 0 0 0)))
+          (local.get $lo) (local.get $hi) (local.get $steps)))
       (local.set $error
-        (f32.div
-          (f32.sub (local.get $w) (f32.sub (f32.mul (local.get $scale) (local.get $code)) (local.get $min)))
-          (f32.load (i32.add (local.get $row) (local.get $i)))))
-      (f32.store offset=264192 (local.get $i) (local.get $code))
-      (f32.store offset=265216 (local.get $i) (local.get $error))
-      (local.set $factor (f32x4.splat (local.get $error)))
-      (local.set $left (i32.and (i32.add (local.get $i) (i32.const 4)) (i32.const -16)))
-      (local.set $at (i32.add (local.get $row) (local.get $left)))
-      (block $done
-        (loop $next
-          (br_if $done (i32.ge_u (local.get $left) (local.get $end)))
-          (v128.store offset=262144 (local.get $left)
-            (f32x4.sub
-              (v128.load offset=262144 (local.get $left))
-              (f32x4.mul (local.get $factor) (v128.load (local.get $at)))))
-          (local.set $at (i32.add (local.get $at) (i32.const 16)))
-          (local.set $left (i32.add (local.get $left) (i32.const 16)))
-          (br $next)))
+        (f32x4.div
+          (f32x4.sub (local.get $w) (f32x4.sub (f32x4.mul (local.get $scale) (local.get $code)) (local.get $min)))
+          (v128.load32_splat (i32.add (local.get $row) (local.get $i)))))
+      (call $spreadLanes (i32.add (local.get $i) (i32.const 285696)) (local.get $code))
+      (call $spreadLanes (i32.add (local.get $i) (i32.const 289792)) (local.get $error))
+      (local.set $i (i32.add (local.get $i) (i32.const 4)))
+      (local.set $at (i32.add (local.get $row) (local.get $i)))
       (local.set $row (i32.add (local.get $row) (local.get $end)))
-      (br_if $columns
-        (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $end))))))
+      (local.set $left (local.tee $column (i32.add (local.get $column) (i32.const 16))))
+      (block $done
+        (loop $two
+          (br_if $done (i32.ge_u (i32.add (local.get $left) (i32.const 16)) (local.get $last)))
+          (v128.store offset=293888 (local.get $left)
+            (f32x4.sub
+              (v128.load offset=293888 (local.get $left))
+              (f32x4.mul (local.get $error) (v128.load32_splat (local.get $at)))))
+          (v128.store offset=293904 (local.get $left)
+            (f32x4.sub
+              (v128.load offset=293904 (local.get $left))
+              (f32x4.mul (local.get $error) (v128.load32_splat offset=4 (local.get $at)))))
+          (local.set $at (i32.add (local.get $at) (i32.const 8)))
+          (local.set $left (i32.add (local.get $left) (i32.const 32)))
+          (br $two)))
+      (if (i32.lt_u (local.get $left) (local.get $last))
+        (then
+          (v128.store offset=293888 (local.get $left)
+            (f32x4.sub
+              (v128.load offset=293888 (local.get $left))
+              (f32x4.mul (local.get $error) (v128.load32_splat (local.get $at)))))))
+      (br_if $columns (i32.lt_u (local.get $i) (local.get $end))))))

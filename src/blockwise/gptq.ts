@@ -47,40 +47,36 @@ async function roundRows(
   q: Float32Array,
 ): Promise<void> {
   const n = order.length
-  const groupSize = weights.length / grid.scales.length
-  /** The values of some rows of a matrix with `width` columns at these columns of them. */
-  const gathered = (values: Float32Array, width: number, at: Int32Array, first: number, count: number) => {
-    const part = new Float32Array(count * at.length)
-    for (let r = 0, to = 0; r < count; r++)
-      for (let i = 0, start = (row + first + r) * width; i < at.length; i++, to++)
-        part[to] = values[start + at[i]]
-    return part
-  }
-  /** The weights yet to be rounded, in the order of the factor. */
-  const left = gathered(weights, n, order, 0, rows)
+  const groups = grid.scales.length / (weights.length / n)
+  const groupOf = order.map((column) => Math.floor((column * groups) / n))
+  /** The weights yet to be rounded, and the codes of the others, in the order of the factor. */
+  const left = new Float32Array(rows * n)
+  for (let r = 0, to = 0; r < rows; r++)
+    for (let i = 0, start = (row + r) * n; i < n; i++, to++) left[to] = weights[start + order[i]]
+  const rounded = new Float32Array(rows * n)
   /** Rounds the columns from `from` on of all rows, and returns their errors, (rows, size). */
   const roundPanel = async (from: number, size: number): Promise<Float32Array> => {
     const errors = new Float32Array(rows * size)
-    const columns = order.subarray(from, from + size)
-    const groups = columns.map((column) => Math.floor(column / groupSize))
     await pool.run(
       rows,
-      (first, count): RoundPanel => ({
-        kind: 'round',
-        rows: count,
-        width: size,
-        levels: grid.levels,
-        inverse: copyPart(inverse, n, from, size, from, size),
-        left: copyPart(left, n, first, count, from, size),
-        scales: gathered(grid.scales, n / groupSize, groups, first, count),
-        mins: grid.mins && gathered(grid.mins, n / groupSize, groups, first, count),
-      }),
-      (first, rounded) => {
-        const count = rounded.q.length / size
-        errors.set(rounded.errors, first * size)
-        for (let r = 0, i = 0; r < count; r++)
-          for (let k = 0, start = (row + first + r) * n; k < size; k++, i++)
-            q[start + columns[k]] = rounded.q[i]
+      (first, count): RoundPanel => {
+        const groupsOf = (values: Float32Array) =>
+          values.slice((row + first) * groups, (row + first + count) * groups)
+        return {
+          kind: 'round',
+          rows: count,
+          width: size,
+          levels: grid.levels,
+          inverse: copyPart(inverse, n, from, size, from, size),
+          left: copyPart(left, n, first, count, from, size),
+          scales: groupsOf(grid.scales),
+          mins: grid.mins && groupsOf(grid.mins),
+          groups: groupOf.slice(from, from + size),
+        }
+      },
+      (first, own) => {
+        errors.set(own.errors, first * size)
+        pastePart(own.q, rounded, n, first, own.q.length / size, from, size)
       },
     )
     return errors
@@ -105,4 +101,6 @@ async function roundRows(
     }
     await compensate(errors, end, n)
   }
+  for (let r = 0, from = 0; r < rows; r++)
+    for (let i = 0, start = (row + r) * n; i < n; i++, from++) q[start + order[i]] = rounded[from]
 }

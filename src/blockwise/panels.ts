@@ -7,7 +7,7 @@ import type { Levels } from '../formats/levels.js'
 import { type Searchable, searchCodes } from '../quantize/search/search.js'
 import { weighErrors } from '../quantize/search/weighing.js'
 import { Coordinates } from './coordinates.js'
-import { inDescent, kernel, loadLevels } from './descent.js'
+import { inDescent, inRounding, kernel, loadLevels, panelColumns, roundedRows } from './descent.js'
 
 /** Rows of a panel to be refined, with `width` columns. Arrays are (rows, width); codes are those of a matrix of that shape. */
 export interface RefinePanel {
@@ -39,10 +39,13 @@ export interface RoundPanel {
   readonly levels: Levels
   /** U of these columns, (width, width). */
   readonly inverse: Float32Array
-  /** The weights yet to be rounded, and the grid of each: (rows, width). */
+  /** The weights yet to be rounded, (rows, width). */
   readonly left: Float32Array
+  /** The scales, and the minimums if there are any, of all groups of these rows. */
   readonly scales: Float32Array
   readonly mins: Float32Array | undefined
+  /** The group of each column, counted in its row. */
+  readonly groups: Int32Array
 }
 
 interface RoundedPanel {
@@ -103,21 +106,29 @@ function refinePanel({ rows, width, layout, h, slopes, codes, last }: RefinePane
   return { codes, moved, optimum }
 }
 
-function roundPanel({ rows, width, levels, inverse, left, scales, mins }: RoundPanel): RoundedPanel {
+function roundPanel({ rows, width, levels, inverse, left, scales, mins, groups }: RoundPanel): RoundedPanel {
   const q = new Float32Array(rows * width)
   const errors = new Float32Array(rows * width)
   const own = loadLevels(levels)
-  const [rounded, missed] = [inDescent.codes.subarray(0, width), inDescent.errors.subarray(0, width)]
   inDescent.block.set(inverse)
-  inDescent.mins.fill(0)
-  for (let r = 0; r < rows; r++) {
-    const [from, to] = [r * width, (r + 1) * width]
-    inDescent.left.set(left.subarray(from, to))
-    inDescent.scales.set(scales.subarray(from, to))
-    if (mins) inDescent.mins.set(mins.subarray(from, to))
+  inRounding.mins.fill(0)
+  const groupsOfRow = scales.length / rows
+  /** Copies the numbers of a row's groups to their columns. */
+  const spread = (values: Float32Array, row: number, into: Float32Array, at: number) => {
+    for (let i = 0, first = row * groupsOfRow; i < width; i++) into[at + i] = values[first + groups[i]]
+  }
+  for (let first = 0; first < rows; first += roundedRows) {
+    const count = Math.min(roundedRows, rows - first)
+    for (let k = 0, row = first, at = 0; k < count; k++, row++, at += panelColumns) {
+      inRounding.weights.set(left.subarray(row * width, (row + 1) * width), at)
+      spread(scales, row, inRounding.scales, at)
+      if (mins) spread(mins, row, inRounding.mins, at)
+    }
     kernel.round(width, ...own)
-    q.set(rounded, from)
-    errors.set(missed, from)
+    for (let k = 0, row = first, at = 0; k < count; k++, row++, at += panelColumns) {
+      q.set(inRounding.codes.subarray(at, at + width), row * width)
+      errors.set(inRounding.errors.subarray(at, at + width), row * width)
+    }
   }
   return { q, errors }
 }

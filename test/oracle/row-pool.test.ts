@@ -76,6 +76,7 @@ describe('a thread that ends by itself', () => {
     left: new Float32Array(rows),
     scales: new Float32Array(rows).fill(1),
     mins: undefined,
+    groups: new Int32Array(1),
   })
 
   it('ends the work that it was asked for with a sentence, and another takes its place', async () => {

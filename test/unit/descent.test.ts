@@ -1,12 +1,11 @@
 /** The kernel of rounding and descent gives what plain loops give, up to the rounding of f32. */
 import { beforeEach, describe, expect, test } from 'vitest'
-import { inDescent, kernel, loadLevels } from '../../src/blockwise/descent.js'
+import { inDescent, inRounding, kernel, loadLevels, panelColumns } from '../../src/blockwise/descent.js'
 import { integers, type Levels, nearest, tableOf } from '../../src/formats/levels.js'
 import { Random } from '../../src/random.js'
 
 const width = 44
-const { block, slope, direction, codes, moved, diagonal, spread, optimum, left, scales, mins, errors } =
-  inDescent
+const { block, slope, direction, codes, moved, diagonal, spread, optimum } = inDescent
 
 const grids: [name: string, levels: Levels][] = [
   ['integers', integers(-8, 7)],
@@ -58,26 +57,36 @@ describe.each(grids)('on %s', (_name, levels) => {
     expectClose(slope, g)
   })
 
-  test.each([1, 2, 3, 4, 5])('a row is rounded one column after another (%i)', (seed) => {
-    fill(seed, levels)
+  test.each([1, 2, 3, 4, 5])('four rows are rounded one column after another (%i)', (seed) => {
     const random = new Random(seed + 10)
-    for (let i = 0; i < width; i++) {
-      for (let j = 0; j < width; j++) block[i * width + j] = j < i ? 0 : 0.1 * random.normal() // U
-      block[i * width + i] = 1 + random.uniform()
-      left[i] = random.normal()
-      scales[i] = i === 6 ? 0 : 0.1 + 0.4 * random.uniform()
-      mins[i] = 0.1 * random.normal()
+    for (const own of [width, width - 1, 1]) {
+      for (let i = 0; i < own; i++) {
+        for (let j = 0; j < own; j++) block[i * own + j] = j < i ? 0 : 0.1 * random.normal() // U
+        block[i * own + i] = 1 + random.uniform()
+        for (let at = i; at < 4 * panelColumns; at += panelColumns) {
+          inRounding.weights[at] = random.normal()
+          inRounding.scales[at] = (at + i) % 7 === 6 ? 0 : 0.1 + 0.4 * random.uniform()
+          inRounding.mins[at] = 0.1 * random.normal()
+        }
+      }
+      const before = inRounding.weights.slice()
+      kernel.round(own, ...loadLevels(levels))
+      expect(inRounding.weights).toEqual(before)
+      for (let row = 0; row < 4 * panelColumns; row += panelColumns) {
+        const [w, scales, mins, codes, errors] = (
+          ['weights', 'scales', 'mins', 'codes', 'errors'] as const
+        ).map((field) => inRounding[field].subarray(row, row + own).slice())
+        const [q, missed] = [Array(own).fill(0), Array(own).fill(0)]
+        for (let i = 0; i < own; i++) {
+          q[i] = nearest(levels, scales[i] === 0 ? 0 : (w[i] + mins[i]) / scales[i])
+          missed[i] = (w[i] - (scales[i] * q[i] - mins[i])) / block[i * own + i]
+          for (let j = i + 1; j < own; j++) w[j] -= missed[i] * block[i * own + j]
+        }
+        expect([...codes]).toEqual(q)
+        for (let i = 0; i < own; i++)
+          expect(Math.abs(errors[i] - missed[i])).toBeLessThan(1e-4 * (1 + Math.abs(missed[i])))
+      }
     }
-    const w = copy(left)
-    const [q, missed] = [Array(width).fill(0), Array(width).fill(0)]
-    for (let i = 0; i < width; i++) {
-      q[i] = nearest(levels, scales[i] === 0 ? 0 : (w[i] + mins[i]) / scales[i])
-      missed[i] = (w[i] - (scales[i] * q[i] - mins[i])) / block[i * width + i]
-      for (let j = i + 1; j < width; j++) w[j] -= missed[i] * block[i * width + j]
-    }
-    kernel.round(width, ...loadLevels(levels))
-    expect(copy(codes)).toEqual(q)
-    expectClose(errors, missed)
   })
 })
 
