@@ -81,7 +81,7 @@ function learned(grid: GridLayout): Learned {
 function scaleLatents(grid: GridLayout, codes: Codes): Latents {
   const factors = factorsOf(grid)
   const latents: Latents = {}
-  for (const { block } of factors) latents[block.field] = scaleLatent(codes[block.field])
+  for (const { block } of factors) latents[block.field] = scaleLatent(codes[block.field], block.rounding)
   for (const { block, group } of factors)
     if (group) latents[group.field] = integerLatent(codes[group.field], codes[block.field].length)
   return latents
@@ -135,11 +135,16 @@ function cellsOf(levels: Levels): { froms: Float64Array; tos: Float64Array } {
 const nearestUnclipped = (levels: Levels, x: number): number =>
   levels.table ? nearest(levels, x) : Math.floor(x + 0.5)
 
-const scaleLatent = (d: Float32Array): Latent => ({
-  kind: 'scale',
-  values: d.slice(),
-  unit: positive(d.map(Math.abs)),
-})
+/**
+ * A listed scale moves more slowly: the next one of its list is so far away (a tenth of it, or twice it) that all weights of the group are
+ * rounded anew, and long runs at the rate of others end with more loss than they begin with (LOG.md).
+ */
+const unitOfListed = 0.2
+
+function scaleLatent(d: Float32Array, { as }: ScaleRounding): Latent {
+  const share = as === 'listed' ? unitOfListed : 1
+  return { kind: 'scale', values: d.slice(), unit: positive(d.map((value) => share * Math.abs(value))) }
+}
 
 /** Integer scales. The unit of a block's scales is the largest of them, so that rates are relative, as for d. */
 function integerLatent(scales: Float32Array, blocks: number): Latent {

@@ -7,7 +7,8 @@
  */
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { Codes, Latents } from '../../src/formats/format.js'
+import type { Codes, GridLayout, Latents } from '../../src/formats/format.js'
+import { layoutOf } from '../../src/formats/grids.js'
 import { dequantizeRows, quantizeRows } from '../../src/llama/index.js'
 import { Random } from '../../src/random.js'
 import {
@@ -113,6 +114,17 @@ describe.each(trainable.map((format) => [format.name, format] as const))('%s', (
       await expectExact(format, graph, latents)
     })
     await fc.assert(property, { seed: 1, numRuns: 40 })
+  })
+
+  test('scales move by a share of themselves in a step, and those from a list by a fifth of that', () => {
+    const random = new Random(3)
+    const weights = Float32Array.from({ length: size }, (_, i) => kinds.gaussian(random, i))
+    const codes = format.decode(quantizeRows(format.type, weights, size))
+    const { block, group } = (layoutOf(format) as GridLayout).scale
+    const { values, unit } = format.latents(weights, codes)[block.field]
+    const share = !group && block.rounding.as === 'listed' ? 0.2 : 1
+    for (const [i, value] of values.entries())
+      if (value !== 0) expect(unit[i] / Math.abs(value)).toBeCloseTo(share, 5)
   })
 
   test('units are positive, so that every latent can move', () => {
