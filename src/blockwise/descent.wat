@@ -9,7 +9,7 @@
 ;;
 ;; Widths and bounds of columns are multiples of four, but for that of `round`. `npx tsx scripts/wasm.ts` makes descent-wasm.ts from it.
 (module
-  (memory (export "memory") 7)
+  (memory (export "memory") 16)
 
   ;; The levels nearest to four values: the integers from `lo` to `hi`, or with `steps` above 0 those of the table.
   (func $nearest (param $x v128) (param $lo f32) (param $hi f32) (param $steps i32) (result v128)

@@ -11,7 +11,6 @@ import { byLayerThenName, isRounded, kindOf, layerOf, type TensorFacts } from '.
 import { BF16 } from './types/bf16.js'
 import { F16 } from './types/f16.js'
 import { F32 } from './types/f32.js'
-import { IQ4_NL } from './types/iq4_nl.js'
 import { Q3_K } from './types/q3_k.js'
 import { Q4_K } from './types/q4_k.js'
 import { Q5_K } from './types/q5_k.js'
@@ -170,9 +169,7 @@ function fitRows(wanted: number, { name, shape: [rowLength] }: TensorFacts): Ass
   const fits = (type: number): boolean => rowLength % (ggmlTypes.get(type)?.blockSize ?? 1) === 0
   if (fits(wanted)) return { type: wanted }
   const { name: format = '', blockSize = 0 } = ggmlTypes.get(wanted) ?? {}
-  // Types without a Format are codebook types.
-  const known = formatOf(wanted)
-  const smaller = known ? known.smaller : IQ4_NL.type
+  const smaller = formatOf(wanted)?.smaller
   if (smaller === undefined && blockSize > shortBlock)
     throw new QuenchError(
       `tensor ${name}: rows of ${rowLength} weights are no whole number of ${format} blocks of ${blockSize}, and llama.cpp has no type in its place; choose another type`,

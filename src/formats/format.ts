@@ -42,14 +42,18 @@ export interface Factor {
   readonly group?: StoredScale
 }
 
-/** The vectors of magnitudes that consecutive codes can have (codebooks/). */
+/** The vectors of codes that consecutive weights can have (codebooks/). */
 export interface Codebook {
   /** Codes of an entry: 4 or 8. */
   readonly size: number
-  /** The magnitudes of every entry, one entry after another. */
+  /** The codes of every entry, or their magnitudes, one entry after another. */
   readonly entries: Float32Array
-  /** Whether of eight signs an even number is negative, so that the last one is not stored. */
-  readonly evenSigns: boolean
+  /**
+   * Signs of codes: those of the entry itself; or any; or of eight an even number negative, so that the last one is not stored.
+   */
+  readonly signs: 'own' | 'any' | 'even'
+  /** Into how many equal parts the entries fall, such that all vectors of a group have to be of one part, and no code is in two of them. */
+  readonly parts: number
 }
 
 /** The grid of a format and the fields that store it: w = scale * q + sign * offset, with the levels q in the field `q`. */

@@ -7,6 +7,8 @@
  * and a few facts about the model. Rules of all recipes are in `assign.ts`.
  */
 
+import { IQ1_M } from './codebooks/iq1_m.js'
+import { IQ1_S } from './codebooks/iq1_s.js'
 import { IQ2_S } from './codebooks/iq2_s.js'
 import { IQ2_XS } from './codebooks/iq2_xs.js'
 import { IQ2_XXS } from './codebooks/iq2_xxs.js'
@@ -225,6 +227,8 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   IQ2_XXS: { fileType: 19, type: IQ2_XXS.type, embedding: Q2_K.type, ...low(Q2_K.type, undefined) },
   Q2_0: { fileType: 41, type: Q2_0.type, embedding: Q4_K.type },
   TQ2_0: { fileType: 37, type: TQ2_0.type, embedding: Q4_K.type },
+  IQ1_M: { fileType: 31, type: IQ1_M.type, embedding: Q2_K.type, ...low(Q2_K.type, IQ2_XXS.type) },
   TQ1_0: { fileType: 36, type: TQ1_0.type, embedding: Q4_K.type },
+  IQ1_S: { fileType: 24, type: IQ1_S.type, embedding: Q2_K.type, ...low(Q2_K.type, IQ2_XXS.type) },
   Q1_0: { fileType: 40, type: Q1_0.type },
 }

@@ -1,5 +1,7 @@
 /** All number formats that quench can read, train and write. A new one needs its file and a line here. */
 
+import { IQ1_M } from './codebooks/iq1_m.js'
+import { IQ1_S } from './codebooks/iq1_s.js'
 import { IQ2_S } from './codebooks/iq2_s.js'
 import { IQ2_XS } from './codebooks/iq2_xs.js'
 import { IQ2_XXS } from './codebooks/iq2_xxs.js'
@@ -53,7 +55,9 @@ export const formats: readonly Format[] = [
   IQ2_XXS,
   Q2_0,
   TQ2_0,
+  IQ1_M,
   TQ1_0,
+  IQ1_S,
   Q1_0,
 ]
 

@@ -61,6 +61,8 @@ const halves: Readonly<Record<string, readonly number[]>> = {
   IQ2_S: [0],
   IQ2_XS: [0],
   IQ2_XXS: [0],
+  IQ1_M: [],
+  IQ1_S: [0],
   MXFP4: [],
   NVFP4: [],
   Q1_0: [0],
@@ -104,6 +106,8 @@ function finiteScales(format: Format, bytes: Uint8Array): Uint8Array {
     for (const at of halves[format.name] ?? []) {
       if (!Number.isFinite(readHalf(copy, block + at))) copy[block + at + 1] &= 0x3f
     }
+    // The highest bits of this half are those of the last byte: the highest exponent bit cleared.
+    if (format.name === 'IQ1_M') copy[block + 55] &= 0xbf
     // bf16 and f32: the highest exponent bit cleared
     if (format.name === 'BF16') copy[block + 1] &= 0xbf
     if (format.name === 'F32') copy[block + 3] &= 0xbf

@@ -91,8 +91,8 @@ describe('is refused', () => {
   const refused = (more: Partial<TrainOptions>) =>
     expect(planTraining({ input, output, type: 'Q4_0', ...more })).rejects
   test('what does not train, fit or parse', async () => {
-    await refused({ tensorTypes: [{ pattern: 'ffn', type: 'IQ1_M' }] }).toThrow(
-      '--tensor-type ffn=IQ1_M: IQ1_M cannot be trained; choose one of',
+    await refused({ tensorTypes: [{ pattern: 'ffn', type: 'F32' }] }).toThrow(
+      '--tensor-type ffn=F32: F32 cannot be trained; choose one of',
     )
     await refused({ outputTensorType: 'F32' }).toThrow('--output-tensor-type: F32 cannot be trained')
     await refused({ tokenEmbeddingType: 'Q4_K' }).toThrow(

@@ -173,8 +173,8 @@ describe('a run that is stopped', () => {
 
 describe('wrong use', () => {
   it('names the option or the file', async () => {
-    await expect(run('x.gguf', { type: 'IQ1_S' })).rejects.toThrow(
-      '--type IQ1_S cannot be trained; choose one of',
+    await expect(run('x.gguf', { type: 'MXFP4_MOE' })).rejects.toThrow(
+      '--type MXFP4_MOE cannot be trained; choose one of',
     )
     await expect(run('x.gguf', { type: 'F16' })).rejects.toThrow('--type F16 cannot be trained')
     await expect(run('x.gguf', { context: 4096 })).rejects.toThrow(

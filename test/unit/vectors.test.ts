@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { inDescent } from '../../src/blockwise/descent.js'
 import { type Metric, refine } from '../../src/blockwise/refine.js'
 import { enterVectors, improveVectors } from '../../src/blockwise/vectors.js'
-import type { Codes, Format } from '../../src/formats/format.js'
+import type { Codebook, Codes, Format } from '../../src/formats/format.js'
 import { formats } from '../../src/formats/table.js'
 import { Random } from '../../src/random.js'
 import { moments } from '../support/moments.js'
@@ -35,7 +35,7 @@ function anyCodes(format: Format, random: Random, d: number): Codes {
 /** The scale at which codes are about as large as weights of one. */
 const scaleOf = ({ vectors }: Format): number => {
   const scales = vectors?.scale.group?.rounding
-  const middle = scales?.as === 'listed' ? scales.values[8] : 1
+  const middle = scales?.as === 'listed' ? scales.values[scales.values.length / 2] : 1
   return 2 ** Math.round(Math.log2(2 / ((vectors?.levels.hi ?? 1) * middle)))
 }
 
@@ -64,16 +64,17 @@ describe.each(withCodebook)('refine of $name', (format) => {
     const target = Float32Array.from({ length: out * n }, () => random.normal())
     const codes = anyCodes(format, random, scaleOf(format))
     const { groupSize, codebook } = format.vectors!
+    const together = codebook.parts > 1 ? groupSize : 8
     await refine(codes, format.vectors!, target, format.dequantize(codes), { inputs }, 6, products)
     const scales = Float32Array.from(
       codes.scales,
       (s, group) => s * codes.d[Math.floor((group * groupSize) / 256)],
     )
     let [found, best] = [0, 0]
-    for (let i = 0; i < 40 * 8; i += 8) {
+    for (let i = 0; i < 40 * 8; i += together) {
       const scale = scales[(i / groupSize) | 0]
-      const wanted = Array.from(target.subarray(i, i + 8), (w) => w / scale)
-      const weights = Array.from({ length: 8 }, (_, k) => inputs[((i + k) % n) * (n + 1)])
+      const wanted = Array.from(target.subarray(i, i + together), (w) => w / scale)
+      const weights = Array.from({ length: together }, (_, k) => inputs[((i + k) % n) * (n + 1)])
       const error = wanted.reduce((sum, w, k) => sum + weights[k] * (w - codes.q[i + k]) ** 2, 0)
       const least = leastError(codebook, wanted, weights)
       expect(error).toBeGreaterThanOrEqual(least * (1 - 1e-5))
@@ -81,15 +82,17 @@ describe.each(withCodebook)('refine of $name', (format) => {
       best += least
     }
     // With odd signs a few entries are passed over; else it is the nearest one.
-    expect(found / best).toBeLessThan(codebook.evenSigns ? 1.02 : 1.00001)
+    expect(found / best).toBeLessThan(codebook.signs === 'even' ? 1.02 : 1.00001)
   })
 })
 
-describe.each(withCodebook.filter(({ vectors }) => !vectors!.codebook.evenSigns))(
+describe.each(withCodebook.filter(({ vectors }) => vectors!.codebook.signs !== 'even'))(
   'a vector of $name',
   (format) => {
     const { codebook, levels } = format.vectors!
-    const { size, entries } = codebook
+    const { size, entries, parts } = codebook
+    const own = codebook.signs === 'own'
+    const count = entries.length / size
 
     it('is the best of eight where columns go together', () => {
       const random = new Random(11)
@@ -98,7 +101,8 @@ describe.each(withCodebook.filter(({ vectors }) => !vectors!.codebook.evenSigns)
         const metric = moments(8, random)
         for (let i = 0; i < 64; i++) if (i % 8 >= size !== i >= 8 * size) metric[i] = 0
         const target = Array.from({ length: 8 }, () => (random.normal() * levels.hi) / 2)
-        const before = Array.from({ length: 8 }, (_, i) => entries[i % size])
+        const first = (trial * 97) % count
+        const before = Array.from({ length: 8 }, (_, i) => entries[first * size + (i % size)])
         inDescent.block.set(metric)
         for (let i = 0; i < 8; i++) {
           inDescent.diagonal[i] = metric[9 * i]
@@ -115,22 +119,51 @@ describe.each(withCodebook.filter(({ vectors }) => !vectors!.codebook.evenSigns)
               error += (codes[i] - target[i]) * metric[8 * i + j] * (codes[j] - target[j])
           return error
         }
-        const ranked = Array.from({ length: entries.length / size }, (_, entry) => {
-          const codes = target.slice(0, size).map((t, i) => Math.sign(t) * entries[entry * size + i])
+        const ranked = Array.from({ length: count }, (_, entry) => {
+          const signs = target.map((t) => (own ? 1 : Math.sign(t)))
+          const codes = target.slice(0, size).map((_, i) => signs[i] * entries[entry * size + i])
           const rank = codes.reduce((sum, code, i) => sum + metric[9 * i] * (code - target[i]) ** 2, 0)
           return { codes, rank }
-        }).sort((a, b) => a.rank - b.rank)
-        const errors = ranked.slice(0, 8).map(({ codes }) => errorOf(codes))
-        const least = Math.min(errorOf(before), ...errors)
+        })
+        const errors = Array.from({ length: parts }, (_, part) =>
+          ranked
+            .slice((part * count) / parts, ((part + 1) * count) / parts)
+            .sort((a, b) => a.rank - b.rank)
+            .slice(0, 8)
+            .map(({ codes }) => errorOf(codes)),
+        )
+        const least = Math.min(errorOf(before), ...errors.flat())
         expect(Math.abs(errorOf(inDescent.codes) / least - 1)).toBeLessThan(1e-5)
       }
     })
   },
 )
 
-/** The least error of eight codes, over all entries and all signs that can be stored. */
-function leastError(
-  { size, entries, evenSigns }: NonNullable<Format['vectors']>['codebook'],
+/** The least error of codes, over all entries that they can be and all signs that can be stored. */
+function leastError(codebook: Codebook, wanted: readonly number[], weights: readonly number[]): number {
+  if (codebook.signs !== 'own') return leastWithSigns(codebook, wanted, weights)
+  const { size, entries, parts } = codebook
+  const length = entries.length / parts
+  const sums = Array.from({ length: parts }, (_, part) => {
+    let sum = 0
+    for (let first = 0; first < wanted.length; first += size) {
+      let least = Number.POSITIVE_INFINITY
+      for (let entry = part * length; entry < (part + 1) * length; entry += size) {
+        let error = 0
+        for (let k = first; k < first + size; k++)
+          error += weights[k] * (wanted[k] - entries[entry + k - first]) ** 2
+        least = Math.min(least, error)
+      }
+      sum += least
+    }
+    return sum
+  })
+  return Math.min(...sums)
+}
+
+/** The same for eight codes whose magnitudes are in the codebook. */
+function leastWithSigns(
+  { size, entries, signs: stored }: Codebook,
   wanted: readonly number[],
   weights: readonly number[],
 ): number {
@@ -154,5 +187,5 @@ function leastError(
       Math.min(sums[0] + least[1], sums[1] + least[0]),
     ]
   }
-  return evenSigns ? sums[0] : Math.min(...sums)
+  return stored === 'even' ? sums[0] : Math.min(...sums)
 }

@@ -93,7 +93,7 @@ export function addQuantize(program: Command): void {
         [
           'Without a name the output lies beside the input: model-f16.gguf becomes model-Q4_K_M.gguf, and a file that exists is not replaced.',
           'With --target-size or --target-bits every tensor gets a type of its own: how much each matters is measured, then whole files are measured and improved by swaps. What was measured is kept: an interrupted search goes on where it was, and a second one is quick.',
-          'COPY leaves every type as it is and makes one file of a split model. IQ1, IQ2, IQ3_XXS, IQ3_XS and Q2_K_S need --imatrix, or but for IQ1 --method solve, which collects one.',
+          'COPY leaves every type as it is and makes one file of a split model. IQ1, IQ2, IQ3_XXS, IQ3_XS and Q2_K_S need --imatrix, or --method solve, which collects one.',
         ],
         [
           'quench quantize model-f16.gguf Q4_K_M',

@@ -38,7 +38,7 @@ export class CodebookCodec {
       for (let i = 0; i < size; i++)
         entries[number * size + i] = magnitudes[(packed >> (this.bits * i)) & mask]
     }
-    this.codebook = { size, entries, evenSigns }
+    this.codebook = { size, entries, signs: evenSigns ? 'even' : 'any', parts: 1 }
   }
 
   /**
