@@ -219,8 +219,8 @@
   (func $firstEntry (result i32)
     (i32.shl (i32.mul (global.get $first) (global.get $size)) (i32.const 2)))
 
-  ;; Ranks the entries that are chosen from by the diagonal of H. Every eighth entry is of one class; returns the largest of the eight classes' least ranks,
-  ;; which at least eight entries do not exceed.
+  ;; Ranks the entries that are chosen from by the diagonal of H. Every eighth entry is of one class; returns the largest of the eight
+  ;; classes' least ranks, which at least eight entries do not exceed.
   (func $rank (param $norm i32) (result f32)
     (local $a v128) (local $b v128) (local $c v128) (local $d v128) (local $e v128) (local $f v128) (local $g v128) (local $h v128)
     (local $rank v128) (local $this v128) (local $other v128) (local $at i32) (local $to i32) (local $eight i32)

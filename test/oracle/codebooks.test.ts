@@ -67,6 +67,20 @@ test('steps train scales and leave the vectors of the block-wise stage', async (
     expect(await codesOf(whole.path, name)).toEqual(await codesOf(solved.path, name))
 })
 
+test('a run whose vectors share what is added to them goes on to the same bytes', async () => {
+  const options = { type: 'IQ1_S', method: 'blockwise' } as const
+  const unbroken = await run('ternary.gguf', options)
+  expect(unbroken.written).toBe('qat')
+  const stop = new AbortController()
+  const stopped = run('stopped ternary.gguf', {
+    ...{ ...options, signal: stop.signal },
+    onProgress: ({ stage, done }) => stage === 'blockwise' && done >= 1 && stop.abort(),
+  })
+  await expect(stopped).rejects.toThrow('--resume goes on')
+  const resumed = await run('stopped ternary.gguf', { ...options, resume: true })
+  expect((await readFile(resumed.path)).equals(await readFile(unbroken.path))).toBe(true)
+})
+
 test('one block at a time', async () => {
   const source = await openSource(at('model.gguf'))
   await source.gguf.close()

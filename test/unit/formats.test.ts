@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { IQ1_M } from '../../src/formats/codebooks/iq1_m.js'
+import { IQ1_S } from '../../src/formats/codebooks/iq1_s.js'
 import type { Format } from '../../src/formats/format.js'
 import { floatToHalf, halfToFloat } from '../../src/formats/half.js'
 import { formatNamed, formatOf, formats } from '../../src/formats/table.js'
@@ -121,6 +123,29 @@ describe('weights by hand', () => {
     const bytes = Q4_K.encode(codes)
     expect([bytes[4 + 1] >> 6, bytes[4 + 5] >> 6, bytes[4 + 9]]).toEqual([2, 3, 13 | (2 << 4)])
     expect(Q4_K.dequantize(codes)[5 * 32 + 3]).toBe(0.25 * 45 * 9 - 2 * 50)
+  })
+})
+
+describe('codes that no entry of a codebook holds are refused', () => {
+  const eighths = (format: Format, change: (q: Float32Array) => void) => () => {
+    const codes = format.decode(new Uint8Array(format.blockBytes))
+    change(codes.q)
+    return format.encode(codes)
+  }
+
+  it.each([IQ1_S, IQ1_M])('$name', (format) => {
+    expect(format.decode(new Uint8Array(format.blockBytes)).q.slice(0, 8)).toEqual(
+      new Float32Array(8).fill(-7),
+    )
+    expect(eighths(format, (q) => q.fill(1, 0, 1))).toThrow('are not in the codebook')
+    expect(eighths(format, (q) => q.fill(-9, 0, 1))).toThrow('are not in the codebook')
+    expect(eighths(format, (q) => q.fill(0, 0, 8))).toThrow('are not in the codebook')
+  })
+
+  it('IQ1_S: an eighth is added or subtracted for all of a group', () => {
+    expect(eighths(IQ1_S, (q) => q.fill(-9, 32, 64))()[34 + 3]).toBe(0x80)
+    expect(eighths(IQ1_S, (q) => q.fill(-9, 32, 40))).toThrow('have an eighth added and subtracted')
+    expect(eighths(IQ1_M, (q) => q.fill(-9, 32, 40))()[32 + 2]).toBe(8)
   })
 })
 

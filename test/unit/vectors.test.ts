@@ -1,6 +1,6 @@
 /**
  * Descent on the codes of codebooks: the error falls, codes stay in the codebook, vectors are the nearest ones that can be stored, and where
- * columns go together the best of the eight that the diagonal ranks first.
+ * columns go together the best of the eight of every part that the diagonal ranks first.
  */
 import { describe, expect, it } from 'vitest'
 import { inDescent } from '../../src/blockwise/descent.js'
