@@ -35,7 +35,7 @@ function modelFacts({ metadata }: Gguf): ModelFacts {
   }
 }
 
-/** Architectures that recipes were compared with libllama on, as whole models (test/oracle/recipe-types.test.ts). */
+/** Architectures that recipes were compared with libllama on, as whole models (test/oracle/architectures-recipes.test.ts). */
 export const comparedArchitectures: readonly string[] = [
   'gemma3',
   'gemma4',
