@@ -181,7 +181,16 @@ function load() {
 
 /** Builds of the CPU backend for x64, the one with the highest score first. */
 export const x64Builds: readonly string[] = [
-  ...['sapphirerapids', 'zen4', 'cooperlake', 'icelake', 'cascadelake', 'cannonlake', 'skylakex', 'alderlake'],
+  ...[
+    'sapphirerapids',
+    'zen4',
+    'cooperlake',
+    'icelake',
+    'cascadelake',
+    'cannonlake',
+    'skylakex',
+    'alderlake',
+  ],
   ...['haswell', 'piledriver', 'ivybridge', 'sandybridge', 'sse42', 'x64'],
 ]
 

@@ -84,11 +84,7 @@ export async function seal(
 }
 
 /** The header of a file, unpadded, with the record in the place that was reserved for it. */
-async function sealedHeader(
-  gguf: Gguf,
-  handle: FileHandle,
-  entries: ReadonlyMap<string, GgufValue>,
-) {
+async function sealedHeader(gguf: Gguf, handle: FileHandle, entries: ReadonlyMap<string, GgufValue>) {
   const { path, files } = gguf
   // What is open of a split model is all of it, without the keys of parts.
   const header =

@@ -131,7 +131,8 @@ test('what was not compared is left to libllama', async () => {
     { overrideKv: [{ key: 'general.name', type: 'str', value: 'other' }] },
   ]
   for (const settings of others) expect(knownTypes(source, 'Q4_0', settings, false)).toBeUndefined()
-  for (const type of ['COPY', 'MXFP4_MOE', 'NVFP4']) expect(knownTypes(source, type, {}, false)).toBeUndefined()
+  for (const type of ['COPY', 'MXFP4_MOE', 'NVFP4'])
+    expect(knownTypes(source, type, {}, false)).toBeUndefined()
   source.metadata.set('general.architecture', { type: 'string', value: 'gemma2' })
   expect(knownTypes(source, 'Q4_0', {}, false)).toBeUndefined()
   await source.close()

@@ -12,11 +12,11 @@ import { removeTemporaryFiles, systemError } from '../../files.js'
 import { plural } from '../../format.js'
 import { warningType } from '../../notices.js'
 import { commandName } from '../command-name.js'
-import { programFor } from './one-command.js'
 import { hintFor, translated } from '../spellings.js'
 import { handleSignals, interruption } from '../terminal/interrupt.js'
 import { printError, printJson, printNote, printStack, printWarning } from '../terminal/print.js'
 import { clearProgress, endProgress, type ProgressMode, setProgress } from '../terminal/progress.js'
+import { programFor } from './one-command.js'
 
 const args = translated(process.argv.slice(2))
 const program = await programFor(args[0])
