@@ -114,7 +114,8 @@ export async function findLattices({
 
 /**
  * Where libllama quantizes, the file may not have been tried yet, since that is done at the same time.
- * @throws FileError for inputs that cannot be used, UsageError for options that do not suit them */
+ * @throws FileError for inputs that cannot be used, UsageError for options that do not suit them
+ */
 export async function prepareQuantization(
   input: string,
   type: string,
