@@ -16,7 +16,8 @@ import { createGguf, openGguf } from '../src/gguf/index.js'
 import { evaluateFiles, quantizeFile, readTexts, recovered } from '../src/index.js'
 import { quantizeRowsAsync } from '../src/llama/index.js'
 import { readWeights } from '../src/models/weights.js'
-import { recipeMetadata, typesOf } from '../src/quantize/by-recipe.js'
+import { recipeMetadata } from '../src/quantize/by-recipe.js'
+import { typesOf } from '../src/quantize/recipe-types.js'
 
 const type = 'NVFP4'
 const [

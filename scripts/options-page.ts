@@ -5,7 +5,7 @@
  */
 import type { Command, Option } from 'commander'
 import { optionTerm } from '../src/cli/help.js'
-import { createProgram } from '../src/cli/program.js'
+import { createProgram } from '../src/cli/program/program.js'
 
 const escaped = (text: string): string => text.replace(/\|/g, '\\|')
 const row = (term: string, text: string): string => `| ${escaped(`\`${term}\``)} | ${escaped(text)} |`

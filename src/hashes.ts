@@ -1,7 +1,9 @@
 /** SHA-256 of files and of values. */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { systemError } from './files.js'
+
+const pieceBytes = 2 ** 20
 
 /**
  * SHA-256 of a file's bytes.
@@ -14,10 +16,18 @@ export async function fileHash(
 ): Promise<string> {
   const hash = createHash('sha256')
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) {
-      signal?.throwIfAborted()
-      hash.update(chunk as Buffer)
-      onBytes?.(chunk.length)
+    const file = await open(path)
+    try {
+      const piece = Buffer.allocUnsafe(pieceBytes)
+      for (;;) {
+        signal?.throwIfAborted()
+        const { bytesRead } = await file.read(piece, 0, pieceBytes, null)
+        if (bytesRead === 0) break
+        hash.update(piece.subarray(0, bytesRead))
+        onBytes?.(bytesRead)
+      }
+    } finally {
+      await file.close()
     }
   } catch (error) {
     if (signal?.aborted) throw signal.reason

@@ -99,7 +99,8 @@ function chooser(
   const tied = !tensors.some(({ name }) => name === 'output.weight')
   const valueTensors = tensors.filter(({ name }) => kindOf(name) === 'attnV').length
   const outputName = tied ? 'token_embd.weight' : 'output.weight'
-  const whole = tensors.every(({ name, shape }) => name !== outputName || shape[0] % Q5_K.blockSize === 0)
+  const { blockSize = 1 } = ggmlTypes.get(type) ?? {}
+  const whole = tensors.every(({ name, shape }) => name !== outputName || shape[0] % blockSize === 0)
   const byType = type === Q8_0.type || !whole ? Q8_0.type : (recipes[recipe].output ?? Q6_K.type)
   const output = choices.output ?? (falcon ? Q8_0.type : byType)
   const { importance = false } = choices

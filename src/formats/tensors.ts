@@ -101,6 +101,6 @@ export function layerOf(name: string, layers: number): number {
 }
 
 /** llama.cpp's order: tensors outside the blocks, then block by block, each sorted by name. */
-export function byLayerThenName(a: TensorFacts, b: TensorFacts): number {
+export function byLayerThenName(a: Pick<TensorFacts, 'name'>, b: Pick<TensorFacts, 'name'>): number {
   return layerIn(a.name) - layerIn(b.name) || (a.name < b.name ? -1 : Number(a.name > b.name))
 }

@@ -13,9 +13,16 @@ export {
 } from './ggml.js'
 export { LlamaModel } from './model.js'
 export type { NativeBuffer } from './native.js'
-export type { OverrideValue, PlannedTensor, QuantizeOptions, TensorTypeRule } from './native-work.js'
+export {
+  COPY,
+  FILE_TYPES,
+  type OverrideValue,
+  type PlannedTensor,
+  type QuantizeOptions,
+  type TensorTypeRule,
+} from './native-work.js'
 export { PACKAGE_VERSION } from './package.js'
 export { checkLoads, tryEarly } from './probe.js'
-export { COPY, FILE_TYPES, importanceNeeded, planModel, quantizeModel } from './quantize.js'
+export { importanceNeeded, planModel, quantizeModel } from './quantize.js'
 export { sampleSequences, sideBySide } from './sample.js'
 export type { Turns } from './writer.js'

@@ -68,7 +68,7 @@ function load() {
   checkRelease('llama_context_params', differingFields(CONTEXT_PARAMS, contextDefaults()))
   checkRelease('llama_model_quantize_params', differingFields(QUANTIZE_PARAMS, quantizeDefaults()))
 
-  if (files.cpus) fn<[string], P | null>('ggml_backend_load', P, ['str'])(fastest(files.cpus))
+  if (files.cpus) fn<[string], P | null>('ggml_backend_load', P, ['str'])(fastest(files.cpus, files.check))
   else fn<[string], void>('ggml_backend_load_all_from_path', 'void', ['str'])(files.folder)
   fn<[], void>('llama_backend_init', 'void', [])()
 
@@ -179,16 +179,45 @@ function load() {
   }
 }
 
-/** The best build of the CPU backend for this processor, by ggml's own score; 0 means that it cannot run. */
-function fastest(builds: readonly string[]): string {
+/** Builds of the CPU backend for x64, the one with the highest score first. */
+export const x64Builds: readonly string[] = [
+  ...[
+    'sapphirerapids',
+    'zen4',
+    'cooperlake',
+    'icelake',
+    'cascadelake',
+    'cannonlake',
+    'skylakex',
+    'alderlake',
+  ],
+  ...['haswell', 'piledriver', 'ivybridge', 'sandybridge', 'sse42', 'x64'],
+]
+
+/**
+ * The best build of the CPU backend for this processor, by ggml's own score. That follows from the instructions which the build needs,
+ * or is 0 where the processor lacks one: in the order of scores the first build that runs is the best.
+ * @param check compares a library with its hash
+ */
+function fastest(builds: readonly string[], check: (path: string) => void): string {
+  const ordered = x64Builds.flatMap((name) => builds.find((path) => path.includes(`-cpu-${name}.`)) ?? [])
+  const inOrder = ordered.length === builds.length
   let best = { path: builds[0], score: -1 }
-  for (const path of builds) {
-    const build = koffi.load(path)
-    const score = build.func('ggml_backend_score', 'int', [])() as number
-    build.unload()
+  for (const path of inOrder ? ordered : builds) {
+    check(path)
+    const score = scoreOf(path)
     if (score > best.score) best = { path, score }
+    if (inOrder && score > 0) break
   }
   return best.path
+}
+
+/** ggml's score of a build for this processor; 0 if it cannot run. */
+export function scoreOf(path: string): number {
+  const build = koffi.load(path)
+  const score = build.func('ggml_backend_score', 'int', [])() as number
+  build.unload()
+  return score
 }
 
 /** Fails if a struct's defaults differ from the pinned release, since its layout may then differ too. */

@@ -1,6 +1,48 @@
 /** Requests to libllama in a separate process (native-process.ts, native-worker.ts). */
 import type { GgufValue } from '../gguf/index.js'
 
+/** File types that can be written, by name, and their `llama_ftype`. */
+export const FILE_TYPES: Readonly<Record<string, number>> = {
+  F32: 0,
+  F16: 1,
+  BF16: 32,
+  Q8_0: 7,
+  Q6_K: 18,
+  Q5_K_M: 17,
+  Q5_K_S: 16,
+  Q5_1: 9,
+  Q5_0: 8,
+  Q4_K_M: 15,
+  Q4_K_S: 14,
+  Q4_1: 3,
+  Q4_0: 2,
+  IQ4_NL: 25,
+  IQ4_XS: 30,
+  MXFP4_MOE: 38,
+  Q3_K_L: 13,
+  Q3_K_M: 12,
+  Q3_K_S: 11,
+  IQ3_M: 27,
+  IQ3_S: 26,
+  IQ3_XS: 22,
+  IQ3_XXS: 23,
+  Q2_K: 10,
+  Q2_K_S: 21,
+  IQ2_M: 29,
+  IQ2_S: 28,
+  IQ2_XS: 20,
+  IQ2_XXS: 19,
+  Q2_0: 41,
+  TQ2_0: 37,
+  TQ1_0: 36,
+  IQ1_M: 31,
+  IQ1_S: 24,
+  Q1_0: 40,
+}
+
+/** Every tensor keeps its type; a split model becomes one file. */
+export const COPY = 'COPY'
+
 /** Options of `quantizeModel`. */
 export interface QuantizeOptions {
   /** A name of `FILE_TYPES`, or `COPY`. */
@@ -59,11 +101,14 @@ interface QuantizeRequest {
   readonly options: QuantizeOptions
   /** What is written: `output`, or its parts. */
   readonly files: readonly string[]
+  /** Whether to try at the same time if the model loads. */
+  readonly trial: boolean
 }
 
 /** Each returns llama.cpp's reason if it fails. */
 export interface NativeWork {
   try(request: { path: string; level: Level }): Promise<string | undefined>
+  /** If the model does not load, the process ends, for a trial alone to say why. */
   quantize(request: QuantizeRequest): Promise<string | undefined>
   /** A dry run: the tensors in the order in which they would be written. */
   plan(request: { input: string; options: QuantizeOptions }): Promise<string | readonly PlannedTensor[]>

@@ -5,9 +5,8 @@
 import { rmSync } from 'node:fs'
 import koffi from 'koffi'
 import { QuenchError } from '../errors.js'
-import { LlamaContext } from './context.js'
 import { library } from './library.js'
-import { LlamaModel, loadNative } from './model.js'
+import type { LlamaModel } from './model.js'
 import type { NativeWork, WorkerAnswer } from './native-work.js'
 import { planNative, quantizeNative } from './quantize-native.js'
 
@@ -16,6 +15,7 @@ let writing: readonly string[] = []
 
 const work: NativeWork = {
   async try({ path, level }) {
+    const { LlamaModel, loadNative } = await import('./model.js')
     const { result, reason } = await loadNative(path, {
       vocabOnly: level === 'vocabulary',
       weights: level === 'run',
@@ -28,16 +28,24 @@ const work: NativeWork = {
     return undefined
   },
 
-  async quantize({ input, output, options, files }) {
+  async quantize({ input, output, options, files, trial }) {
     writing = files
     try {
-      return await quantizeNative(input, output, options)
+      const quantized = quantizeNative(input, output, options)
+      const [reason] = await Promise.all([quantized, trial && loadOrEnd(input)])
+      return reason
     } finally {
       writing = []
     }
   },
 
   plan: ({ input, options }) => planNative(input, options),
+}
+
+/** Tries whether a model loads; if not, this process and whatever it does otherwise end. */
+async function loadOrEnd(path: string): Promise<void> {
+  const reason = await work.try({ path, level: 'load' })
+  if (reason !== undefined) process.exit(1)
 }
 
 /** Characters that cover every UTF-8 byte up to two-byte sequences, and each lead byte of longer ones. */
@@ -60,6 +68,7 @@ const parametersOfOneThread = 2 ** 28
 
 /** Builds the graphs, and computes a few tokens. A failure without a crash is reported by the later, real call. */
 async function prepare(model: LlamaModel, compute: boolean): Promise<void> {
+  const { LlamaContext } = await import('./context.js')
   try {
     using context = await LlamaContext.create(model, {
       contextSize: 64,

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { QuenchError, UsageError } from '../errors.js'
 import { libraryHashes } from './library-hashes.js'
 
@@ -28,12 +28,15 @@ export interface LibraryFiles {
   ggmlBase: string
   ggml: string
   llama: string
-  /** Builds of the CPU backend for different processors; undefined if ggml chooses from the folder. */
+  /** Builds of the CPU backend for different processors, which are not compared yet; undefined if ggml chooses from the folder. */
   cpus?: string[]
+  /** Compares one of them with its hash. @throws QuenchError */
+  check: (path: string) => void
 }
 
 /**
- * Finds the libraries of this machine and compares them with the release's hashes, if the package has any.
+ * Finds the libraries of this machine and compares them with the release's hashes, if the package has any. Builds of the CPU backend
+ * are to be compared by `check` before they are loaded.
  * @throws QuenchError with the npm command that installs the missing package
  */
 export function findLibraries(wanted = process.env.QUENCH_LLAMA_PACKAGE): LibraryFiles {
@@ -70,9 +73,12 @@ export function findLibraries(wanted = process.env.QUENCH_LLAMA_PACKAGE): Librar
     if (file === undefined) throw new QuenchError(`${folder} has no ${stem} library: repeat \`${install}\`.`)
     return join(folder, file)
   }
-  const found = { folder, ggmlBase: find('ggml-base'), ggml: find('ggml'), llama: find('llama') }
+  const check = (path: string): void => {
+    if (hashes) checkHash(path, hashes[basename(path)], install)
+  }
+  const found = { folder, ggmlBase: find('ggml-base'), ggml: find('ggml'), llama: find('llama'), check }
   if (!hashes) return found
-  for (const [file, hash] of Object.entries(hashes)) checkHash(join(folder, file), hash, install)
+  for (const path of [found.ggmlBase, found.ggml, found.llama]) check(path)
   return {
     ...found,
     cpus: files.filter((file) => file.includes('ggml-cpu')).map((file) => join(folder, file)),

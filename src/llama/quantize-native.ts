@@ -9,8 +9,13 @@ import { DryRunLog } from './dry-run-log.js'
 import { ggmlTypeId } from './ggml.js'
 import { library } from './library.js'
 import { callAsync } from './native.js'
-import type { OverrideValue, PlannedTensor, QuantizeOptions } from './native-work.js'
-import { COPY, FILE_TYPES } from './quantize.js'
+import {
+  COPY,
+  FILE_TYPES,
+  type OverrideValue,
+  type PlannedTensor,
+  type QuantizeOptions,
+} from './native-work.js'
 import {
   type ImatrixEntry,
   ImatrixEntryStruct,

@@ -5,53 +5,12 @@
 import { resolve } from 'node:path'
 import { FileError, UsageError } from '../errors.js'
 import { inNativeProcess } from './native-process.js'
-import type { PlannedTensor, QuantizeOptions } from './native-work.js'
-import { checkLoads } from './probe.js'
-
-/** File types that can be written, by name, and their `llama_ftype`. */
-export const FILE_TYPES: Readonly<Record<string, number>> = {
-  F32: 0,
-  F16: 1,
-  BF16: 32,
-  Q8_0: 7,
-  Q6_K: 18,
-  Q5_K_M: 17,
-  Q5_K_S: 16,
-  Q5_1: 9,
-  Q5_0: 8,
-  Q4_K_M: 15,
-  Q4_K_S: 14,
-  Q4_1: 3,
-  Q4_0: 2,
-  IQ4_NL: 25,
-  IQ4_XS: 30,
-  MXFP4_MOE: 38,
-  Q3_K_L: 13,
-  Q3_K_M: 12,
-  Q3_K_S: 11,
-  IQ3_M: 27,
-  IQ3_S: 26,
-  IQ3_XS: 22,
-  IQ3_XXS: 23,
-  Q2_K: 10,
-  Q2_K_S: 21,
-  IQ2_M: 29,
-  IQ2_S: 28,
-  IQ2_XS: 20,
-  IQ2_XXS: 19,
-  Q2_0: 41,
-  TQ2_0: 37,
-  TQ1_0: 36,
-  IQ1_M: 31,
-  IQ1_S: 24,
-  Q1_0: 40,
-}
-
-/** Every tensor keeps its type; a split model becomes one file. */
-export const COPY = 'COPY'
+import { COPY, FILE_TYPES, type PlannedTensor, type QuantizeOptions } from './native-work.js'
+import { besideTrial, checkLoads } from './probe.js'
 
 /**
- * Quantizes the GGUF file `input` to exactly the path `output`, in a separate process.
+ * Quantizes the GGUF file `input` to exactly the path `output`, in a separate process, which tries at the same time whether the file
+ * loads, unless it was tried before.
  * @param files what is written: with `keepSplit` the parts that libllama names after `output`
  * @throws FileError with the reason; a part of `output` may have been written by then.
  */
@@ -65,8 +24,9 @@ export async function quantizeModel(
   if (resolve(input) === resolve(output)) {
     throw new UsageError(`The output must not be the input file ${input}.`)
   }
-  await checkLoads(input, 'load')
-  const reason = await inNativeProcess('quantize', { input, output, options, files })
+  const reason = await besideTrial(input, 'load', (trial) =>
+    inNativeProcess('quantize', { input, output, options, files, trial }),
+  )
   if (reason !== undefined) throw quantizeError(input, output, options, reason)
 }
 

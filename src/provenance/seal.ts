@@ -9,6 +9,7 @@ import { Cursor } from '../gguf/cursor.js'
 import { encodeHeader } from '../gguf/encode.js'
 import { parseHeader } from '../gguf/header.js'
 import { type Gguf, type GgufValue, Metadata, openGguf } from '../gguf/index.js'
+import { type Summary, summarize } from '../gguf/summary.js'
 import type { DataDigest } from '../gguf/writer.js'
 import type { ProgressEvent } from '../notices.js'
 import { systemError } from '../system-errors.js'
@@ -50,6 +51,7 @@ const encodedBytes = (entries: Iterable<readonly [string, GgufValue]>): number =
  * Puts the record in the place of `reservedEntries`.
  * @param path the first of the parts; nobody else reads it
  * @param followed the hash of its tensors as they were written, if it is known
+ * @returns the summary of the file
  * @throws FileError for a source that cannot be read
  */
 export async function seal(
@@ -57,7 +59,7 @@ export async function seal(
   provenance: Provenance,
   onProgress?: (event: ProgressEvent) => void,
   followed?: FollowedDigest,
-): Promise<void> {
+): Promise<Summary> {
   const gguf = await openGguf(path)
   try {
     const known = followed && isOf(gguf, followed)
@@ -69,26 +71,26 @@ export async function seal(
       throw systemError(path, error)
     })
     try {
-      const { size } = await handle.stat()
-      await handle.write(await sealedHeader(path, size, handle, entries), 0, undefined, 0)
+      await handle.write(await sealedHeader(gguf, handle, entries), 0, undefined, 0)
     } catch (error) {
       throw systemError(path, error)
     } finally {
       await handle.close()
     }
+    return await summarize(gguf)
   } finally {
     await gguf.close()
   }
 }
 
 /** The header of a file, unpadded, with the record in the place that was reserved for it. */
-async function sealedHeader(
-  path: string,
-  size: number,
-  handle: FileHandle,
-  entries: ReadonlyMap<string, GgufValue>,
-) {
-  const { version, metadata, tensors, dataOffset } = parseHeader(new Cursor(path, handle.fd, size), 0)
+async function sealedHeader(gguf: Gguf, handle: FileHandle, entries: ReadonlyMap<string, GgufValue>) {
+  const { path, files } = gguf
+  // What is open of a split model is all of it, without the keys of parts.
+  const header =
+    files.length === 1 ? gguf : parseHeader(new Cursor(path, handle.fd, (await handle.stat()).size), 0)
+  const { version, tensors, dataOffset } = header
+  const metadata = new Metadata(path, header.metadata)
   const placed = tensors.map(({ name, shape, type, offset }) => ({
     name,
     shape,

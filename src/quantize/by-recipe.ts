@@ -1,10 +1,9 @@
 /**
- * Files by the recipes of formats/recipes.ts: the types of a model's tensors, their bytes by ggml's quantizer, and a file of them. So
+ * Files by the recipes of formats/recipes.ts: the bytes of a model's tensors by ggml's quantizer, and a file of them. So
  * PTQ is done where llama.cpp has no file type for a recipe, and so trained files get the tensors that did not train.
  */
 import { aboutTensors } from '../errors.js'
-import { assignTypes, chooseTypes, type TypeChoices } from '../formats/assign.js'
-import { type ModelFacts, recipes } from '../formats/recipes.js'
+import { recipes } from '../formats/recipes.js'
 import { unrounded } from '../formats/table.js'
 import { scaleNameOf } from '../formats/tensor-scale.js'
 import {
@@ -18,39 +17,10 @@ import {
 } from '../gguf/index.js'
 import { keepBytes } from '../lattice/index.js'
 import { rowSize } from '../llama/ggml.js'
-import type { PlannedTensor } from '../llama/native-work.js'
 import { scaledTensors, scaleFor } from '../models/tensor-formats.js'
 import { readWeights } from '../models/weights.js'
 import { referenceRows } from './reference-rows.js'
 import { SearchThreads } from './search/rows.js'
-
-/** The ggml type of every tensor of a file in a recipe, with what is asked for besides. */
-export const typesOf = (gguf: Gguf, recipe: string, choices?: TypeChoices): Map<string, number> =>
-  assignTypes(recipe, modelFacts(gguf), gguf.tensors, choices)
-
-/** The same as a plan, in the order of the file. */
-export function planByRecipe(gguf: Gguf, recipe: string, choices: TypeChoices): PlannedTensor[] {
-  const types = chooseTypes(recipe, modelFacts(gguf), gguf.tensors, choices)
-  return gguf.tensors.map(({ name, type }) => ({ name, ...(types.get(name) ?? { type }) }))
-}
-
-function modelFacts({ metadata }: Gguf): ModelFacts {
-  const architecture = metadata.string('general.architecture')
-  const first = (key: string, fallback: number): number => {
-    const full = `${architecture}.${key}`
-    return metadata.get(full)?.type === 'array'
-      ? (metadata.numbers(full)[0] ?? fallback)
-      : metadata.number(full, fallback)
-  }
-  const heads = first('attention.head_count', 1)
-  return {
-    architecture,
-    layers: metadata.number(`${architecture}.block_count`),
-    heads,
-    headsKv: first('attention.head_count_kv', heads),
-    experts: metadata.number(`${architecture}.expert_count`, 0),
-  }
-}
 
 /** The metadata of a file for what is made of it by a recipe. @param added to it, or instead of what is there */
 export function recipeMetadata(

@@ -1,7 +1,6 @@
 /** Which tensors and file types are rounded with importances, and which cannot be without. Source: tensor_requires_imatrix in src/llama-quant.cpp of llama.cpp v0.5.0. */
 import { NEEDS_IMPORTANCE } from '../llama/ggml.js'
-import type { PlannedTensor } from '../llama/native-work.js'
-import { COPY } from '../llama/quantize.js'
+import { COPY, type PlannedTensor } from '../llama/native-work.js'
 import { isOuter } from './imatrix/of-model.js'
 
 /** File types of which all matrices of the blocks get tensor types for which ggml's quantizer ignores importances. */

@@ -5,8 +5,13 @@ import { recipes } from '../formats/recipes.js'
 import { formatOf } from '../formats/table.js'
 import { ggmlTypeNamed, ggmlTypes } from '../gguf/index.js'
 import { ggmlTypeId, QUANTIZABLE_TYPES } from '../llama/ggml.js'
-import type { OverrideValue, QuantizeOptions, TensorTypeRule } from '../llama/native-work.js'
-import { COPY, FILE_TYPES } from '../llama/quantize.js'
+import {
+  COPY,
+  FILE_TYPES,
+  type OverrideValue,
+  type QuantizeOptions,
+  type TensorTypeRule,
+} from '../llama/native-work.js'
 import { checkNumbers, type OptionNames, threadRange } from '../option-checks.js'
 import { meantType } from './meant-type.js'
 import { type QuantizeMethod, quantizeMethods } from './methods.js'

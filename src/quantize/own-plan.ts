@@ -2,8 +2,9 @@
 import { alignmentOf } from '../gguf/header.js'
 import type { Gguf, Metadata } from '../gguf/index.js'
 import { scaledTensors } from '../models/tensor-formats.js'
-import { planByRecipe, scaleTensor } from './by-recipe.js'
+import { scaleTensor } from './by-recipe.js'
 import { type TypeSettings, typeChoices } from './options.js'
+import { planByRecipe } from './recipe-types.js'
 import { type Conversion, sizeOf } from './size.js'
 
 export { recipeMetadata } from './by-recipe.js'

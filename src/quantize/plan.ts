@@ -1,15 +1,16 @@
 /**
- * Plans a quantization: the type of every tensor, and whether it is possible. libllama decides the types in a dry run; problems that it
- * would find midway, or not report at all, are checked here.
+ * Plans a quantization: the type of every tensor, and whether it is possible. Where quench's recipes are known to give the types that
+ * libllama does, they decide, which takes no time; else libllama does in a dry run. Problems that it would find midway, or not report at
+ * all, are checked here.
  */
 import { FileError, UsageError } from '../errors.js'
 import { type Gguf, ggmlTypes, openGguf, quote, type TensorInfo } from '../gguf/index.js'
 import { runProblem } from '../gguf/problems.js'
 import { type Summary, summarize } from '../gguf/summary.js'
-import { type LatticePlan, lostWarnings, planLattices } from '../lattice/index.js'
-import type { PlannedTensor, QuantizeOptions } from '../llama/native-work.js'
-import { checkLoads, tryEarly } from '../llama/probe.js'
-import { COPY, importanceNeeded, planModel } from '../llama/quantize.js'
+import type { LatticePlan } from '../lattice/index.js'
+import { COPY, type PlannedTensor, type QuantizeOptions } from '../llama/native-work.js'
+import { checkLoads } from '../llama/probe.js'
+import { importanceNeeded, planModel } from '../llama/quantize.js'
 import { checkOptionNames } from '../option-checks.js'
 import type { Provenance } from '../provenance/provenance.js'
 import { reservedEntries } from '../provenance/seal.js'
@@ -32,6 +33,7 @@ import {
 import { checkRows, isRounded, unusedRules } from './plan-types.js'
 import { provenanceOf } from './provenance.js'
 import { type Pruned, prune } from './prune.js'
+import { knownTypes } from './recipe-types.js'
 import { bytesIn, type Conversion, plannedSize } from './size.js'
 
 /** The plan of a tensor. */
@@ -76,8 +78,7 @@ export interface PreparedQuantization {
   readonly native: QuantizeOptions
   /** ggml_type ids by tensor. */
   readonly types: ReadonlyMap<string, number>
-  /** Of weights that lie on a grid. */
-  readonly lattices: LatticePlan
+  readonly conversions: readonly Conversion[]
   readonly provenance: Provenance
 }
 
@@ -89,98 +90,131 @@ export async function planQuantization(
 ): Promise<QuantizePlan> {
   checkOptionNames(settings, settingNames)
   checkSettings(type, settings)
-  return (await prepareQuantization(input, type, settings)).plan
+  const prepared = await prepareQuantization(input, type, settings)
+  await checkLoads(input, 'load')
+  const { plan } = prepared
+  const { warnings } = await findLattices(prepared)
+  return { ...plan, warnings: [...plan.warnings, ...warnings] }
 }
 
-/** @throws FileError for inputs that cannot be used, UsageError for options that do not suit them */
-export async function prepareQuantization(
-  input: string,
-  type: string,
-  settings: QuantizeSettings,
-): Promise<PreparedQuantization> {
-  tryEarly([input], 'load')
-  const gguf = await openGguf(input)
+/** Which weights lie on a grid, and warnings of grids that the types do not hold. @throws FileError */
+export async function findLattices({
+  plan: { input },
+  conversions,
+}: PreparedQuantization): Promise<{ lattices: LatticePlan; warnings: string[] }> {
+  const { lostWarnings, planLattices } = await import('../lattice/index.js')
+  const gguf = await openGguf(input.path)
   try {
-    const before = await checkInput(gguf, type, settings)
-    const matrix = await readFor(gguf, settings)
-    const options = nativeOptions(type, settings)
-    const provenance = provenanceOf(gguf, type, settings)
-    const native = {
-      ...options,
-      ...(matrix && { importance: matrix.importance }),
-      metadata: new Map([
-        ...(options.metadata ?? []),
-        ...(matrix?.metadata ?? []),
-        ...reservedEntries(provenance, gguf.metadata),
-      ]),
-    }
-    const own = writesItself(type, settings) ? await import('./own-plan.js') : undefined
-    if (own && settings.keepSplit && gguf.files.length > 1)
-      throw new UsageError(`--keep-split is not possible with ${whyItself(type, settings)}`)
-    const pruned = prune(gguf, native)
-    const planned = own
-      ? own.planTypes(gguf, type, settings, matrix !== undefined)
-      : await planNative(gguf, native, pruned)
-    checkRows(gguf, planned)
-    const lacking = matrix ? checkImportance(planned, type, matrix, settings.imatrix) : undefined
-    const bytes = own
-      ? own.writtenSize(gguf, planned, own.recipeMetadata(gguf, input, type, native.metadata))
-      : plannedSize(
-          gguf,
-          planned,
-          new Map([...(native.metadata ?? []), ...pruned.metadata]),
-          settings.keepSplit ?? false,
-        )
-    const lattices = await planLattices(gguf, planned)
-    const tensors = planned.map((tensor) => describe(gguf, tensor, type, matrix))
-    const weightBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0)
-    const parameters = planned.reduce((sum, { source }) => sum + source.elements, 0)
-    return {
-      plan: {
-        type,
-        bytes,
-        bitsPerWeight: parameters > 0 ? (weightBytes * 8) / parameters : 0,
-        input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
-        tensors,
-        warnings: [
-          ...(matrix?.warnings ?? []),
-          ...(lacking === undefined ? [] : [lacking]),
-          ...unusedRules(planned, type, settings),
-          ...lostWarnings(input, lattices),
-        ],
-      },
-      native,
-      types: new Map(planned.map(({ name, type }) => [name, type])),
-      lattices,
-      provenance,
-    }
+    const lattices = await planLattices(gguf, conversions)
+    return { lattices, warnings: lostWarnings(input.path, lattices) }
   } finally {
     await gguf.close()
   }
 }
 
-async function planNative(
-  gguf: Gguf,
-  native: QuantizeOptions,
-  { sources }: Pruned,
-): Promise<readonly Conversion[]> {
+/**
+ * Where libllama quantizes, the file may not have been tried yet, since that is done at the same time.
+ * @throws FileError for inputs that cannot be used, UsageError for options that do not suit them
+ */
+export async function prepareQuantization(
+  input: string,
+  type: string,
+  settings: QuantizeSettings,
+): Promise<PreparedQuantization> {
+  const gguf = await openGguf(input)
+  try {
+    return await prepare(gguf, type, settings)
+  } catch (error) {
+    await checkLoads(input, 'load') // if it does not load, that is what is wrong
+    throw error
+  } finally {
+    await gguf.close()
+  }
+}
+
+async function prepare(gguf: Gguf, type: string, settings: QuantizeSettings): Promise<PreparedQuantization> {
+  const input = gguf.path
+  const own = writesItself(type, settings) ? await import('./own-plan.js') : undefined
+  const known = own ? undefined : knownTypes(gguf, type, settings, settings.imatrix !== undefined)
+  const before = await summarize(gguf)
+  if (!known) await checkLoads(input, 'load')
+  const problem = runProblem(gguf) ?? quantizedProblem(before, type, settings)
+  if (problem !== undefined) throw new FileError(input, problem)
+  const matrix = await readFor(gguf, settings)
+  const options = nativeOptions(type, settings)
+  const provenance = provenanceOf(gguf, type, settings)
+  const native = {
+    ...options,
+    ...(matrix && { importance: matrix.importance }),
+    metadata: new Map([
+      ...(options.metadata ?? []),
+      ...(matrix?.metadata ?? []),
+      ...reservedEntries(provenance, gguf.metadata),
+    ]),
+  }
+  if (own && settings.keepSplit && gguf.files.length > 1)
+    throw new UsageError(`--keep-split is not possible with ${whyItself(type, settings)}`)
+  const pruned = prune(gguf, native)
+  const planned = own
+    ? own.planTypes(gguf, type, settings, matrix !== undefined)
+    : withSources(gguf, pruned, known ?? (await askLibrary(gguf, native)))
+  checkRows(gguf, planned)
+  const lacking = matrix ? checkImportance(planned, type, matrix, settings.imatrix) : undefined
+  const bytes = own
+    ? own.writtenSize(gguf, planned, own.recipeMetadata(gguf, input, type, native.metadata))
+    : plannedSize(
+        gguf,
+        planned,
+        new Map([...(native.metadata ?? []), ...pruned.metadata]),
+        settings.keepSplit ?? false,
+      )
+  const tensors = planned.map((tensor) => describe(gguf, tensor, type, matrix))
+  const weightBytes = tensors.reduce((sum, { bytes }) => sum + bytes, 0)
+  const parameters = planned.reduce((sum, { source }) => sum + source.elements, 0)
+  return {
+    plan: {
+      type,
+      bytes,
+      bitsPerWeight: parameters > 0 ? (weightBytes * 8) / parameters : 0,
+      input: { path: input, type: before.type, bytes: before.bytes, bitsPerWeight: before.bitsPerWeight },
+      tensors,
+      warnings: [
+        ...(matrix?.warnings ?? []),
+        ...(lacking === undefined ? [] : [lacking]),
+        ...unusedRules(planned, type, settings),
+      ],
+    },
+    native,
+    types: new Map(planned.map(({ name, type }) => [name, type])),
+    conversions: planned,
+    provenance,
+  }
+}
+
+function askLibrary({ path }: Gguf, native: QuantizeOptions): Promise<readonly PlannedTensor[]> {
   // A dry run depends only on whether there is an importance matrix.
   const stand = native.importance && new Map([['', Float32Array.of(1)]])
-  const planned = await planModel(gguf.path, { ...native, ...(stand && { importance: stand }) })
+  return planModel(path, { ...native, ...(stand && { importance: stand }) })
+}
+
+function withSources(
+  gguf: Gguf,
+  { sources }: Pruned,
+  planned: readonly PlannedTensor[],
+): readonly Conversion[] {
   checkNames(gguf, sources, planned)
   return planned.map((tensor) => ({ ...tensor, source: sources.get(tensor.name) as TensorInfo }))
 }
 
-/** @throws FileError for a file that llama.cpp cannot use, or not to quantize it */
-async function checkInput(gguf: Gguf, type: string, settings: QuantizeSettings): Promise<Summary> {
-  const summary = await checkUsable(gguf)
-  if (summary.quantized && !settings.allowRequantize && type !== COPY)
-    throw new FileError(
-      gguf.path,
-      `it is quantized already (${summary.type}); quantize the full-precision file, or allow the loss with --allow-requantize`,
-    )
-  return summary
-}
+/** Why a file is not to be quantized again. */
+const quantizedProblem = (
+  { quantized, type: found }: Summary,
+  type: string,
+  { allowRequantize }: QuantizeSettings,
+): string | undefined =>
+  quantized && !allowRequantize && type !== COPY
+    ? `it is quantized already (${found}); quantize the full-precision file, or allow the loss with --allow-requantize`
+    : undefined
 
 function readFor(gguf: Gguf, settings: QuantizeSettings): Promise<ModelImportance> | undefined {
   const { imatrix, imatrixName } = settings

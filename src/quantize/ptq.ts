@@ -7,9 +7,10 @@ import { stat } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { commitTemporary, discardTemporary, openTemporary, openTemporaryParts } from '../files.js'
 import { openGguf } from '../gguf/index.js'
-import { summarizeFile } from '../gguf/summary.js'
-import { type KeptLattices, keepLattices } from '../lattice/index.js'
-import { COPY, quantizeModel } from '../llama/quantize.js'
+import type { Summary } from '../gguf/summary.js'
+import type { KeptLattices } from '../lattice/index.js'
+import { COPY } from '../llama/native-work.js'
+import { quantizeModel } from '../llama/quantize.js'
 import type { ProgressEvent } from '../notices.js'
 import { checkOptionNames } from '../option-checks.js'
 import { withOutputs } from '../outputs.js'
@@ -21,6 +22,7 @@ import { readInputWeights, type WeightReport } from './input-weights.js'
 import { checkSettings, type QuantizeSettings, settingNames, typeFiles, writesItself } from './options.js'
 import {
   checkPossible,
+  findLattices,
   type PreparedQuantization,
   prepareQuantization,
   type QuantizePlan,
@@ -101,8 +103,7 @@ async function quantizeTo(
   const { plan } = prepared
   checkPossible(plan)
   await checkFreeSpace(outputs[0], plan.bytes)
-  const { weights, lattice } = await write(outputs, prepared, options)
-  const after = await summarizeFile(outputs[0])
+  const { after, weights, lattice, lost } = await write(outputs, prepared, options)
   const fallbacks = plan.tensors.filter(({ fallbackOf }) => fallbackOf !== undefined)
   return {
     path: outputs[0],
@@ -113,15 +114,24 @@ async function quantizeTo(
     seconds: (performance.now() - start) / 1000,
     ...(fallbacks.length > 0 && { fallbacks }),
     ...(lattice && { lattice }),
-    warnings: [...plan.warnings, ...(weights.warning === undefined ? [] : [weights.warning])],
+    warnings: [...plan.warnings, ...lost, ...(weights.warning === undefined ? [] : [weights.warning])],
   }
+}
+
+interface Written {
+  readonly after: Summary
+  readonly weights: WeightReport
+  readonly lattice: KeptLattices | undefined
+  /** Warnings of grids that were lost. */
+  readonly lost: readonly string[]
 }
 
 async function write(
   outputs: readonly string[],
-  { plan, native, types, lattices, provenance }: PreparedQuantization,
+  prepared: PreparedQuantization,
   { keepSplit, method, onProgress }: QuantizeFileOptions,
-): Promise<{ weights: WeightReport; lattice: KeptLattices | undefined }> {
+): Promise<Written> {
+  const { plan, native, types, provenance } = prepared
   const { type, input } = plan
   const own = writesItself(type, { ...(method && { method }) })
   const { prefix, temporaries } =
@@ -144,12 +154,16 @@ async function write(
           },
         )
       : quantizeModel(input.path, prefix, native, temporaries)
-    const following =
-      own || temporaries.length > 1 || lattices.kept.size > 0
-        ? undefined
-        : followDigest(prefix, placesIn(plan), quantized)
+    const finding = findLattices(prepared)
+    const following = finding.then(
+      ({ lattices: { kept } }) =>
+        own || temporaries.length > 1 || kept.size > 0
+          ? undefined
+          : followDigest(prefix, placesIn(plan), quantized),
+      () => undefined,
+    )
     const reading = input.type === 'F16' || type === COPY ? undefined : readInputWeights(input.path, type)
-    const [done, read] = await Promise.allSettled([quantized, reading])
+    const [done, read, found] = await Promise.allSettled([quantized, reading, finding])
     const followed = await following
     if (read.status === 'rejected') throw done.status === 'rejected' ? done.reason : read.reason
     const weights =
@@ -157,15 +171,18 @@ async function write(
       (done.status === 'rejected' && type !== COPY ? await readInputWeights(input.path, type) : {})
     if (weights.problem !== undefined) throw new FileError(input.path, weights.problem)
     if (done.status === 'rejected') throw done.reason
+    if (found.status === 'rejected') throw found.reason
     stopWatching()
+    const { lattices, warnings: lost } = found.value
+    const { keepLattices } = await import('../lattice/index.js')
     const lattice = await keepLattices(input.path, temporaries[0], lattices, (done, total) =>
       onProgress?.({ stage: 'grid', done, total }),
     )
-    await seal(temporaries[0], provenance, onProgress, followed)
+    const after = await seal(temporaries[0], provenance, onProgress, followed)
     // The first part comes last, since it names the others.
     for (const [part, temporary] of [...temporaries.entries()].toReversed())
       await commitTemporary(temporary, outputs[part])
-    return { weights, lattice }
+    return { after, weights, lattice, lost }
   } catch (error) {
     for (const temporary of temporaries) await discardTemporary(temporary)
     if (error instanceof FileError && error.path === prefix)

@@ -11,6 +11,8 @@ import { formatOf } from '../../src/formats/table.js'
 import { ggmlTypes, openGguf } from '../../src/gguf/index.js'
 import { FILE_TYPES, planModel, quantizeModel } from '../../src/llama/index.js'
 import { needsMatrix } from '../../src/quantize/needs-importance.js'
+import { nativeOptions, type QuantizeSettings } from '../../src/quantize/options.js'
+import { comparedArchitectures, knownTypes } from '../../src/quantize/recipe-types.js'
 import { type Source, targetTypes } from '../../src/student/source.js'
 import { train } from '../../src/train/train.js'
 import { opponentData, tensorData } from '../support/stock.js'
@@ -37,6 +39,7 @@ const gemma4 = {
   },
 } as const
 const variants: Record<string, TinyVariant> = {
+  'llama, two queries a key': { ...wide, architecture: 'llama', layers: 5, headsKV: 1 },
   'qwen2, tied': { ...wide, architecture: 'qwen2', layers: 3, tied: true, biases: ['blk.0.attn_q'] },
   'qwen3, one head of keys': { ...wide, architecture: 'qwen3', layers: 9, headsKV: 1 },
   'smollm3, tied': { ...wide, architecture: 'smollm3', layers: 4, tied: true },
@@ -76,6 +79,62 @@ test.each(Object.keys(variants))('%s', async (name) => {
     }
     expect(namesOf(Array.from(types(), ([name, type]) => ({ name, type }))), recipe).toEqual(found)
   }
+  await source.close()
+})
+
+const choices: readonly QuantizeSettings[] = [
+  {},
+  { pure: true },
+  { leaveOutputTensor: true, tokenEmbeddingType: 'Q8_0' },
+  { outputTensorType: 'Q5_0', tokenEmbeddingType: 'Q4_1' },
+]
+
+test.each(Object.keys(variants))('%s is planned as a dry run does, in its order', async (name) => {
+  const input = join(folder, 'planned.gguf')
+  await writeTinyVariant(input, variants[name])
+  const source = await openGguf(input)
+  let [planned, refused] = [0, 0]
+  for (const settings of choices)
+    for (const recipe of Object.keys(recipes).filter((type) => Object.hasOwn(FILE_TYPES, type)))
+      for (const importance of [false, true]) {
+        const options = {
+          ...nativeOptions(recipe, settings),
+          ...(importance && { importance: new Map([['', Float32Array.of(1)]]) }),
+        }
+        const found = knownTypes(source, recipe, settings, importance)
+        if (found === undefined) {
+          await expect(planModel(input, options)).rejects.toThrow('no tensor type fallback is defined')
+          refused++
+          continue
+        }
+        expect(found, `${recipe} ${JSON.stringify(settings)}`).toEqual(await planModel(input, options))
+        planned++
+      }
+  await source.close()
+  expect(planned).toBeGreaterThan(200)
+  expect(refused).toBeLessThan(40)
+})
+
+test('the architectures that are planned without a dry run are those of these models', () => {
+  const compared = new Set(Object.values(variants).map(({ architecture }) => architecture))
+  expect([...compared].sort()).toEqual(comparedArchitectures)
+})
+
+test('what was not compared is left to libllama', async () => {
+  const input = join(folder, 'other.gguf')
+  await writeTinyVariant(input, { architecture: 'gemma3', layers: 2 })
+  const source = await openGguf(input)
+  expect(knownTypes(source, 'Q4_0', {}, false)).toHaveLength(source.tensors.length)
+  const others: QuantizeSettings[] = [
+    { tensorTypes: [{ pattern: 'ffn', type: 'Q8_0' }] },
+    { pruneLayers: [1] },
+    { overrideKv: [{ key: 'general.name', type: 'str', value: 'other' }] },
+  ]
+  for (const settings of others) expect(knownTypes(source, 'Q4_0', settings, false)).toBeUndefined()
+  for (const type of ['COPY', 'MXFP4_MOE', 'NVFP4'])
+    expect(knownTypes(source, type, {}, false)).toBeUndefined()
+  source.metadata.set('general.architecture', { type: 'string', value: 'gemma2' })
+  expect(knownTypes(source, 'Q4_0', {}, false)).toBeUndefined()
   await source.close()
 })
 

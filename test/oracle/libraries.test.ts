@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { library, scoreOf, x64Builds } from '../../src/llama/library.js'
 import { findLibraries, uncheckedPackage } from '../../src/llama/package.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -63,6 +64,15 @@ test.runIf(process.platform === 'linux')('known libraries only, each as it was p
     /^QuenchError .*libllama.*\.so is not the library of release 3\.22\.1, so it is not loaded/,
   )
   expect(changed.out).not.toContain(`${join(libraries, llama)}\n`)
+})
+
+test('builds for x64 are listed by their scores', () => {
+  const { cpus = [] } = findLibraries('')
+  library() // what the builds need stays loaded
+  const listed = x64Builds.flatMap((name) => cpus.find((path) => path.endsWith(`-${name}.so`)) ?? [])
+  expect([0, cpus.length]).toContain(listed.length) // none on other machines
+  const scores = listed.map(scoreOf).filter((score) => score > 0)
+  expect([...new Set(scores)].sort((a, b) => b - a)).toEqual(scores)
 })
 
 test.runIf(process.platform === 'linux')('another package is loaded as it is, which is said', async () => {

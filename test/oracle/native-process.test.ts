@@ -1,14 +1,16 @@
 /** The process in which libllama tries files: it is replaced when it crashes, and it outlives nobody. */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { checkLoads } from '../../src/llama/index.js'
+import { checkLoads, quantizeModel } from '../../src/llama/index.js'
+import { inNativeProcess } from '../../src/llama/native-process.js'
+import { quantizeFile } from '../../src/quantize/ptq.js'
 import { writeTinyGguf } from '../support/tiny-gguf.js'
-import { uint32Value, withMetadata } from '../support/with-metadata.js'
+import { stringValue, uint32Value, withMetadata } from '../support/with-metadata.js'
 
 let folder: string
 const path = (name: string): string => join(folder, `${name}.gguf`)
@@ -46,6 +48,20 @@ test('a file that has changed is tried again', async () => {
   await checkLoads(path('changing'), 'load')
   await writeFile(path('changing'), 'GGUF and no more')
   await expect(checkLoads(path('changing'), 'load')).rejects.toThrow(/GGUF version/)
+})
+
+test('a model that does not load is not quantized, though libllama would', async () => {
+  const [bad, output] = [path('untokenized'), path('output')]
+  await withMetadata(path('sound1'), bad, { 'tokenizer.ggml.pre': stringValue('unheard-of') })
+  const request = { input: bad, output, options: { type: 'Q4_0', threads: 1 }, files: [output] }
+  expect(await inNativeProcess('quantize', { ...request, trial: false })).toBeUndefined()
+  const problem = `${bad}: llama.cpp cannot load it: unknown pre-tokenizer type: 'unheard-of'`
+  await expect(quantizeModel(bad, output, request.options, [output])).rejects.toThrow(problem)
+  await rm(output, { force: true })
+  const before = await readdir(folder)
+  await expect(quantizeFile(bad, output, 'Q4_0')).rejects.toThrow(problem)
+  expect(await readdir(folder)).toEqual(before)
+  await quantizeModel(path('sound2'), output, request.options)
 })
 
 test.runIf(process.platform === 'linux')(

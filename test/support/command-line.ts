@@ -1,6 +1,6 @@
 /** Command lines that are parsed and not carried out. */
 import type { Command } from 'commander'
-import { createProgram } from '../../src/cli/program.js'
+import { createProgram } from '../../src/cli/program/program.js'
 import { translated } from '../../src/cli/spellings.js'
 
 const named = (command: Command, before: readonly string[] = []): string[][] =>

@@ -1,7 +1,7 @@
 /** Help of every command: examples that parse, options that mean the same everywhere, groups, and no line too long. */
 import { afterEach, describe, expect, test } from 'vitest'
-import { loaders, programFor } from '../../src/cli/one-command.js'
-import { createProgram } from '../../src/cli/program.js'
+import { loaders, programFor } from '../../src/cli/program/one-command.js'
+import { createProgram } from '../../src/cli/program/program.js'
 import { spellings, translated } from '../../src/cli/spellings.js'
 import { commands, parse, wordsOf } from '../support/command-line.js'
 

@@ -121,8 +121,6 @@ export function addQuantize(program: Command): void {
       const settings = { ...(await settingsOf(options)), ...(threads !== undefined && { threads }) }
       const need = options.allowRequantize ? 'any' : 'full-precision'
       const { path: input, beside } = await localModel(name, need)
-      const { tryEarly } = await import('../../llama/probe.js')
-      tryEarly([input], 'load') // while the rest is loaded
       if (options.dryRun) {
         const { planQuantization } = await import('../../quantize/plan.js')
         const plan = await planQuantization(input, type, settings)
