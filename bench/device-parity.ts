@@ -1,9 +1,10 @@
 /**
  * Holds training on a GPU against training on the processor: ten gradient steps, and the block-wise solver, of the model that ships, with
  * the same options on both. Prints the divergence of both files from the model on held-out text as libllama runs them, and how many
- * weights differ.
+ * weights differ. Controls run on the processor with results of programs that are off by up to half of 2^-22, in another way each: they
+ * show by how much files differ that differ in nothing but how a device rounds.
  *
- *   npx tsx bench/device-parity.ts [steps] [solver] [--type Q4_0] [--tokens 512] [--folder FOLDER]
+ *   npx tsx bench/device-parity.ts [steps] [solver] [--type Q4_0] [--tokens 512] [--controls 4] [--folder FOLDER]
  *
  * `--tokens` are those that the solver solves from; a step has 64. The GPU is SwiftShader (test/support/swiftshader.ts) unless the
  * environment names another. Files that FOLDER has are taken as they are, so a comparison that was stopped goes on.
@@ -13,15 +14,19 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Backend } from '../src/backends/backend.js'
+import { cpu } from '../src/backends/cpu/cpu.js'
 import { type DeviceName, deviceNames, openDevice } from '../src/backends/devices.js'
 import { readTexts } from '../src/data/texts.js'
-import { type Estimate, evaluateFiles } from '../src/evaluate/index.js'
+import { type Estimate, evaluateFiles, type FileEvaluation } from '../src/evaluate/index.js'
 import { estimate } from '../src/evaluate/statistics.js'
 import { createGguf, openGguf } from '../src/gguf/index.js'
+import type { TypedArray } from '../src/graph/index.js'
 import { LlamaModel } from '../src/llama/index.js'
 import { architectureOf } from '../src/models/table.js'
 import { readModel } from '../src/models/weights.js'
 import { quantizeFile } from '../src/quantize/ptq.js'
+import { Random } from '../src/random.js'
 import { trainedParameters } from '../src/student/export.js'
 import { train } from '../src/train/train.js'
 import { useSwiftShader } from '../test/support/swiftshader.js'
@@ -32,16 +37,44 @@ const { values, positionals } = parseArgs({
   options: {
     type: { type: 'string', default: 'Q4_0' },
     tokens: { type: 'string', default: '512' },
+    controls: { type: 'string', default: '4' },
     folder: { type: 'string' },
   },
 })
 const model = 'models/quench-5m-f16.gguf'
 const length = 64
 
-/** Makes files by a part of training on a device, to `output`. `ptq` is what it starts from. */
-const parts: Record<string, (device: DeviceName, output: string, ptq: string) => Promise<void>> = {
-  async steps(device, output, ptq) {
-    const backend = await openDevice(device)
+/** What a file is made on: a device, or the processor with programs that round otherwise. */
+type Maker = { readonly device: DeviceName } | { readonly backend: Backend }
+
+/** @param seed of the errors */
+function roundingOtherwise(seed: number): Backend {
+  const random = new Random(seed)
+  return {
+    ...cpu,
+    host: cpu,
+    async compile(graph, keepsMemory) {
+      const program = await cpu.compile(graph, keepsMemory)
+      return {
+        dispose: () => program.dispose(),
+        async run(inputs, into) {
+          const results = await program.run(inputs, into)
+          for (const buffer of Object.values(results)) {
+            const found = await cpu.download<TypedArray>(buffer)
+            if (found instanceof Float32Array)
+              for (let i = 0; i < found.length; i++) found[i] *= 1 + (random.uniform() - 0.5) * 2 ** -22
+          }
+          return results
+        },
+      }
+    },
+  }
+}
+
+/** Makes files by a part of training, to `output`. `ptq` is what it starts from. */
+const parts: Record<string, (maker: Maker, output: string, ptq: string) => Promise<void>> = {
+  async steps(maker, output, ptq) {
+    const backend = 'backend' in maker ? maker.backend : await openDevice(maker.device)
     const trainer = await makeTrainer(model, values.type, { windows: 1, length }, backend)
     const { distillation, parameters } = trainer
     const losses: number[] = []
@@ -59,10 +92,10 @@ const parts: Record<string, (device: DeviceName, output: string, ptq: string) =>
     console.log(`  losses ${losses.map((loss) => loss.toFixed(7)).join(' ')}`)
   },
 
-  async solver(device, output) {
+  async solver(maker, output) {
     const tokens = Number(values.tokens)
     const { written, stages } = await train({
-      ...{ input: model, output, type: values.type, device, method: 'blockwise', general: 1, seed: 1 },
+      ...{ input: model, output, type: values.type, ...maker, method: 'blockwise', general: 1, seed: 1 },
       ...{ tokens, calibration: tokens, validation: length, context: length, batch: length },
     })
     console.log(`  written: ${written}; on the validation text ${stages[0]?.kld.mean.toFixed(7)}`)
@@ -88,7 +121,7 @@ async function weightsOf(path: string): Promise<Map<string, Float32Array>> {
 }
 
 /** Share of the weights of the first file that are not those of the other. */
-async function differing([one, other]: readonly string[]): Promise<number> {
+async function differing(one: string, other: string): Promise<number> {
   const [own, theirs] = [await weightsOf(one), await weightsOf(other)]
   let [all, unequal] = [0, 0]
   for (const [name, weights] of own) {
@@ -99,7 +132,19 @@ async function differing([one, other]: readonly string[]): Promise<number> {
   return unequal / all
 }
 
+/** KL divergence of each window, nats per token. */
+const windowMeans = ({ windowSums: { kld, tokens } }: FileEvaluation): number[] =>
+  kld.map((sum, i) => sum / tokens[i])
+
 const show = ({ mean, se }: Estimate): string => `${mean.toExponential(3)} ± ${se.toExponential(1)}`
+
+const makers = new Map<string, Maker>([
+  ...deviceNames.map((device) => [device, { device }] as const),
+  ...Array.from(
+    { length: Number(values.controls) },
+    (_, i) => [`control ${i + 1}`, { backend: roundingOtherwise(i + 1) }] as const,
+  ),
+])
 
 useSwiftShader()
 const folder = values.folder ?? (await mkdtemp(join(tmpdir(), 'quench-parity-')))
@@ -109,30 +154,26 @@ try {
   if (!existsSync(ptq)) await quantizeFile(model, ptq, values.type)
   for (const part of positionals.length > 0 ? positionals : Object.keys(parts)) {
     if (!(part in parts)) throw new Error(`there is no part ${part}`)
-    const paths = deviceNames.map((device) => join(folder, `${part}-${device}.gguf`))
-    for (const [i, device] of deviceNames.entries()) {
+    const paths = [...makers.keys()].map((name) => join(folder, `${part}-${name}.gguf`))
+    for (const [i, [name, maker]] of [...makers].entries()) {
       if (existsSync(paths[i])) continue
       const began = process.cpuUsage()
-      await parts[part](device, paths[i], ptq)
+      await parts[part](maker, paths[i], ptq)
       const { user, system } = process.cpuUsage(began)
-      console.log(`${part} on ${device}: ${((user + system) / 1e6).toFixed(0)} s of processor time`)
+      console.log(`${part} on ${name}: ${((user + system) / 1e6).toFixed(0)} s of processor time`)
     }
-    const { files } = await evaluateFiles({
-      reference: model,
-      files: [ptq, ...paths],
-      text: await readTexts(['models/quench-5m.test.txt']),
-    })
-    const [stock, cpu, gpu] = files
-    const means = ({ windowSums: { kld, tokens } }: typeof cpu): number[] =>
-      kld.map((sum, i) => sum / tokens[i])
-    const theirs = means(gpu)
-    const difference = estimate(means(cpu).map((mean, i) => theirs[i] - mean))
-    console.log(
-      `${part}: KL divergence ${show(stock.kld)} of PTQ, ${show(cpu.kld)} on cpu, ${show(gpu.kld)} on webgpu`,
-    )
-    console.log(
-      `  difference ${show(difference)} (${(difference.mean / difference.se).toFixed(2)} paired standard errors, ${(difference.mean / cpu.kld.se).toFixed(3)} of the divergence's); ${(100 * (await differing(paths))).toFixed(3)} % of the weights differ`,
-    )
+    const text = await readTexts(['models/quench-5m.test.txt'])
+    const { files } = await evaluateFiles({ reference: model, files: [ptq, ...paths], text })
+    const [stock, own, ...others] = files
+    console.log(`${part}: KL divergence ${show(stock.kld)} of PTQ, ${show(own.kld)} on cpu`)
+    for (const [i, other] of others.entries()) {
+      const before = windowMeans(own)
+      const difference = estimate(windowMeans(other).map((mean, w) => mean - before[w]))
+      const share = (100 * (await differing(paths[0], other.path))).toFixed(2)
+      console.log(
+        `  ${[...makers.keys()][i + 1]}: ${show(other.kld)}, ${show(difference)} more (${(difference.mean / difference.se).toFixed(2)} paired standard errors, ${(difference.mean / own.kld.se).toFixed(2)} of the divergence's); ${share} % of the weights differ`,
+      )
+    }
   }
 } finally {
   if (values.folder === undefined) await rm(folder, { recursive: true, force: true })
