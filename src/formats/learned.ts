@@ -135,10 +135,7 @@ function cellsOf(levels: Levels): { froms: Float64Array; tos: Float64Array } {
 const nearestUnclipped = (levels: Levels, x: number): number =>
   levels.table ? nearest(levels, x) : Math.floor(x + 0.5)
 
-/**
- * A listed scale moves more slowly: the next one of its list is so far away (a tenth of it, or twice it) that all weights of the group are
- * rounded anew, and long runs at the rate of others end with more loss than they begin with (LOG.md).
- */
+/** A listed scale moves more slowly: the next one is so far away, an eighth or twice itself, that its whole group is rounded anew (LOG.md). */
 const unitOfListed = 0.2
 
 function scaleLatent(d: Float32Array, { as }: ScaleRounding): Latent {
